@@ -1,0 +1,67 @@
+"""The errors that phasecore raises: what failed, what was received, what was expected, how to fix it.
+
+Sources: the message layout follows the design's section on errors; near matches come from `difflib`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class PhasecoreError(Exception):
+    """Base class of every error that phasecore raises on purpose.
+
+    The message is assembled from up to four parts, so that each error answers the same four questions.
+
+    Args:
+        what: what failed, in a few words ("weighting scheme 'rba', option 'gamma'").
+        received: what was given.
+        expected: what would have been accepted.
+        fix: what to do about it, a sentence.
+
+    Example:
+        >>> str(PhasecoreError("option 'points'", received=-3, expected="a positive integer"))
+        "option 'points': received -3; expected a positive integer."
+    """
+
+    def __init__(self, what: str, *, received: object = None, expected: object = None, fix: str = "") -> None:
+        details = []
+        if received is not None:
+            details.append(f"received {received}")
+        if expected is not None:
+            details.append(f"expected {expected}")
+        message = what + (": " + "; ".join(details) if details else "")
+        message = message.rstrip(".") + "."
+        super().__init__(f"{message} {fix}".rstrip())
+
+
+class InputError(PhasecoreError, ValueError):
+    """A bad argument, file or configuration; the command line exits with status 2."""
+
+
+class UnknownNameError(InputError, LookupError):
+    """A name that nothing is registered under; suggests the nearest ones."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], *, fix: str = "") -> None:
+        known = sorted(known)
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+        suggestion = f"Did you mean {' or '.join(repr(match) for match in near)}?" if near else ""
+        super().__init__(
+            f"unknown {kind}",
+            received=repr(name),
+            expected="one of " + ", ".join(known) if known else "nothing: none is registered",
+            fix=f"{suggestion} {fix}".strip(),
+        )
+
+
+class MissingDependencyError(PhasecoreError, ImportError):
+    """A package that is needed and not installed; says how to install it."""
+
+
+class PluginError(PhasecoreError):
+    """A plugin that could not be loaded or registered, or that broke its contract."""
+
+
+class TrainingError(PhasecoreError, RuntimeError):
+    """A training that could not go on (a loss that is not finite, a scheme that returns NaN); exit status 1."""
