@@ -1,0 +1,139 @@
+"""The contract of a backend: what a training is, what it reports, and who trains it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from phasecore.phases import Timeline
+from phasecore.probes.base import Probe
+from phasecore.problems.base import CollocationPoints, Problem
+from phasecore.weighting.base import WeightingScheme
+
+
+@final
+@dataclass(frozen=True)
+class Settings:
+    """How to train: everything that is a number or a name, as `run.json` keeps it.
+
+    Attributes:
+        iterations: optimizer iterations.
+        points: number of collocation points.
+        width: neurons of each hidden layer.
+        depth: number of hidden layers (tanh, Xavier normal).
+        learning_rate: Adam's, multiplied by `decay_factor` every `decay_interval` iterations.
+        seed: of the points and of the network's initial parameters.
+        every: iterations between captures.
+        batches: number of batches of the SNR.
+        condition_points: number of points of each condition; None lets the problem choose.
+    """
+
+    iterations: int
+    points: int
+    width: int
+    depth: int
+    learning_rate: float = 1e-3
+    decay_factor: float = 0.9
+    decay_interval: int = 5000
+    seed: int = 0
+    every: int = 10
+    batches: int = 100
+    condition_points: int | None = None
+
+
+@final
+@dataclass(frozen=True)
+class Training:
+    """One training, ready to start.
+
+    Attributes:
+        problem: what is solved.
+        scheme: how points and terms are weighted.
+        scheme_name: the specification that the scheme was made from, such as "rba:gamma=0.99".
+        backend: name of the backend.
+        settings: how to train.
+        points: where the residuals are evaluated.
+        probes: what is measured at each capture.
+        snapshots: iterations after which fields, residuals and weights are saved.
+        folder: the run folder, or None.
+        preset: name of the preset that the settings started from.
+    """
+
+    problem: Problem
+    scheme: WeightingScheme
+    scheme_name: str
+    backend: str
+    settings: Settings
+    points: CollocationPoints
+    probes: Sequence[Probe]
+    snapshots: Sequence[int] = ()
+    folder: Path | None = None
+    preset: str | None = None
+
+
+@final
+@dataclass(frozen=True)
+class Outcome:
+    """How a training ended.
+
+    Attributes:
+        iterations: how many were done, in all sessions of the run together.
+        seconds: training time, likewise.
+        relative_l2_error: of the final network.
+        timeline: the phases, found offline in the whole history.
+    """
+
+    iterations: int
+    seconds: float
+    relative_l2_error: float
+    timeline: Timeline = field(repr=False)
+
+
+class Observer(Protocol):
+    """Who listens to a training: the run folder, the progress display, the hooks."""
+
+    def progressed(self, iteration: int, loss: float) -> None:
+        """Hear that iterations passed; called now and then, cheap."""
+
+    def captured(self, row: Mapping[str, Any]) -> None:
+        """Take one row of the history; "iteration" counts the optimizer's steps done before it."""
+
+    def snapshot(self, iteration: int, arrays: Mapping[str, NDArray[np.float64]]) -> None:
+        """Take fields, residuals and weights by name."""
+
+
+class Backend(ABC):
+    """An adapter to one framework. Subclass it, and register it with an `Entry` of kind "backend".
+
+    Class attributes:
+        name: the name that it is registered under.
+        supplies: names of the signals that it can supply (`phasecore.signals`).
+    """
+
+    name: ClassVar[str]
+    supplies: ClassVar[frozenset[str]]
+
+    @abstractmethod
+    def train(self, training: Training, observer: Observer, checkpoint: Path | None, *, resume: bool) -> None:
+        """Train until `training.settings.iterations` are done.
+
+        Args:
+            training: what to train and how.
+            observer: hears of captures and snapshots.
+            checkpoint: a folder to save the state in, now and then and at the end, atomically; None saves nothing.
+            resume: go on from the state saved in `checkpoint`.
+
+        Raises:
+            TrainingError: if the loss stops being finite.
+            InputError: if `resume` finds no state or one of another network.
+        """
+
+    @abstractmethod
+    def versions(self) -> Mapping[str, str]:
+        """Return the versions of the framework and its companions, for `run.json`."""

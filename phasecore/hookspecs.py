@@ -1,0 +1,93 @@
+"""The hooks that a plugin can implement; the built-ins use the same ones.
+
+A plugin is a module or object named by an entry point of group "phasecore"; its functions marked with
+`phasecore.hookimpl` implement hooks by name. Every argument may be left out of an implementation's signature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, final, get_args
+
+import pluggy
+
+from phasecore.errors import PluginError
+
+if TYPE_CHECKING:
+    from phasecore.backends import Outcome, Training
+    from phasecore.phases import Transition
+
+hookspec = pluggy.HookspecMarker("phasecore")
+hookimpl = pluggy.HookimplMarker("phasecore")
+
+Kind = Literal["problem", "weighting", "probe", "backend"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+@final
+@dataclass(frozen=True)
+class Entry:
+    """One thing that a plugin offers, as data: nothing is imported until it is looked up.
+
+    Attributes:
+        kind: "problem", "weighting", "probe" or "backend".
+        name: what users call it by.
+        target: where it lives, "module:attribute": a class or factory that is called with the user's options.
+        needs: names of the packages that the module imports, to be able to say what is missing.
+        extra: what to install for them, such as "phasecore[torch]".
+
+    Raises:
+        PluginError: if a field is malformed.
+
+    Example:
+        >>> Entry("weighting", "rba", "phasecore.weighting.rba:rba").name
+        'rba'
+    """
+
+    kind: Kind
+    name: str
+    target: str
+    needs: tuple[str, ...] = ()
+    extra: str = ""
+
+    def __post_init__(self) -> None:
+        where = f"entry {self.name!r}"
+        if self.kind not in KINDS:
+            raise PluginError(
+                f"{where}, kind", received=repr(self.kind), expected=f"one of {', '.join(KINDS)}"
+            )
+        if not isinstance(self.name, str) or not self.name.replace("_", "").replace("-", "").isalnum():
+            raise PluginError(
+                "entry, name", received=repr(self.name), expected="letters, digits, underscores and hyphens"
+            )
+        module, colon, attribute = self.target.partition(":")
+        if not (module and colon and attribute):
+            raise PluginError(f"{where}, target", received=repr(self.target), expected='"module:attribute"')
+
+
+class Hooks:
+    """The specifications; pluggy reads them, nobody calls them directly."""
+
+    @hookspec
+    def phasecore_entries(self) -> Iterable[Entry]:  # type: ignore[empty-body]
+        """Return the problems, weighting schemes, probes and backends that the plugin offers.
+
+        Called once, on first use of the registry. Import nothing heavy here: name it in `Entry.target`.
+        """
+
+    @hookspec
+    def phasecore_run_started(self, training: Training) -> None:
+        """Hear that a training starts (or goes on, if resumed), with its whole configuration."""
+
+    @hookspec
+    def phasecore_captured(self, training: Training, row: Mapping[str, Any]) -> None:
+        """Hear of a capture: the row that the history keeps, with its "iteration"."""
+
+    @hookspec
+    def phasecore_phase_changed(self, training: Training, transition: Transition) -> None:
+        """Hear that the online tracker declared a phase, with the iteration at which it began and the evidence."""
+
+    @hookspec
+    def phasecore_run_finished(self, training: Training, outcome: Outcome) -> None:
+        """Hear that a training ended, with its duration, error and phases."""

@@ -1,0 +1,118 @@
+"""Partial derivatives by name: "u", "u_t", "u_xx", and sums of one order such as "u_xx + u_yy".
+
+A name is the output, an underscore, and the coordinates in the order of differentiation. A sum of partials of
+one output and one order, with numeric factors if needed ("u_xxxx + 2*u_xxyy + u_yyyy"), is one partial too: a
+single linear differential operator, which jets carry as a single coefficient.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+from phasecore.errors import InputError
+
+Exponents = tuple[int, ...]
+"""How often each coordinate is differentiated: (1, 2) is d/dx d2/dy2."""
+
+Operator = tuple[tuple[Exponents, float], ...]
+"""A homogeneous linear differential operator: sorted pairs of exponents and factor."""
+
+
+@final
+@dataclass(frozen=True)
+class Partial:
+    """A linear differential operator applied to one output.
+
+    Attributes:
+        name: as it was written.
+        output: name of the differentiated output.
+        operator: exponents per coordinate, with factors; the identity is `(((0, ..., 0), 1.0),)`.
+    """
+
+    name: str
+    output: str
+    operator: Operator
+
+    @property
+    def order(self) -> int:
+        """Order of differentiation, 0 for the output itself."""
+        return sum(self.operator[0][0])
+
+
+def parse_partial(name: str, outputs: Sequence[str], coordinates: Sequence[str]) -> Partial:
+    """Read a partial's name.
+
+    Args:
+        name: "u", "u_t", "u_xx + u_yy", "2*psi_xxy - psi_yyy".
+        outputs: names of the network's outputs.
+        coordinates: names of the coordinates, in the order of the network's inputs.
+
+    Raises:
+        InputError: for an unknown output or coordinate, or a sum over several outputs or orders.
+
+    Example:
+        >>> parse_partial("u_xx + u_yy", ["u"], ["x", "y"]).operator
+        (((0, 2), 1.0), ((2, 0), 1.0))
+    """
+    expected = f"a sum of partials of one output among {list(outputs)} with respect to {list(coordinates)}"
+    factors: dict[Exponents, float] = {}
+    found_outputs = set()
+    for sign, term in _signed_terms(name):
+        factor, _, symbol = term.rpartition("*")
+        try:
+            scale = sign * (float(factor) if factor else 1.0)
+            output, exponents = _parse_symbol(symbol.strip(), outputs, coordinates)
+        except ValueError:
+            raise InputError(
+                "unreadable partial derivative", received=repr(name), expected=expected
+            ) from None
+        found_outputs.add(output)
+        factors[exponents] = factors.get(exponents, 0.0) + scale
+    if len(found_outputs) != 1 or len({sum(exponents) for exponents in factors}) != 1:
+        raise InputError(
+            "partial derivative over several outputs or orders",
+            received=repr(name),
+            expected=expected + ", all of one order",
+            fix="Declare each output and order as a partial of its own and add them in residuals().",
+        )
+    operator = tuple(sorted((exponents, factor) for exponents, factor in factors.items() if factor != 0.0))
+    if not operator:
+        raise InputError("partial derivative that cancels to zero", received=repr(name), expected=expected)
+    return Partial(name, found_outputs.pop(), operator)
+
+
+def _signed_terms(name: str) -> list[tuple[float, str]]:
+    pieces = re.split(r"\s*([+-])\s*", name.strip())
+    if pieces[0] == "":
+        pieces = pieces[1:]
+    else:
+        pieces = ["+", *pieces]
+    return [
+        (1.0 if sign == "+" else -1.0, term) for sign, term in zip(pieces[::2], pieces[1::2], strict=True)
+    ]
+
+
+def _parse_symbol(symbol: str, outputs: Sequence[str], coordinates: Sequence[str]) -> tuple[str, Exponents]:
+    for output in sorted(outputs, key=len, reverse=True):
+        if symbol == output:
+            return output, (0,) * len(coordinates)
+        if symbol.startswith(output + "_"):
+            exponents = _split_coordinates(symbol[len(output) + 1 :], coordinates)
+            if exponents is not None:
+                return output, exponents
+    raise ValueError(symbol)
+
+
+def _split_coordinates(suffix: str, coordinates: Sequence[str]) -> Exponents | None:
+    """Split "xxy" into coordinate names; names of several letters are matched whole, with backtracking."""
+    if not suffix:
+        return (0,) * len(coordinates)
+    for axis, coordinate in sorted(enumerate(coordinates), key=lambda pair: -len(pair[1])):
+        if suffix.startswith(coordinate):
+            rest = _split_coordinates(suffix[len(coordinate) :], coordinates)
+            if rest is not None:
+                return tuple(count + (index == axis) for index, count in enumerate(rest))
+    return None

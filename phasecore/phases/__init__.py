@@ -1,0 +1,20 @@
+"""Phases of learning: gradient statistics, offline detection and online tracking."""
+
+from phasecore.phases.configuration import DetectorConfiguration
+from phasecore.phases.curve import Curve
+from phasecore.phases.offline import detect
+from phasecore.phases.online import Tracker, TrackerState, tracker
+from phasecore.phases.timeline import Evidence, Phase, Timeline, Transition
+
+__all__ = [
+    "Curve",
+    "DetectorConfiguration",
+    "Evidence",
+    "Phase",
+    "Timeline",
+    "Tracker",
+    "TrackerState",
+    "Transition",
+    "detect",
+    "tracker",
+]

@@ -1,0 +1,190 @@
+"""A recorded curve: validated columns of a training history.
+
+A curve tolerates what histories really contain: irregular spacing, gaps, cells that are empty, NaN or
+infinite. It does not tolerate what makes an answer meaningless: iterations that repeat or go backwards,
+columns of different lengths, negative norms.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+import numpy.typing as npt
+
+from phasecore.errors import InputError
+from phasecore.phases.statistics import snr_of_order
+
+FloatArray = npt.NDArray[np.float64]
+
+KNOWN_COLUMNS = (
+    "snr",
+    "gradient_mean_norm",
+    "gradient_std_norm",
+    "adam_snr",
+    "adam_first_moment_norm",
+    "adam_second_moment_root_norm",
+    "gradient_order",
+    "residual_order",
+    "relative_l2_error",
+    "training_loss",
+)
+LAYER_COLUMN = re.compile(r"layer(\d+)_(mean|std)_norm")
+RATIOS = {
+    "snr": ("gradient_mean_norm", "gradient_std_norm"),
+    "adam_snr": ("adam_first_moment_norm", "adam_second_moment_root_norm"),
+}
+
+
+def is_known_column(name: str) -> bool:
+    """Return whether the detector has a use for a column.
+
+    Example:
+        >>> is_known_column("layer3_std_norm"), is_known_column("seconds")
+        (True, False)
+    """
+    return name in KNOWN_COLUMNS or LAYER_COLUMN.fullmatch(name) is not None
+
+
+@final
+@dataclass(frozen=True)
+class Curve:
+    """The columns of a training history, one value per capture. Make one with `Curve.from_columns`.
+
+    Args:
+        iteration: optimizer iterations, strictly increasing, shape `(captures,)`.
+        columns: the known quantities, each of shape `(captures,)`, NaN where not recorded.
+    """
+
+    iteration: FloatArray
+    columns: Mapping[str, FloatArray]
+
+    @classmethod
+    def from_columns(cls, columns: Mapping[str, npt.ArrayLike]) -> Curve:
+        """Validate columns and make a curve of them.
+
+        Args:
+            columns: `iteration` and at least one signal-to-noise ratio (`snr`; or `gradient_mean_norm` and
+                `gradient_std_norm`; or `gradient_order`; or `adam_snr` or its two norms), each of shape
+                `(captures,)`. Other known columns are used where they help, unknown ones ignored. NaN, None
+                and infinity stand for "not recorded".
+
+        Raises:
+            InputError: a column is missing, not numeric, not of shape `(captures,)` or negative; an iteration
+                is not a whole number, repeats or goes backwards (the message names the row, counted from 1).
+
+        Example:
+            >>> curve = Curve.from_columns({"iteration": [1, 2, 4], "snr": [8.0, None, 2.0]})
+            >>> curve.captures, curve.columns["snr"].tolist()
+            (3, [8.0, nan, 2.0])
+        """
+        if "iteration" not in columns:
+            raise InputError(
+                "curve without iterations",
+                received="the columns " + (", ".join(columns) or "(none)"),
+                expected="a column 'iteration'",
+            )
+        iteration = _numbers("iteration", columns["iteration"])
+        known = {name: _numbers(name, values) for name, values in columns.items() if is_known_column(name)}
+        for name, values in known.items():
+            if values.shape != iteration.shape:
+                raise InputError(
+                    f"column {name!r}",
+                    received=f"{values.size} values",
+                    expected=f"{iteration.size}, one per iteration",
+                )
+        _check_iterations(iteration)
+        for name, values in known.items():
+            negative = np.flatnonzero(values < 0)
+            if negative.size:
+                row = int(negative[0])
+                raise InputError(
+                    f"column {name!r}, row {row + 1}",
+                    received=f"{values[row]:g}",
+                    expected="a value that is not negative",
+                    fix="A norm, a ratio of norms, a loss or an order parameter cannot be negative.",
+                )
+            values[~np.isfinite(values)] = np.nan
+        curve = cls(iteration, known)
+        if curve.ratio("snr") is None and curve.ratio("adam_snr") is None:
+            raise InputError(
+                "curve without a signal-to-noise ratio",
+                received="the columns " + ", ".join(columns),
+                expected="'snr', or 'gradient_mean_norm' and 'gradient_std_norm'",
+                fix="The column names are those of a phasecore history.",
+            )
+        return curve
+
+    @property
+    def captures(self) -> int:
+        """The number of captures (rows)."""
+        return int(self.iteration.size)
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The layers for which both norms were recorded, in order."""
+        matches = [LAYER_COLUMN.fullmatch(name) for name in self.columns]
+        numbers = [int(match.group(1)) for match in matches if match is not None and match.group(2) == "mean"]
+        return tuple(number for number in sorted(numbers) if f"layer{number}_std_norm" in self.columns)
+
+    def ratio(self, name: str) -> tuple[FloatArray, FloatArray] | None:
+        """Return the numerator and denominator of a signal-to-noise ratio, each of shape `(captures,)`.
+
+        A ratio that was recorded as such is its own numerator over ones; the gradient order stands in for
+        the SNR where neither the SNR nor its norms were recorded.
+
+        Args:
+            name: "snr", "adam_snr", or "layer3" for that of one layer.
+
+        Returns:
+            The pair, NaN where either was not recorded, or None where neither ever was.
+        """
+        numerator, denominator = RATIOS.get(name, (f"{name}_mean_norm", f"{name}_std_norm"))
+        if numerator in self.columns and denominator in self.columns:
+            above, below = self.columns[numerator], self.columns[denominator]
+        elif name in self.columns:
+            above, below = self.columns[name], np.ones(self.captures)
+        elif name == "snr" and "gradient_order" in self.columns:
+            above, below = snr_of_order(self.columns["gradient_order"]), np.ones(self.captures)
+        else:
+            return None
+        absent = ~(np.isfinite(above) & np.isfinite(below))
+        return np.where(absent, np.nan, above), np.where(absent, np.nan, below)
+
+
+def _numbers(name: str, values: npt.ArrayLike) -> FloatArray:
+    try:
+        numbers = np.array(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"column {name!r}", received=f"something not numeric ({error})", expected="numbers"
+        ) from None
+    if numbers.ndim != 1:
+        raise InputError(
+            f"column {name!r}", received=f"shape {numbers.shape}", expected="one value per capture"
+        )
+    return numbers
+
+
+def _check_iterations(iteration: FloatArray) -> None:
+    whole = np.isfinite(iteration) & (iteration >= 0) & (iteration == np.floor(iteration))
+    if not whole.all():
+        row = int(np.flatnonzero(~whole)[0])
+        raise InputError(
+            f"iteration in row {row + 1}",
+            received=f"{iteration[row]:g}",
+            expected="a whole number, 0 or more",
+        )
+    backwards = np.flatnonzero(np.diff(iteration) <= 0)
+    if backwards.size:
+        row = int(backwards[0]) + 1
+        kind = "is repeated" if iteration[row] == iteration[row - 1] else "goes backwards"
+        raise InputError(
+            f"iteration in row {row + 1} {kind}",
+            received=f"{iteration[row]:.0f} after {iteration[row - 1]:.0f}",
+            expected="strictly increasing iterations",
+            fix="Sort the rows, and keep one per iteration.",
+        )

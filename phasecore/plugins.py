@@ -1,0 +1,162 @@
+"""Guarded, lazy loading of plugins: a broken one is reported and takes nothing else down."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import inspect
+import traceback
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import final
+
+import pluggy
+
+from phasecore import builtin
+from phasecore.errors import PluginError
+from phasecore.hookspecs import Entry, Hooks
+
+GROUP = "phasecore"
+PREFIX = "phasecore_"
+
+
+@final
+@dataclass(frozen=True)
+class Source:
+    """Where a plugin comes from.
+
+    Attributes:
+        plugin: the entry point's name.
+        distribution: the installed distribution that declares it, with its version.
+        version: its version.
+    """
+
+    plugin: str
+    distribution: str
+    version: str
+
+    def __str__(self) -> str:
+        return f"{self.distribution} {self.version} (plugin {self.plugin!r})"
+
+
+@final
+@dataclass(frozen=True)
+class Failure:
+    """Why a plugin, or one of its entries, is not there.
+
+    Attributes:
+        source: the plugin.
+        reason: one sentence.
+        traceback: the whole traceback, or "" where there was no exception.
+    """
+
+    source: Source
+    reason: str
+    traceback: str = ""
+
+
+@final
+@dataclass(frozen=True)
+class Plugins:
+    """What was loaded.
+
+    Attributes:
+        manager: pluggy's, for calling hooks.
+        entries: what can be looked up, with its plugin, in order of registration.
+        failures: what could not be loaded.
+    """
+
+    manager: pluggy.PluginManager
+    entries: tuple[tuple[Entry, Source], ...]
+    failures: tuple[Failure, ...]
+
+
+@functools.cache
+def loaded() -> Plugins:
+    """Load the built-ins and every installed plugin, once, on first use."""
+    return load(importlib.metadata.entry_points(group=GROUP))
+
+
+def load(entry_points: Iterable[importlib.metadata.EntryPoint]) -> Plugins:
+    """Load the built-ins, then the plugins of `entry_points`, each guarded."""
+    manager = pluggy.PluginManager("phasecore")
+    manager.add_hookspecs(Hooks)
+    own = Source("builtin", "phasecore", _version("phasecore"))
+    manager.register(builtin, "builtin")
+    sources = {"builtin": own}
+    failures: list[Failure] = []
+    for point in sorted(entry_points, key=lambda point: (_distribution(point) != "phasecore", point.name)):
+        source = Source(point.name, _distribution(point), point.dist.version if point.dist else "unknown")
+        unique = f"{source.distribution}:{source.plugin}"
+        try:
+            plugin = point.load()
+            _check_hook_names(plugin)
+            manager.register(plugin, unique)
+            sources[unique] = source
+        except Exception as error:
+            if manager.has_plugin(unique):
+                manager.unregister(name=unique)
+            failures.append(Failure(source, _reason(error), traceback.format_exc()))
+    return Plugins(manager, *_collect(manager, sources, failures))
+
+
+def _collect(
+    manager: pluggy.PluginManager, sources: dict[str, Source], failures: list[Failure]
+) -> tuple[tuple[tuple[Entry, Source], ...], tuple[Failure, ...]]:
+    entries: dict[tuple[str, str], tuple[Entry, Source]] = {}
+    for unique, source in sources.items():
+        plugin = manager.get_plugin(unique)
+        others = [other for other in manager.get_plugins() if other is not plugin]
+        try:
+            offered = [
+                entry
+                for answer in manager.subset_hook_caller("phasecore_entries", others)()
+                for entry in answer
+            ]
+        except Exception as error:
+            failures.append(Failure(source, _reason(error), traceback.format_exc()))
+            continue
+        for entry in offered:
+            if not isinstance(entry, Entry):
+                failures.append(
+                    Failure(source, f"phasecore_entries returned {entry!r}; expected Entry objects")
+                )
+                continue
+            key = (entry.kind, entry.name)
+            if key in entries:
+                failures.append(
+                    Failure(source, f"{entry.kind} {entry.name!r} is already registered by {entries[key][1]}")
+                )
+                continue
+            entries[key] = (entry, source)
+    return tuple(entries.values()), tuple(failures)
+
+
+def _check_hook_names(plugin: object) -> None:
+    """Refuse a plugin with a function that looks like a hook and is none, whether marked or not."""
+    known = {name for name, _ in inspect.getmembers(Hooks, callable) if name.startswith(PREFIX)}
+    found = {name for name in dir(plugin) if name.startswith(PREFIX) and callable(getattr(plugin, name))}
+    for name in sorted(found - known):
+        raise PluginError(
+            f"unknown hook {name!r}",
+            expected=f"one of {', '.join(sorted(known))}",
+            fix="Correct the function's name.",
+        )
+    for name in sorted(found):
+        if not hasattr(getattr(plugin, name), "phasecore_impl"):
+            raise PluginError(f"hook {name!r} is not marked", fix="Decorate it with @phasecore.hookimpl.")
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
+
+
+def _distribution(point: importlib.metadata.EntryPoint) -> str:
+    return point.dist.name if point.dist else "unknown"
+
+
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,238 @@
+"""The contract of a problem: coordinates, domain, equations, conditions, reference solution and presets."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from phasecore.arrays import Array, ArrayNamespace
+from phasecore.errors import InputError
+from phasecore.partials import parse_partial
+from phasecore.problems.conditions import Condition
+from phasecore.problems.sampling import latin_hypercube
+
+Floats = NDArray[np.float64]
+
+
+@final
+@dataclass(frozen=True)
+class CollocationPoints:
+    """Where the residuals of the equations and of the conditions are evaluated.
+
+    Attributes:
+        interior: coordinates of the equations' collocation points, shape (n, dimension).
+        conditions: for each of the problem's conditions, in its order, points of shape (m, dimension).
+    """
+
+    interior: Floats
+    conditions: tuple[Floats, ...]
+
+
+@final
+@dataclass(frozen=True)
+class Preset:
+    """A named training set-up of a problem.
+
+    Attributes:
+        parameters: the problem's own parameters.
+        points: number of collocation points.
+        condition_points: number of points of each condition; None lets the problem choose.
+        width: neurons of each hidden layer.
+        depth: number of hidden layers.
+        iterations: optimizer iterations.
+        learning_rate: Adam's, multiplied by `decay_factor` every `decay_interval` iterations.
+        every: iterations between captures.
+        weighting: recommended options by scheme name.
+    """
+
+    points: int
+    width: int
+    depth: int
+    iterations: int
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    condition_points: int | None = None
+    learning_rate: float = 1e-3
+    decay_factor: float = 0.9
+    decay_interval: int = 5000
+    every: int = 10
+    weighting: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+class Problem(ABC):
+    """A partial differential equation with all that is needed to train a network on it and to judge the result.
+
+    Subclass it as a frozen dataclass whose fields are the equation's parameters, set the class attributes, and
+    implement the abstract methods with ordinary arithmetic: the same source runs on every backend.
+
+    Class attributes:
+        name: the name that it is registered under.
+        coordinates: names of the coordinates, the network's inputs in order.
+        outputs: names of the network's outputs in order.
+        equations: for each equation (a loss term), the partials that its residual reads; see `phasecore.partials`.
+        field_partials: the partials that `fields` reads; the outputs by default.
+        grid: number of evaluation points along each coordinate.
+        reference_accuracy: how exact the reference solution is, in words.
+        presets: set-ups by name; "quick" suits two cores and is there always.
+
+    Example:
+        >>> import phasecore
+        >>> problem = phasecore.problem("helmholtz", a1=1, a2=4)
+        >>> problem.sample(100, seed=0).interior.shape
+        (100, 2)
+    """
+
+    name: ClassVar[str]
+    coordinates: ClassVar[tuple[str, ...]]
+    outputs: ClassVar[tuple[str, ...]]
+    equations: ClassVar[Mapping[str, tuple[str, ...]]]
+    field_partials: ClassVar[tuple[str, ...]] = ()
+    grid: ClassVar[tuple[int, ...]]
+    reference_accuracy: ClassVar[str]
+    presets: ClassVar[Mapping[str, Preset]]
+
+    @property
+    @abstractmethod
+    def domain(self) -> Mapping[str, tuple[float, float]]:
+        """Lower and upper bound of each coordinate."""
+
+    @property
+    @abstractmethod
+    def conditions(self) -> Sequence[Condition]:
+        """Initial, boundary and data conditions; several may share a term."""
+
+    @abstractmethod
+    def residuals(
+        self, coordinates: Mapping[str, Array], partials: Mapping[str, Array], xp: ArrayNamespace
+    ) -> Mapping[str, Array]:
+        """Return the residual of each equation, shape (n,).
+
+        Args:
+            coordinates: values of each coordinate, shape (n,).
+            partials: values of each declared partial under its declared name, shape (n,).
+            xp: the namespace of the arrays, see `phasecore.arrays`.
+        """
+
+    @abstractmethod
+    def reference(self, points: ArrayLike) -> Mapping[str, Floats]:
+        """Return the reference solution: each field at `points` of shape (m, dimension), shape (m,)."""
+
+    def fields(
+        self, coordinates: Mapping[str, Array], partials: Mapping[str, Array], xp: ArrayNamespace
+    ) -> Mapping[str, Array]:
+        """Return what is compared with the reference, shape (m,) each; the outputs unless overridden."""
+        return {output: partials[output] for output in self.outputs}
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The equation's parameters by name."""
+        return {item.name: getattr(self, item.name) for item in fields(self)}  # type: ignore[arg-type]
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Names of the loss terms: equations first, then conditions in order of appearance."""
+        return tuple(dict.fromkeys([*self.equations, *(condition.term for condition in self.conditions)]))
+
+    @property
+    def fields_read(self) -> tuple[str, ...]:
+        """The partials that `fields` reads."""
+        return self.field_partials or self.outputs
+
+    def sample(self, points: int, *, seed: int = 0, condition_points: int | None = None) -> CollocationPoints:
+        """Draw collocation points by Latin hypercube sampling; randomly ordered.
+
+        Args:
+            points: number of collocation points of the equations.
+            seed: the same seed gives the same points.
+            condition_points: number of points of each condition; by default `2 sqrt(points)`, rounded up.
+
+        Raises:
+            InputError: if a count is not a positive integer.
+        """
+        _check_count("points", points)
+        if condition_points is None:
+            condition_points = int(np.ceil(2 * np.sqrt(points)))
+        _check_count("condition_points", condition_points)
+        bounds = self.bounds
+        streams = np.random.default_rng(seed).spawn(1 + len(self.conditions))
+        return CollocationPoints(
+            interior=latin_hypercube(points, bounds, streams[0]),
+            conditions=tuple(
+                condition.sample(condition_points, self.coordinates, bounds, stream)
+                for condition, stream in zip(self.conditions, streams[1:], strict=True)
+            ),
+        )
+
+    @property
+    def bounds(self) -> Floats:
+        """Lower bounds, then upper bounds: shape (2, dimension)."""
+        return np.asarray([self.domain[name] for name in self.coordinates], dtype=np.float64).T
+
+    def evaluation_points(self) -> Floats:
+        """Return the fixed grid of the relative L2 error, shape (prod(grid), dimension), last axis fastest."""
+        axes = [
+            np.linspace(low, high, count) for (low, high), count in zip(self.bounds.T, self.grid, strict=True)
+        ]
+        return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(axes))
+
+    def check_points(self, points: ArrayLike, what: str = "points") -> Floats:
+        """Return `points` as float64 of shape (n, dimension).
+
+        Raises:
+            InputError: for another shape, values that are not finite, or points outside the domain.
+        """
+        given = np.asarray(points)
+        expected = f"real numbers of shape (n, {len(self.coordinates)}), n at least 1: {self.coordinates}"
+        where = f"{what} of problem {self.name!r}"
+        if given.dtype.kind not in "fiu":
+            raise InputError(where, received=f"dtype {given.dtype}", expected=expected)
+        if given.ndim != 2 or given.shape[1] != len(self.coordinates) or len(given) == 0:
+            raise InputError(where, received=f"shape {given.shape}", expected=expected)
+        values = given.astype(np.float64)
+        low, high = self.bounds
+        slack = 1e-6 * (high - low)
+        inside = (values >= low - slack) & (values <= high + slack)
+        if not inside.all():
+            row = int(np.flatnonzero(~inside.all(axis=1))[0])
+            raise InputError(
+                f"{where} outside the domain",
+                received=f"row {row}: {values[row].tolist()} ({int((~inside.all(axis=1)).sum())} rows in all)",
+                expected=", ".join(f"{name} in [{a:g}, {b:g}]" for name, (a, b) in self.domain.items()),
+            )
+        return values
+
+    def all_partials(self) -> tuple[str, ...]:
+        """Return every partial that the equations read, each once."""
+        return tuple(dict.fromkeys(name for names in self.equations.values() for name in names))
+
+    def check_partials(self) -> None:
+        """Parse every declared partial.
+
+        Raises:
+            InputError: for the first that cannot be read.
+        """
+        declared = [*self.all_partials(), *self.fields_read]
+        declared += [name for condition in self.conditions for name in condition.partials]
+        for name in declared:
+            parse_partial(name, self.outputs, self.coordinates)
+
+
+def relative_l2_error(prediction: Mapping[str, Array], reference: Mapping[str, Array]) -> float:
+    """Return `norm2(u - u_ref) / norm2(u_ref)` over all fields of the reference together.
+
+    Example:
+        >>> relative_l2_error({"u": np.asarray([1.0, 1.0])}, {"u": np.asarray([1.0, 0.0])})
+        1.0
+    """
+    predicted = np.concatenate([np.asarray(prediction[name], dtype=np.float64) for name in reference])
+    exact = np.concatenate([np.asarray(values, dtype=np.float64) for values in reference.values()])
+    return float(np.linalg.norm(predicted - exact) / np.linalg.norm(exact))
+
+
+def _check_count(what: str, count: int) -> None:
+    if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 1:
+        raise InputError(f"number of {what}", received=repr(count), expected="a positive integer")

@@ -1,0 +1,208 @@
+"""Conditions: what the solution must satisfy on part of the boundary, at the start, or at data points.
+
+A condition is one contribution to a loss term, with points and a residual of its own. An initial condition is a
+prescribed value on the face where time has its lower bound.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from phasecore.arrays import Array, ArrayNamespace
+from phasecore.errors import InputError
+from phasecore.problems.sampling import latin_hypercube
+
+Floats = NDArray[np.float64]
+Value = float | Callable[[Mapping[str, Floats]], Floats]
+
+
+class Condition(ABC):
+    """One condition of a problem.
+
+    Attributes:
+        term: the loss term that it contributes to, such as "initial" or "boundary".
+    """
+
+    term: str
+
+    @property
+    @abstractmethod
+    def partials(self) -> tuple[str, ...]:
+        """The partials that the residual reads."""
+
+    @abstractmethod
+    def sample(
+        self, count: int, coordinates: Sequence[str], bounds: Floats, generator: np.random.Generator
+    ) -> Floats:
+        """Draw the condition's points, shape (m, dimension)."""
+
+    def targets(self, coordinates: Mapping[str, Floats]) -> Mapping[str, Floats]:
+        """Return what the residuals compare with at the condition's points, each of shape (m,); computed once.
+
+        Args:
+            coordinates: values of each coordinate at the condition's points, shape (m,).
+        """
+        return {}
+
+    @abstractmethod
+    def residuals(
+        self, partials: Mapping[str, Array], targets: Mapping[str, Array], xp: ArrayNamespace
+    ) -> Array:
+        """Return the residuals at the condition's points, one-dimensional.
+
+        Args:
+            partials: values of each declared partial at the condition's points, shape (m,).
+            targets: what `targets` returned, as arrays of the same framework.
+            xp: the namespace of the arrays, see `phasecore.arrays`.
+        """
+
+
+@final
+@dataclass(frozen=True)
+class Prescribed(Condition):
+    """Partials with given values on a face of the domain: initial, Dirichlet and Neumann conditions.
+
+    Attributes:
+        term: the loss term.
+        face: a coordinate and the value that it is fixed at, such as `("t", 0.0)`.
+        values: for each partial ("u" for Dirichlet, "u_x" for Neumann) a number or
+            `value(coordinates) -> numpy array of shape (m,)`, with the coordinates by name.
+
+    Example:
+        >>> wall = Prescribed("boundary", ("x", -1.0), {"u": 0.0})
+        >>> wall.partials
+        ('u',)
+    """
+
+    term: str
+    face: tuple[str, float]
+    values: Mapping[str, Value]
+
+    @property
+    def partials(self) -> tuple[str, ...]:
+        """The partials with a prescribed value."""
+        return tuple(self.values)
+
+    def sample(
+        self, count: int, coordinates: Sequence[str], bounds: Floats, generator: np.random.Generator
+    ) -> Floats:
+        """Draw `count` points on the face, shape (count, dimension)."""
+        coordinate, position = self.face
+        return latin_hypercube(count, _fixed(bounds, coordinates.index(coordinate), position), generator)
+
+    def targets(self, coordinates: Mapping[str, Floats]) -> Mapping[str, Floats]:
+        """Return the prescribed values, shape (m,) each."""
+        count = len(coordinates[self.face[0]])
+        return {
+            name: np.broadcast_to(value(coordinates) if callable(value) else value, (count,))
+            for name, value in self.values.items()
+        }
+
+    def residuals(
+        self, partials: Mapping[str, Array], targets: Mapping[str, Array], xp: ArrayNamespace
+    ) -> Array:
+        """Return the deviations from the prescribed values, shape (m * number of partials,)."""
+        return _deviations(partials, targets, xp)
+
+
+@final
+@dataclass(frozen=True)
+class Periodic(Condition):
+    """Partials that are equal on two opposite faces.
+
+    Attributes:
+        term: the loss term.
+        coordinate: the coordinate along which the solution is periodic.
+        matched: the partials that are equal, such as `("u", "u_x")`.
+    """
+
+    term: str
+    coordinate: str
+    matched: tuple[str, ...]
+
+    @property
+    def partials(self) -> tuple[str, ...]:
+        """The matched partials."""
+        return self.matched
+
+    def sample(
+        self, count: int, coordinates: Sequence[str], bounds: Floats, generator: np.random.Generator
+    ) -> Floats:
+        """Draw `count` points on the lower face, then their partners on the upper: shape (2 * count, dimension)."""
+        axis = coordinates.index(self.coordinate)
+        lower = latin_hypercube(count, _fixed(bounds, axis, bounds[0, axis]), generator)
+        upper = lower.copy()
+        upper[:, axis] = bounds[1, axis]
+        return np.concatenate([lower, upper])
+
+    def residuals(
+        self, partials: Mapping[str, Array], targets: Mapping[str, Array], xp: ArrayNamespace
+    ) -> Array:
+        """Return the differences between the faces, shape (m / 2 * number of partials,)."""
+        half = partials[self.matched[0]].shape[0] // 2
+        return xp.concat([partials[name][:half] - partials[name][half:] for name in self.matched])
+
+
+@final
+@dataclass(frozen=True)
+class Data(Condition):
+    """Partials measured at given points.
+
+    Attributes:
+        term: the loss term.
+        points: where, shape (m, dimension).
+        values: for each partial its values, shape (m,).
+
+    Raises:
+        InputError: if the lengths differ.
+    """
+
+    term: str
+    points: Floats
+    values: Mapping[str, Floats]
+
+    def __post_init__(self) -> None:
+        for name, values in self.values.items():
+            if np.shape(values) != np.shape(self.points)[:1]:
+                raise InputError(
+                    f"data for {name!r} in term {self.term!r}",
+                    received=f"values of shape {np.shape(values)} at points of shape {np.shape(self.points)}",
+                    expected="one value for each point",
+                )
+
+    @property
+    def partials(self) -> tuple[str, ...]:
+        """The measured partials."""
+        return tuple(self.values)
+
+    def sample(
+        self, count: int, coordinates: Sequence[str], bounds: Floats, generator: np.random.Generator
+    ) -> Floats:
+        """Return the data points; `count` does not matter."""
+        return self.points
+
+    def targets(self, coordinates: Mapping[str, Floats]) -> Mapping[str, Floats]:
+        """Return the measured values, shape (m,) each."""
+        return self.values
+
+    def residuals(
+        self, partials: Mapping[str, Array], targets: Mapping[str, Array], xp: ArrayNamespace
+    ) -> Array:
+        """Return the deviations from the data, shape (m * number of partials,)."""
+        return _deviations(partials, targets, xp)
+
+
+def _fixed(bounds: Floats, axis: int, position: float) -> Floats:
+    fixed = bounds.copy()
+    fixed[:, axis] = position
+    return fixed
+
+
+def _deviations(partials: Mapping[str, Array], targets: Mapping[str, Array], xp: ArrayNamespace) -> Array:
+    return xp.concat([partials[name] - target for name, target in targets.items()])

@@ -1,0 +1,176 @@
+"""Lookup by kind and name: what `phasecore.problem("burgers")` and its siblings do."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from phasecore.backends import Backend
+from phasecore.errors import InputError, MissingDependencyError, PluginError, UnknownNameError
+from phasecore.hookspecs import Entry, Kind
+from phasecore.plugins import Source, loaded
+from phasecore.probes.base import Probe
+from phasecore.problems.base import Problem
+from phasecore.weighting.base import WeightingScheme
+
+
+def problem(name: str, **parameters: Any) -> Problem:
+    """Return the problem registered under `name`, with its parameters.
+
+    Raises:
+        InputError: for an unknown name or parameter, or a parameter out of range.
+
+    Example:
+        >>> problem("helmholtz", a1=6, a2=6).parameters
+        {'a1': 6, 'a2': 6, 'k': 1.0}
+    """
+    made = _make("problem", name, parameters)
+    _check_type(made, Problem, "problem", name)
+    return made  # type: ignore[no-any-return]
+
+
+def weighting(name: str, **options: Any) -> WeightingScheme:
+    """Return the weighting scheme registered under `name`, with its options.
+
+    Raises:
+        InputError: for an unknown name or option, or an option out of range.
+
+    Example:
+        >>> weighting("rba", gamma=0.99).multiplies
+        'residual'
+    """
+    made = _make("weighting", name, options)
+    _check_type(made, WeightingScheme, "weighting", name)
+    return made  # type: ignore[no-any-return]
+
+
+def probe(name: str, **options: Any) -> Probe:
+    """Return the probe registered under `name`, with its options.
+
+    Raises:
+        InputError: for an unknown name or option, or an option out of range.
+
+    Example:
+        >>> probe("residual_order", bins=8).bins
+        8
+    """
+    made = _make("probe", name, options)
+    _check_type(made, Probe, "probe", name)
+    return made  # type: ignore[no-any-return]
+
+
+def backend(name: str) -> Backend:
+    """Return the backend registered under `name`; its framework is imported now.
+
+    Raises:
+        InputError: for an unknown name.
+        MissingDependencyError: if its framework is not installed.
+    """
+    made = _make("backend", name, {})
+    _check_type(made, Backend, "backend", name)
+    return made  # type: ignore[no-any-return]
+
+
+def names(kind: Kind) -> tuple[str, ...]:
+    """Return the names registered for a kind, in order of registration.
+
+    Example:
+        >>> names("weighting")[:2]
+        ('uniform', 'rba')
+    """
+    return tuple(entry.name for entry, _ in loaded().entries if entry.kind == kind)
+
+
+def find(kind: Kind, name: str) -> tuple[Entry, Source]:
+    """Return the entry of a name and the plugin that it comes from, importing nothing of it.
+
+    Raises:
+        UnknownNameError: if nothing is registered under the name; suggests near matches and names failed plugins.
+    """
+    for entry, source in loaded().entries:
+        if (entry.kind, entry.name) == (kind, name):
+            return entry, source
+    failed = sorted({str(failure.source) for failure in loaded().failures})
+    fix = f"These plugins failed to load: {', '.join(failed)}; see 'phasecore plugins'." if failed else ""
+    raise UnknownNameError(kind, name, names(kind), fix=fix)
+
+
+def parse_specification(text: str, what: str) -> tuple[str, dict[str, Any]]:
+    """Read "name" or "name:key=value,key=value"; values are Python literals, or else strings.
+
+    Raises:
+        InputError: if the text has another form.
+
+    Example:
+        >>> parse_specification("rba:gamma=0.99,start=residuals", "--weighting")
+        ('rba', {'gamma': 0.99, 'start': 'residuals'})
+    """
+    name, colon, rest = text.strip().partition(":")
+    options: dict[str, Any] = {}
+    for item in rest.split(",") if colon else []:
+        key, equals, value = (part.strip() for part in item.partition("="))
+        if not (equals and key.isidentifier() and value) or key in options:
+            raise InputError(
+                what, received=repr(text), expected='"name" or "name:key=value,key=value", each key once'
+            )
+        options[key] = _literal(value)
+    if not name.strip():
+        raise InputError(what, received=repr(text), expected='"name" or "name:key=value,key=value"')
+    return name.strip(), options
+
+
+def _literal(value: str) -> Any:
+    try:
+        return ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return value
+
+
+def _make(kind: Kind, name: str, options: Mapping[str, Any]) -> Any:
+    entry, source = find(kind, name)
+    factory = _resolve(entry, source)
+    parameters = inspect.signature(factory).parameters
+    accepts_any = any(item.kind is item.VAR_KEYWORD for item in parameters.values())
+    for option in options:
+        if option not in parameters and not accepts_any:
+            raise UnknownNameError(f"option of {kind} {name!r}", option, parameters)
+    try:
+        return factory(**options)
+    except TypeError as error:
+        raise InputError(
+            f"{kind} {name!r} with options {dict(options)}",
+            received=str(error),
+            expected=f"{name}{inspect.signature(factory)}",
+        ) from error
+
+
+def _resolve(entry: Entry, source: Source) -> Any:
+    missing = [package for package in entry.needs if importlib.util.find_spec(package) is None]
+    if missing:
+        what = entry.extra or " ".join(missing)
+        raise MissingDependencyError(
+            f"{entry.kind} {entry.name!r} of {source} needs {' and '.join(missing)}, not installed",
+            fix=f"Install with: pip install '{what}'",
+        )
+    module, _, attribute = entry.target.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except Exception as error:
+        raise PluginError(
+            f"{entry.kind} {entry.name!r} of {source} could not be loaded from {entry.target!r}",
+            received=f"{type(error).__name__}: {error}",
+        ) from error
+
+
+def _check_type(made: object, expected: type, kind: Kind, name: str) -> None:
+    if not isinstance(made, expected):
+        _, source = find(kind, name)
+        raise PluginError(
+            f"{kind} {name!r} of {source}",
+            received=f"an object of type {type(made).__name__}",
+            expected=f"a {expected.__module__}.{expected.__qualname__}",
+        )

@@ -1,0 +1,116 @@
+"""Signals: what a backend can supply at an iteration, by name, for weighting schemes and probes.
+
+A scheme or probe declares the names that it requires; `check_requirements` compares them with what the backend
+supplies, once, before the first iteration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, NamedTuple, final
+
+from phasecore.arrays import Array, ArrayNamespace
+from phasecore.errors import InputError
+
+RESIDUALS = "residuals"
+CONDITION_RESIDUALS = "condition_residuals"
+RESIDUAL_MAXIMUM = "residual_maximum"
+RESIDUAL_MINIMUM = "residual_minimum"
+TERM_LOSSES = "term_losses"
+WEIGHTED_TERM_LOSSES = "weighted_term_losses"
+POINT_WEIGHTS = "point_weights"
+RESIDUAL_ATTENTION = "residual_attention"
+COORDINATES = "coordinates"
+DOMAIN = "domain"
+BATCH_GRADIENT_MOMENTS = "batch_gradient_moments"
+ADAM_MOMENTS = "adam_moments"
+FIELDS = "fields"
+REFERENCE_FIELDS = "reference_fields"
+
+DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
+    {
+        RESIDUALS: "{equation term: residual at each collocation point, shape (n,)}",
+        CONDITION_RESIDUALS: "{condition term: residual at each condition point, shape (m,)}",
+        RESIDUAL_MAXIMUM: "{equation term: maximum of abs(residual) over the batch and all replicas, scalar}",
+        RESIDUAL_MINIMUM: "{equation term: minimum of abs(residual) over the batch and all replicas, scalar}",
+        TERM_LOSSES: "{term: mean squared residual, unweighted, scalar}",
+        WEIGHTED_TERM_LOSSES: "{term: the same as it entered the training loss, scalar}",
+        POINT_WEIGHTS: "{term: weight of each point, shape (n,)}; terms without per-point weights are absent",
+        RESIDUAL_ATTENTION: "{equation term: residual-based attention of each collocation point, shape (n,)}, "
+        "the weights in use where the scheme is rba, else tracked beside the training with rba's defaults",
+        COORDINATES: "coordinates of the collocation points, shape (n, dimension)",
+        DOMAIN: "lower and upper bound of each coordinate, two rows, shape (2, dimension)",
+        BATCH_GRADIENT_MOMENTS: "{layer: Moments(mean, standard_deviation) of the batch gradients}",
+        ADAM_MOMENTS: "{layer: AdamMoments(first, second), bias-corrected}",
+        FIELDS: "{field: the network's prediction on the evaluation grid, shape (m,)}",
+        REFERENCE_FIELDS: "{field: the reference solution on the evaluation grid, shape (m,)}",
+    }
+)
+"""Every signal of the core vocabulary and its meaning; a backend may supply others under names of its own."""
+
+
+class Moments(NamedTuple):
+    """Mean and population standard deviation over the batches of one layer's gradient, each of its shape."""
+
+    mean: Array
+    standard_deviation: Array
+
+
+class AdamMoments(NamedTuple):
+    """Adam's bias-corrected first and second moment of one layer's gradient, each of its shape."""
+
+    first: Array
+    second: Array
+
+
+@final
+@dataclass(frozen=True)
+class Signals:
+    """Signal values at one iteration, with the namespace of their arrays.
+
+    Example:
+        >>> import numpy
+        >>> signals = Signals({RESIDUALS: {"pde": numpy.asarray([0.5, -1.0])}}, numpy)
+        >>> sorted(signals[RESIDUALS])
+        ['pde']
+    """
+
+    values: Mapping[str, Any]
+    namespace: ArrayNamespace
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self.values:
+            raise InputError(
+                f"signal {name!r} is not available at this iteration",
+                expected=f"one of {sorted(self.values)}",
+                fix="Name the signal in 'requires', so that it is supplied or refused before training.",
+            )
+        return self.values[name]
+
+
+def check_requirements(
+    consumer: str, requires: Iterable[str], backend: str, supplies: Iterable[str], *, fix: str
+) -> None:
+    """Refuse a scheme or probe whose signals the backend cannot supply, before the first iteration.
+
+    Args:
+        consumer: the scheme or probe in words, such as "probe 'gradient_snr'".
+        requires: names of the signals that it needs.
+        backend: name of the backend, for the message.
+        supplies: names of the signals that the backend supplies.
+        fix: what to do instead.
+
+    Raises:
+        InputError: naming the consumer, the missing signals and what is supplied.
+    """
+    supplies = sorted(supplies)
+    missing = sorted(set(requires) - set(supplies))
+    if missing:
+        names = " and ".join(repr(name) for name in missing)
+        raise InputError(
+            f"{consumer} requires signal{'s' if len(missing) > 1 else ''} {names}",
+            received=f"backend {backend!r}, which supplies {supplies}",
+            fix=fix,
+        )

@@ -1,0 +1,1 @@
+"""What adapter and plugin authors test with."""

@@ -1,0 +1,44 @@
+"""The contract of a weighting scheme: pure functions over signals, with explicit state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple
+
+from phasecore.arrays import Array
+from phasecore.signals import Signals
+
+State = Any
+"""A scheme's own NamedTuple, whose fields are mappings of term to array."""
+
+Weights = Mapping[str, Array]
+"""Per term: an array of shape (n,), a weight for each point, or a scalar; an absent term has weight one."""
+
+
+class WeightingScheme(NamedTuple):
+    """What a weighting factory returns; the style is optax's `GradientTransformation`.
+
+    Both functions are pure and branch-free, and use only `signals.namespace` (see `phasecore.arrays`), so they
+    run on every backend and under its compiler. Weights are used as constants: no gradient flows into them.
+
+    Attributes:
+        init: `init(signals) -> state`. The signals have the right shapes and dtypes; their values are zero.
+        update: `update(signals, state) -> (weights, state)`, called before each use of the weights.
+        requires: names of the signals that both read (`phasecore.signals`).
+        multiplies: whether the weight multiplies the residual (the loss is `mean((w r)^2)`) or its square
+            (`mean(w r^2)`).
+        per_point: names of the state's fields that hold one value per collocation point. Under mini-batches
+            the backend hands `update` the rows of the points in the batch and writes them back, so a
+            weight stays with its point; the other fields are handed over whole.
+
+    Example:
+        >>> from phasecore.weighting.rba import rba
+        >>> rba(gamma=0.99, eta=0.01).multiplies
+        'residual'
+    """
+
+    init: Callable[[Signals], State]
+    update: Callable[[Signals, State], tuple[Weights, State]]
+    requires: frozenset[str]
+    multiplies: Literal["residual", "squared_residual"] = "residual"
+    per_point: tuple[str, ...] = ()

@@ -1,0 +1,107 @@
+"""Residual-based attention (RBA): points whose residual stays large gain weight.
+
+Sources: Anagnostopoulos, Toscano, Stergiopulos, Karniadakis, "Residual-based attention in physics-informed neural
+networks" (arXiv 2307.00379), and "Learning in PINNs: Phase transition, total diffusion, and generalization" (arXiv
+2403.18494).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple, get_args
+
+from phasecore.arrays import Array
+from phasecore.errors import InputError
+from phasecore.signals import RESIDUAL_MAXIMUM, RESIDUAL_MINIMUM, RESIDUALS, Signals
+from phasecore.weighting.base import Weights, WeightingScheme
+
+Start = Literal["zeros", "residuals"]
+Normalization = Literal["max", "minmax"]
+
+
+class RBAState(NamedTuple):
+    """The weight of each point, and whether it was ever updated (1 or 0), both {term: shape (n,)}."""
+
+    weights: Mapping[str, Array]
+    visited: Mapping[str, Array]
+
+
+def rba(
+    gamma: float = 0.999,
+    eta: float = 0.001,
+    start: Start = "zeros",
+    normalization: Normalization = "max",
+) -> WeightingScheme:
+    """Return residual-based attention: `w_i <- gamma w_i + eta abs(r_i) / max_j abs(r_j)`, updated before use.
+
+    The loss of an equation term is `mean((w_i r_i)^2)`; initial and boundary conditions are not weighted. Weights
+    stay at or below `eta / (1 - gamma)`, which is 1 by default.
+
+    Args:
+        gamma: how much of a weight is kept at each update, in [0, 1).
+        eta: learning rate of the weights, positive.
+        start: "zeros": weights start at zero; "residuals": a point's first update uses `eta = 1`, so its weight starts
+            at its normalized residual.
+        normalization: "max" divides by the largest residual; "minmax" uses `(abs(r) - min) / (max - min)`, as the
+            authors do for Helmholtz.
+
+    Raises:
+        InputError: if an option is outside its range.
+
+    Example:
+        >>> import numpy
+        >>> from phasecore.signals import Signals
+        >>> residuals = {"pde": numpy.asarray([1.0, -2.0])}
+        >>> signals = Signals(
+        ...     {"residuals": residuals, "residual_maximum": {"pde": 2.0}, "residual_minimum": {"pde": 1.0}}, numpy
+        ... )
+        >>> scheme = rba(gamma=0.5, eta=0.5)
+        >>> weights, state = scheme.update(signals, scheme.init(signals))
+        >>> weights["pde"].tolist()
+        [0.25, 0.5]
+    """
+    if not 0 <= gamma < 1:
+        raise InputError("weighting 'rba', option 'gamma'", received=gamma, expected="a number in [0, 1)")
+    if not eta > 0:
+        raise InputError("weighting 'rba', option 'eta'", received=eta, expected="a positive number")
+    for option, value, choices in (
+        ("start", start, get_args(Start)),
+        ("normalization", normalization, get_args(Normalization)),
+    ):
+        if value not in choices:
+            raise InputError(
+                f"weighting 'rba', option {option!r}",
+                received=repr(value),
+                expected=f"one of {', '.join(choices)}",
+            )
+
+    def init(signals: Signals) -> RBAState:
+        xp = signals.namespace
+        zeros = {term: xp.zeros_like(residual) for term, residual in signals[RESIDUALS].items()}
+        return RBAState(weights=zeros, visited=dict(zeros))
+
+    def update(signals: Signals, state: RBAState) -> tuple[Weights, RBAState]:
+        xp = signals.namespace
+        weights = {}
+        visited = {}
+        for term, residual in signals[RESIDUALS].items():
+            low = signals[RESIDUAL_MINIMUM][term] if normalization == "minmax" else 0.0
+            span = signals[RESIDUAL_MAXIMUM][term] - low
+            excess = xp.abs(residual) - low
+            share = xp.where(
+                span > 0, excess / xp.where(span > 0, span, xp.ones_like(span)), xp.zeros_like(excess)
+            )
+            rate = eta
+            if start == "residuals":
+                rate = xp.where(state.visited[term] > 0, eta * xp.ones_like(share), xp.ones_like(share))
+            weights[term] = gamma * state.weights[term] + rate * share
+            visited[term] = xp.ones_like(share)
+        return weights, RBAState(weights, visited)
+
+    return WeightingScheme(
+        init,
+        update,
+        requires=frozenset({RESIDUALS, RESIDUAL_MAXIMUM, RESIDUAL_MINIMUM}),
+        multiplies="residual",
+        per_point=("weights", "visited"),
+    )
