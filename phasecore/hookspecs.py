@@ -54,9 +54,7 @@ class Entry:
     def __post_init__(self) -> None:
         where = f"entry {self.name!r}"
         if self.kind not in KINDS:
-            raise PluginError(
-                f"{where}, kind", received=repr(self.kind), expected=f"one of {', '.join(KINDS)}"
-            )
+            raise PluginError(f"{where}, kind", received=repr(self.kind), expected=f"one of {', '.join(KINDS)}")
         if not isinstance(self.name, str) or not self.name.replace("_", "").replace("-", "").isalnum():
             raise PluginError(
                 "entry, name", received=repr(self.name), expected="letters, digits, underscores and hyphens"

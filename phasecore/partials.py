@@ -66,9 +66,7 @@ def parse_partial(name: str, outputs: Sequence[str], coordinates: Sequence[str])
             scale = sign * (float(factor) if factor else 1.0)
             output, exponents = _parse_symbol(symbol.strip(), outputs, coordinates)
         except ValueError:
-            raise InputError(
-                "unreadable partial derivative", received=repr(name), expected=expected
-            ) from None
+            raise InputError("unreadable partial derivative", received=repr(name), expected=expected) from None
         found_outputs.add(output)
         factors[exponents] = factors.get(exponents, 0.0) + scale
     if len(found_outputs) != 1 or len({sum(exponents) for exponents in factors}) != 1:
@@ -90,9 +88,7 @@ def _signed_terms(name: str) -> list[tuple[float, str]]:
         pieces = pieces[1:]
     else:
         pieces = ["+", *pieces]
-    return [
-        (1.0 if sign == "+" else -1.0, term) for sign, term in zip(pieces[::2], pieces[1::2], strict=True)
-    ]
+    return [(1.0 if sign == "+" else -1.0, term) for sign, term in zip(pieces[::2], pieces[1::2], strict=True)]
 
 
 def _parse_symbol(symbol: str, outputs: Sequence[str], coordinates: Sequence[str]) -> tuple[str, Exponents]:

@@ -109,18 +109,14 @@ def _collect(
         others = [other for other in manager.get_plugins() if other is not plugin]
         try:
             offered = [
-                entry
-                for answer in manager.subset_hook_caller("phasecore_entries", others)()
-                for entry in answer
+                entry for answer in manager.subset_hook_caller("phasecore_entries", others)() for entry in answer
             ]
         except Exception as error:
             failures.append(Failure(source, _reason(error), traceback.format_exc()))
             continue
         for entry in offered:
             if not isinstance(entry, Entry):
-                failures.append(
-                    Failure(source, f"phasecore_entries returned {entry!r}; expected Entry objects")
-                )
+                failures.append(Failure(source, f"phasecore_entries returned {entry!r}; expected Entry objects"))
                 continue
             key = (entry.kind, entry.name)
             if key in entries:

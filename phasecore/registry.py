@@ -114,9 +114,7 @@ def parse_specification(text: str, what: str) -> tuple[str, dict[str, Any]]:
     for item in rest.split(",") if colon else []:
         key, equals, value = (part.strip() for part in item.partition("="))
         if not (equals and key.isidentifier() and value) or key in options:
-            raise InputError(
-                what, received=repr(text), expected='"name" or "name:key=value,key=value", each key once'
-            )
+            raise InputError(what, received=repr(text), expected='"name" or "name:key=value,key=value", each key once')
         options[key] = _literal(value)
     if not name.strip():
         raise InputError(what, received=repr(text), expected='"name" or "name:key=value,key=value"')

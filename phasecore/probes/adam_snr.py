@@ -33,8 +33,8 @@ class AdamSNR(Probe):
     def measure(self, signals: Signals) -> Mapping[str, float]:
         """Return adam_snr, adam_first_moment_norm and adam_second_moment_root_norm."""
         moments: list[AdamMoments] = list(signals[ADAM_MOMENTS].values())
-        first = norm((moment.first for moment in moments))
-        second = norm((np.sqrt(moment.second) + EPSILON for moment in moments))
+        first = norm(moment.first for moment in moments)
+        second = norm(np.sqrt(moment.second) + EPSILON for moment in moments)
         return {
             "adam_snr": ratio(first, second),
             "adam_first_moment_norm": first,

@@ -42,10 +42,7 @@ class GradientSNR(Probe):
     def measure(self, signals: Signals) -> Mapping[str, float]:
         """Return snr, gradient_order, gradient_mean_norm, gradient_std_norm and layerK_{mean,std}_norm."""
         layers: Mapping[str, Moments] = signals[BATCH_GRADIENT_MOMENTS]
-        norms = {
-            layer: (norm([moments.mean]), norm([moments.standard_deviation]))
-            for layer, moments in layers.items()
-        }
+        norms = {layer: (norm([moments.mean]), norm([moments.standard_deviation])) for layer, moments in layers.items()}
         mean_norm = math.hypot(*(mean for mean, _ in norms.values()))
         std_norm = math.hypot(*(std for _, std in norms.values()))
         measured = {

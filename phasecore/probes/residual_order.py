@@ -39,9 +39,7 @@ class ResidualOrder(Probe):
 
     def __post_init__(self) -> None:
         if self.bins < 1:
-            raise InputError(
-                "probe 'residual_order', option 'bins'", received=self.bins, expected="a positive integer"
-            )
+            raise InputError("probe 'residual_order', option 'bins'", received=self.bins, expected="a positive integer")
 
     def measure(self, signals: Signals) -> Mapping[str, float]:
         """Return residual_order and absolute_residual_order, in [0, 1]."""

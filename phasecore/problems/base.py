@@ -174,9 +174,7 @@ class Problem(ABC):
 
     def evaluation_points(self) -> Floats:
         """Return the fixed grid of the relative L2 error, shape (prod(grid), dimension), last axis fastest."""
-        axes = [
-            np.linspace(low, high, count) for (low, high), count in zip(self.bounds.T, self.grid, strict=True)
-        ]
+        axes = [np.linspace(low, high, count) for (low, high), count in zip(self.bounds.T, self.grid, strict=True)]
         return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(axes))
 
     def check_points(self, points: ArrayLike, what: str = "points") -> Floats:

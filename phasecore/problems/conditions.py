@@ -37,9 +37,7 @@ class Condition(ABC):
         """The partials that the residual reads."""
 
     @abstractmethod
-    def sample(
-        self, count: int, coordinates: Sequence[str], bounds: Floats, generator: np.random.Generator
-    ) -> Floats:
+    def sample(self, count: int, coordinates: Sequence[str], bounds: Floats, generator: np.random.Generator) -> Floats:
         """Draw the condition's points, shape (m, dimension)."""
 
     def targets(self, coordinates: Mapping[str, Floats]) -> Mapping[str, Floats]:
@@ -51,9 +49,7 @@ class Condition(ABC):
         return {}
 
     @abstractmethod
-    def residuals(
-        self, partials: Mapping[str, Array], targets: Mapping[str, Array], xp: ArrayNamespace
-    ) -> Array:
+    def residuals(self, partials: Mapping[str, Array], targets: Mapping[str, Array], xp: ArrayNamespace) -> Array:
         """Return the residuals at the condition's points, one-dimensional.
 
         Args:
@@ -89,9 +85,7 @@ class Prescribed(Condition):
         """The partials with a prescribed value."""
         return tuple(self.values)
 
-    def sample(
-        self, count: int, coordinates: Sequence[str], bounds: Floats, generator: np.random.Generator
-    ) -> Floats:
+    def sample(self, count: int, coordinates: Sequence[str], bounds: Floats, generator: np.random.Generator) -> Floats:
         """Draw `count` points on the face, shape (count, dimension)."""
         coordinate, position = self.face
         return latin_hypercube(count, _fixed(bounds, coordinates.index(coordinate), position), generator)
@@ -104,9 +98,7 @@ class Prescribed(Condition):
             for name, value in self.values.items()
         }
 
-    def residuals(
-        self, partials: Mapping[str, Array], targets: Mapping[str, Array], xp: ArrayNamespace
-    ) -> Array:
+    def residuals(self, partials: Mapping[str, Array], targets: Mapping[str, Array], xp: ArrayNamespace) -> Array:
         """Return the deviations from the prescribed values, shape (m * number of partials,)."""
         return _deviations(partials, targets, xp)
 
@@ -131,9 +123,7 @@ class Periodic(Condition):
         """The matched partials."""
         return self.matched
 
-    def sample(
-        self, count: int, coordinates: Sequence[str], bounds: Floats, generator: np.random.Generator
-    ) -> Floats:
+    def sample(self, count: int, coordinates: Sequence[str], bounds: Floats, generator: np.random.Generator) -> Floats:
         """Draw `count` points on the lower face, then their partners on the upper: shape (2 * count, dimension)."""
         axis = coordinates.index(self.coordinate)
         lower = latin_hypercube(count, _fixed(bounds, axis, bounds[0, axis]), generator)
@@ -141,9 +131,7 @@ class Periodic(Condition):
         upper[:, axis] = bounds[1, axis]
         return np.concatenate([lower, upper])
 
-    def residuals(
-        self, partials: Mapping[str, Array], targets: Mapping[str, Array], xp: ArrayNamespace
-    ) -> Array:
+    def residuals(self, partials: Mapping[str, Array], targets: Mapping[str, Array], xp: ArrayNamespace) -> Array:
         """Return the differences between the faces, shape (m / 2 * number of partials,)."""
         half = partials[self.matched[0]].shape[0] // 2
         return xp.concat([partials[name][:half] - partials[name][half:] for name in self.matched])
@@ -181,9 +169,7 @@ class Data(Condition):
         """The measured partials."""
         return tuple(self.values)
 
-    def sample(
-        self, count: int, coordinates: Sequence[str], bounds: Floats, generator: np.random.Generator
-    ) -> Floats:
+    def sample(self, count: int, coordinates: Sequence[str], bounds: Floats, generator: np.random.Generator) -> Floats:
         """Return the data points; `count` does not matter."""
         return self.points
 
@@ -191,9 +177,7 @@ class Data(Condition):
         """Return the measured values, shape (m,) each."""
         return self.values
 
-    def residuals(
-        self, partials: Mapping[str, Array], targets: Mapping[str, Array], xp: ArrayNamespace
-    ) -> Array:
+    def residuals(self, partials: Mapping[str, Array], targets: Mapping[str, Array], xp: ArrayNamespace) -> Array:
         """Return the deviations from the data, shape (m * number of partials,)."""
         return _deviations(partials, targets, xp)
 

@@ -71,9 +71,7 @@ class Helmholtz(Problem):
                     expected="a positive integer",
                 )
         if not math.isfinite(self.k):
-            raise InputError(
-                "problem 'helmholtz', parameter 'k'", received=self.k, expected="a finite number"
-            )
+            raise InputError("problem 'helmholtz', parameter 'k'", received=self.k, expected="a finite number")
 
     @property
     def domain(self) -> Mapping[str, tuple[float, float]]:

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple, get_args
 from phasecore.arrays import Array
 from phasecore.errors import InputError
 from phasecore.signals import RESIDUAL_MAXIMUM, RESIDUAL_MINIMUM, RESIDUALS, Signals
-from phasecore.weighting.base import Weights, WeightingScheme
+from phasecore.weighting.base import WeightingScheme, Weights
 
 Start = Literal["zeros", "residuals"]
 Normalization = Literal["max", "minmax"]
@@ -88,9 +88,7 @@ def rba(
             low = signals[RESIDUAL_MINIMUM][term] if normalization == "minmax" else 0.0
             span = signals[RESIDUAL_MAXIMUM][term] - low
             excess = xp.abs(residual) - low
-            share = xp.where(
-                span > 0, excess / xp.where(span > 0, span, xp.ones_like(span)), xp.zeros_like(excess)
-            )
+            share = xp.where(span > 0, excess / xp.where(span > 0, span, xp.ones_like(span)), xp.zeros_like(excess))
             rate = eta
             if start == "residuals":
                 rate = xp.where(state.visited[term] > 0, eta * xp.ones_like(share), xp.ones_like(share))

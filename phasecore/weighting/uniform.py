@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from phasecore.signals import Signals
-from phasecore.weighting.base import Weights, WeightingScheme
+from phasecore.weighting.base import WeightingScheme, Weights
 
 
 class UniformState(NamedTuple):
