@@ -84,10 +84,7 @@ def parse_partial(name: str, outputs: Sequence[str], coordinates: Sequence[str])
 
 def _signed_terms(name: str) -> list[tuple[float, str]]:
     pieces = re.split(r"\s*([+-])\s*", name.strip())
-    if pieces[0] == "":
-        pieces = pieces[1:]
-    else:
-        pieces = ["+", *pieces]
+    pieces = pieces[1:] if pieces[0] == "" else ["+", *pieces]
     return [(1.0 if sign == "+" else -1.0, term) for sign, term in zip(pieces[::2], pieces[1::2], strict=True)]
 
 
