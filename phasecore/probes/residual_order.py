@@ -38,8 +38,10 @@ class ResidualOrder(Probe):
     requires: ClassVar[frozenset[str]] = frozenset({RESIDUALS, RESIDUAL_ATTENTION, COORDINATES, DOMAIN})
 
     def __post_init__(self) -> None:
-        if self.bins < 1:
-            raise InputError("probe 'residual_order', option 'bins'", received=self.bins, expected="a positive integer")
+        if isinstance(self.bins, bool) or not isinstance(self.bins, int) or self.bins < 1:
+            raise InputError(
+                "probe 'residual_order', option 'bins'", received=repr(self.bins), expected="a positive integer"
+            )
 
     def measure(self, signals: Signals) -> Mapping[str, float]:
         """Return residual_order and absolute_residual_order, in [0, 1]."""

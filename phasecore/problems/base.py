@@ -183,9 +183,12 @@ class Problem(ABC):
         Raises:
             InputError: for another shape, values that are not finite, or points outside the domain.
         """
-        given = np.asarray(points)
         expected = f"real numbers of shape (n, {len(self.coordinates)}), n at least 1: {self.coordinates}"
         where = f"{what} of problem {self.name!r}"
+        try:
+            given = np.asarray(points)
+        except (ValueError, TypeError) as error:
+            raise InputError(where, received=str(error), expected=expected) from error
         if given.dtype.kind not in "fiu":
             raise InputError(where, received=f"dtype {given.dtype}", expected=expected)
         if given.ndim != 2 or given.shape[1] != len(self.coordinates) or len(given) == 0:

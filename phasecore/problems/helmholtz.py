@@ -63,14 +63,19 @@ class Helmholtz(Problem):
 
     def __post_init__(self) -> None:
         for option in ("a1", "a2"):
-            value = getattr(self, option)
-            if isinstance(value, bool) or value != int(value) or value < 1:
+            value: object = getattr(self, option)
+            if (
+                isinstance(value, bool)
+                or not isinstance(value, (int, float, np.integer))
+                or not (value >= 1 and value % 1 == 0)
+            ):
                 raise InputError(
                     f"problem 'helmholtz', parameter {option!r}",
                     received=repr(value),
                     expected="a positive integer",
                 )
-        if not math.isfinite(self.k):
+        wave_number: object = self.k
+        if not isinstance(wave_number, (int, float, np.integer, np.floating)) or not math.isfinite(wave_number):
             raise InputError("problem 'helmholtz', parameter 'k'", received=self.k, expected="a finite number")
 
     @property

@@ -1,0 +1,1 @@
+"""Reference solutions: plain functions that solve the problems' equations accurately, and a cache for fields."""

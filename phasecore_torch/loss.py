@@ -1,0 +1,326 @@
+"""The physics-informed loss of a torch model, with its weighting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, final
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+
+import phasecore
+from phasecore.errors import InputError
+from phasecore.problems import CollocationPoints, Problem
+from phasecore.registry import parse_specification
+from phasecore.signals import (
+    CONDITION_RESIDUALS,
+    RESIDUAL_MAXIMUM,
+    RESIDUAL_MINIMUM,
+    RESIDUALS,
+    TERM_LOSSES,
+    Signals,
+    check_requirements,
+)
+from phasecore.weighting import WeightingScheme
+from phasecore.weighting.rba import RBAState
+from phasecore_torch.derivatives import Method, Model, Parameters, PartialDerivatives
+from phasecore_torch.namespace import namespace
+from phasecore_torch.weighting import IndexedWeighting
+
+Floats = NDArray[np.float64]
+
+SUPPLIES = frozenset({RESIDUALS, CONDITION_RESIDUALS, RESIDUAL_MAXIMUM, RESIDUAL_MINIMUM, TERM_LOSSES})
+"""Signals that a weighting scheme can require of this backend."""
+
+
+class Evaluation(NamedTuple):
+    """One evaluation with the current weights: residuals of equations and conditions, and the loss of each term."""
+
+    residuals: Mapping[str, Tensor]
+    condition_residuals: Mapping[str, Tensor]
+    unweighted: Mapping[str, Tensor]
+    weighted: Mapping[str, Tensor]
+
+
+class Losses(NamedTuple):
+    """Per term, the mean squared residual without weights and as it entered the loss: detached scalars."""
+
+    unweighted: Mapping[str, Tensor]
+    weighted: Mapping[str, Tensor]
+
+
+@final
+class PhysicsLoss(nn.Module):
+    """The loss of a physics-informed network: the mean squared weighted residual of every term, summed.
+
+    Each call updates the weights (unless `eval()` was called), evaluates the loss, and keeps it per term in `losses`.
+    The model stays yours: it is not registered as a submodule, so that `state_dict` holds the weighting's state alone
+    and `parameters()` is empty.
+
+    Args:
+        problem: see `phasecore.problem`.
+        model: maps points (n, dimension) to outputs (n, number of outputs); any module or callable.
+        points: `problem.sample(...)`, or the collocation points alone, shape (n, dimension); the conditions' points are
+            then sampled with seed 0.
+        weighting: a scheme, or a specification such as "uniform", "rba" or "rba:gamma=0.99".
+        derivatives: "auto", or "jets" or "autodiff" to insist.
+
+    Raises:
+        InputError: for points outside the domain or of a wrong shape, a model that does not fit the problem, or a
+            scheme that needs a signal that this backend does not supply.
+
+    Example:
+        >>> import phasecore, torch
+        >>> problem = phasecore.problem("helmholtz")
+        >>> model = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1))
+        >>> loss_fn = PhysicsLoss(problem, model, problem.sample(100, seed=0), weighting="rba")
+        >>> loss = loss_fn()
+        >>> sorted(loss_fn.losses.unweighted), sorted(loss_fn.state_dict())[0]
+        (['boundary', 'pde'], 'weighting.state_visited_pde')
+    """
+
+    points: Tensor
+
+    def __init__(
+        self,
+        problem: Problem,
+        model: Model,
+        points: CollocationPoints | ArrayLike,
+        *,
+        weighting: str | WeightingScheme = "uniform",
+        derivatives: Method = "auto",
+    ) -> None:
+        super().__init__()
+        self.problem = problem
+        # a tuple hides the model from nn.Module's registration
+        self._hidden = (model,)
+        given = _as_points(problem, points)
+        dtype, device = _placement(model)
+        self.register_buffer("points", torch.as_tensor(given.interior, dtype=dtype, device=device), persistent=False)
+        self._equations = PartialDerivatives(
+            model, problem.outputs, problem.coordinates, problem.all_partials(), self.points, derivatives
+        )
+        self._conditions = _Conditions(problem, model, given.conditions, self.points, self._equations.method)
+        name, scheme = _as_scheme(weighting)
+        check_requirements(
+            f"weighting {name!r}", scheme.requires, "torch", SUPPLIES, fix="Use a scheme that needs these signals only."
+        )
+        self.weighting = IndexedWeighting(scheme, name, self._blank_signals(), len(self.points))
+        self.attention: IndexedWeighting | None = None
+        self.losses = Losses({}, {})
+
+    @property
+    def model(self) -> Model:
+        """The user's model."""
+        return self._hidden[0]
+
+    @property
+    def method(self) -> str:
+        """How derivatives are taken: "jets" or "autodiff"."""
+        return self._equations.method
+
+    def forward(self, indices: Tensor | None = None) -> Tensor:
+        """Return the loss, a scalar.
+
+        Args:
+            indices: which collocation points to use, shape (batch,); None for all. The conditions are always used
+                whole.
+        """
+        residuals = self.residuals(indices)
+        conditions = self._conditions()
+        if self.training:
+            signals = self._signals(residuals, conditions)
+            self.weighting.update(signals, indices)
+            if self.attention is not None:
+                self.attention.update(signals, indices)
+        evaluation = self._evaluation(residuals, conditions, indices)
+        self.losses = Losses(
+            {term: loss.detach() for term, loss in evaluation.unweighted.items()},
+            {term: loss.detach() for term, loss in evaluation.weighted.items()},
+        )
+        return torch.stack(list(evaluation.weighted.values())).sum()
+
+    def evaluate(self) -> Evaluation:
+        """Return residuals and losses at all points with the current weights, which stay as they are."""
+        return self._evaluation(self.residuals(), self._conditions(), None)
+
+    def residuals(self, indices: Tensor | None = None, parameters: Parameters | None = None) -> dict[str, Tensor]:
+        """Return the unweighted residual of each equation at the collocation points, shape (batch,) each."""
+        return self._residuals_at(self.points if indices is None else self.points[indices], parameters)
+
+    def batch_loss(self, indices: Tensor, parameters: Parameters | None = None) -> Tensor:
+        """Return the equations' part of the loss on a batch of points; the weights are used and stay as they are."""
+        residuals = self.residuals(indices, parameters)
+        return torch.stack([self._term_loss(term, r, indices) for term, r in residuals.items()]).sum()
+
+    def shared_loss(self) -> Tensor:
+        """Return the conditions' part of the loss, the same for every batch, with the current weights."""
+        losses = [self._term_loss(term, residual, None) for term, residual in self._conditions().items()]
+        return torch.stack(losses).sum() if losses else torch.zeros_like(self.points[0, 0])
+
+    def track_attention(self) -> None:
+        """Keep the paper's residual-based attention beside the weights in use, as a statistic that enters no loss."""
+        if self.attention is None and not isinstance(self.weighting.state, RBAState):
+            scheme = phasecore.weighting("rba")
+            self.attention = IndexedWeighting(scheme, "rba", self._blank_signals(), len(self.points))
+
+    def residual_attention(self) -> dict[str, Tensor]:
+        """Return the residual-based attention of each equation, shape (n,): the weights of rba, or those tracked."""
+        source = self.weighting if self.attention is None else self.attention
+        return dict(source.state.weights)
+
+    def point_weights(self) -> dict[str, Tensor]:
+        """Return the current weight of each point, shape (n,), for the terms that are weighted point by point."""
+        weights = {term: self.weighting.weight(term) for term in self.weighting.weighted}
+        return {term: weight for term, weight in weights.items() if weight is not None and weight.ndim}
+
+    def fields(self, points: Tensor, block: int = 16_384) -> dict[str, Tensor]:
+        """Return the problem's fields at `points`, shape (m,) each, evaluated in blocks without gradient."""
+        problem = self.problem
+        with torch.no_grad():
+            evaluate = PartialDerivatives(
+                self.model, problem.outputs, problem.coordinates, problem.fields_read, points, self._equations.method
+            )
+            parts = [
+                problem.fields(self._named(part), evaluate(part), namespace) for part in torch.split(points, block)
+            ]
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def _residuals_at(self, points: Tensor, parameters: Parameters | None = None) -> dict[str, Tensor]:
+        partials = self._equations(points, parameters)
+        return dict(self.problem.residuals(self._named(points), partials, namespace))
+
+    def _named(self, points: Tensor) -> dict[str, Tensor]:
+        return {name: points[:, axis] for axis, name in enumerate(self.problem.coordinates)}
+
+    def _evaluation(
+        self, residuals: Mapping[str, Tensor], conditions: Mapping[str, Tensor], indices: Tensor | None
+    ) -> Evaluation:
+        every = {**residuals, **conditions}
+        return Evaluation(
+            residuals,
+            conditions,
+            {term: residual.square().mean() for term, residual in every.items()},
+            {term: self._term_loss(term, residual, indices) for term, residual in every.items()},
+        )
+
+    def _term_loss(self, term: str, residual: Tensor, indices: Tensor | None) -> Tensor:
+        weight = self.weighting.weight(term, indices)
+        if weight is None:
+            return residual.square().mean()
+        if self.weighting.scheme.multiplies == "residual":
+            return (weight * residual).square().mean()
+        return (weight * residual.square()).mean()
+
+    def _signals(self, residuals: Mapping[str, Tensor], conditions: Mapping[str, Tensor]) -> Signals:
+        residuals = {term: residual.detach() for term, residual in residuals.items()}
+        conditions = {term: residual.detach() for term, residual in conditions.items()}
+        return Signals(
+            {
+                RESIDUALS: residuals,
+                CONDITION_RESIDUALS: conditions,
+                RESIDUAL_MAXIMUM: {term: residual.abs().max() for term, residual in residuals.items()},
+                RESIDUAL_MINIMUM: {term: residual.abs().min() for term, residual in residuals.items()},
+                TERM_LOSSES: {term: r.square().mean() for term, r in {**residuals, **conditions}.items()},
+            },
+            namespace,
+        )
+
+    def _blank_signals(self) -> Signals:
+        blank = torch.zeros_like(self.points[:, 0])
+        return self._signals(
+            dict.fromkeys(self.problem.equations, blank),
+            {term: blank.new_zeros(size) for term, size in self._conditions.sizes().items()},
+        )
+
+
+@final
+class _Group(NamedTuple):
+    """Conditions that read the same partials: which they are, how many points each has, and the evaluation."""
+
+    members: list[int]
+    sizes: list[int]
+    evaluate: PartialDerivatives
+
+
+@final
+class _Conditions(nn.Module):
+    """Residuals of the conditions: those that read the same partials share one evaluation of the model."""
+
+    def __init__(self, problem: Problem, model: Model, points: Sequence[Floats], like: Tensor, method: Method) -> None:
+        super().__init__()
+        self._conditions = list(problem.conditions)
+        self._groups: list[_Group] = []
+        by_partials: dict[tuple[str, ...], list[int]] = {}
+        for index, condition in enumerate(self._conditions):
+            by_partials.setdefault(tuple(sorted(condition.partials)), []).append(index)
+        for partials, members in by_partials.items():
+            joined = torch.as_tensor(
+                np.concatenate([points[index] for index in members]), dtype=like.dtype, device=like.device
+            )
+            self.register_buffer(f"points_{len(self._groups)}", joined, persistent=False)
+            evaluate = PartialDerivatives(model, problem.outputs, problem.coordinates, partials, joined, method)
+            self._groups.append(_Group(members, [len(points[index]) for index in members], evaluate))
+        self._target_names: list[tuple[str, ...]] = []
+        for index, condition in enumerate(self._conditions):
+            named = {name: points[index][:, axis] for axis, name in enumerate(problem.coordinates)}
+            targets = condition.targets(named)
+            for name, values in targets.items():
+                target = torch.as_tensor(np.array(values), dtype=like.dtype, device=like.device)
+                self.register_buffer(f"target_{index}_{name}", target, persistent=False)
+            self._target_names.append(tuple(targets))
+
+    def forward(self) -> dict[str, Tensor]:
+        """Return the residuals of each condition term, shape (m,)."""
+        residuals: dict[str, list[Tensor]] = {condition.term: [] for condition in self._conditions}
+        for number, (members, sizes, evaluate) in enumerate(self._groups):
+            joined = evaluate(getattr(self, f"points_{number}"))
+            partials = {name: torch.split(values, sizes) for name, values in joined.items()}
+            for place, index in enumerate(members):
+                condition = self._conditions[index]
+                own = {name: parts[place] for name, parts in partials.items()}
+                targets = {name: getattr(self, f"target_{index}_{name}") for name in self._target_names[index]}
+                residuals[condition.term].append(condition.residuals(own, targets, namespace))
+        return {term: torch.cat(parts) for term, parts in residuals.items()}
+
+    def sizes(self) -> dict[str, int]:
+        """Return the number of residuals of each condition term."""
+        with torch.no_grad():
+            return {term: len(residual) for term, residual in self().items()}
+
+
+def _as_points(problem: Problem, points: CollocationPoints | ArrayLike) -> CollocationPoints:
+    if not isinstance(points, CollocationPoints):
+        given = points.detach().cpu().numpy() if isinstance(points, Tensor) else points
+        interior = problem.check_points(given, "collocation points")
+        return CollocationPoints(interior, problem.sample(len(interior), seed=0).conditions)
+    if len(points.conditions) != len(problem.conditions):
+        raise InputError(
+            f"points of problem {problem.name!r}",
+            received=f"points for {len(points.conditions)} conditions",
+            expected=f"points for {len(problem.conditions)} conditions",
+            fix="Draw them with this problem's own sample().",
+        )
+    return CollocationPoints(
+        problem.check_points(points.interior, "collocation points"),
+        tuple(
+            problem.check_points(own, f"points of condition {condition.term!r}")
+            for own, condition in zip(points.conditions, problem.conditions, strict=True)
+        ),
+    )
+
+
+def _as_scheme(weighting: str | WeightingScheme) -> tuple[str, WeightingScheme]:
+    if isinstance(weighting, WeightingScheme):
+        return getattr(weighting.update, "__module__", "scheme").rpartition(".")[2], weighting
+    name, options = parse_specification(weighting, "weighting")
+    return name, phasecore.weighting(name, **options)
+
+
+def _placement(model: Model | Callable[[Tensor], Tensor]) -> tuple[torch.dtype, torch.device]:
+    parameter = next(iter(model.parameters()), None) if isinstance(model, nn.Module) else None
+    if parameter is None:
+        return torch.get_default_dtype(), torch.get_default_device()
+    return parameter.dtype, parameter.device

@@ -1,0 +1,150 @@
+"""The phase monitor: three lines in a torch loop of your own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from phasecore.errors import InputError
+from phasecore.phases import Phase, Timeline, detect, tracker
+from phasecore.runs.history import History
+from phasecore_torch.capture import BatchLoss, Capture, Probes
+from phasecore_torch.loss import PhysicsLoss
+
+
+@final
+class PhaseMonitor:
+    """Captures gradient statistics every few iterations and says which phase the training is in.
+
+    Call `step()` after each `optimizer.step()`. Nothing of the training is changed: gradients, weights and random state
+    stay as they are.
+
+    Args:
+        loss: a `PhysicsLoss`, or your own callable from a batch of points to its mean loss (then give `points`).
+        optimizer: any torch optimizer.
+        every: iterations between captures.
+        points: for your own callable: a tensor, or a tuple of tensors that belong together (inputs and targets), cut
+            into batches along the first axis in the order given; shuffle them first if they are sorted.
+        probes: names or objects; by default every built-in probe whose signals are there.
+        batches: number of batches of the gradient statistics.
+        biases: count biases among the parameters of the statistics too.
+        history_file: also append each row to this file, as `phasecore detect` reads it.
+        on_capture: called with each row.
+
+    Attributes:
+        history: the rows captured so far: "iteration" (optimizer steps done), "seconds", and the probes' scalars.
+        timeline: the phases so far, found without looking ahead.
+
+    Raises:
+        InputError: for bad arguments (see also `Capture`), or a `history_file` that exists.
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Linear(1, 1)
+        >>> optimizer = torch.optim.Adam(model.parameters())
+        >>> x = torch.rand(200, 1)
+        >>> y = x.sin()
+        >>> def batch_loss(x, y):
+        ...     return (model(x) - y).square().mean()
+        >>> monitor = PhaseMonitor(batch_loss, optimizer, every=5, points=(x, y))
+        >>> for _ in range(10):
+        ...     optimizer.zero_grad()
+        ...     batch_loss(x, y).backward()
+        ...     optimizer.step()
+        ...     row = monitor.step()
+        >>> len(monitor.history), "snr" in row
+        (2, True)
+    """
+
+    def __init__(
+        self,
+        loss: PhysicsLoss | BatchLoss,
+        optimizer: torch.optim.Optimizer,
+        *,
+        every: int = 10,
+        points: Tensor | tuple[Tensor, ...] | None = None,
+        probes: Probes | None = None,
+        batches: int = 100,
+        biases: bool = False,
+        history_file: str | Path | None = None,
+        on_capture: Callable[[Mapping[str, float]], None] | None = None,
+    ) -> None:
+        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
+            raise InputError("argument 'every'", received=repr(every), expected="a positive integer")
+        self.capture = Capture(loss, optimizer, points=points, probes=probes, batches=batches, biases=biases)
+        self.every = every
+        self.iteration = 0
+        self.history: list[dict[str, float]] = []
+        self._tracker = tracker()
+        self._tracker_state = self._tracker.init()
+        self.timeline: Timeline = Timeline((), None, "cannot tell: nothing was captured yet")
+        self._on_capture = on_capture
+        self._file = _new_history(Path(history_file)) if history_file is not None else None
+        self._start = time.perf_counter()
+
+    @property
+    def phase(self) -> Phase | None:
+        """The phase that the training is in, or None while that cannot be told."""
+        return self.timeline.current
+
+    def step(self) -> dict[str, float] | None:
+        """Count one iteration; return the captured row if one was due, else None."""
+        self.iteration += 1
+        if self.iteration % self.every:
+            return None
+        row = {
+            "iteration": self.iteration,
+            "seconds": time.perf_counter() - self._start,
+            **self.capture.measure(),
+        }
+        self.history.append(row)
+        self.timeline, self._tracker_state = self._tracker.update(row, self._tracker_state)
+        if self._file is not None:
+            self._file.append(row)
+        if self._on_capture is not None:
+            self._on_capture(row)
+        return row
+
+    def detect(self) -> Timeline:
+        """Return the phases found offline in the whole history: better than `timeline`, once training is over.
+
+        Raises:
+            InputError: if nothing was captured yet.
+        """
+        if not self.history:
+            raise InputError("phase detection", received="no capture yet", expected="at least one row of history")
+        names = dict.fromkeys(name for row in self.history for name in row)
+        return detect({name: [row.get(name, float("nan")) for row in self.history] for name in names})
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint must carry: the iteration, the history and the time so far."""
+        return {
+            "iteration": self.iteration,
+            "seconds": time.perf_counter() - self._start,
+            "history": [dict(row) for row in self.history],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state_dict()`; the phases so far are replayed from the history."""
+        self.iteration = int(state["iteration"])
+        self._start = time.perf_counter() - float(state["seconds"])
+        self.history = [dict(row) for row in state["history"]]
+        self._tracker_state = self._tracker.init()
+        for row in self.history:
+            self.timeline, self._tracker_state = self._tracker.update(row, self._tracker_state)
+
+
+def _new_history(file: Path) -> History:
+    if file.exists():
+        raise InputError(
+            "argument 'history_file'",
+            received=f"{file}, which exists",
+            expected="a file that does not exist yet",
+            fix="Name another file, or move this one away.",
+        )
+    return History(file)
