@@ -1,0 +1,81 @@
+"""The viscous Burgers equation, whose solution steepens into a standing shock."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from phasecore.arrays import Array, ArrayNamespace
+from phasecore.errors import InputError
+from phasecore.problems.base import Floats, Preset, Problem
+from phasecore.problems.conditions import Condition, Prescribed
+from phasecore.problems.references.burgers import cole_hopf
+
+
+@final
+@dataclass(frozen=True)
+class Burgers(Problem):
+    """`u_t + u u_x - viscosity u_xx = 0` on x in [-1, 1], t in [0, 1]; `u(x, 0) = -sin(pi x)`, `u(+-1, t) = 0`.
+
+    Attributes:
+        viscosity: coefficient of u_xx, positive.
+
+    Raises:
+        InputError: if the viscosity is not positive.
+
+    Source: Raissi, Perdikaris, Karniadakis, J. Comput. Phys. 378 (2019), 686-707, appendix A.
+
+    Example:
+        >>> float(Burgers().reference([[0.5, 0.0]])["u"][0])
+        -1.0
+    """
+
+    viscosity: float = 0.01 / math.pi
+
+    name: ClassVar[str] = "burgers"
+    coordinates: ClassVar[tuple[str, ...]] = ("x", "t")
+    outputs: ClassVar[tuple[str, ...]] = ("u",)
+    equations: ClassVar[Mapping[str, tuple[str, ...]]] = {"pde": ("u", "u_t", "u_x", "u_xx")}
+    grid: ClassVar[tuple[int, ...]] = (257, 101)
+    reference_accuracy: ClassVar[str] = "1e-13 (Cole-Hopf transformation, quadrature)"
+    presets: ClassVar[Mapping[str, Preset]] = {
+        "quick": Preset(points=2500, width=64, depth=4, iterations=3000),
+        "paper": Preset(points=10_000, width=128, depth=6, iterations=300_000, every=100),
+    }
+
+    def __post_init__(self) -> None:
+        if not 0 < self.viscosity < math.inf:
+            raise InputError(
+                "problem 'burgers', parameter 'viscosity'", received=self.viscosity, expected="a positive number"
+            )
+
+    @property
+    def domain(self) -> Mapping[str, tuple[float, float]]:
+        """Interval in space, unit time: x in [-1, 1], t in [0, 1]."""
+        return {"x": (-1.0, 1.0), "t": (0.0, 1.0)}
+
+    @property
+    def conditions(self) -> Sequence[Condition]:
+        """A sine at the start, zero at both ends."""
+        return [
+            Prescribed("initial", ("t", 0.0), {"u": lambda coordinates: -np.sin(np.pi * coordinates["x"])}),
+            Prescribed("boundary", ("x", -1.0), {"u": 0.0}),
+            Prescribed("boundary", ("x", 1.0), {"u": 0.0}),
+        ]
+
+    def residuals(
+        self, coordinates: Mapping[str, Array], partials: Mapping[str, Array], xp: ArrayNamespace
+    ) -> Mapping[str, Array]:
+        """Return `u_t + u u_x - viscosity u_xx`, shape (n,)."""
+        advection = partials["u"] * partials["u_x"]
+        return {"pde": partials["u_t"] + advection - self.viscosity * partials["u_xx"]}
+
+    def reference(self, points: ArrayLike) -> Mapping[str, Floats]:
+        """Return the exact solution, shape (m,)."""
+        x, t = self.check_points(points).T
+        return {"u": cole_hopf(np.clip(x, -1.0, 1.0), np.clip(t, 0.0, 1.0), self.viscosity)}
