@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from phasecore.errors import InputError
 from phasecore.phases import Timeline
 from phasecore.probes.base import Probe
 from phasecore.problems.base import CollocationPoints, Problem
@@ -32,6 +34,9 @@ class Settings:
         every: iterations between captures.
         batches: number of batches of the SNR.
         condition_points: number of points of each condition; None lets the problem choose.
+
+    Raises:
+        InputError: if a count is not a positive integer, the seed is negative, or a rate is not a positive number.
     """
 
     iterations: int
@@ -45,6 +50,25 @@ class Settings:
     every: int = 10
     batches: int = 100
     condition_points: int | None = None
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if item.name == "condition_points" and value is None:
+                continue
+            expected = _EXPECTED.get(item.name, "a positive integer")
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            whole = number and ("integer" not in expected or isinstance(value, int))
+            large = number and (0 < value < math.inf or (item.name == "seed" and value == 0))
+            if not (whole and large):
+                raise InputError(f"setting {item.name!r}", received=repr(value), expected=expected)
+
+
+_EXPECTED = {
+    "learning_rate": "a positive number",
+    "decay_factor": "a positive number",
+    "seed": "an integer, 0 or more",
+}
 
 
 @final
@@ -122,6 +146,10 @@ class Backend(ABC):
     @abstractmethod
     def train(self, training: Training, observer: Observer, checkpoint: Path | None, *, resume: bool) -> None:
         """Train until `training.settings.iterations` are done.
+
+        The captures are where `phasecore.probes.schedule.is_due` says and at the last iteration, each once, with the
+        measured values of `training.probes`, "iteration", and "seconds": the training time of all sessions so far,
+        captures included.
 
         Args:
             training: what to train and how.

@@ -6,7 +6,7 @@ Sources: the message layout follows the design's section on errors; near matches
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 
 class PhasecoreError(Exception):
@@ -34,6 +34,14 @@ class PhasecoreError(Exception):
         message = what + (": " + "; ".join(details) if details else "")
         message = message.rstrip(".") + "."
         super().__init__(f"{message} {fix}".rstrip())
+
+    def __reduce__(self) -> tuple[Callable[..., PhasecoreError], tuple[type[PhasecoreError], str]]:
+        return _rebuilt, (type(self), str(self))
+
+
+def _rebuilt(kind: type[PhasecoreError], message: str) -> PhasecoreError:
+    """Make an error anew from its whole message, so that errors travel between processes."""
+    return kind.__new__(kind, message)
 
 
 class InputError(PhasecoreError, ValueError):

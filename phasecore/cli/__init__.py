@@ -1,1 +1,56 @@
-"""The command line."""
+"""The command line: `phasecore run`, `compare`, `detect` and `plugins`.
+
+Exit status: 0 for success, 2 for bad arguments or input, 1 for a failure in training, 130 for an interruption.
+Errors are one message on standard error.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import final
+
+import click
+
+import phasecore
+from phasecore.errors import PhasecoreError, TrainingError
+
+COMMANDS = {
+    "run": "phasecore.cli.run",
+    "compare": "phasecore.cli.compare",
+    "detect": "phasecore.cli.detect",
+    "plugins": "phasecore.cli.plugins",
+}
+
+
+@final
+class Commands(click.Group):
+    """The group of commands: each module is imported when its command is asked for, and has a `command`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order in which the help shows them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command, or None for an unknown name."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(COMMANDS[cmd_name]).command
+        assert isinstance(command, click.Command)
+        return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; an error that phasecore raises on purpose becomes a message and an exit status."""
+        try:
+            return super().invoke(ctx)
+        except PhasecoreError as error:
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(1 if isinstance(error, TrainingError) else 2)
+        except KeyboardInterrupt:
+            click.echo("Interrupted.", err=True)
+            ctx.exit(130)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(phasecore.__version__, prog_name="phasecore")
+def main() -> None:
+    """Train physics-informed networks and see which learning phase they are in."""

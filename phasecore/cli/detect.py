@@ -7,8 +7,7 @@ from pathlib import Path
 
 import click
 
-from phasecore.errors import InputError
-from phasecore.phases import Timeline, Curve, detect, tracker
+from phasecore.phases import Curve, Timeline, detect, tracker
 from phasecore.runs.reading import read_curve
 
 

@@ -1,0 +1,234 @@
+"""Showing a training: live on a terminal, occasional plain lines elsewhere. Always on standard error."""
+
+from __future__ import annotations
+
+import math
+import time
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, final
+
+from phasecore.backends import Outcome, Training
+from phasecore.phases import Phase, Timeline
+from phasecore.runs.palette import PHASE_COLOURS, PHASE_NAMES
+from phasecore.runs.recorder import Display
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.text import Text
+
+LONGEST_SILENCE = 60.0
+"""Seconds after which a plain line is printed even if less than a tenth of the iterations is done."""
+
+
+def make_display(label: str = "") -> ConsoleDisplay:
+    """Return the display that suits standard error.
+
+    Args:
+        label: what is trained, where several trainings follow each other.
+    """
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False)
+    return LiveDisplay(console, label) if console.is_terminal else PlainDisplay(console, label)
+
+
+class ConsoleDisplay(Display):
+    """What both displays know of a training. A context manager: leaving it leaves the terminal in order.
+
+    Args:
+        console: rich's, on standard error.
+        label: what is trained.
+        clock: seconds, for the time left.
+    """
+
+    def __init__(self, console: Console, label: str = "", clock: Callable[[], float] = time.monotonic) -> None:
+        self.console = console
+        self.label = label
+        self.clock = clock
+        self.iterations = 0
+        self.iteration = 0
+        self.loss = math.nan
+        self.row: Mapping[str, Any] = {}
+        self.timeline: Timeline | None = None
+        self._first: tuple[float, int] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def started(self, training: Training) -> None:
+        """Say what is trained."""
+        self.iterations = training.settings.iterations
+        self.console.print(describe(training), markup=False, soft_wrap=True)
+
+    def progressed(self, iteration: int, loss: float) -> None:
+        """Take the iteration and loss."""
+        self._first = self._first or (self.clock(), iteration)
+        self.iteration, self.loss = iteration, loss
+        self.update(captured=False)
+
+    def captured(self, row: Mapping[str, Any], timeline: Timeline) -> None:
+        """Take the measured values and the phases so far."""
+        self._first = self._first or (self.clock(), int(row["iteration"]))
+        before = self.timeline.current if self.timeline else None
+        self.iteration, self.row, self.timeline = int(row["iteration"]), row, timeline
+        self.loss = row.get("training_loss") or self.loss
+        if timeline.transitions and timeline.current not in (before, None):
+            self.entered(timeline.current, timeline.transitions[-1].iteration)
+        self.update(captured=True)
+
+    def warned(self, message: str) -> None:
+        """Print a warning."""
+        self.console.print(f"Warning: {message}", style="yellow", markup=False, soft_wrap=True)
+
+    def finished(self, outcome: Outcome) -> None:
+        """Say how the training ended."""
+        self.console.print(
+            f"{self._prefix}done: {outcome.iterations} iterations in {duration(outcome.seconds)}, "
+            f"relative L2 error {number(outcome.relative_l2_error)}",
+            markup=False,
+            soft_wrap=True,
+        )
+
+    @abstractmethod
+    def update(self, *, captured: bool) -> None:
+        """Show what is known now, if it is time to.
+
+        Args:
+            captured: whether the measured values are those of this iteration.
+        """
+
+    def entered(self, phase: Phase | None, iteration: int) -> None:
+        """Say that the online tracker declared a phase."""
+        if phase is not None:
+            from rich.text import Text
+
+            text = Text(f"{self._prefix}iteration {self.iteration}: ")
+            text.append(PHASE_NAMES[phase], style=PHASE_COLOURS[phase])
+            self.console.print(text.append(f" since iteration {iteration}"), soft_wrap=True)
+
+    def seconds_left(self) -> float:
+        """Return the time left at this session's pace, in seconds; NaN as long as there is none."""
+        if self._first is None or self.iteration <= self._first[1]:
+            return math.nan
+        begun, first = self._first
+        return (self.clock() - begun) / (self.iteration - first) * (self.iterations - self.iteration)
+
+    def values(self) -> Text:
+        """Return loss, error, SNR and phase on one line."""
+        from rich.text import Text
+
+        text = Text(f"loss {number(self.loss):<9}")
+        text.append(f" error {number(self.row.get('relative_l2_error')):<9}")
+        text.append(f" SNR {number(self.row.get('snr')):<9} ")
+        current = self.timeline.current if self.timeline else None
+        if current is None:
+            return text.append("phase not known yet", style="dim")
+        return text.append(PHASE_NAMES[current], style=f"bold {PHASE_COLOURS[current]}")
+
+    @property
+    def _prefix(self) -> str:
+        return f"{self.label}: " if self.label else ""
+
+
+@final
+class PlainDisplay(ConsoleDisplay):
+    """A line at each tenth of the iterations, and about one a minute where those take longer."""
+
+    _printed: tuple[int, float] | None = None
+
+    def update(self, *, captured: bool) -> None:
+        """Print a line at the first capture in each tenth of the iterations, or if none came for a minute."""
+        tenth, now = 10 * self.iteration // max(self.iterations, 1), self.clock()
+        before, then = self._printed or (-1, -math.inf)
+        if not self.row or not ((captured and tenth > before) or now >= then + LONGEST_SILENCE):
+            return
+        self._printed = (tenth, now)
+        width = len(str(self.iterations))
+        left = self.seconds_left()
+        ending = f"   {duration(left)} left" if left > 0 else ""
+        self.console.print(
+            f"{self._prefix}iteration {self.iteration:{width}d}/{self.iterations}   {self.values()}{ending}",
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+@final
+class LiveDisplay(ConsoleDisplay):
+    """Two lines that stay in place: the bar with the time left, and the values."""
+
+    def __enter__(self) -> Self:
+        from rich.live import Live
+
+        self._live = Live(get_renderable=self._render, console=self.console, refresh_per_second=8, transient=True)
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def update(self, *, captured: bool) -> None:
+        """Leave it to the next refresh."""
+
+    def _render(self) -> RenderableType:
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        if not self.iterations:
+            return Text("")
+        left = self.seconds_left()
+        line = Table.grid(padding=(0, 1), expand=False)
+        line.add_row(
+            self.label,
+            ProgressBar(total=self.iterations, completed=self.iteration, width=30),
+            f"{self.iteration}/{self.iterations}",
+            Text(f"{duration(left)} left" if left > 0 else "", style="dim"),
+        )
+        return Group(line, self.values())
+
+
+def describe(training: Training) -> str:
+    """Return a training in one line."""
+    parameters = ", ".join(f"{name}={value}" for name, value in training.problem.parameters.items())
+    settings = training.settings
+    return (
+        f"{training.problem.name}{f' ({parameters})' if parameters else ''}, {training.scheme_name}, "
+        f"{training.backend}: {settings.points} points, {settings.depth} x {settings.width} tanh, "
+        f"{settings.iterations} iterations, seed {settings.seed}"
+    )
+
+
+def number(value: float | None) -> str:
+    """Return a value in three significant digits, or a dash for none.
+
+    Example:
+        >>> number(0.123456), number(1234567.0), number(None)
+        ('0.123', '1.23e+06', '-')
+    """
+    return "-" if value is None or not math.isfinite(value) else f"{value:.3g}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words that suit its size.
+
+    Example:
+        >>> duration(4.21), duration(192), duration(7380), duration(float("nan"))
+        ('4.2 s', '3 min 12 s', '2 h 03 min', '-')
+    """
+    if not math.isfinite(seconds):
+        return "-"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,0 +1,61 @@
+"""`phasecore run`: train one network."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from phasecore.cli.options import check_resume, common_options
+from phasecore.cli.session import interruptible, standard_output_kept_clean
+
+
+@click.command("run", short_help="Train one network on a problem.")
+@common_options
+@click.option(
+    "--weighting",
+    metavar="NAME[:key=value,...]",
+    help="Weighting scheme with its options, such as rba:gamma=0.99. Default: uniform.",
+)
+@click.pass_context
+def command(
+    ctx: click.Context, /, problem: str, output: Path | None, resume: bool, as_json: bool, **given: Any
+) -> None:
+    """Train one network on PROBLEM, and say which phases it went through.
+
+    PROBLEM is NAME or NAME:key=value,key=value, such as helmholtz:a1=1,a2=4; 'phasecore plugins' lists the names.
+    """
+    from phasecore.runs.comparison import Compared
+    from phasecore.runs.execution import execute, summary
+    from phasecore.runs.folder import check_free, open_run, reserve_folder, slug
+    from phasecore.runs.preparation import prepare, prepare_resumed
+
+    check_resume(resume, output)
+    chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    with standard_output_kept_clean():
+        if resume and output is not None:
+            training = prepare_resumed(output, problem=problem, **chosen)
+        else:
+            if output is not None:
+                check_free(output)
+            training = prepare(problem, **chosen)
+            name = f"{training.problem.name}-{slug(training.scheme_name)}-seed{training.settings.seed}"
+            training = replace(training, folder=output or reserve_folder(name))
+        assert training.folder is not None
+        from phasecore.cli.progress import make_display
+
+        again = ["phasecore", "run", problem, "--output", str(training.folder), "--resume"]
+        with interruptible(ctx, [training.folder], again), make_display() as display:
+            outcome = execute(training, resume=resume, display=display)
+    if as_json:
+        document = {**summary(training, outcome), "output": str(training.folder)}
+        click.echo(json.dumps(document, allow_nan=False))
+    else:
+        from rich.console import Console
+
+        from phasecore.cli.tables import run_table
+
+        Console(highlight=False).print(run_table(Compared(training, outcome, open_run(training.folder).history)))

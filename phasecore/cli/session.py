@@ -1,0 +1,46 @@
+"""What surrounds a training on the command line: a clean standard output, and an orderly interruption."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import click
+
+from phasecore.runs.folder import has_checkpoint
+from phasecore.runs.history import HISTORY, read_rows
+
+
+@contextlib.contextmanager
+def standard_output_kept_clean() -> Iterator[None]:
+    """Send what frameworks and plugins print to standard error; standard output is for results."""
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
+
+
+@contextlib.contextmanager
+def interruptible(ctx: click.Context, folders: Sequence[Path], again: Sequence[str]) -> Iterator[None]:
+    """Answer Ctrl-C with what is kept and how to go on, and exit status 130.
+
+    Args:
+        ctx: click's.
+        folders: the run folders.
+        again: the command that goes on.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        kept = [line for folder in folders if (line := _kept(folder))]
+        click.echo("\n".join(["Interrupted.", *kept, f"Go on with: {shlex.join(again)}"]), err=True)
+        ctx.exit(130)
+
+
+def _kept(folder: Path) -> str:
+    rows = read_rows(folder / HISTORY) if (folder / HISTORY).exists() else []
+    if not rows:
+        return ""
+    line = f"Kept in {folder}: the history to iteration {rows[-1]['iteration']}"
+    return f"{line}, and a checkpoint." if has_checkpoint(folder) else f"{line}; no checkpoint was saved yet."

@@ -1,0 +1,59 @@
+"""What the commands print at their end, on standard output."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from phasecore.cli.progress import duration, number
+from phasecore.phases import Phase
+from phasecore.runs.comparison import Compared
+from phasecore.runs.palette import PHASE_COLOURS, PHASE_NAMES
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def comparison_table(runs: Sequence[Compared]) -> Table:
+    """Return a table with one column per run: error, transitions, SNR, orders and time."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    table.add_column("", no_wrap=True)
+    for run in runs:
+        table.add_column(run.training.scheme_name, justify="right", overflow="fold")
+    table.add_row("relative L2 error", *(number(run.outcome.relative_l2_error) for run in runs))
+    for phase in (Phase.DIFFUSION, Phase.TOTAL_DIFFUSION):
+        starts = [run.start(phase) for run in runs]
+        title = Text(f"{PHASE_NAMES[phase]} from iteration", style=PHASE_COLOURS[phase])
+        table.add_row(title, *("not reached" if start is None else str(start[0]) for start in starts))
+        table.add_row("  after", *("-" if start is None else duration(start[1]) for start in starts))
+    for name, label in (
+        ("snr", "final SNR"),
+        ("gradient_order", "final gradient order"),
+        ("residual_order", "final residual order"),
+    ):
+        table.add_row(label, *(number(run.final(name)) for run in runs))
+    table.add_row("training time", *(duration(run.outcome.seconds) for run in runs))
+    return table
+
+
+def run_table(run: Compared) -> Table:
+    """Return the outcome of one run as rows of name and value."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 3, 0, 0))
+    table.add_row("relative L2 error", number(run.outcome.relative_l2_error))
+    for transition in run.outcome.timeline.transitions:
+        name = Text(f"{PHASE_NAMES[transition.phase]} from", style=PHASE_COLOURS[transition.phase])
+        after = duration(run.seconds_at(transition.iteration))
+        table.add_row(name, f"iteration {transition.iteration} (after {after}), confidence {transition.confidence:.2f}")
+    current = run.outcome.timeline.current
+    table.add_row("phase at the end", PHASE_NAMES[current] if current else run.outcome.timeline.reason)
+    table.add_row("final SNR", number(run.final("snr")))
+    table.add_row("training time", duration(run.outcome.seconds))
+    if run.training.folder is not None:
+        table.add_row("run folder", Text(str(run.training.folder), overflow="fold"))
+    return table

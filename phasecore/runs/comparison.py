@@ -1,0 +1,82 @@
+"""Comparing runs of one problem under several weightings: what to train, and what to read off each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from phasecore.backends import Outcome, Training
+from phasecore.errors import InputError
+from phasecore.phases import Phase
+
+Columns = Mapping[str, NDArray[np.float64]]
+
+
+@final
+@dataclass(frozen=True)
+class Compared:
+    """One run of a comparison.
+
+    Attributes:
+        training: how it was trained.
+        outcome: how it ended.
+        columns: its history, each column of shape (captures,).
+    """
+
+    training: Training
+    outcome: Outcome
+    columns: Columns
+
+    def final(self, name: str) -> float:
+        """Return the last finite value of a column, or NaN if it has none."""
+        values = self.columns.get(name, np.empty(0))
+        finite = values[np.isfinite(values)]
+        return float(finite[-1]) if finite.size else math.nan
+
+    def seconds_at(self, iteration: int) -> float:
+        """Return the training time at an iteration, in seconds, between captures by linear interpolation."""
+        if "seconds" not in self.columns:
+            return math.nan
+        return float(np.interp(iteration, self.columns["iteration"], self.columns["seconds"]))
+
+    def start(self, phase: Phase) -> tuple[int, float] | None:
+        """Return the iteration at which a phase begins and the seconds until then, or None if it did not."""
+        iteration = self.outcome.timeline.start(phase)
+        return None if iteration is None else (iteration, self.seconds_at(iteration))
+
+
+def split_weightings(text: str, what: str = "--weightings") -> list[str]:
+    """Split "A,B" into specifications.
+
+    A comma also separates the options of one specification. What follows a comma is an option of the specification
+    before it if it reads "key=value", and begins a new specification ("name" or "name:key=value") otherwise.
+
+    Raises:
+        InputError: if a specification is empty or given twice, or options follow a name without a colon.
+
+    Example:
+        >>> split_weightings("uniform,rba:gamma=0.99,eta=0.01,rba")
+        ['uniform', 'rba:gamma=0.99,eta=0.01', 'rba']
+    """
+    found: list[str] = []
+    for piece in (part.strip() for part in text.split(",")):
+        is_option = "=" in piece.partition(":")[0]
+        if piece and not is_option:
+            found.append(piece)
+        elif piece and found and ":" in found[-1]:
+            found[-1] += f",{piece}"
+        else:
+            raise InputError(
+                what,
+                received=repr(text),
+                expected='specifications with commas between, such as "uniform,rba:gamma=0.99,eta=0.01"',
+            )
+    repeated = sorted({item for item in found if found.count(item) > 1})
+    if repeated:
+        raise InputError(what, received=f"{repeated[0]!r} more than once", expected="different weightings")
+    return found

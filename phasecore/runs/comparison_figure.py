@@ -1,0 +1,192 @@
+"""The figure of a comparison: SNR, test error and residual order, one column of panels per weighting."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from phasecore.errors import MissingDependencyError
+from phasecore.phases import Timeline
+from phasecore.runs.comparison import Compared
+from phasecore.runs.palette import FAINT, INK, PHASE_COLOURS, PHASE_NAMES, SHADE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+ROWS = (
+    ("snr", "gradient SNR", "log"),
+    ("relative_l2_error", "relative L2 test error", "log"),
+    ("residual_order", "residual order", "linear"),
+)
+"""Column of the history, label and scale of each row of panels."""
+
+NARROWEST = 0.1
+"""Least height of a linear scale, so that what hardly changes looks it."""
+
+WINDOW = 0.06
+"""Width, in decades of iterations, of the running median drawn over the recorded values."""
+
+
+def check_matplotlib() -> None:
+    """Refuse to begin what ends in a figure if none can be drawn.
+
+    Raises:
+        MissingDependencyError: if matplotlib is not installed.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        raise MissingDependencyError(
+            "the figure of a comparison needs matplotlib, not installed",
+            fix="Install with: pip install 'phasecore[report]'",
+        )
+
+
+def draw_comparison(runs: Sequence[Compared], file: Path) -> None:
+    """Draw the histories of several runs and save the figure.
+
+    Iterations are on a logarithmic axis, so the capture before the first iteration is left out. The scale of each row
+    is the same in all columns.
+
+    Args:
+        runs: at least one, in order of the columns.
+        file: where to save it; the suffix says the format.
+
+    Raises:
+        MissingDependencyError: if matplotlib is not installed.
+    """
+    check_matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(1.2 + 4.6 * len(runs), 8.0), layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(len(ROWS), len(runs), sharex=True, sharey="row", squeeze=False)
+    for column, run in enumerate(runs):
+        last = float(run.columns["iteration"].max(initial=1.0))
+        for (name, _, scale), panel in zip(ROWS, panels[:, column], strict=True):
+            _draw_panel(panel, run, name, scale, last)
+        _label_phases(panels[0, column], run.outcome.timeline, last)
+        title = run.training.scheme_name
+        size = min(13.0, 480 / len(title))
+        panels[0, column].set_title(f"{title}\n", fontsize=size, fontweight="bold", color=INK, pad=20)
+        panels[0, column].annotate(
+            f"final error {run.outcome.relative_l2_error:.3g}, {run.outcome.seconds:.0f} s",
+            (0.5, 1.0), (0, 25), xycoords="axes fraction", textcoords="offset points",
+            ha="center", fontsize=10, color=FAINT,
+        )  # fmt: skip
+        panels[-1, column].set_xlabel("iteration", color=INK)
+    for (_, label, _), panel in zip(ROWS, panels[:, 0], strict=True):
+        panel.set_ylabel(label, color=INK)
+        _label_ticks(panel)
+    figure.suptitle(_title(runs[0]), fontsize=11, color=INK)
+    figure.savefig(file, dpi=150)
+
+
+def _draw_panel(panel: Axes, run: Compared, name: str, scale: str, last: float) -> None:
+    iteration = run.columns["iteration"]
+    values = run.columns.get(name, np.full(iteration.shape, np.nan))
+    drawn = (iteration >= 1) & np.isfinite(values)
+    if scale == "log":
+        drawn &= values > 0
+    panel.set_xscale("log")
+    panel.set_yscale(scale)
+    for phase, first, end in run.outcome.timeline.spans(int(last)):
+        panel.axvspan(max(first, 1), end, color=PHASE_COLOURS[phase], alpha=SHADE, linewidth=0)
+    for transition in run.outcome.timeline.transitions:
+        panel.axvline(max(transition.iteration, 1), color=PHASE_COLOURS[transition.phase], linewidth=1.2, dashes=(4, 2))
+    panel.plot(iteration[drawn], values[drawn], color=FAINT, linewidth=0.7, alpha=0.7)
+    panel.plot(iteration[drawn], running_median(iteration[drawn], values[drawn]), color=INK, linewidth=1.7)
+    if drawn.any():
+        first_iteration = float(iteration[drawn].min())
+        panel.set_xlim(min(first_iteration, last / 10), last)
+    else:
+        panel.text(0.5, 0.5, "not recorded", transform=panel.transAxes, ha="center", color=FAINT)
+    panel.grid(True, which="major", color=FAINT, alpha=0.25, linewidth=0.6)
+    panel.tick_params(which="both", colors=INK, labelsize=9)
+    for side in ("top", "right"):
+        panel.spines[side].set_visible(False)
+
+
+def _label_phases(panel: Axes, timeline: Timeline, last: float) -> None:
+    """Write each phase's name above its part of the panel, and where it begins at its transition."""
+    left, right = (float(np.log10(bound)) for bound in panel.get_xlim())
+    above: Any = panel.get_xaxis_transform()
+    for phase, first, end in timeline.spans(int(last)):
+        low = max(np.log10(max(first, 1)), left)
+        share = (np.log10(max(end, 1)) - low) / (right - left)
+        if share <= 0:
+            continue
+        name = PHASE_NAMES[phase]
+        fits = share * 46 > len(name)
+        panel.text(
+            10 ** (low + share * (right - left) / 2), 1.02, name if fits else name.replace(" ", "\n"),
+            transform=above, ha="center", va="baseline", fontsize=9, fontweight="bold",
+            color=PHASE_COLOURS[phase], linespacing=0.9,
+        )  # fmt: skip
+    for place, transition in enumerate(timeline.transitions):
+        panel.annotate(
+            grouped(transition.iteration), (max(transition.iteration, 1), 0.94 - 0.1 * place), xycoords=above,
+            ha="center", va="center", fontsize=9, color=PHASE_COLOURS[transition.phase],
+            bbox={"boxstyle": "round,pad=0.25", "facecolor": "white", "edgecolor": "none", "alpha": 0.9},
+        )  # fmt: skip
+
+
+def _label_ticks(panel: Axes) -> None:
+    """Write plain numbers at the ticks, and enough of them where an axis spans little more than a decade."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    for axis, (low, high) in ((panel.xaxis, panel.get_xlim()), (panel.yaxis, panel.get_ylim())):
+        if axis.get_scale() != "log":
+            middle, half = (low + high) / 2, max(high - low, NARROWEST) / 2
+            panel.set_ylim(middle - half, middle + half)
+            continue
+        narrow = axis.axis_name == "y" and np.log10(high / low) < 2.5
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if narrow else (1.0,), numticks=12))
+        plain_enough = low > 1e-4 and high < 1e6
+        if plain_enough:
+            axis.set_major_formatter(FuncFormatter(lambda value, _: grouped(value)))
+        axis.set_minor_formatter(NullFormatter())
+
+
+def grouped(value: float) -> str:
+    """Return a number with its thousands set apart by thin spaces.
+
+    Example:
+        >>> grouped(0.05), grouped(300_000) == "300\u2009000"
+        ('0.05', True)
+    """
+    return f"{value:,.0f}".replace(",", "\u2009") if value >= 1 else f"{value:g}"
+
+
+def running_median(
+    iteration: NDArray[np.float64], values: NDArray[np.float64], window: float = WINDOW
+) -> NDArray[np.float64]:
+    """Return the median over the captures within half a window of each, in decades of iterations.
+
+    Args:
+        iteration: ascending and positive, shape (captures,).
+        values: finite, shape (captures,).
+        window: width in decades.
+
+    Example:
+        >>> running_median(np.asarray([100.0, 101.0, 102.0, 1000.0]), np.asarray([1.0, 9.0, 2.0, 5.0])).tolist()
+        [2.0, 2.0, 2.0, 5.0]
+    """
+    place = np.log10(iteration)
+    first = np.searchsorted(place, place - window / 2, side="left")
+    end = np.searchsorted(place, place + window / 2, side="right")
+    return np.asarray([np.median(values[low:high]) for low, high in zip(first, end, strict=True)])
+
+
+def _title(run: Compared) -> str:
+    training = run.training
+    parameters = ", ".join(f"{name} = {value}" for name, value in training.problem.parameters.items())
+    settings = training.settings
+    return (
+        f"{training.problem.name}{f' ({parameters})' if parameters else ''}: {settings.points:,} points, "
+        f"{settings.depth} x {settings.width} tanh, seed {settings.seed}, {training.backend}"
+    ).replace(" x ", " \u00d7 ")

@@ -1,0 +1,111 @@
+"""What `run.json` says of a training, and whether a training agrees with it."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import phasecore
+from phasecore.backends import Settings, Training
+from phasecore.errors import InputError
+from phasecore.registry import parse_specification
+from phasecore.runs.history import plain
+
+FORMAT = 1
+_UNITS = {"every": "capture_interval_iterations", "decay_interval": "decay_interval_iterations"}
+
+
+def configuration_of(training: Training) -> dict[str, Any]:
+    """Return the configuration of a training as plain names and values, units in the names.
+
+    Example:
+        >>> from phasecore import problem, weighting
+        >>> helmholtz, settings = problem("helmholtz", a1=2), Settings(iterations=9, points=50, width=8, depth=2)
+        >>> training = Training(
+        ...     helmholtz, weighting("rba"), "rba", "torch", settings, helmholtz.sample(50), probes=[]
+        ... )
+        >>> configuration = configuration_of(training)
+        >>> configuration["problem_parameters"]["a1"], configuration["settings"]["points"]
+        (2, 50)
+    """
+    settings = {_UNITS.get(name, name): value for name, value in asdict(training.settings).items()}
+    seed = settings.pop("seed")
+    document = {
+        "format": FORMAT,
+        "problem": training.problem.name,
+        "problem_parameters": training.problem.parameters,
+        "backend": training.backend,
+        "weighting": training.scheme_name,
+        "preset": training.preset,
+        "seed": seed,
+        "settings": settings,
+        "probes": [probe.name for probe in training.probes],
+    }
+    return {key: plain(value) for key, value in document.items()}
+
+
+def provenance(versions: Mapping[str, str]) -> dict[str, Any]:
+    """Return when and with what a session of a run is trained: time, versions, platform.
+
+    Args:
+        versions: of the framework and its companions.
+    """
+    return {
+        "created_at_utc": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "versions": {
+            "phasecore": phasecore.__version__,
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            **versions,
+        },
+        "platform": platform.platform(),
+    }
+
+
+def settings_of(configuration: Mapping[str, Any], file: Path) -> Settings:
+    """Return the settings that `run.json` records.
+
+    Raises:
+        InputError: if they are not there or out of range.
+    """
+    names = {written: name for name, written in _UNITS.items()}
+    try:
+        recorded = {names.get(key, key): value for key, value in configuration["settings"].items()}
+        return Settings(**recorded, seed=configuration["seed"])
+    except (KeyError, AttributeError, TypeError) as error:
+        raise InputError(f"settings in {file}", received=str(error), expected="those of a run") from None
+
+
+def check_agreement(folder: Path, training: Training, recorded: Mapping[str, Any]) -> None:
+    """Refuse to go on with a run under another configuration; only more iterations are allowed.
+
+    Raises:
+        InputError: naming the first disagreement.
+    """
+    wanted = _comparable(configuration_of(training))
+    there = _comparable(recorded)
+    more = there.get("iterations"), wanted["iterations"]
+    if isinstance(more[0], int) and more[1] >= more[0]:
+        there["iterations"] = wanted["iterations"]
+    for name, value in wanted.items():
+        if there.get(name) != value:
+            raise InputError(
+                f"the run in {folder} differs in {name!r}",
+                received=repr(value),
+                expected=repr(there.get(name)) + (" or more" if name == "iterations" else ""),
+                fix="Leave the option out to go on with that run, or choose another folder.",
+            )
+
+
+def _comparable(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    names = ("problem", "problem_parameters", "backend", "weighting", "preset", "seed")
+    flat = {name: configuration.get(name) for name in names}
+    if isinstance(flat["weighting"], str):
+        flat["weighting"] = parse_specification(flat["weighting"], "weighting")
+    return {**flat, **(configuration.get("settings") or {})}

@@ -1,0 +1,147 @@
+"""Training and recording: what the commands and Python users alike call."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from phasecore import plugins, registry
+from phasecore.backends import Backend, Outcome, Training
+from phasecore.errors import InputError
+from phasecore.phases import Timeline, detect
+from phasecore.runs.configuration import check_agreement, configuration_of, provenance
+from phasecore.runs.folder import (
+    CHECKPOINT,
+    CONFIGURATION,
+    OUTCOME,
+    create,
+    has_checkpoint,
+    read_configuration,
+    read_json,
+    write_json,
+)
+from phasecore.runs.history import HISTORY, Row, columns_of, plain, read_rows
+from phasecore.runs.preparation import check_supplies
+from phasecore.runs.recorder import Display, Recorder, Silent
+
+
+def execute(training: Training, *, resume: bool = False, display: Display | None = None) -> Outcome:
+    """Train, and keep what happens in the run folder if the training has one.
+
+    Args:
+        training: from `prepare` or `prepare_resumed`.
+        resume: go on with the run in the folder; one that has done its iterations is returned as it is, one that was
+            stopped before its first checkpoint starts again.
+        display: shows the training to a person; None shows nothing.
+
+    Returns:
+        The outcome, of all sessions of the run together.
+
+    Raises:
+        InputError: before anything is trained or written: if a required signal is not supplied, the folder already
+            holds a run, or (with `resume`) it holds none or one of another configuration.
+        TrainingError: if the training could not go on; the run folder keeps what it has.
+
+    Example:
+        Skipped when examples are tested, because it needs a framework:
+
+        >>> from phasecore.runs import open_run, prepare  # doctest: +SKIP
+        >>> training = prepare("helmholtz", weighting="rba", output="runs/first")  # doctest: +SKIP
+        >>> execute(training).timeline.current, open_run("runs/first").history["iteration"][-1]  # doctest: +SKIP
+        (<Phase.TOTAL_DIFFUSION: 'total_diffusion'>, 3000.0)
+    """
+    display = display or Silent()
+    check_supplies(training)
+    backend = registry.backend(training.backend)
+    folder = training.folder
+    if resume:
+        if folder is None:
+            raise InputError("cannot resume a training without a run folder", fix="Give 'prepare' an output.")
+        recorded = read_configuration(folder)
+        check_agreement(folder, training, recorded)
+        finished = _finished(training, folder)
+        if finished is not None:
+            display.finished(finished)
+            return finished
+        _register_session(training, folder, recorded, backend)
+        if not has_checkpoint(folder):
+            display.warned(f"{folder} has no checkpoint yet: the training starts again from its first iteration")
+    elif folder is not None:
+        create(folder, {**configuration_of(training), **provenance(backend.versions())})
+    recorder = Recorder(training, plugins.loaded().manager, display, resume=resume)
+    try:
+        recorder.started()
+        backend.train(
+            training,
+            recorder,
+            None if folder is None else folder / CHECKPOINT,
+            resume=resume and folder is not None and has_checkpoint(folder),
+        )
+    finally:
+        recorder.close()
+    rows = recorder.rows
+    if resume and not rows and folder is not None:
+        rows = read_rows(folder / HISTORY)
+    outcome = _outcome(training, rows)
+    if folder is not None:
+        write_json(folder / OUTCOME, summary(training, outcome))
+    recorder.finished(outcome)
+    return outcome
+
+
+def summary(training: Training, outcome: Outcome) -> dict[str, Any]:
+    """Return a finished training as `phasecore run --json` prints it, without the folder.
+
+    Keys: problem, problem_parameters, backend, weighting, preset, seed, iterations, seconds, relative_l2_error and
+    phases (as `phasecore detect --json` prints them).
+    """
+    document = {
+        "problem": training.problem.name,
+        "problem_parameters": training.problem.parameters,
+        "backend": training.backend,
+        "weighting": training.scheme_name,
+        "preset": training.preset,
+        "seed": training.settings.seed,
+        "iterations": outcome.iterations,
+        "seconds": outcome.seconds,
+        "relative_l2_error": outcome.relative_l2_error,
+        "phases": outcome.timeline.to_json(),
+    }
+    return {key: plain(value) for key, value in document.items()}
+
+
+def _finished(training: Training, folder: Path) -> Outcome | None:
+    """Return the outcome of a run that has done the iterations that are wanted of it."""
+    file = folder / OUTCOME
+    if not file.exists() or read_json(file).get("iterations") != training.settings.iterations:
+        return None
+    return _outcome(training, read_rows(folder / HISTORY))
+
+
+def _register_session(training: Training, folder: Path, recorded: Mapping[str, Any], backend: Backend) -> None:
+    """Note in `run.json` that a run goes on, when, with what, and for how many iterations."""
+    sessions = [*recorded.get("resumed", []), provenance(backend.versions())]
+    changed = {"settings": configuration_of(training)["settings"], "resumed": sessions}
+    write_json(folder / CONFIGURATION, {**recorded, **changed})
+    (folder / OUTCOME).unlink(missing_ok=True)
+
+
+def _outcome(training: Training, rows: Sequence[Row]) -> Outcome:
+    columns = columns_of(rows)
+    try:
+        timeline = detect(columns)
+    except InputError as error:
+        timeline = Timeline((), None, f"cannot tell: {error}")
+    return Outcome(
+        iterations=training.settings.iterations,
+        seconds=_last(rows, "seconds"),
+        relative_l2_error=_last(rows, "relative_l2_error"),
+        timeline=timeline,
+    )
+
+
+def _last(rows: Sequence[Row], name: str) -> float:
+    value = rows[-1].get(name) if rows else None
+    return math.nan if value is None else float(value)

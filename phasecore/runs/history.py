@@ -1,0 +1,135 @@
+"""The history of a run: one JSON object per capture, appended and flushed, never half lost.
+
+JSON has no NaN and no infinity, and strict parsers refuse them: both are written as null, and read back as
+NaN. `pandas.read_json("history.jsonl", lines=True)` reads the file.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TextIO, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from phasecore.errors import InputError
+
+HISTORY = "history.jsonl"
+
+Row = dict[str, Any]
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON has it: dictionaries, lists, strings, numbers, booleans and null.
+
+    NaN and infinity become None; what has no counterpart becomes its text.
+
+    Example:
+        >>> plain({"snr": np.float32(0.5), "error": math.nan, "shape": (2, np.int64(3))})
+        {'snr': 0.5, 'error': None, 'shape': [2, 3]}
+    """
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
+
+
+def read_rows(file: Path) -> list[Row]:
+    """Return the rows of a history; a half-written last line, which a killed process leaves, is left out.
+
+    Raises:
+        InputError: if the file cannot be read, or any other line is not a JSON object with an "iteration".
+    """
+    try:
+        lines = file.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read {file}", received=str(error), expected="a history in UTF-8") from None
+    rows: list[Row] = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            if number == len(lines):
+                break
+            raise InputError(f"{file}, line {number}", received=str(error), expected="a JSON object") from None
+        if not isinstance(row, dict) or not isinstance(row.get("iteration"), int):
+            raise InputError(
+                f"{file}, line {number}", received=line[:60], expected='a JSON object with an integer "iteration"'
+            )
+        rows.append(row)
+    return rows
+
+
+def columns_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, NDArray[np.float64]]:
+    """Return each numeric column of the rows, shape (captures,), NaN where a row has no number.
+
+    Example:
+        >>> columns_of([{"iteration": 0, "snr": 2.0}, {"iteration": 10, "snr": None}])["snr"].tolist()
+        [2.0, nan]
+    """
+    rows = list(rows)
+    names = dict.fromkeys(
+        name for row in rows for name, value in row.items() if value is None or isinstance(value, int | float)
+    )
+    return {name: np.asarray([_number(row.get(name)) for row in rows], dtype=np.float64) for name in names}
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else math.nan
+
+
+@final
+class History:
+    """Appends rows to a history file.
+
+    Args:
+        file: the history; made if absent, appended to otherwise.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._stream: TextIO | None = None
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Write one row, in one go, and hand it to the operating system at once."""
+        if self._stream is None:
+            self._stream = self._file.open("a", encoding="utf-8", newline="\n")
+        self._stream.write(json.dumps(plain(row), allow_nan=False) + "\n")
+        self._stream.flush()
+
+    def cut(self, iteration: int) -> list[Row]:
+        """Drop the rows from an iteration on, and a half-written last line; return the rows that stay.
+
+        The file is replaced in one step, so that it is whole at every moment.
+        """
+        self.close()
+        kept = [row for row in read_rows(self._file) if row["iteration"] < iteration] if self._file.exists() else []
+        replace_file(self._file, "".join(json.dumps(row, allow_nan=False) + "\n" for row in kept))
+        return kept
+
+    def close(self) -> None:
+        """Close the file; a later row opens it again."""
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+
+def replace_file(file: Path, text: str) -> None:
+    """Write a file so that it holds the old or the new text, never a part: a neighbour is written, then renamed."""
+    neighbour = file.with_name(file.name + ".part")
+    with neighbour.open("w", encoding="utf-8", newline="\n") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(neighbour, file)

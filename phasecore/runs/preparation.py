@@ -1,0 +1,240 @@
+"""From names and numbers to a training that is ready to start, with everything checked before it does."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
+
+import numpy as np
+
+from phasecore import registry
+from phasecore.backends import Settings, Training
+from phasecore.errors import InputError, UnknownNameError
+from phasecore.probes.base import Probe
+from phasecore.problems.base import Preset, Problem
+from phasecore.runs.configuration import check_agreement, settings_of
+from phasecore.runs.folder import CONFIGURATION, read_configuration
+from phasecore.signals import check_requirements
+
+PROBES = ("gradient_snr", "adam_snr", "residual_order", "term_losses", "relative_l2_error")
+"""What is measured at each capture by default; `residual_order` and the SNR tell the phases."""
+
+DEFAULT_BACKEND = "torch"
+SNR_BATCHES = 100
+
+
+class Overrides(TypedDict, total=False):
+    """Settings that replace the preset's; None leaves the preset's."""
+
+    iterations: int | None
+    points: int | None
+    width: int | None
+    depth: int | None
+    learning_rate: float | None
+    seed: int | None
+    every: int | None
+
+
+def prepare(
+    problem: str | Problem,
+    *,
+    weighting: str = "uniform",
+    preset: str = "quick",
+    backend: str | None = None,
+    output: str | Path | None = None,
+    probes: Sequence[str | Probe] = PROBES,
+    **overrides: Unpack[Overrides],
+) -> Training:
+    """Make a training from a problem, a preset of it, and what differs from the preset.
+
+    Args:
+        problem: "name" or "name:key=value,key=value", or a problem. Parameters given here go before the preset's.
+        weighting: "name" or "name:key=value,key=value". Where the preset recommends options of that scheme, they
+            apply to those that are not given.
+        preset: name of the problem's preset.
+        backend: name of the backend; by default torch, or another one if only that is installed.
+        output: the run folder; None keeps nothing.
+        probes: names or probes, measured at each capture.
+        overrides: iterations, points, width, depth, learning_rate, seed and every.
+
+    Raises:
+        InputError: for an unknown name or option, a setting out of range, or a signal that a scheme or probe
+            requires and the backend does not supply.
+        MissingDependencyError: if the backend's framework is not installed.
+
+    Example:
+        >>> try:
+        ...     prepare("helmholtz:a1=2", weighting="rba:gamma=0.99", points=0)
+        ... except InputError as error:
+        ...     print(error)
+        setting 'points': received 0; expected a positive integer.
+
+        The rest is skipped when examples are tested, because it needs a framework:
+
+        >>> training = prepare("helmholtz:a1=2", weighting="rba:gamma=0.99", points=400)  # doctest: +SKIP
+        >>> training.problem.a2, training.points.interior.shape  # doctest: +SKIP
+        (4, (400, 2))
+    """
+    name, given = _problem_request(problem)
+    plan = _preset(problem if isinstance(problem, Problem) else registry.problem(name, **given), preset)
+    made = problem if isinstance(problem, Problem) else registry.problem(name, **{**plan.parameters, **given})
+    settings = Settings(
+        iterations=plan.iterations,
+        points=plan.points,
+        width=plan.width,
+        depth=plan.depth,
+        learning_rate=plan.learning_rate,
+        decay_factor=plan.decay_factor,
+        decay_interval=plan.decay_interval,
+        every=plan.every,
+        condition_points=plan.condition_points,
+    )
+    settings = _override(settings, overrides)
+    settings = replace(settings, batches=min(SNR_BATCHES, settings.points))
+    scheme_name = complete_weighting(weighting, plan)
+    return _assemble(made, scheme_name, preset, backend or _default_backend(), settings, probes, output)
+
+
+def prepare_resumed(
+    output: str | Path,
+    *,
+    problem: str | Problem | None = None,
+    weighting: str | None = None,
+    preset: str | None = None,
+    backend: str | None = None,
+    probes: Sequence[str | Probe] = PROBES,
+    **overrides: Unpack[Overrides],
+) -> Training:
+    """Make the training of a run folder again, to go on with it.
+
+    Args:
+        output: the run folder.
+        problem: as for `prepare`; whatever is given must agree with the run, whatever is not is taken from it.
+        weighting: likewise.
+        preset: likewise.
+        backend: likewise.
+        probes: names or probes, measured at each capture.
+        overrides: likewise, but `iterations` may be raised.
+
+    Raises:
+        InputError: if the folder holds no run, or a given argument disagrees with it.
+        MissingDependencyError: if the backend's framework is not installed.
+    """
+    folder = Path(output)
+    recorded = read_configuration(folder)
+    file = folder / CONFIGURATION
+    settings = _override(settings_of(recorded, file), overrides)
+    if isinstance(problem, Problem):
+        made = problem
+    else:
+        name, given = (recorded.get("problem"), {}) if problem is None else _problem_request(problem)
+        parameters = recorded.get("problem_parameters") if name == recorded.get("problem") else None
+        if not isinstance(name, str):
+            raise InputError(f"problem in {file}", received=repr(name), expected="a name")
+        made = registry.problem(name, **{**(parameters or {}), **given})
+    preset = preset or recorded.get("preset")
+    plan = made.presets.get(preset) if preset else None
+    scheme_name = complete_weighting(weighting, plan) if weighting else str(recorded.get("weighting"))
+    training = _assemble(made, scheme_name, preset, backend or str(recorded.get("backend")), settings, probes, folder)
+    check_agreement(folder, training, recorded)
+    return training
+
+
+def complete_weighting(specification: str, preset: Preset | None, what: str = "weighting") -> str:
+    """Return a specification with the options that a preset recommends for its scheme and that it does not give.
+
+    Example:
+        >>> from phasecore.problems.helmholtz import Helmholtz
+        >>> complete_weighting("rba:gamma=0.99", Helmholtz.presets["paper"])
+        'rba:start=residuals,normalization=minmax,gamma=0.99'
+    """
+    name, given = registry.parse_specification(specification, what)
+    options = {**(preset.weighting.get(name, {}) if preset else {}), **given}
+    written = ",".join(f"{key}={value}" for key, value in options.items())
+    return f"{name}:{written}" if written else name
+
+
+def check_supplies(training: Training) -> None:
+    """Refuse a training whose scheme or probes require a signal that its backend does not supply.
+
+    Raises:
+        InputError: naming the scheme or probe and the signal.
+        MissingDependencyError: if the backend's framework is not installed.
+    """
+    supplies = registry.backend(training.backend).supplies
+    scheme = f"weighting {training.scheme_name!r}"
+    others = [name for name in registry.names("backend") if name != training.backend]
+    instead = f"Use another backend ({', '.join(others)})" if others else "Use a backend that supplies it"
+    check_requirements(
+        scheme, training.scheme.requires, training.backend, supplies, fix=f"{instead}, or another scheme."
+    )
+    for probe in training.probes:
+        check_requirements(
+            f"probe {probe.name!r}", probe.requires, training.backend, supplies, fix=f"{instead}, or drop the probe."
+        )
+
+
+def _assemble(
+    problem: Problem,
+    scheme_name: str,
+    preset: str | None,
+    backend: str,
+    settings: Settings,
+    probes: Sequence[str | Probe],
+    output: str | Path | None,
+) -> Training:
+    name, options = registry.parse_specification(scheme_name, "weighting")
+    training = Training(
+        problem=problem,
+        scheme=registry.weighting(name, **options),
+        scheme_name=scheme_name,
+        backend=backend,
+        settings=settings,
+        points=problem.sample(settings.points, seed=settings.seed, condition_points=settings.condition_points),
+        probes=[probe if isinstance(probe, Probe) else registry.probe(probe) for probe in probes],
+        snapshots=_snapshot_iterations(settings.iterations),
+        folder=None if output is None else Path(output),
+        preset=preset,
+    )
+    check_supplies(training)
+    return training
+
+
+def _problem_request(problem: str | Problem) -> tuple[str, dict[str, Any]]:
+    if isinstance(problem, Problem):
+        return problem.name, problem.parameters
+    return registry.parse_specification(problem, "problem")
+
+
+def _preset(problem: Problem, name: str) -> Preset:
+    if name not in problem.presets:
+        raise UnknownNameError(f"preset of problem {problem.name!r}", name, problem.presets)
+    return problem.presets[name]
+
+
+def _override(settings: Settings, overrides: Mapping[str, Any]) -> Settings:
+    known = asdict(settings)
+    for name in overrides:
+        if name not in Overrides.__annotations__:
+            raise UnknownNameError("setting", name, Overrides.__annotations__)
+    return Settings(**{**known, **{name: value for name, value in overrides.items() if value is not None}})
+
+
+def _default_backend() -> str:
+    """Return torch, or the first backend whose packages are all there if torch's are not."""
+    names = sorted(registry.names("backend"), key=lambda name: name != DEFAULT_BACKEND)
+    for name in names:
+        entry, _ = registry.find("backend", name)
+        if all(importlib.util.find_spec(package) for package in entry.needs):
+            return name
+    return DEFAULT_BACKEND
+
+
+def _snapshot_iterations(iterations: int) -> tuple[int, ...]:
+    """Return 1, 3, 10, 30, ... and the last iteration."""
+    decades = range(int(np.log10(iterations)) + 1)
+    sparse = {step * 10**decade for decade in decades for step in (1, 3)}
+    return tuple(sorted(iteration for iteration in sparse | {iterations} if iteration <= iterations))

@@ -1,0 +1,133 @@
+"""The observer of a training: keeps the history, tracks the phases, calls the hooks, feeds the display."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Protocol, final
+
+import numpy as np
+import pluggy
+from numpy.typing import NDArray
+
+from phasecore.backends import Outcome, Training
+from phasecore.phases import Phase, Timeline, tracker
+from phasecore.runs.folder import save_snapshot
+from phasecore.runs.history import HISTORY, History, Row, plain
+from phasecore.runs.hooks import RunHooks
+
+
+class Display(Protocol):
+    """Who shows a training to a person."""
+
+    def started(self, training: Training) -> None:
+        """Hear that the training starts or goes on."""
+
+    def progressed(self, iteration: int, loss: float) -> None:
+        """Hear that iterations passed."""
+
+    def captured(self, row: Mapping[str, Any], timeline: Timeline) -> None:
+        """Hear of a capture, and of the phases so far as the online tracker knows them."""
+
+    def warned(self, message: str) -> None:
+        """Hear of something that the person should know."""
+
+    def finished(self, outcome: Outcome) -> None:
+        """Hear that the training ended."""
+
+
+@final
+class Silent:
+    """A display that shows nothing; what the person should know becomes a Python warning."""
+
+    def started(self, training: Training) -> None:
+        """Show nothing."""
+
+    def progressed(self, iteration: int, loss: float) -> None:
+        """Show nothing."""
+
+    def captured(self, row: Mapping[str, Any], timeline: Timeline) -> None:
+        """Show nothing."""
+
+    def warned(self, message: str) -> None:
+        """Warn."""
+        warnings.warn(message, RuntimeWarning, stacklevel=2)
+
+    def finished(self, outcome: Outcome) -> None:
+        """Show nothing."""
+
+
+@final
+class Recorder:
+    """Listens to one session of a training.
+
+    Going on with a run, the first row says where the backend resumed: rows of the history from that iteration on
+    were recorded after the checkpoint, and are dropped before it is appended.
+
+    Args:
+        training: what is trained.
+        manager: pluggy's, for the hooks.
+        display: shows the training to a person.
+        resume: whether the run folder already has a history.
+    """
+
+    def __init__(self, training: Training, manager: pluggy.PluginManager, display: Display, *, resume: bool) -> None:
+        self.rows: list[Row] = []
+        self._training = training
+        self._display = display
+        self._hooks = RunHooks(manager, display.warned)
+        self._history = None if training.folder is None else History(training.folder / HISTORY)
+        self._to_cut = resume
+        self._tracker = tracker()
+        self._state = self._tracker.init()
+        self._declared: set[Phase] = set()
+
+    def started(self) -> None:
+        """Announce the training."""
+        self._hooks.call("run_started", training=self._training)
+        self._display.started(self._training)
+
+    def progressed(self, iteration: int, loss: float) -> None:
+        """Hear that iterations passed."""
+        self._display.progressed(iteration, loss)
+
+    def captured(self, row: Mapping[str, Any]) -> None:
+        """Record a capture: the file first, so that nothing else can lose it."""
+        if self._to_cut and self._history is not None:
+            self.rows = self._history.cut(int(row["iteration"]))
+            for kept in self.rows:
+                self._declared |= {item.phase for item in self._track(kept).transitions}
+            self._to_cut = False
+        clean: Row = plain(row)
+        if self._history is not None:
+            self._history.append(clean)
+        self.rows.append(clean)
+        timeline = self._track(clean)
+        self._hooks.call("captured", training=self._training, row=MappingProxyType(clean))
+        for transition in timeline.transitions:
+            if transition.phase not in self._declared:
+                self._declared.add(transition.phase)
+                self._hooks.call("phase_changed", training=self._training, transition=transition)
+        self._display.captured(clean, timeline)
+
+    def snapshot(self, iteration: int, arrays: Mapping[str, NDArray[np.float64]]) -> None:
+        """Save fields, residuals and weights by name, where there is a run folder."""
+        if self._training.folder is not None:
+            save_snapshot(self._training.folder, iteration, arrays)
+
+    def finished(self, outcome: Outcome) -> None:
+        """Announce the outcome."""
+        self._hooks.call("run_finished", training=self._training, outcome=outcome)
+        self._display.finished(outcome)
+
+    def close(self) -> None:
+        """Close the history."""
+        if self._history is not None:
+            self._history.close()
+
+    def _track(self, row: Row) -> Timeline:
+        numbers = {name: math.nan if value is None else value for name, value in row.items()}
+        timeline, self._state = self._tracker.update(numbers, self._state)
+        return timeline

@@ -1,0 +1,117 @@
+"""`phasecore compare`, end to end with a backend whose history is a formula."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from phasecore.cli import main
+from phasecore.runs import open_run
+
+COMPARE = ["compare", "helmholtz", "--backend", "synthetic", "--points", "60", "--iterations", "400"]
+
+
+def invoke(*arguments: str) -> Result:
+    return CliRunner().invoke(main, [*arguments])
+
+
+def files(folder: str) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
+
+
+def test_json_holds_the_runs_as_run_prints_them() -> None:
+    result = invoke(*COMPARE, "--json")
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.stdout)
+    assert list(document) == ["runs"]
+    assert [run["weighting"] for run in document["runs"]] == ["uniform", "rba"]
+    alone = json.loads(invoke("run", *COMPARE[1:], "--json").stdout)
+    assert document["runs"][0].keys() == alone.keys()
+    assert {**document["runs"][0], "output": ""} == {**alone, "output": ""}
+    assert [run["output"] for run in document["runs"]] == [
+        "runs/helmholtz-compare-seed0-1/uniform",
+        "runs/helmholtz-compare-seed0-1/rba",
+    ]
+    assert "Figure: runs/helmholtz-compare-seed0-1/compare.png" in result.stderr
+
+
+def test_the_table_has_a_column_per_weighting_and_the_figure_is_saved() -> None:
+    result = invoke(*COMPARE, "--output", "here", "--weightings", "rba:gamma=0.9,eta=0.1,uniform")
+    assert result.exit_code == 0, result.output
+    header, *rows = result.stdout.splitlines()
+    assert header.split() == ["rba:gamma=0.9,eta=0.1", "uniform"]
+    labels = [row[:30].strip() for row in rows]
+    for label in ("relative L2 error", "diffusion from iteration", "total diffusion from iteration", "final SNR",
+                  "final gradient order", "final residual order", "training time"):  # fmt: skip
+        assert label in labels
+    assert rows[-1] == "figure: here/compare.png"
+    assert Path("here/compare.png").read_bytes().startswith(b"\x89PNG")
+    error = open_run("here/uniform").history["relative_l2_error"][-1]
+    assert rows[0].split()[-1] == f"{error:.3g}"
+
+
+def test_all_networks_start_alike() -> None:
+    invoke(*COMPARE, "--output", "here", "--seed", "5")
+    runs = [open_run(f"here/{name}").configuration for name in ("uniform", "rba")]
+    assert runs[0]["seed"] == runs[1]["seed"] == 5
+    assert runs[0]["settings"] == runs[1]["settings"]
+
+
+def test_a_comparison_is_not_overwritten() -> None:
+    invoke(*COMPARE, "--output", "here")
+    before = files("here")
+    result = invoke(*COMPARE, "--output", "here")
+    assert result.exit_code == 2
+    assert "already holds a comparison" in result.stderr
+    assert invoke("run", *COMPARE[1:], "--output", "here/rba").exit_code == 2
+    assert files("here") == before
+
+
+def test_one_bad_weighting_is_refused_before_any_training() -> None:
+    result = invoke(*COMPARE, "--output", "here", "--weightings", "uniform,rba:gamma=3")
+    assert result.exit_code == 2
+    assert "gamma" in result.stderr
+    assert not Path("here").exists()
+
+
+def test_without_matplotlib_nothing_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib.util
+
+    find = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "matplotlib" else find(name))
+    result = invoke(*COMPARE, "--output", "here")
+    assert result.exit_code == 2
+    assert "pip install 'phasecore[report]'" in result.stderr
+    assert not Path("here").exists()
+
+
+@pytest.mark.parametrize("stop", [50, 255])
+def test_an_interrupted_comparison_goes_on_with_what_it_was_asked(monkeypatch: pytest.MonkeyPatch, stop: int) -> None:
+    invoke(*COMPARE, "--output", "whole")
+    monkeypatch.setenv("SYNTHETIC_STOP", f"interrupt:{stop}")
+    result = invoke(*COMPARE, "--output", "parts")
+    assert result.exit_code == 130
+    assert "Go on with: phasecore compare helmholtz --output parts --resume" in result.stderr
+    monkeypatch.delenv("SYNTHETIC_STOP")
+    resumed = invoke("compare", "helmholtz", "--output", "parts", "--resume", "--json")
+    assert resumed.exit_code == 0, resumed.stderr
+    assert [run["iterations"] for run in json.loads(resumed.stdout)["runs"]] == [400, 400]
+    for name in ("uniform", "rba"):
+        assert Path(f"parts/{name}/history.jsonl").read_bytes() == Path(f"whole/{name}/history.jsonl").read_bytes()
+    assert Path("parts/compare.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["helmholtz", "--weightings", "rba"], "differs in 'weightings'"),
+        (["helmholtz:a1=2"], "differs in 'problem'"),
+        (["helmholtz", "--width", "5"], "differs in 'width'"),
+    ],
+)
+def test_another_request_is_refused_on_resuming(given: list[str], message: str) -> None:
+    invoke(*COMPARE, "--output", "here")
+    result = invoke("compare", *given, "--output", "here", "--resume")
+    assert result.exit_code == 2
+    assert message in result.stderr

@@ -1,0 +1,111 @@
+"""What a person sees of a training, live and in plain lines."""
+
+import io
+import math
+from collections.abc import Iterator
+
+import pytest
+from rich.console import Console
+
+from phasecore.backends import Outcome
+from phasecore.cli.progress import LiveDisplay, PlainDisplay, duration, number
+from phasecore.phases import Phase, Timeline, Transition
+from phasecore.runs import prepare
+
+DIFFUSION = Timeline((Transition(Phase.DIFFUSION, 150, (120, 190), 0.9, ()),), Phase.DIFFUSION, "")
+UNKNOWN = Timeline((), None, "not yet")
+
+
+def clock(seconds_per_call: float) -> Iterator[float]:
+    now = 0.0
+    while True:
+        yield now
+        now += seconds_per_call
+
+
+def plain(seconds_per_call: float) -> tuple[PlainDisplay, io.StringIO]:
+    stream, ticks = io.StringIO(), clock(seconds_per_call)
+    return PlainDisplay(Console(file=stream, highlight=False), "rba", clock=lambda: next(ticks)), stream
+
+
+def test_plain_lines_come_at_each_tenth() -> None:
+    display, stream = plain(0.0)
+    display.started(prepare("helmholtz", backend="synthetic", points=60, iterations=1000))
+    for iteration in range(1, 1001):
+        display.captured({"iteration": iteration, "snr": 0.5, "training_loss": 2.0, "relative_l2_error": None}, UNKNOWN)
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 1 + 11
+    assert "rba: iteration  500/1000   loss 2         error -         SNR 0.5" in lines[6]
+    assert "phase not known yet" in lines[6]
+
+
+def test_a_line_holds_values_of_one_iteration() -> None:
+    display, stream = plain(0.0)
+    display.started(prepare("helmholtz", backend="synthetic", points=60, iterations=100))
+    for iteration in (50, 100):
+        display.progressed(iteration, 9.0)
+        display.captured({"iteration": iteration, "snr": iteration / 100, "training_loss": 2.0}, UNKNOWN)
+    lines = stream.getvalue().splitlines()[1:]
+    assert ["SNR 0.5" in lines[0], "SNR 1 " in lines[1]] == [True, True]
+    assert len(lines) == 2
+
+
+def test_plain_lines_come_at_least_once_a_minute() -> None:
+    display, stream = plain(1.0)
+    display.started(prepare("helmholtz", backend="synthetic", points=60, iterations=10_000_000))
+    for iteration in range(1, 301):
+        display.captured({"iteration": iteration, "training_loss": 2.0}, UNKNOWN)
+    assert 5 <= len(stream.getvalue().splitlines()) <= 20
+
+
+def test_a_phase_is_announced_once() -> None:
+    display, stream = plain(0.0)
+    display.started(prepare("helmholtz", backend="synthetic", points=60, iterations=1000))
+    for iteration in (100, 200, 300):
+        display.captured({"iteration": iteration, "snr": 0.5}, DIFFUSION if iteration > 100 else UNKNOWN)
+    announced = [line for line in stream.getvalue().splitlines() if "since iteration" in line]
+    assert announced == ["rba: iteration 200: diffusion since iteration 150"]
+
+
+def test_the_time_left_is_that_of_this_sessions_pace() -> None:
+    display, _ = plain(10.0)
+    display.iterations = 1000
+    display.progressed(500, 1.0)
+    assert math.isnan(display.seconds_left())
+    display._first = (0.0, 500)
+    display.clock = lambda: 20.0
+    display.progressed(600, 1.0)
+    assert display.seconds_left() == pytest.approx(80.0)
+
+
+def test_the_live_display_shows_everything_and_leaves_the_terminal_in_order() -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=80, highlight=False)
+    display = LiveDisplay(console, "rba (2 of 2)")
+    with display:
+        display.started(prepare("helmholtz", backend="synthetic", points=60, iterations=1000))
+        display.progressed(200, 0.25)
+        display.captured({"iteration": 250, "snr": 0.5, "training_loss": 0.125, "relative_l2_error": 0.75}, DIFFUSION)
+        display.warned("something")
+        shown = Console(file=io.StringIO(), width=80)
+        shown.print(display._render())
+        text = shown.file.getvalue()  # type: ignore[attr-defined]
+        display.finished(Outcome(1000, 61.0, 0.5, DIFFUSION))
+    for part in ("rba (2 of 2)", "250/1000", "left", "loss 0.125", "error 0.75", "SNR 0.5", "diffusion"):
+        assert part in text
+    assert max(len(line) for line in text.splitlines()) <= 80
+    output = stream.getvalue()
+    assert output.endswith("\x1b[?25h") or "\x1b[?25h" in output
+    assert "Warning: something" in output
+    assert "1 min 01 s" in output
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.04, "0.0 s"), (59.9, "59.9 s"), (60, "1 min 00 s"), (3600, "1 h 00 min"), (math.nan, "-")]
+)
+def test_duration(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_number() -> None:
+    assert [number(value) for value in (None, math.inf, 0.0, 1e-7, 12345.0)] == ["-", "-", "0", "1e-07", "1.23e+04"]

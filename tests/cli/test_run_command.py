@@ -1,0 +1,129 @@
+"""`phasecore run`, end to end with a backend whose history is a formula."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from phasecore.cli import main
+from phasecore.runs import open_run
+
+RUN = ["run", "helmholtz", "--backend", "synthetic", "--points", "60", "--iterations", "400"]
+MAIN = "from phasecore.cli import main; main(prog_name='phasecore')"
+
+
+def invoke(*arguments: str) -> Result:
+    return CliRunner().invoke(main, [*arguments])
+
+
+def test_json_is_one_document_and_nothing_else_on_standard_output() -> None:
+    result = invoke(*RUN, "--weighting", "rba:gamma=0.99", "--seed", "7", "--json")
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.stdout)
+    assert document.keys() >= {
+        "problem", "backend", "weighting", "seed", "iterations", "seconds", "relative_l2_error", "phases", "output",
+    }  # fmt: skip
+    assert document["problem"] == "helmholtz"
+    assert (document["backend"], document["weighting"]) == ("synthetic", "rba:gamma=0.99")
+    assert (document["seed"], document["iterations"]) == (7, 400)
+    assert document["seconds"] == pytest.approx(4.0)
+    assert 0 < document["relative_l2_error"] < 1
+    assert document["phases"].keys() >= {"current", "transitions"}
+    for transition in document["phases"]["transitions"]:
+        assert transition.keys() >= {"phase", "iteration", "confidence"}
+    run = open_run(document["output"])
+    assert run.outcome == {name: value for name, value in document.items() if name != "output"}
+    assert "a framework that prints" in result.stderr
+
+
+def test_the_phases_are_those_that_detect_finds_in_the_folder() -> None:
+    document = json.loads(invoke(*RUN, "--json").stdout)
+    assert json.loads(invoke("detect", document["output"], "--json").stdout) == document["phases"]
+
+
+def test_without_output_each_run_gets_its_own_folder() -> None:
+    outputs = [json.loads(invoke(*RUN, "--json").stdout)["output"] for _ in range(2)]
+    assert outputs == ["runs/helmholtz-uniform-seed0-1", "runs/helmholtz-uniform-seed0-2"]
+
+
+def test_the_summary_says_error_phases_and_folder() -> None:
+    result = invoke(*RUN, "--output", "here")
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert any(line.startswith("relative L2 error") for line in lines)
+    assert any(line.startswith("phase at the end") for line in lines)
+    assert any(line.split() == ["run", "folder", "here"] for line in lines)
+
+
+def test_progress_is_plain_lines_where_there_is_no_terminal() -> None:
+    result = invoke(*RUN, "--output", "here")
+    lines = result.stderr.splitlines()
+    assert lines[0] == (
+        "helmholtz (a1=1, a2=4, k=1.0), uniform, synthetic: 60 points, 4 x 64 tanh, 400 iterations, seed 0"
+    )
+    progress = [line for line in lines if line.startswith("iteration ") and "loss" in line]
+    assert 10 <= len(progress) <= 12
+    assert all(word in progress[5] for word in ("/400", "loss", "error", "SNR", "left"))
+    assert lines[-1].startswith("done: 400 iterations in 4.0 s, relative L2 error ")
+    assert "\x1b" not in result.stderr
+
+
+def test_a_folder_that_holds_a_run_is_refused_and_left_alone() -> None:
+    assert invoke(*RUN, "--output", "here").exit_code == 0
+    before = {path: path.read_bytes() for path in Path("here").rglob("*") if path.is_file()}
+    result = invoke(*RUN, "--output", "here")
+    assert result.exit_code == 2
+    assert "already holds a run" in result.stderr
+    assert "--resume" in result.stderr
+    assert {path: path.read_bytes() for path in Path("here").rglob("*") if path.is_file()} == before
+
+
+def test_a_failure_in_training_is_status_1_without_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYNTHETIC_STOP", "fail:120")
+    result = invoke(*RUN, "--output", "here", "--json")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "Error: training: received a loss of nan; expected a finite loss." in result.stderr
+    assert "Traceback" not in result.stderr
+    assert open_run("here").history["iteration"][-1] == 120 - 10
+
+
+def test_ctrl_c_says_what_is_kept_and_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYNTHETIC_STOP", "interrupt:255")
+    result = invoke(*RUN, "--output", "my run")
+    assert result.exit_code == 130
+    assert "Kept in my run: the history to iteration 250, and a checkpoint." in result.stderr
+    again = "phasecore run helmholtz --output 'my run' --resume"
+    assert f"Go on with: {again}" in result.stderr
+    monkeypatch.delenv("SYNTHETIC_STOP")
+    resumed = invoke("run", "helmholtz", "--output", "my run", "--resume", "--json")
+    assert json.loads(resumed.stdout)["iterations"] == 400
+
+
+def test_a_killed_process_loses_at_most_a_half_written_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert invoke(*RUN, "--output", "whole").exit_code == 0
+    monkeypatch.setenv("SYNTHETIC_STOP", "kill:255")
+    done = subprocess.run([sys.executable, "-c", MAIN, *RUN, "--output", "killed"], capture_output=True, check=False)
+    assert done.returncode == 9
+    assert not Path("killed/history.jsonl").read_text().endswith("\n")
+    assert open_run("killed").history["iteration"][-1] == 250
+    monkeypatch.delenv("SYNTHETIC_STOP")
+    resumed = invoke("run", "helmholtz", "--output", "killed", "--resume", "--json")
+    assert resumed.exit_code == 0, resumed.stderr
+    assert Path("killed/history.jsonl").read_bytes() == Path("whole/history.jsonl").read_bytes()
+
+
+def test_resuming_with_other_options_is_refused() -> None:
+    assert invoke(*RUN, "--output", "here").exit_code == 0
+    result = invoke("run", "helmholtz", "--output", "here", "--resume", "--width", "32")
+    assert result.exit_code == 2
+    assert "differs in 'width': received 32; expected 64" in result.stderr
+
+
+def test_an_output_that_cannot_be_made_is_refused() -> None:
+    Path("file").write_text("")
+    result = invoke(*RUN, "--output", "file/run")
+    assert result.exit_code == 2
+    assert "cannot make the run folder" in result.stderr

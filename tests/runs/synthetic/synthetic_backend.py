@@ -1,0 +1,100 @@
+"""An installed third-party backend that trains nothing: its history is a formula, so tests of runs are quick.
+
+The environment variable SYNTHETIC_STOP, "HOW:ITERATION", ends a training early: "kill" as `kill -9` would, with a
+half-written line; "interrupt" as Ctrl-C; "fail" with a TrainingError.
+"""
+
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from phasecore import Entry, InputError, TrainingError, hookimpl
+from phasecore.backends import Backend, Observer, Training
+from phasecore.probes.schedule import is_due
+from phasecore.signals import DESCRIPTIONS
+
+CHECKPOINT_INTERVAL = 100
+CALLS: list[bool] = []
+"""Whether each call of `train` resumed."""
+
+
+@hookimpl
+def phasecore_entries() -> Iterable[Entry]:
+    return [
+        Entry("backend", "synthetic", "synthetic_backend:SyntheticBackend"),
+        Entry("backend", "deaf", "synthetic_backend:DeafBackend"),
+        Entry("backend", "absent", "nowhere:Backend", needs=("not_a_package",), extra="synthetic-backend[absent]"),
+    ]
+
+
+class SyntheticBackend(Backend):
+    name = "synthetic"
+    supplies = frozenset(DESCRIPTIONS)
+
+    def train(self, training: Training, observer: Observer, checkpoint: Path | None, *, resume: bool) -> None:
+        CALLS.append(resume)
+        print("a framework that prints to standard output")
+        state = None if checkpoint is None else checkpoint / "state.json"
+        start = 0
+        if resume:
+            if state is None or not state.exists():
+                raise InputError("no state to resume from")
+            start = json.loads(state.read_text())["iteration"]
+        how, _, at = os.environ.get("SYNTHETIC_STOP", "").partition(":")
+        for iteration in range(start + 1, training.settings.iterations + 1):
+            last = iteration == training.settings.iterations
+            if how and iteration == int(at):
+                _stop(how, training)
+            if is_due(iteration, training.settings.every) or last:
+                observer.captured(synthetic_row(training, iteration))
+            if iteration % 7 == 0:
+                observer.progressed(iteration, 1.0 / (1 + iteration))
+            if iteration in training.snapshots:
+                observer.snapshot(iteration, {"u": np.full(4, float(iteration))})
+            if state is not None and (iteration % CHECKPOINT_INTERVAL == 0 or last):
+                state.write_text(json.dumps({"iteration": iteration}))
+
+    def versions(self) -> Mapping[str, str]:
+        return {"synthetic": "1.0"}
+
+
+class DeafBackend(SyntheticBackend):
+    name = "deaf"
+    supplies = frozenset(DESCRIPTIONS) - {"batch_gradient_moments"}
+
+
+def synthetic_row(training: Training, iteration: int) -> dict[str, Any]:
+    """A signal-to-noise ratio that falls, stays low, and rises two decades; sooner under a scheme that weights."""
+    rise = 600 if training.scheme_name == "uniform" else 300
+    depth = 1.0 / (1.0 + math.exp(-(math.log10(iteration + 1) - 1.3) * 8))
+    recovery = 1.0 / (1.0 + math.exp(-(math.log10(iteration + 1) - math.log10(rise)) * 25))
+    wobble = 0.05 * math.sin(12.9898 * iteration + training.settings.seed)
+    snr = 10.0 ** (1.0 - 2.0 * depth + 2.2 * recovery + wobble)
+    return {
+        "iteration": iteration,
+        "seconds": 0.01 * iteration,
+        "snr": math.inf if iteration == 1 else snr,
+        "gradient_order": snr / math.hypot(1.0, snr),
+        "gradient_mean_norm": snr,
+        "gradient_std_norm": 0.0 if iteration == 1 else 1.0,
+        "residual_order": np.float32(0.5 + 0.4 * recovery),
+        "training_loss": 10.0 / (1 + iteration),
+        "relative_l2_error": np.float64(1.0 / (1.0 + 9 * recovery)),
+        "loss_pde": math.nan,
+    }
+
+
+def _stop(how: str, training: Training) -> None:
+    if how == "kill":
+        assert training.folder is not None
+        with (training.folder / "history.jsonl").open("a") as stream:
+            stream.write('{"iteration": 999, "snr": 0.')
+        os._exit(9)
+    if how == "interrupt":
+        raise KeyboardInterrupt
+    raise TrainingError("training", received="a loss of nan", expected="a finite loss")

@@ -1,0 +1,106 @@
+"""Specifications are split as documented; what a comparison reads off a run is right; the figure is drawn."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from phasecore import InputError, MissingDependencyError
+from phasecore.backends import Outcome
+from phasecore.phases import Phase, Timeline, Transition
+from phasecore.runs import execute, open_run, prepare
+from phasecore.runs.comparison import Compared, split_weightings
+from phasecore.runs.comparison_figure import ROWS, draw_comparison, running_median
+from phasecore.runs.palette import PHASE_COLOURS, PHASE_NAMES
+
+
+@pytest.mark.parametrize(
+    ("text", "specifications"),
+    [
+        ("uniform", ["uniform"]),
+        ("uniform,rba", ["uniform", "rba"]),
+        (" uniform , rba ", ["uniform", "rba"]),
+        ("rba:gamma=0.99,eta=0.01,uniform", ["rba:gamma=0.99,eta=0.01", "uniform"]),
+        ("rba:gamma=0.9,rba:gamma=0.99,start=zeros,rba", ["rba:gamma=0.9", "rba:gamma=0.99,start=zeros", "rba"]),
+    ],
+)
+def test_split(text: str, specifications: list[str]) -> None:
+    assert split_weightings(text) == specifications
+
+
+@pytest.mark.parametrize("text", ["", ",", "uniform,", "uniform,,rba", "gamma=1", "uniform,gamma=1", "rba,rba"])
+def test_split_refuses(text: str) -> None:
+    with pytest.raises(InputError, match="--weightings"):
+        split_weightings(text)
+
+
+def compared(columns: dict[str, list[float]], timeline: Timeline) -> Compared:
+    training = prepare("helmholtz", backend="synthetic", points=60)
+    outcome = Outcome(1000, 10.0, 0.25, timeline)
+    return Compared(training, outcome, {name: np.asarray(values) for name, values in columns.items()})
+
+
+def test_values_of_a_run() -> None:
+    timeline = Timeline((Transition(Phase.DIFFUSION, 150, (120, 190), 0.9, ()),), Phase.DIFFUSION, "")
+    run = compared({"iteration": [100, 200, 400], "seconds": [1.0, 3.0, 4.0], "snr": [2.0, 7.0, math.nan]}, timeline)
+    assert run.start(Phase.DIFFUSION) == (150, 2.0)
+    assert run.start(Phase.TOTAL_DIFFUSION) is None
+    assert run.final("snr") == 7.0
+    assert math.isnan(run.final("gradient_order"))
+
+
+def test_running_median_against_a_naive_loop() -> None:
+    random = np.random.default_rng(0)
+    iteration = np.unique(random.integers(1, 10_000, 300)).astype(float)
+    values = random.lognormal(size=iteration.size)
+    naive = [np.median(values[np.abs(np.log10(iteration) - np.log10(centre)) <= 0.05]) for centre in iteration]
+    np.testing.assert_allclose(running_median(iteration, values, 0.1), naive)
+
+
+def test_every_phase_has_a_colour_and_a_name() -> None:
+    assert set(PHASE_COLOURS) == set(PHASE_NAMES) == set(Phase)
+    assert len(set(PHASE_COLOURS.values())) == len(Phase)
+
+
+def test_the_figure_has_a_panel_per_row_and_run_with_shared_scales(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from matplotlib.figure import Figure
+
+    drawn: list[Figure] = []
+    save = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda self, *rest, **more: drawn.append(self) or save(self, *rest, **more))
+    runs = []
+    for weighting in ("uniform", "rba"):
+        training = prepare(
+            "helmholtz", backend="synthetic", points=60, weighting=weighting, output=tmp_path / weighting
+        )
+        outcome = execute(training)
+        runs.append(Compared(training, outcome, open_run(tmp_path / weighting).history))
+    draw_comparison(runs, tmp_path / "compare.png")
+    assert (tmp_path / "compare.png").read_bytes().startswith(b"\x89PNG")
+    panels = np.asarray(drawn[0].axes).reshape(len(ROWS), 2)
+    for row in panels:
+        assert row[0].get_ylim() == row[1].get_ylim()
+    for panel, run in zip(panels[0], runs, strict=True):
+        assert panel.get_xscale() == panel.get_yscale() == "log"
+        recorded = np.isfinite(run.columns["snr"])
+        np.testing.assert_array_equal(panel.lines[-2].get_ydata(), run.columns["snr"][recorded])
+        texts = [text.get_text().replace("\n", " ") for text in panel.texts]
+        for transition in run.outcome.timeline.transitions:
+            assert str(transition.iteration) in texts
+            assert PHASE_NAMES[transition.phase] in texts
+
+
+@pytest.mark.parametrize("columns", [{}, {"snr": [math.nan] * 3}, {"snr": [0.0, 0.0, 0.0]}])
+def test_a_quantity_that_was_not_recorded_is_said_to_be_so(tmp_path: Path, columns: dict[str, list[float]]) -> None:
+    run = compared({"iteration": [10, 100, 1000], **columns}, Timeline((), None, "cannot tell"))
+    draw_comparison([run], tmp_path / "compare.png")
+    assert (tmp_path / "compare.png").stat().st_size > 10_000
+
+
+def test_without_matplotlib_the_remedy_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'phasecore\[report\]'"):
+        draw_comparison([], tmp_path / "compare.png")
