@@ -59,11 +59,14 @@ class Entry:
             raise PluginError(
                 "entry, name", received=repr(self.name), expected="letters, digits, underscores and hyphens"
             )
-        module, colon, attribute = self.target.partition(":")
+        if not isinstance(self.needs, tuple):
+            raise PluginError(f"{where}, needs", received=repr(self.needs), expected="a tuple of package names")
+        module, colon, attribute = str(self.target).partition(":")
         if not (module and colon and attribute):
             raise PluginError(f"{where}, target", received=repr(self.target), expected='"module:attribute"')
 
 
+@final
 class Hooks:
     """The specifications; pluggy reads them, nobody calls them directly."""
 

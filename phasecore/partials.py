@@ -7,6 +7,7 @@ single linear differential operator, which jets carry as a single coefficient.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -63,12 +64,14 @@ def parse_partial(name: str, outputs: Sequence[str], coordinates: Sequence[str])
     for sign, term in _signed_terms(name):
         factor, _, symbol = term.rpartition("*")
         try:
-            scale = sign * (float(factor) if factor else 1.0)
+            scale = sign * _factor(factor)
             output, exponents = _parse_symbol(symbol.strip(), outputs, coordinates)
         except ValueError:
             raise InputError("unreadable partial derivative", received=repr(name), expected=expected) from None
         found_outputs.add(output)
         factors[exponents] = factors.get(exponents, 0.0) + scale
+    if not factors:
+        raise InputError("empty partial derivative", received=repr(name), expected=expected)
     if len(found_outputs) != 1 or len({sum(exponents) for exponents in factors}) != 1:
         raise InputError(
             "partial derivative over several outputs or orders",
@@ -82,8 +85,15 @@ def parse_partial(name: str, outputs: Sequence[str], coordinates: Sequence[str])
     return Partial(name, found_outputs.pop(), operator)
 
 
+def _factor(text: str) -> float:
+    factor = float(text) if text else 1.0
+    if not math.isfinite(factor):
+        raise ValueError(text)
+    return factor
+
+
 def _signed_terms(name: str) -> list[tuple[float, str]]:
-    pieces = re.split(r"\s*([+-])\s*", name.strip())
+    pieces = re.split(r"\s*(?<!\d[eE])([+-])\s*", name.strip())
     pieces = pieces[1:] if pieces[0] == "" else ["+", *pieces]
     return [(1.0 if sign == "+" else -1.0, term) for sign, term in zip(pieces[::2], pieces[1::2], strict=True)]
 
@@ -92,7 +102,7 @@ def _parse_symbol(symbol: str, outputs: Sequence[str], coordinates: Sequence[str
     for output in sorted(outputs, key=len, reverse=True):
         if symbol == output:
             return output, (0,) * len(coordinates)
-        if symbol.startswith(output + "_"):
+        if symbol.startswith(output + "_") and symbol != output + "_":
             exponents = _split_coordinates(symbol[len(output) + 1 :], coordinates)
             if exponents is not None:
                 return output, exponents

@@ -93,7 +93,7 @@ def load(entry_points: Iterable[importlib.metadata.EntryPoint]) -> Plugins:
             _check_hook_names(plugin)
             manager.register(plugin, unique)
             sources[unique] = source
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if manager.has_plugin(unique):
                 manager.unregister(name=unique)
             failures.append(Failure(source, _reason(error), traceback.format_exc()))
@@ -108,15 +108,18 @@ def _collect(
         plugin = manager.get_plugin(unique)
         others = [other for other in manager.get_plugins() if other is not plugin]
         try:
-            offered = [
-                entry for answer in manager.subset_hook_caller("phasecore_entries", others)() for entry in answer
-            ]
-        except Exception as error:
+            answers = manager.subset_hook_caller("phasecore_entries", others)()
+            if hasattr(plugin, "phasecore_entries") and not answers:
+                raise PluginError("phasecore_entries returned None", expected="an iterable of Entry objects")
+            offered = [entry for answer in answers for entry in answer]
+        except (Exception, SystemExit) as error:
             failures.append(Failure(source, _reason(error), traceback.format_exc()))
             continue
+        others_returned = [entry for entry in offered if not isinstance(entry, Entry)]
+        if others_returned:
+            failures.append(Failure(source, f"phasecore_entries returned {others_returned!r}; expected Entry objects"))
         for entry in offered:
             if not isinstance(entry, Entry):
-                failures.append(Failure(source, f"phasecore_entries returned {entry!r}; expected Entry objects"))
                 continue
             key = (entry.kind, entry.name)
             if key in entries:
@@ -143,7 +146,7 @@ def _check_hook_names(plugin: object) -> None:
             raise PluginError(f"hook {name!r} is not marked", fix="Decorate it with @phasecore.hookimpl.")
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     return str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
 
 

@@ -131,6 +131,12 @@ def _literal(value: str) -> Any:
 def _make(kind: Kind, name: str, options: Mapping[str, Any]) -> Any:
     entry, source = find(kind, name)
     factory = _resolve(entry, source)
+    if not callable(factory):
+        raise PluginError(
+            f"{kind} {name!r} of {source}, target {entry.target!r}",
+            received=f"an object of type {type(factory).__name__}",
+            expected="a class or function that makes it",
+        )
     parameters = inspect.signature(factory).parameters
     accepts_any = any(item.kind is item.VAR_KEYWORD for item in parameters.values())
     for option in options:
@@ -139,6 +145,10 @@ def _make(kind: Kind, name: str, options: Mapping[str, Any]) -> Any:
     try:
         return factory(**options)
     except TypeError as error:
+        if not options and not any(_is_required(item) for item in parameters.values()):
+            raise PluginError(
+                f"{kind} {name!r} of {source} could not be made", received=f"TypeError: {error}"
+            ) from error
         raise InputError(
             f"{kind} {name!r} with options {dict(options)}",
             received=str(error),
@@ -146,8 +156,13 @@ def _make(kind: Kind, name: str, options: Mapping[str, Any]) -> Any:
         ) from error
 
 
+def _is_required(parameter: inspect.Parameter) -> bool:
+    variadic = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    return parameter.default is parameter.empty and not variadic
+
+
 def _resolve(entry: Entry, source: Source) -> Any:
-    missing = [package for package in entry.needs if importlib.util.find_spec(package) is None]
+    missing = [package for package in entry.needs if not _is_installed(package)]
     if missing:
         what = entry.extra or " ".join(missing)
         raise MissingDependencyError(
@@ -157,11 +172,18 @@ def _resolve(entry: Entry, source: Source) -> Any:
     module, _, attribute = entry.target.partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError(
             f"{entry.kind} {entry.name!r} of {source} could not be loaded from {entry.target!r}",
             received=f"{type(error).__name__}: {error}",
         ) from error
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except (ImportError, ValueError):
+        return False
 
 
 def _check_type(made: object, expected: type, kind: Kind, name: str) -> None:

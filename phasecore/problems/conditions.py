@@ -88,6 +88,12 @@ class Prescribed(Condition):
     def sample(self, count: int, coordinates: Sequence[str], bounds: Floats, generator: np.random.Generator) -> Floats:
         """Draw `count` points on the face, shape (count, dimension)."""
         coordinate, position = self.face
+        if coordinate not in coordinates:
+            raise InputError(
+                f"face of a condition in term {self.term!r}",
+                received=repr(coordinate),
+                expected=f"one of {', '.join(coordinates)}",
+            )
         return latin_hypercube(count, _fixed(bounds, coordinates.index(coordinate), position), generator)
 
     def targets(self, coordinates: Mapping[str, Floats]) -> Mapping[str, Floats]:
@@ -157,6 +163,10 @@ class Data(Condition):
 
     def __post_init__(self) -> None:
         for name, values in self.values.items():
+            if not np.isfinite(np.asarray(values, dtype=np.float64)).all():
+                raise InputError(
+                    f"data for {name!r} in term {self.term!r}", received="NaN or infinity", expected="finite numbers"
+                )
             if np.shape(values) != np.shape(self.points)[:1]:
                 raise InputError(
                     f"data for {name!r} in term {self.term!r}",

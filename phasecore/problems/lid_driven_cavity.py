@@ -22,7 +22,7 @@ from phasecore.problems.references.cache import cached
 @final
 @dataclass(frozen=True)
 class LidDrivenCavity(Problem):
-    """Steady incompressible Navier-Stokes on the unit square, `u = psi_y`, `v = -psi_x`; at the lid y = 1, u = 1.
+    """Steady incompressible Navier-Stokes, unit square, `u = psi_y`, `v = -psi_x`; the lid, y = 1, moves at u = 1.
 
     The equations are the two momentum balances, `u u_x + v u_y + p_x - (u_xx + u_yy) / reynolds = 0` and likewise for v;
     mass is conserved by the stream function. The error is that of the velocities.

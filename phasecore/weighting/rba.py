@@ -7,6 +7,7 @@ networks" (arXiv 2307.00379), and "Learning in PINNs: Phase transition, total di
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Literal, NamedTuple, get_args
 
@@ -62,8 +63,8 @@ def rba(
     """
     if not 0 <= gamma < 1:
         raise InputError("weighting 'rba', option 'gamma'", received=gamma, expected="a number in [0, 1)")
-    if not eta > 0:
-        raise InputError("weighting 'rba', option 'eta'", received=eta, expected="a positive number")
+    if not 0 < eta < math.inf:
+        raise InputError("weighting 'rba', option 'eta'", received=eta, expected="a positive, finite number")
     for option, value, choices in (
         ("start", start, get_args(Start)),
         ("normalization", normalization, get_args(Normalization)),
@@ -77,8 +78,11 @@ def rba(
 
     def init(signals: Signals) -> RBAState:
         xp = signals.namespace
-        zeros = {term: xp.zeros_like(residual) for term, residual in signals[RESIDUALS].items()}
-        return RBAState(weights=zeros, visited=dict(zeros))
+        residuals = signals[RESIDUALS].items()
+        return RBAState(
+            weights={term: xp.zeros_like(residual) for term, residual in residuals},
+            visited={term: xp.zeros_like(residual) for term, residual in residuals},
+        )
 
     def update(signals: Signals, state: RBAState) -> tuple[Weights, RBAState]:
         xp = signals.namespace
@@ -99,7 +103,9 @@ def rba(
     return WeightingScheme(
         init,
         update,
-        requires=frozenset({RESIDUALS, RESIDUAL_MAXIMUM, RESIDUAL_MINIMUM}),
+        requires=frozenset(
+            {RESIDUALS, RESIDUAL_MAXIMUM} | ({RESIDUAL_MINIMUM} if normalization == "minmax" else set())
+        ),
         multiplies="residual",
         per_point=("weights", "visited"),
     )

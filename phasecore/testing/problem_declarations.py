@@ -1,0 +1,159 @@
+"""Laws of what a problem declares, of its sampling, and of what it refuses."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+import phasecore.registry as registry
+from phasecore.errors import InputError
+from phasecore.problems.base import CollocationPoints, Problem
+from phasecore.testing.problem_subject import ProblemSubject
+from phasecore.testing.trees import difference
+
+
+def declares_itself(subject: ProblemSubject) -> None:
+    """A problem is a frozen dataclass derived from `Problem`, with coordinates, outputs, equations and a domain."""
+    problem: Any = subject.problem
+    assert isinstance(problem, Problem), f"{problem!r} is not a Problem; derive it from phasecore.problems.Problem"
+    parameters = getattr(type(problem), "__dataclass_params__", None)
+    assert getattr(parameters, "frozen", False), (
+        "the class can change after it is made; decorate it with @dataclass(frozen=True)"
+    )
+    for attribute in ("name", "coordinates", "outputs", "equations", "grid", "reference_accuracy", "presets"):
+        assert getattr(problem, attribute, None), f"the class lacks {attribute!r}; set it as a class attribute"
+    names = [*problem.coordinates, *problem.outputs]
+    assert len(set(names)) == len(names), f"coordinates and outputs {names} are not distinct; rename one"
+    words = [problem.name, *names, *problem.terms]
+    odd = [name for name in words if not (isinstance(name, str) and name.isidentifier())]
+    assert not odd, f"{odd} cannot name loss terms or columns everywhere; use letters, digits and underscores"
+    assert list(problem.domain) == list(problem.coordinates), (
+        f"domain is keyed {list(problem.domain)}; use the coordinates {problem.coordinates}, in order"
+    )
+    for name, (low, high) in problem.domain.items():
+        assert -math.inf < low < high < math.inf, (
+            f"domain of {name!r} is {(low, high)}; use finite bounds, the lower first"
+        )
+    assert [count > 1 for count in problem.grid] == [True] * len(problem.coordinates), (
+        f"grid is {problem.grid}; give at least 2 points for each of {problem.coordinates}"
+    )
+    shared = sorted({condition.term for condition in problem.conditions} & set(problem.equations))
+    assert not shared, f"{shared} name both an equation and a condition; loss terms would be mixed up: rename one"
+
+
+def its_partials_can_be_read(subject: ProblemSubject) -> None:
+    """Every declared partial is one of `phasecore.partials`, of an output and coordinates of the problem."""
+    subject.problem.check_partials()
+
+
+def equals_one_with_its_parameters(subject: ProblemSubject) -> None:
+    """`parameters` holds all that makes the problem: one made from them is equal."""
+    again = type(subject.problem)(**subject.problem.parameters)
+    assert again == subject.problem, f"made again from {subject.problem.parameters} it is {again}, not equal"
+
+
+def its_presets_can_be_made(subject: ProblemSubject) -> None:
+    """There is a preset "quick"; every preset has positive numbers, and its parameters and options are accepted."""
+    assert "quick" in subject.problem.presets, "there is no preset 'quick'; add one that suits two cores"
+    for name, preset in subject.problem.presets.items():
+        for attribute in ("points", "width", "depth", "iterations", "learning_rate", "decay_interval", "every"):
+            assert getattr(preset, attribute) > 0, f"preset {name!r}: {attribute} is not positive"
+        made = type(subject.problem)(**preset.parameters)
+        assert made.domain, f"preset {name!r} makes a problem without a domain"
+        for scheme, options in preset.weighting.items():
+            if scheme in registry.names("weighting"):
+                registry.weighting(scheme, **options)
+
+
+def sampling_is_seeded(subject: ProblemSubject) -> None:
+    """One seed gives the same points each time, another other points; numpy's global generator is left alone."""
+    before = np.random.get_state()[1].copy()  # type: ignore[index]  # noqa: NPY002
+    first = subject.sample(seed=3)
+    assert np.array_equal(before, np.random.get_state()[1]), (  # type: ignore[index]  # noqa: NPY002
+        "sampling draws from numpy's global generator; use the generator that is handed over"
+    )
+    found = difference(_arrays(first), _arrays(subject.sample(seed=3)))
+    assert not found, f"the same seed gives other points: {found}"
+    assert difference(_arrays(first), _arrays(subject.sample(seed=4))), "all seeds give the same points"
+
+
+def samples_are_in_the_domain(subject: ProblemSubject) -> None:
+    """As many interior points as asked for, and points of each condition, all finite and within the domain."""
+    problem = subject.problem
+    for count in (1, subject.points):
+        points = problem.sample(count, seed=1, condition_points=count)
+        assert points.interior.shape == (count, len(problem.coordinates)), (
+            f"asked for {count} points, sample() returned shape {points.interior.shape}"
+        )
+        assert len(points.conditions) == len(problem.conditions), "sample() returns points of other conditions"
+        for condition, chosen in zip(problem.conditions, points.conditions, strict=True):
+            problem.check_points(chosen, f"points of a condition of term {condition.term!r}")
+        problem.check_points(points.interior)
+
+
+def its_grid_covers_the_domain(subject: ProblemSubject) -> None:
+    """The evaluation grid has the declared size and reaches both bounds of every coordinate."""
+    points = subject.problem.evaluation_points()
+    assert points.shape == (math.prod(subject.problem.grid), len(subject.problem.coordinates)), (
+        f"evaluation_points() has shape {points.shape}, grid is {subject.problem.grid}"
+    )
+    extent = np.stack([points.min(axis=0), points.max(axis=0)])
+    assert np.allclose(extent, subject.problem.bounds), f"evaluation points reach {extent}, not the domain's bounds"
+
+
+def refuses_bad_counts(subject: ProblemSubject) -> None:
+    """Counts that are not positive integers are refused with an `InputError`."""
+    bad: tuple[Any, ...] = (0, -1, 2.5, "many", True)
+    for count in bad:
+        for counts in ((count, 5), (5, count)):
+            try:
+                subject.problem.sample(counts[0], seed=0, condition_points=counts[1])
+            except InputError:
+                continue
+            raise AssertionError(f"sample() accepts the count {count!r}; raise InputError")
+
+
+def refuses_bad_points(subject: ProblemSubject) -> None:
+    """`reference` refuses points outside the domain, of another shape or not real, with an `InputError`."""
+    problem = subject.problem
+    dimension = len(problem.coordinates)
+    low, high = problem.bounds
+    bad: dict[str, Any] = {
+        "outside the domain": [high + (high - low)],
+        "that are NaN": np.full((2, dimension), np.nan),
+        "with a coordinate too many": np.zeros((2, dimension + 1)),
+        "of shape (dimension,)": (low + high) / 2,
+        "of no rows": np.zeros((0, dimension)),
+        "that are complex": np.zeros((2, dimension)) + 1j,
+        "that are text": [["a"] * dimension],
+        "with rows of unequal length": [[0.0] * dimension, [0.0]],
+    }
+    for kind, points in bad.items():
+        try:
+            problem.reference(points)
+        except InputError:
+            continue
+        except Exception as error:
+            raise AssertionError(
+                f"reference() of points {kind} raises {type(error).__name__}: {error}; call self.check_points first"
+            ) from error
+        raise AssertionError(f"reference() accepts points {kind}; call self.check_points(points) first")
+
+
+DECLARATION_LAWS = (
+    declares_itself,
+    its_partials_can_be_read,
+    equals_one_with_its_parameters,
+    its_presets_can_be_made,
+    sampling_is_seeded,
+    samples_are_in_the_domain,
+    its_grid_covers_the_domain,
+    refuses_bad_counts,
+    refuses_bad_points,
+)
+
+
+def _arrays(points: CollocationPoints) -> dict[str, Any]:
+    return {"interior": points.interior, "conditions": points.conditions}

@@ -1,0 +1,85 @@
+"""A problem under test, and the values that the laws evaluate it on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from phasecore.partials import parse_partial
+from phasecore.problems.base import CollocationPoints, Floats, Problem
+from phasecore.testing.differences import differentiate
+from phasecore.testing.laws import NotApplicableError
+from phasecore.testing.libraries import ArrayLibrary, libraries, library
+from phasecore.testing.trees import RecordingMapping, map_leaves
+
+NUMPY = library("numpy")
+
+
+@final
+@dataclass(frozen=True)
+class ProblemSubject:
+    """A problem under test.
+
+    Attributes:
+        problem: what is checked.
+        libraries: the array libraries that its equations must run on.
+        accuracy: error that the reference solution may have, as a share of its size.
+        points: number of collocation points, and of points of each condition, of the laws.
+    """
+
+    problem: Problem
+    libraries: tuple[ArrayLibrary, ...] = field(default_factory=libraries)
+    accuracy: float = 1e-6
+    points: int = 48
+
+    def sample(self, seed: int = 0) -> CollocationPoints:
+        """Return collocation points of the laws."""
+        return self.problem.sample(self.points, seed=seed, condition_points=self.points)
+
+    def columns(self, points: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """Return the values of each coordinate by name."""
+        return {name: points[:, axis] for axis, name in enumerate(self.problem.coordinates)}
+
+    def residuals(
+        self,
+        points: NDArray[Any],
+        partials: Mapping[str, NDArray[Any]],
+        array_library: ArrayLibrary = NUMPY,
+        read: set[str] | None = None,
+    ) -> dict[str, Any]:
+        """Return the equations' residuals as numpy arrays; `read` collects the partials that were read."""
+        recording = RecordingMapping(
+            map_leaves(array_library.from_numpy, dict(partials)), set() if read is None else read
+        )
+        coordinates = map_leaves(array_library.from_numpy, self.columns(points))
+        found = self.problem.residuals(coordinates, recording, array_library.namespace)
+        return {name: array_library.to_numpy(values) for name, values in found.items()}
+
+    def reference_partial(self, name: str, points: Floats) -> tuple[Floats, Floats]:
+        """Return a partial of the reference solution by finite differences, and its estimated error, shape (m,) each.
+
+        Raises:
+            NotApplicableError: if the reference does not give the differentiated output.
+        """
+        problem = self.problem
+        partial = parse_partial(name, problem.outputs, problem.coordinates)
+        if partial.output not in problem.reference(points[:1]) or problem.fields_read != problem.outputs:
+            raise NotApplicableError(f"the reference gives no output {partial.output!r}, so {name!r} is not known")
+        values, errors = np.zeros(len(points)), np.zeros(len(points))
+        for exponents, factor in partial.operator:
+            value, error = differentiate(
+                lambda nodes: problem.reference(nodes)[partial.output], points, exponents, problem.bounds
+            )
+            values += factor * value
+            errors += abs(factor) * error
+        return values, errors
+
+
+def random_partials(names: Iterable[str], count: int, seed: int = 0) -> dict[str, Floats]:
+    """Return a random value of each partial at each of `count` points."""
+    generator = np.random.default_rng(seed)
+    return {name: generator.standard_normal(count) for name in names}

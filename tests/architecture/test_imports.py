@@ -1,0 +1,299 @@
+"""The dependency rules, read from the imports: which module may know of which."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("phasecore", "phasecore_torch", "phasecore_keras")
+FRAMEWORKS = {"torch", "keras", "tensorflow", "jax", "jaxlib", "array_api_compat"}
+LAZY = {"scipy", "click", "rich", "matplotlib", "plotly", "ruptures", "array_api_strict"}
+IMPORTED_AT_ONCE = {"numpy", "pluggy"}
+
+LAYERS = [
+    ("vocabulary", ("errors", "arrays", "partials", "signals")),
+    ("mathematics", ("phases", "jets")),
+    ("contracts", ("problems.base", "problems.conditions", "problems.sampling", "weighting.base", "probes.base")),
+    ("contracts of trainings and plugins", ("backends", "hookspecs")),
+    ("implementations", ("problems", "weighting", "probes")),
+    ("registry", ("builtin", "plugins", "registry")),
+    ("runs and testing", ("runs", "testing")),
+    ("command line", ("cli",)),
+]
+"""From the bottom up; the most specific prefix counts. A module imports from its own layer and those below."""
+
+SHARED = {
+    "problems": {"problems.base", "problems.conditions", "problems.sampling", "problems.references"},
+    "weighting": {"weighting.base"},
+    "probes": {"probes.base", "probes.norms"},
+}
+"""What the implementations of one kind share; they import none of one another."""
+
+FACADES = {"problems", "weighting", "probes"}
+"""Packages whose `__init__` names their contract only, and counts as part of it."""
+
+TOP = "phasecore"
+"""`phasecore/__init__`, the facade for users: it may import anything below the runs; nothing inside imports it."""
+
+
+class Import(NamedTuple):
+    module: str
+    line: int
+    target: str
+    """The module, or module.attribute, that is imported."""
+    lazy: bool
+
+
+def files(package):
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def module_name(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports_of(path):
+    """Every import statement of a file, with whether it runs only when a function is called."""
+    found = []
+
+    def visit(node, lazy):
+        for child in ast.iter_child_nodes(node):
+            inside = lazy or isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+            if isinstance(child, ast.If) and ast.unparse(child.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+                for item in child.body:
+                    visit(ast.Module(body=[item], type_ignores=[]), True)
+                for item in child.orelse:
+                    visit(ast.Module(body=[item], type_ignores=[]), lazy)
+                continue
+            if isinstance(child, ast.Import):
+                found.extend(Import(module_name(path), child.lineno, alias.name, lazy) for alias in child.names)
+            elif isinstance(child, ast.ImportFrom):
+                assert child.level == 0, f"{path}:{child.lineno}: relative import; write the whole name"
+                found.extend(
+                    Import(module_name(path), child.lineno, f"{child.module}.{alias.name}", lazy)
+                    for alias in child.names
+                )
+            visit(child, inside)
+
+    visit(ast.parse(path.read_text(encoding="utf-8")), False)
+    return found
+
+
+MODULES = {package: [module_name(path) for path in files(package)] for package in PACKAGES}
+IMPORTS = {package: [item for path in files(package) for item in imports_of(path)] for package in PACKAGES}
+
+
+def imported_module(target):
+    """The module of ours that `from a import b` reads: a.b if it is a module, else a."""
+    known = {name for names in MODULES.values() for name in names}
+    while target and target not in known:
+        target = target.rpartition(".")[0]
+    return target
+
+
+def inner(module):
+    return module.partition(".")[2]
+
+
+def layer(module):
+    name = inner(module)
+    if name in FACADES:
+        name += ".base"
+    best = max(
+        (
+            (len(prefix), number)
+            for number, (_, prefixes) in enumerate(LAYERS)
+            for prefix in prefixes
+            if name == prefix or name.startswith(prefix + ".")
+        ),
+        default=None,
+    )
+    assert best is not None, f"{module} is in no layer; add it to LAYERS in {Path(__file__).name}"
+    return best[1]
+
+
+def tell(item, complaint):
+    return f"{item.module}, line {item.line}: imports {item.target}; {complaint}"
+
+
+def test_the_import_reader_sees_lazy_and_type_checking_imports(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    path = tmp_path / "phasecore" / "example.py"
+    path.parent.mkdir()
+    path.write_text(
+        "import a\nfrom b import c, d\nif TYPE_CHECKING:\n    import e\n"
+        "try:\n    import f\nexcept ImportError:\n    pass\n"
+        "class K:\n    import g\n    def m(self):\n        import h.i\n"
+    )
+    assert [(item.target, item.lazy) for item in imports_of(path)] == [
+        ("a", False),
+        ("b.c", False),
+        ("b.d", False),
+        ("e", True),
+        ("f", False),
+        ("g", False),
+        ("h.i", True),
+    ]
+
+
+def test_the_core_never_imports_a_framework():
+    wrong = [
+        tell(item, "the core knows no framework, not even lazily")
+        for item in IMPORTS["phasecore"]
+        if item.target.partition(".")[0] in FRAMEWORKS | {"phasecore_torch", "phasecore_keras"}
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_core_names_framework_modules_as_text_only_to_test_on_them():
+    """`importlib.import_module("torch...")` is an import too; the conformance suite alone may do it, on demand."""
+    wrong = []
+    for path in files("phasecore"):
+        if path == ROOT / "phasecore" / "testing" / "libraries.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
+                named = [value.value for value in node.args if isinstance(value, ast.Constant)]
+                wrong += [f"{path}:{node.lineno}" for name in named if str(name).partition(".")[0] in FRAMEWORKS]
+    assert not wrong, wrong
+
+
+def test_the_core_imports_at_once_only_the_standard_library_numpy_and_pluggy():
+    wrong = []
+    for item in IMPORTS["phasecore"]:
+        package = item.target.partition(".")[0]
+        if package in sys.stdlib_module_names or package in {TOP, *IMPORTED_AT_ONCE}:
+            continue
+        if package == "click" and inner(item.module).partition(".")[0] == "cli":
+            continue
+        if package in LAZY and item.lazy:
+            continue
+        wrong.append(tell(item, "import it inside the function that needs it, and list it in LAZY if it is new"))
+    assert not wrong, "\n".join(wrong)
+
+
+def test_nothing_in_the_core_imports_a_layer_above_its_own():
+    wrong = []
+    for item in IMPORTS["phasecore"]:
+        if item.module == TOP or item.target.partition(".")[0] != TOP:
+            continue
+        target = imported_module(item.target)
+        if target == TOP:
+            if inner(item.module).partition(".")[0] not in ("cli", "runs", "testing"):
+                wrong.append(tell(item, "import from the module that defines it, the top package is for users"))
+        elif layer(target) > layer(item.module):
+            here, there = LAYERS[layer(item.module)][0], LAYERS[layer(target)][0]
+            wrong.append(tell(item, f"{there} is above {here}"))
+    assert not wrong, "\n".join(wrong)
+
+
+def test_importing_the_top_package_imports_neither_runs_nor_testing_nor_the_command_line():
+    wrong = [
+        tell(item, "it would be imported by everyone")
+        for item in IMPORTS["phasecore"]
+        if item.module == TOP and layer(imported_module(item.target)) >= layer("phasecore.runs")
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("kind", SHARED)
+def test_implementations_of_one_kind_do_not_import_one_another(kind):
+    prefix = f"phasecore.{kind}."
+    wrong = []
+    for item in IMPORTS["phasecore"]:
+        target = imported_module(item.target)
+        if not (item.module.startswith(prefix) and target.startswith(prefix)):
+            continue
+        shared = any(inner(target) == name or inner(target).startswith(name + ".") for name in SHARED[kind])
+        if not shared:
+            wrong.append(tell(item, f"siblings share {sorted(SHARED[kind])} only"))
+    assert not wrong, "\n".join(wrong)
+
+
+def test_implementations_import_only_the_contract_of_other_kinds():
+    wrong = []
+    for item in IMPORTS["phasecore"]:
+        kind, target = inner(item.module).partition(".")[0], imported_module(item.target)
+        other = inner(target).partition(".")[0]
+        if kind in SHARED and other in SHARED and other != kind and layer(target) > layer("phasecore.problems.base"):
+            wrong.append(tell(item, "import its contract, not an implementation"))
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("package", ["phasecore_torch", "phasecore_keras"])
+def test_adapters_use_public_names_of_the_core_and_never_each_other(package):
+    others = set(PACKAGES) - {package, "phasecore"}
+    wrong = []
+    for item in IMPORTS[package]:
+        top, _, rest = item.target.partition(".")
+        if top in others:
+            wrong.append(tell(item, "adapters know nothing of each other"))
+        if top == "phasecore" and any(part.startswith("_") for part in rest.split(".")):
+            wrong.append(tell(item, "adapters use public names only"))
+        if top == "phasecore" and rest.partition(".")[0] in ("cli", "testing"):
+            wrong.append(tell(item, "adapters are below the command line and the conformance suite"))
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("package", ["phasecore_torch", "phasecore_keras"])
+def test_adapters_reach_for_no_private_attribute_of_the_core(package):
+    wrong = []
+    for path in files(package):
+        names = {item.target.rpartition(".")[2] for item in imports_of(path) if item.target.startswith("phasecore.")}
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in names:
+                private = node.attr.startswith("_") and not node.attr.startswith("__")
+                if private and node.attr != "_replace":
+                    wrong.append(f"{path.relative_to(ROOT)}:{node.lineno}: {node.value.id}.{node.attr}")
+    assert not wrong, wrong
+
+
+def framework_parts(package):
+    return {path.name for path in (ROOT / package).glob("*.py")}
+
+
+def test_the_keras_adapter_has_no_file_that_the_torch_adapter_lacks():
+    """The same names for the same tasks; while one adapter is behind, its files are a part of the other's."""
+    assert framework_parts("phasecore_keras") <= framework_parts("phasecore_torch")
+
+
+@pytest.mark.parametrize("name", sorted(framework_parts("phasecore_keras") & framework_parts("phasecore_torch")))
+def test_files_of_one_name_have_public_functions_of_one_signature(name):
+    def signatures(package):
+        tree = ast.parse((ROOT / package / name).read_text(encoding="utf-8"))
+        return {
+            node.name: [argument.arg for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
+            for node in tree.body
+            if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
+        }
+
+    torch, keras = signatures("phasecore_torch"), signatures("phasecore_keras")
+    shared = torch.keys() & keras.keys()
+    assert {key: keras[key] for key in shared} == {key: torch[key] for key in shared}
+
+
+OPTIONAL = ["torch", "keras", "tensorflow", "jax", "scipy", "click", "rich", "matplotlib", "plotly"]
+
+
+@pytest.mark.parametrize("statement", ["import phasecore", "import phasecore_torch", "import phasecore_keras"])
+def test_importing_a_package_imports_no_framework(statement):
+    code = f"{statement}; import sys, json; print(json.dumps([n for n in {OPTIONAL!r} if n in sys.modules]))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == []
+
+
+def test_listing_what_is_registered_imports_no_framework():
+    code = (
+        "import phasecore, sys, json; [phasecore.names(k) for k in ('problem', 'weighting', 'probe', 'backend')]; "
+        f"print(json.dumps([n for n in {OPTIONAL!r} if n in sys.modules]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == []

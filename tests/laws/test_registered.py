@@ -1,0 +1,94 @@
+"""Every law on everything that is registered: what is added later is held to it without a change here."""
+
+import functools
+
+import pytest
+
+import phasecore
+from phasecore import registry
+from phasecore.testing import (
+    PROBE_LAWS,
+    PROBLEM_LAWS,
+    WEIGHTING_LAWS,
+    ProbeSubject,
+    ProblemSubject,
+    WeightingSubject,
+    check_probe,
+    check_problem,
+    check_weighting,
+)
+from phasecore.testing.laws import NotApplicableError
+
+VARIANTS = [
+    "rba:start=residuals",
+    "rba:normalization=minmax",
+    "rba:gamma=0.9,eta=0.5,start=residuals,normalization=minmax",
+]
+
+
+def scheme_of(specification):
+    name, options = registry.parse_specification(specification, "--weighting")
+    return phasecore.weighting(name, **options)
+
+
+def problems_of_all_presets():
+    cases = []
+    for name in phasecore.names("problem"):
+        try:
+            presets = list(type(phasecore.problem(name)).presets)
+        except phasecore.PhasecoreError:
+            presets = ["quick"]
+        cases += [pytest.param(name, preset, id=f"{name}-{preset}") for preset in presets]
+    return cases
+
+
+@functools.cache
+def problem_subject(name, preset):
+    parameters = type(phasecore.problem(name)).presets[preset].parameters
+    return ProblemSubject(phasecore.problem(name, **parameters))
+
+
+def apply(law, subject):
+    try:
+        law(subject)
+    except NotApplicableError as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.mark.parametrize("law", WEIGHTING_LAWS, ids=lambda law: law.__name__)
+@pytest.mark.parametrize("specification", [*phasecore.names("weighting"), *VARIANTS])
+def test_weighting_scheme(specification, law):
+    apply(law, WeightingSubject(scheme_of(specification)))
+
+
+@pytest.mark.parametrize("law", PROBE_LAWS, ids=lambda law: law.__name__)
+@pytest.mark.parametrize("name", phasecore.names("probe"))
+def test_probe(name, law):
+    apply(law, ProbeSubject(phasecore.probe(name)))
+
+
+@pytest.mark.parametrize("law", PROBLEM_LAWS, ids=lambda law: law.__name__)
+@pytest.mark.parametrize(("name", "preset"), problems_of_all_presets())
+def test_problem(name, preset, law):
+    apply(law, problem_subject(name, preset))
+
+
+def test_the_checks_run_every_law_and_report_what_they_skipped():
+    for report, laws in (
+        (check_weighting(phasecore.weighting("rba")), WEIGHTING_LAWS),
+        (check_probe(phasecore.probe("gradient_snr")), PROBE_LAWS),
+        (check_problem(phasecore.problem("helmholtz"), ["numpy"]), PROBLEM_LAWS),
+    ):
+        assert sorted([*report.passed, *report.skipped]) == sorted(law.__name__ for law in laws)
+
+
+@pytest.mark.parametrize("kind", ["problem", "probe"])
+def test_things_are_registered_under_their_own_name(kind):
+    for name in phasecore.names(kind):
+        assert getattr(phasecore, kind)(name).name == name
+
+
+@pytest.mark.parametrize("law", [*WEIGHTING_LAWS, *PROBE_LAWS, *PROBLEM_LAWS], ids=lambda law: law.__name__)
+def test_every_law_states_itself(law):
+    assert law.__doc__
+    assert law.__doc__.splitlines()[0].rstrip().endswith((".", ":"))

@@ -1,0 +1,82 @@
+import pytest
+
+import phasecore
+from phasecore import InputError, UnknownNameError, registry
+from phasecore.builtin import phasecore_entries
+
+
+@pytest.mark.parametrize("kind", ["problem", "weighting", "probe"])
+def test_built_ins_are_registered_in_their_order(kind):
+    expected = tuple(entry.name for entry in phasecore_entries() if entry.kind == kind)
+    assert phasecore.names(kind)[: len(expected)] == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "near"),
+    [
+        ("problem", "helmholz", "helmholtz"),
+        ("weighting", "rbaa", "rba"),
+        ("probe", "gradient_nsr", "gradient_snr"),
+        ("backend", "torhc", "torch"),
+    ],
+)
+def test_an_unknown_name_is_refused_with_near_ones(kind, name, near):
+    with pytest.raises(UnknownNameError, match=rf"unknown {kind}: received '{name}'.*Did you mean .*'{near}'"):
+        getattr(phasecore, kind)(name)
+
+
+def test_an_unknown_option_is_refused_with_near_ones():
+    with pytest.raises(UnknownNameError, match=r"option of weighting 'rba'.*'gama'.*Did you mean 'gamma'"):
+        phasecore.weighting("rba", gama=0.9)
+    with pytest.raises(UnknownNameError, match=r"option of problem 'helmholtz'.*'a3'"):
+        phasecore.problem("helmholtz", a3=1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "options"),
+    [
+        ("weighting", "rba", {"gamma": "much"}),
+        ("weighting", "rba", {"gamma": None}),
+        ("weighting", "rba", {"start": ["zeros"]}),
+        ("problem", "helmholtz", {"a1": "one"}),
+        ("problem", "helmholtz", {"a1": float("nan")}),
+        ("problem", "helmholtz", {"a2": float("inf")}),
+        ("problem", "helmholtz", {"a2": 1.5}),
+        ("problem", "helmholtz", {"k": "one"}),
+        ("problem", "helmholtz", {"k": float("nan")}),
+        ("probe", "residual_order", {"bins": 0}),
+        ("probe", "residual_order", {"bins": "ten"}),
+    ],
+)
+def test_an_option_out_of_range_or_of_a_wrong_type_is_refused(kind, name, options):
+    with pytest.raises(InputError, match=rf"'{name}'"):
+        getattr(phasecore, kind)(name, **options)
+
+
+def test_options_reach_what_is_made():
+    assert phasecore.problem("helmholtz", a1=2, a2=3, k=4).parameters == {"a1": 2, "a2": 3, "k": 4}
+    assert phasecore.probe("residual_order", bins=7).bins == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("rba", ("rba", {})),
+        (" rba ", ("rba", {})),
+        ("rba:gamma=0.99", ("rba", {"gamma": 0.99})),
+        ("rba: gamma = 0.99 , start=residuals", ("rba", {"gamma": 0.99, "start": "residuals"})),
+        ("x:a=1,b=-2.5e-3,c=True,d=None,e='f'", ("x", {"a": 1, "b": -2.5e-3, "c": True, "d": None, "e": "f"})),
+        ("x:path=a:b", ("x", {"path": "a:b"})),
+    ],
+)
+def test_a_specification_is_read(text, expected):
+    assert registry.parse_specification(text, "--weighting") == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", " ", ":", ":gamma=1", "rba:", "rba:gamma", "rba:gamma=", "rba:=1", "rba:gamma=1,", "rba:g=1,g=2", "rba:a b=1"],
+)
+def test_a_malformed_specification_is_refused_with_the_right_form(text):
+    with pytest.raises(InputError, match=r"--weighting: received.*name:key=value"):
+        registry.parse_specification(text, "--weighting")

@@ -1,0 +1,84 @@
+"""Every docstring example runs; those of the core in a process of their own, which must stay free of frameworks."""
+
+import doctest
+import importlib
+import importlib.util
+import json
+import pkgutil
+import subprocess
+import sys
+import warnings
+
+import pytest
+
+ADAPTERS = {"phasecore_torch": "torch", "phasecore_keras": "keras"}
+FRAMEWORKS = ["torch", "keras", "tensorflow", "jax"]
+
+RUN_ALL = """
+import doctest, importlib, json, sys
+results = {}
+for name in sys.argv[1].split(","):
+    report = []
+    runner = doctest.DocTestRunner(verbose=False)
+    for test in doctest.DocTestFinder(exclude_empty=True).find(importlib.import_module(name), name):
+        runner.run(test, out=report.append)
+    results[name] = "".join(report)
+    found = [framework for framework in %r if framework in sys.modules]
+    if found:
+        results[name] += f"its examples import {found}, the core's must not"
+        break
+print(json.dumps(results))
+"""
+
+
+def modules(package):
+    spec = importlib.util.find_spec(package)
+    found = pkgutil.walk_packages(spec.submodule_search_locations, package + ".")
+    return [package, *(item.name for item in found if not item.name.endswith("__main__"))]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", RUN_ALL % FRAMEWORKS, ",".join(modules("phasecore"))],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path_factory.mktemp("doctests"),
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("name", modules("phasecore"))
+def test_examples_of_the_core(name, results):
+    assert name in results, "not reached: the examples of a module before this one import a framework"
+    assert not results[name], results[name]
+
+
+@pytest.mark.parametrize("name", [name for package in ADAPTERS for name in modules(package)])
+def test_examples_of_the_adapters(name, tmp_path, monkeypatch):
+    pytest.importorskip(ADAPTERS[name.partition(".")[0]])
+    monkeypatch.chdir(tmp_path)
+    report = []
+    runner = doctest.DocTestRunner(verbose=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for test in doctest.DocTestFinder(exclude_empty=True).find(importlib.import_module(name), name):
+            runner.run(test, out=report.append)
+    assert not report, "".join(report)
+
+
+PROMISED = [
+    "phasecore.errors",
+    "phasecore.partials",
+    "phasecore.signals",
+    "phasecore.weighting.rba",
+    "phasecore.registry",
+]
+
+
+@pytest.mark.parametrize("name", PROMISED)
+def test_the_examples_are_found(name):
+    found = doctest.DocTestFinder(exclude_empty=True).find(importlib.import_module(name), name)
+    assert sum(len(test.examples) for test in found) > 0

@@ -1,0 +1,111 @@
+import math
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from phasecore import InputError
+from phasecore.partials import parse_partial
+
+COORDINATES = ("x", "y", "t")
+OUTPUTS = ("u", "psi", "p")
+
+exponents = st.tuples(*[st.integers(0, 3)] * len(COORDINATES))
+
+
+def spelled(output, powers, order=None):
+    letters = [name for name, power in zip(COORDINATES, powers, strict=True) for _ in range(power)]
+    return output + ("_" + "".join(order or letters) if letters else "")
+
+
+@given(st.sampled_from(OUTPUTS), exponents, st.randoms())
+def test_a_partial_is_read_whatever_the_order_of_differentiation(output, powers, random):
+    letters = [name for name, power in zip(COORDINATES, powers, strict=True) for _ in range(power)]
+    random.shuffle(letters)
+    partial = parse_partial(spelled(output, powers, letters), OUTPUTS, COORDINATES)
+    assert (partial.output, partial.operator, partial.order) == (output, ((powers, 1.0),), sum(powers))
+
+
+def number(text):
+    return 1.0 if text == "" else float(text)
+
+
+@given(
+    st.sampled_from(OUTPUTS),
+    st.lists(
+        st.tuples(st.sampled_from("+-"), st.sampled_from(["", "2", "0.5", "1e-4", "3.5E+2", "1e3"]), st.integers(0, 3)),
+        min_size=1,
+        max_size=4,
+    ),
+    st.sampled_from(["", " "]),
+)
+@example("u", [("-", "1e-4", 2)], "")
+def test_a_sum_is_read_term_by_term(output, terms, space):
+    order = 3
+    expected = {}
+    text = ""
+    for sign, factor, first in terms:
+        powers = (first, order - first, 0)
+        symbol = spelled(output, powers)
+        text += f"{space}{sign}{space}{factor}{'*' if factor else ''}{symbol}"
+        expected[powers] = expected.get(powers, 0.0) + (1 if sign == "+" else -1) * number(factor)
+    expected = {powers: factor for powers, factor in expected.items() if factor != 0}
+    if not expected:
+        with pytest.raises(InputError, match="cancels"):
+            parse_partial(text, OUTPUTS, COORDINATES)
+        return
+    partial = parse_partial(text, OUTPUTS, COORDINATES)
+    assert partial.output == output
+    assert dict(partial.operator) == expected
+    assert list(partial.operator) == sorted(partial.operator)
+
+
+def test_names_of_several_letters_are_matched_whole_and_the_longest_output_wins():
+    assert parse_partial("u_theta", ["u"], ["t", "theta"]).operator == (((0, 1), 1.0),)
+    assert parse_partial("u_ttheta", ["u"], ["t", "theta"]).operator == (((1, 1), 1.0),)
+    assert parse_partial("u_x_x", ["u", "u_x"], ["x"]).output == "u_x"
+    assert parse_partial("u_ab", ["u"], ["ab", "a", "b"]).operator == (((1, 0, 0), 1.0),)
+    assert parse_partial("u_aab", ["u"], ["aa", "ab", "a"]).operator == (((0, 1, 1), 1.0),)
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("", "empty"),
+        ("   ", "empty"),
+        ("u_", "unreadable"),
+        ("v", "unreadable"),
+        ("u_z", "unreadable"),
+        ("u__x", "unreadable"),
+        ("ux", "unreadable"),
+        ("u_x +", "unreadable"),
+        ("+ + u", "unreadable"),
+        ("two*u", "unreadable"),
+        ("u*2", "unreadable"),
+        ("nan*u", "unreadable"),
+        ("inf*u_x", "unreadable"),
+        ("2**u", "unreadable"),
+        ("u_x*p_x", "unreadable"),
+        ("u + p", "several outputs or orders"),
+        ("u_x + u_xx", "several outputs or orders"),
+        ("u_xx - u_xx", "cancels"),
+        ("0*u", "cancels"),
+    ],
+)
+def test_what_is_no_partial_is_refused_with_what_would_be_one(name, complaint):
+    with pytest.raises(InputError, match=complaint) as caught:
+        parse_partial(name, OUTPUTS, COORDINATES)
+    assert repr(name) in str(caught.value)
+    assert "psi" in str(caught.value)
+
+
+@given(st.text(alphabet="u_pxyt+-*. 0123eE", max_size=12))
+def test_any_text_is_either_read_or_refused(text):
+    try:
+        partial = parse_partial(text, OUTPUTS, COORDINATES)
+    except InputError:
+        return
+    assert partial.output in OUTPUTS
+    assert partial.operator
+    assert all(math.isfinite(factor) and factor != 0 for _, factor in partial.operator)
+    assert {sum(powers) for powers, _ in partial.operator} == {partial.order}

@@ -1,0 +1,155 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from phasecore import InputError
+from phasecore.signals import Signals
+from phasecore.weighting.rba import rba
+from phasecore.weighting.uniform import uniform
+
+CHOICES = [(start, normalization) for start in ("zeros", "residuals") for normalization in ("max", "minmax")]
+
+
+def signals_of(residual, low=None, high=None):
+    size = np.abs(residual)
+    return Signals(
+        {
+            "residuals": {"pde": residual},
+            "residual_maximum": {"pde": np.asarray(np.max(size) if high is None else high)},
+            "residual_minimum": {"pde": np.asarray(np.min(size) if low is None else low)},
+        },
+        np,
+    )
+
+
+def residuals_of_a_training(count, iterations, seed=0):
+    """Residuals that fall over decades while a few points stay behind, as in the paper's figures."""
+    generator = np.random.default_rng(seed)
+    stubborn = generator.random(count) < 0.1
+    for iteration in range(iterations):
+        fall = np.where(stubborn, 1.0, math.exp(-iteration / 200))
+        yield generator.standard_normal(count) * fall
+
+
+@pytest.mark.parametrize(("start", "normalization"), CHOICES)
+def test_rba_is_its_formula_over_a_thousand_updates(start, normalization):
+    gamma, eta, count = 0.999, 0.001, 37
+    scheme = rba(start=start, normalization=normalization)
+    state = scheme.init(signals_of(np.zeros(count)))
+    expected = [0.0] * count
+    for iteration, residual in enumerate(residuals_of_a_training(count, 1000)):
+        weights, state = scheme.update(signals_of(residual), state)
+        sizes = [abs(float(value)) for value in residual]
+        high, low = max(sizes), min(sizes)
+        for i in range(count):
+            normalized = sizes[i] / high if normalization == "max" else (sizes[i] - low) / (high - low)
+            rate = 1.0 if start == "residuals" and iteration == 0 else eta
+            expected[i] = gamma * expected[i] + rate * normalized
+        np.testing.assert_allclose(weights["pde"], expected, rtol=1e-13, atol=1e-16)
+
+
+@pytest.mark.parametrize(("start", "normalization"), CHOICES)
+@pytest.mark.parametrize(("gamma", "eta"), [(0.999, 0.001), (0.99, 0.1), (0.0, 0.5)])
+def test_weights_stay_below_eta_over_one_minus_gamma_and_approach_it(gamma, eta, start, normalization):
+    scheme = rba(gamma=gamma, eta=eta, start=start, normalization=normalization)
+    state = scheme.init(signals_of(np.zeros(3)))
+    bound = max(eta / (1 - gamma), 1.0 if start == "residuals" else 0.0)
+    for _ in range(3000):
+        weights, state = scheme.update(signals_of(np.asarray([-2.0, 1.0, 0.0])), state)
+        assert np.all(weights["pde"] >= 0)
+        assert np.all(weights["pde"] <= bound * (1 + 1e-12))
+    assert weights["pde"][0] == pytest.approx(eta / (1 - gamma), rel=0.06)
+    assert weights["pde"][2] < 0.06 * eta / (1 - gamma)
+
+
+@pytest.mark.parametrize(("start", "normalization"), CHOICES)
+def test_under_mini_batches_each_weight_stays_with_its_point(start, normalization):
+    """Shuffled batches with a short last one, against an oracle that knows every point by its index."""
+    gamma, eta, count, size = 0.9, 0.1, 23, 5
+    scheme = rba(gamma=gamma, eta=eta, start=start, normalization=normalization)
+    state = scheme.init(signals_of(np.zeros(count)))
+    generator = np.random.default_rng(4)
+    weight_of = dict.fromkeys(range(count), 0.0)
+    seen = set()
+    for _ in range(12):
+        order = generator.permutation(count)
+        for rows in np.split(order, range(size, count, size)):
+            residual = generator.standard_normal(len(rows))
+            batch = state._replace(
+                **{
+                    name: {term: values[rows] for term, values in getattr(state, name).items()}
+                    for name in scheme.per_point
+                }
+            )
+            weights, new = scheme.update(signals_of(residual), batch)
+            for name in scheme.per_point:
+                for term, values in getattr(state, name).items():
+                    values[rows] = getattr(new, name)[term]
+            high, low = max(abs(residual)), min(abs(residual))
+            for position, point in enumerate(rows):
+                share = abs(residual[position]) / high
+                if normalization == "minmax":
+                    share = (abs(residual[position]) - low) / (high - low)
+                rate = 1.0 if start == "residuals" and point not in seen else eta
+                weight_of[point] = gamma * weight_of[point] + rate * share
+                assert weights["pde"][position] == pytest.approx(weight_of[point], rel=1e-13)
+            seen.update(rows)
+    np.testing.assert_allclose(state.weights["pde"], [weight_of[i] for i in range(count)], rtol=1e-13)
+
+
+@given(
+    st.lists(st.floats(-1e12, 1e12, allow_subnormal=False), min_size=1, max_size=12),
+    st.sampled_from(["max", "minmax"]),
+    st.floats(1e-3, 1e3),
+)
+@settings(max_examples=60)
+def test_the_scale_of_the_residuals_does_not_matter(residuals, normalization, factor):
+    residual = np.asarray(residuals)
+    residual[np.abs(residual) < 1e-100] = 0.0
+    scheme = rba(normalization=normalization)
+    state = scheme.init(signals_of(residual))
+    one, _ = scheme.update(signals_of(residual), state)
+    other, _ = scheme.update(signals_of(factor * residual), state)
+    assert np.all(np.isfinite(one["pde"]))
+    spread = np.ptp(np.abs(residual)) / max(np.max(np.abs(residual)), 1e-300)
+    if normalization == "max" or spread > 1e-6:
+        np.testing.assert_allclose(one["pde"], other["pde"], rtol=1e-9, atol=1e-12)
+
+
+def test_the_maximum_comes_from_the_signals_so_that_other_replicas_count():
+    scheme = rba(gamma=0.0, eta=1.0)
+    signals = signals_of(np.asarray([1.0, -2.0]), high=8.0)
+    weights, _ = scheme.update(signals, scheme.init(signals))
+    assert weights["pde"].tolist() == [0.125, 0.25]
+
+
+def test_only_what_the_normalization_reads_is_required():
+    assert rba().requires == {"residuals", "residual_maximum"}
+    assert rba(normalization="minmax").requires == {"residuals", "residual_maximum", "residual_minimum"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"gamma": 1.0}, "'gamma'.*received 1.0"),
+        ({"gamma": -0.1}, "'gamma'"),
+        ({"gamma": math.nan}, "'gamma'.*nan"),
+        ({"eta": 0.0}, "'eta'.*positive"),
+        ({"eta": math.inf}, "'eta'.*finite"),
+        ({"start": "ones"}, "'start'.*one of zeros, residuals"),
+        ({"normalization": "mean"}, "'normalization'.*one of max, minmax"),
+    ],
+)
+def test_options_out_of_range_are_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        rba(**options)
+
+
+def test_uniform_weights_nothing_and_needs_nothing():
+    scheme = uniform()
+    state = scheme.init(Signals({}, np))
+    assert scheme.update(Signals({}, np), state) == ({}, state)
+    assert scheme.requires == frozenset()
