@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, final
 
 import numpy as np
@@ -35,6 +35,7 @@ from phasecore.signals import (
 from phasecore_torch.derivatives import Parameters
 from phasecore_torch.loss import PhysicsLoss
 from phasecore_torch.moments import MomentAccumulator
+from phasecore_torch.undisturbed import undisturbed
 
 BatchLoss = Callable[..., Tensor]
 """A user's own loss: from a batch of points (one tensor, or several that belong together) to a scalar, a mean."""
@@ -99,6 +100,7 @@ class Capture:
         parameters = _parameters(loss, optimizer, biases)
         self._layers = {f"layer{k}": parameter for k, parameter in enumerate(parameters.values())}
         self._optimizer = optimizer
+        self._model = loss.model if isinstance(loss, PhysicsLoss) else loss
         self._source: _Source
         if isinstance(loss, PhysicsLoss):
             if points is not None:
@@ -112,6 +114,16 @@ class Capture:
 
     def measure(self) -> dict[str, float]:
         """Return the scalars of all probes at the current state."""
+        with undisturbed(self._model), torch.enable_grad():
+            values = self._values()
+        signals = Signals(values, np)
+        row: dict[str, float] = {}
+        for probe in self.probes:
+            if probe.requires <= values.keys():
+                row |= probe.measure(signals)
+        return row
+
+    def _values(self) -> dict[str, Any]:
         values: dict[str, Any] = {}
         if ADAM_MOMENTS in self._required:
             moments = self._adam_moments()
@@ -123,12 +135,7 @@ class Capture:
             values[BATCH_GRADIENT_MOMENTS] = {
                 layer: Moments(_numpy(mean), _numpy(deviation)) for layer, (mean, deviation) in moments_of_layers
             }
-        signals = Signals(values, np)
-        row: dict[str, float] = {}
-        for probe in self.probes:
-            if probe.requires <= values.keys():
-                row |= probe.measure(signals)
-        return row
+        return values
 
     def _choose(self, probes: Probes | None) -> list[Probe]:
         supplied = self._source.supplies
@@ -243,12 +250,13 @@ class _Physics(_Source):
         def batch_loss(parameters: Parameters, indices: Tensor) -> Tensor:
             return self._loss.batch_loss(indices, parameters)
 
-        gradient = torch.func.vmap(torch.func.grad(batch_loss), in_dims=(None, 0), chunk_size=at_once)
+        gradient = torch.func.vmap(torch.func.grad(batch_loss), in_dims=(None, 0))
         by_size: dict[int, list[Tensor]] = {}
         for batch in self._batches:
             by_size.setdefault(len(batch), []).append(batch)
         for group in by_size.values():
-            yield list(gradient(parameters, torch.stack(group)).values())
+            for chunk in torch.split(torch.stack(group), at_once):
+                yield list(gradient(parameters, chunk).values())
 
     def _one_by_one(self) -> Iterator[list[Tensor]]:
         for batch in self._batches:
@@ -317,12 +325,11 @@ def _gradients(loss: Tensor, parameters: Mapping[str, Tensor]) -> list[Tensor]:
 def _parameters(loss: PhysicsLoss | BatchLoss, optimizer: torch.optim.Optimizer, biases: bool) -> dict[str, Tensor]:
     """The parameters of the statistics, by name where the model is known."""
     model = loss.model if isinstance(loss, PhysicsLoss) else loss
-    named: Iterable[tuple[str, Tensor]]
-    if isinstance(model, nn.Module):
-        named = model.named_parameters()
-    else:
-        named = ((str(k), p) for k, p in enumerate(p for group in optimizer.param_groups for p in group["params"]))
-    chosen = {name: p for name, p in named if p.requires_grad and (biases or p.ndim >= 2)}
+    named: dict[str, Tensor] = dict(model.named_parameters()) if isinstance(model, nn.Module) else {}
+    if not named:
+        trained = (p for group in optimizer.param_groups for p in group["params"])
+        named = {str(k): p for k, p in enumerate(trained)}
+    chosen = {name: p for name, p in named.items() if p.requires_grad and (biases or p.ndim >= 2)}
     if not chosen:
         raise InputError(
             "gradient statistics",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import operator
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, final
@@ -10,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from phasecore.errors import InputError
-from phasecore.jets import algebra_of, coordinates, read
+from phasecore.jets import Jet, algebra_of, coordinates, read
 from phasecore.partials import Exponents, parse_partial
 from phasecore_torch.namespace import namespace
 from phasecore_torch.propagation import TracedTensor
+from phasecore_torch.undisturbed import undisturbed
 
 Model = nn.Module | Callable[[Tensor], Tensor]
 Method = Literal["auto", "jets", "autodiff"]
@@ -21,6 +24,9 @@ Parameters = Mapping[str, Tensor]
 
 AGREEMENT = {torch.float64: 1e-6, torch.float32: 1e-3}
 """Largest relative difference between jets and autodiff that set-up accepts; 0.1 in shorter dtypes."""
+
+COMPARED = 16
+"""Number of points at which set-up compares them."""
 
 
 @final
@@ -60,14 +66,25 @@ class PartialDerivatives:
         points: Tensor,
         method: Method = "auto",
     ) -> None:
-        self.model = model
+        # a compiled module cannot be differentiated twice: the module inside it can
+        self.model: Model = getattr(model, "_orig_mod", model)
         self.outputs = tuple(outputs)
-        self.partials = {name: parse_partial(name, outputs, coordinates) for name in names}
+        self.coordinates = tuple(coordinates)
         self._columns = {output: column for column, output in enumerate(outputs)}
-        operators = [partial.operator for partial in self.partials.values()]
-        self._algebra = algebra_of(len(coordinates), operators)
-        self._check_model(points[:4], coordinates)
-        self.method = self._choose(points[:4], method)
+        self._declare(names)
+        with undisturbed(self.model):
+            self._check_model(points[:COMPARED])
+            self.method = self._choose(points[:COMPARED], method)
+
+    def of(self, names: Sequence[str]) -> PartialDerivatives:
+        """Return the evaluation of other partials of the same model by the same method."""
+        other = copy.copy(self)
+        other._declare(names)
+        return other
+
+    def _declare(self, names: Sequence[str]) -> None:
+        self.partials = {name: parse_partial(name, self.outputs, self.coordinates) for name in names}
+        self._algebra = algebra_of(len(self.coordinates), [partial.operator for partial in self.partials.values()])
 
     def __call__(self, points: Tensor, parameters: Parameters | None = None) -> dict[str, Tensor]:
         """Return each partial at `points`, shape (n,), differentiable with respect to the model's parameters.
@@ -80,38 +97,42 @@ class PartialDerivatives:
         return evaluate(points, parameters)
 
     def _by_jets(self, points: Tensor, parameters: Parameters | None = None) -> dict[str, Tensor]:
-        jet = _call(self.model, TracedTensor(coordinates(points, self._algebra, namespace)), parameters).jet
+        outputs = _call(self.model, TracedTensor(coordinates(points, self._algebra, namespace)), parameters)
+        jet = (
+            outputs.jet
+            if isinstance(outputs, TracedTensor)
+            else Jet(self._algebra, (outputs, *[None] * (len(self._algebra.operators) - 1)))
+        )
+        columns = {output: jet.map(operator.itemgetter((slice(None), k))) for output, k in self._columns.items()}
         return {
-            name: read(
-                jet.map(lambda c, column=self._columns[partial.output]: c[:, column]), partial.operator, namespace
-            )
-            for name, partial in self.partials.items()
+            name: read(columns[partial.output], partial.operator, namespace) for name, partial in self.partials.items()
         }
 
     def _by_autodiff(self, points: Tensor, parameters: Parameters | None = None) -> dict[str, Tensor]:
         keep = torch.is_grad_enabled()
-        with torch.enable_grad():
-            points = points.detach().requires_grad_(True)
-            values = _call(self.model, points, parameters)
-            cache: dict[tuple[str, Exponents], Tensor] = {}
-            origin = (0,) * points.shape[1]
-            for output, column in self._columns.items():
-                cache[output, origin] = values[:, column]
-            result = {
-                name: sum(
-                    (
-                        factor * _differentiate(cache, partial.output, exponents, points)
-                        for exponents, factor in partial.operator
-                    ),
-                    start=torch.zeros_like(points[:, 0]),
-                )
-                for name, partial in self.partials.items()
-            }
+        points = points.detach().requires_grad_(True)
+        result = {name: torch.stack(parts).sum(0) for name, parts in self._summands(points, parameters).items()}
         return result if keep else {name: value.detach() for name, value in result.items()}
 
-    def _check_model(self, points: Tensor, names: Sequence[str]) -> None:
+    @torch.enable_grad()
+    def _summands(self, points: Tensor, parameters: Parameters | None = None) -> dict[str, list[Tensor]]:
+        """The monomials of each partial, times their factors, by nested autodiff at points that require gradients."""
+        values = _call(self.model, points, parameters)
+        cache: dict[tuple[str, Exponents], Tensor] = {}
+        origin = (0,) * points.shape[1]
+        for output, column in self._columns.items():
+            cache[output, origin] = values[:, column]
+        return {
+            name: [
+                factor * _differentiate(cache, partial.output, exponents, points)
+                for exponents, factor in partial.operator
+            ]
+            for name, partial in self.partials.items()
+        }
+
+    def _check_model(self, points: Tensor) -> None:
         expected = f"{len(self.outputs)} outputs {self.outputs}: a tensor of shape (n, {len(self.outputs)})"
-        inputs = f"points of shape {tuple(points.shape)}: {tuple(names)}"
+        inputs = f"points of shape {tuple(points.shape)}, {points.dtype} on {points.device}: {self.coordinates}"
         try:
             with torch.no_grad():
                 values = self.model(points)
@@ -119,41 +140,73 @@ class PartialDerivatives:
             raise InputError(
                 f"the model cannot be applied to {inputs}",
                 received=f"{type(error).__name__}: {error}",
-                expected=f"a model of {len(names)} inputs and {expected}",
+                expected=f"a model of {len(self.coordinates)} inputs and {expected}",
             ) from error
         if not isinstance(values, Tensor) or values.shape != (len(points), len(self.outputs)):
             received = f"shape {tuple(values.shape)}" if isinstance(values, Tensor) else type(values).__name__
             raise InputError(f"the model's outputs at {inputs}", received=received, expected=expected)
+        if values.is_complex():
+            raise InputError(f"the model's outputs at {inputs}", received=values.dtype, expected="real numbers")
 
     def _choose(self, points: Tensor, method: Method) -> Literal["jets", "autodiff"]:
         if method not in ("auto", "jets", "autodiff"):
             raise InputError("derivatives", received=repr(method), expected="'auto', 'jets' or 'autodiff'")
-        if method == "autodiff":
-            return "autodiff"
+        if method != "autodiff":
+            problem = self._unlike_autodiff(points)
+            if not problem:
+                return "jets"
+            if method == "jets":
+                raise InputError("jets cannot read this model", received=problem, fix="Use derivatives='auto'.")
+            warnings.warn(
+                f"Taylor-mode derivatives do not know this model ({problem}); nested autodiff is used instead: the "
+                "same numbers, more slowly.",
+                stacklevel=4,
+            )
         try:
-            with torch.no_grad():
-                by_jets = self._by_jets(points)
-                by_autodiff = self._by_autodiff(points)
+            self._by_autodiff(points)
         except Exception as error:
-            problem = f"{type(error).__name__}: {error}"
-        else:
-            problem = _disagreement(by_jets, by_autodiff)
-        if not problem:
-            return "jets"
-        if method == "jets":
-            raise InputError("jets cannot read this model", received=problem, fix="Use derivatives='auto'.")
-        warnings.warn(
-            f"Taylor-mode derivatives do not know this model ({problem}); nested autodiff is used instead: the same "
-            "numbers, more slowly.",
-            stacklevel=4,
-        )
+            raise InputError(
+                "the model cannot be differentiated",
+                received=f"{type(error).__name__}: {error}",
+                expected=f"outputs that torch can differentiate for {', '.join(self.partials)}",
+            ) from error
         return "autodiff"
+
+    @torch.enable_grad()
+    def _unlike_autodiff(self, points: Tensor) -> str:
+        """Say what jets get wrong, or nothing; what autodiff cannot differentiate cannot be compared."""
+        points = points.detach().requires_grad_(True)
+        try:
+            by_jets = self._by_jets(points.detach())
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+        try:
+            by_autodiff = {name: torch.stack(parts) for name, parts in self._summands(points).items()}
+            return _disagreement(by_jets, by_autodiff) or _gradient_disagreement(by_jets, by_autodiff, points)
+        except Exception:
+            return ""
 
 
 def _call(model: Model, points: Any, parameters: Parameters | None) -> Any:
     if parameters is None:
         return model(points)
-    return torch.func.functional_call(model, dict(parameters), (points,))  # type: ignore[arg-type]
+    assert isinstance(model, nn.Module)
+    return torch.func.functional_call(model, _everywhere(model, parameters), (points,), tie_weights=False)
+
+
+def _everywhere(model: nn.Module, parameters: Parameters) -> dict[str, Tensor]:
+    """Replacements under each name that a shared parameter has, but only one name of a module that is used twice.
+
+    Given several names of one module, torch's own `tie_weights` leaves the replacement in the model for good.
+    """
+    own = dict(model.named_parameters(remove_duplicate=False))
+    replacements = {own[name]: replacement for name, replacement in parameters.items()}
+    return {
+        f"{path}.{name}" if path else name: replacements[parameter]
+        for path, module in model.named_modules()
+        for name, parameter in module.named_parameters(recurse=False, remove_duplicate=False)
+        if parameter in replacements
+    }
 
 
 def _differentiate(
@@ -174,9 +227,46 @@ def _differentiate(
 
 
 def _disagreement(by_jets: Mapping[str, Tensor], by_autodiff: Mapping[str, Tensor]) -> str:
-    for name, exact in by_autodiff.items():
-        scale = max(float(exact.abs().max()), 1e-6)
-        difference = float((by_jets[name] - exact).abs().max()) / scale
-        if not difference <= AGREEMENT.get(exact.dtype, 0.1):
-            return f"jets and autodiff differ by {difference:.1e} in {name!r}"
+    """Compare with the summands of autodiff: where they cancel or vanish, nothing but rounding is left of the sum."""
+    sizes = {name: float(parts.detach().abs().sum(0).max()) for name, parts in by_autodiff.items()}
+    for name, parts in by_autodiff.items():
+        tolerance = AGREEMENT.get(parts.dtype, 0.1)
+        rounding = min(tolerance, 100 * torch.finfo(parts.dtype).eps) * max(sizes.values())
+        difference = float((by_jets[name] - parts.sum(0)).detach().abs().max())
+        if not difference <= tolerance * sizes[name] + rounding:
+            return f"jets and autodiff differ by {difference:.1e} in {name!r}, which is about {sizes[name]:.1e}"
     return ""
+
+
+def _gradient_disagreement(by_jets: Mapping[str, Tensor], by_autodiff: Mapping[str, Tensor], points: Tensor) -> str:
+    """Compare what training needs: an `autograd.Function` of the user's hides from autograd what jets do in it."""
+    sums = {name: parts.sum(0) for name, parts in by_autodiff.items()}
+    parameters = [leaf for leaf in _leaves(torch.stack(list(sums.values()))) if leaf is not points]
+    if not parameters:
+        return ""
+    gradients = []
+    for partials in (by_jets, sums):
+        scaled = [(p / p.detach().abs().max().clamp(min=1e-30)).square().mean() for p in partials.values()]
+        found = torch.autograd.grad(torch.stack(scaled).sum(), parameters, allow_unused=True, materialize_grads=True)
+        gradients.append(torch.cat([torch.view_as_real(g).flatten() if g.is_complex() else g.flatten() for g in found]))
+    difference, size = float((gradients[0] - gradients[1]).norm()), float(gradients[1].norm())
+    if size < float("inf") and not difference <= AGREEMENT.get(gradients[1].dtype, 0.1) * size:
+        return f"the parameters' gradients by jets and autodiff differ by {difference:.1e}, their norm is {size:.1e}"
+    return ""
+
+
+def _leaves(values: Tensor) -> list[Tensor]:
+    """The parameters that values were computed from."""
+    found: dict[Tensor, None] = {}
+    nodes: list[Any] = [values.grad_fn]
+    seen: set[Any] = {None}
+    while nodes:
+        node = nodes.pop()
+        if node not in seen:
+            seen.add(node)
+            variable = getattr(node, "variable", None)
+            if variable is None:
+                nodes += [following for following, _ in node.next_functions]
+            else:
+                found[variable] = None
+    return list(found)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, final
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, final
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ from phasecore.weighting import WeightingScheme
 from phasecore.weighting.rba import RBAState
 from phasecore_torch.derivatives import Method, Model, Parameters, PartialDerivatives
 from phasecore_torch.namespace import namespace
+from phasecore_torch.undisturbed import undisturbed
 from phasecore_torch.weighting import IndexedWeighting
 
 Floats = NDArray[np.float64]
@@ -94,27 +96,27 @@ class PhysicsLoss(nn.Module):
     ) -> None:
         super().__init__()
         self.problem = problem
-        # a tuple hides the model from nn.Module's registration
-        self._hidden = (model,)
         given = _as_points(problem, points)
-        dtype, device = _placement(model)
+        dtype, device = _placement(model, points)
         self.register_buffer("points", torch.as_tensor(given.interior, dtype=dtype, device=device), persistent=False)
         self._equations = PartialDerivatives(
             model, problem.outputs, problem.coordinates, problem.all_partials(), self.points, derivatives
         )
-        self._conditions = _Conditions(problem, model, given.conditions, self.points, self._equations.method)
+        self._fields = self._equations.of(problem.fields_read)
+        self._conditions = _Conditions(problem, given.conditions, self.points, self._equations)
         name, scheme = _as_scheme(weighting)
         check_requirements(
             f"weighting {name!r}", scheme.requires, "torch", SUPPLIES, fix="Use a scheme that needs these signals only."
         )
         self.weighting = IndexedWeighting(scheme, name, self._blank_signals(), len(self.points))
         self.attention: IndexedWeighting | None = None
+        self.register_load_state_dict_pre_hook(_with_or_without_attention)  # type: ignore[no-untyped-call]
         self.losses = Losses({}, {})
 
     @property
     def model(self) -> Model:
         """The user's model."""
-        return self._hidden[0]
+        return self._equations.model
 
     @property
     def method(self) -> str:
@@ -125,9 +127,13 @@ class PhysicsLoss(nn.Module):
         """Return the loss, a scalar.
 
         Args:
-            indices: which collocation points to use, shape (batch,); None for all. The conditions are always used
-                whole.
+            indices: which collocation points to use, integers of shape (batch,); None for all. The conditions are
+                always used whole.
+
+        Raises:
+            InputError: for indices of another type or shape.
         """
+        _check_indices(indices)
         residuals = self.residuals(indices)
         conditions = self._conditions()
         if self.training:
@@ -168,8 +174,12 @@ class PhysicsLoss(nn.Module):
 
     def residual_attention(self) -> dict[str, Tensor]:
         """Return the residual-based attention of each equation, shape (n,): the weights of rba, or those tracked."""
-        source = self.weighting if self.attention is None else self.attention
-        return dict(source.state.weights)
+        state = self.weighting.state if self.attention is None else self.attention.state
+        if not isinstance(state, RBAState):
+            raise InputError(
+                "residual-based attention", received="none was tracked", fix="Call track_attention() before training."
+            )
+        return dict(state.weights)
 
     def point_weights(self) -> dict[str, Tensor]:
         """Return the current weight of each point, shape (n,), for the terms that are weighted point by point."""
@@ -178,13 +188,10 @@ class PhysicsLoss(nn.Module):
 
     def fields(self, points: Tensor, block: int = 16_384) -> dict[str, Tensor]:
         """Return the problem's fields at `points`, shape (m,) each, evaluated in blocks without gradient."""
-        problem = self.problem
         with torch.no_grad():
-            evaluate = PartialDerivatives(
-                self.model, problem.outputs, problem.coordinates, problem.fields_read, points, self._equations.method
-            )
             parts = [
-                problem.fields(self._named(part), evaluate(part), namespace) for part in torch.split(points, block)
+                self.problem.fields(self._named(part), self._fields(part), namespace)
+                for part in torch.split(points, block)
             ]
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
@@ -249,9 +256,12 @@ class _Group(NamedTuple):
 class _Conditions(nn.Module):
     """Residuals of the conditions: those that read the same partials share one evaluation of the model."""
 
-    def __init__(self, problem: Problem, model: Model, points: Sequence[Floats], like: Tensor, method: Method) -> None:
+    def __init__(
+        self, problem: Problem, points: Sequence[Floats], like: Tensor, derivatives: PartialDerivatives
+    ) -> None:
         super().__init__()
         self._conditions = list(problem.conditions)
+        self._derivatives = derivatives
         self._groups: list[_Group] = []
         by_partials: dict[tuple[str, ...], list[int]] = {}
         for index, condition in enumerate(self._conditions):
@@ -261,16 +271,17 @@ class _Conditions(nn.Module):
                 np.concatenate([points[index] for index in members]), dtype=like.dtype, device=like.device
             )
             self.register_buffer(f"points_{len(self._groups)}", joined, persistent=False)
-            evaluate = PartialDerivatives(model, problem.outputs, problem.coordinates, partials, joined, method)
-            self._groups.append(_Group(members, [len(points[index]) for index in members], evaluate))
-        self._target_names: list[tuple[str, ...]] = []
+            sizes = [len(points[index]) for index in members]
+            self._groups.append(_Group(members, sizes, derivatives.of(partials)))
+        self._targets: list[dict[str, str]] = []
         for index, condition in enumerate(self._conditions):
             named = {name: points[index][:, axis] for axis, name in enumerate(problem.coordinates)}
             targets = condition.targets(named)
-            for name, values in targets.items():
-                target = torch.as_tensor(np.array(values), dtype=like.dtype, device=like.device)
-                self.register_buffer(f"target_{index}_{name}", target, persistent=False)
-            self._target_names.append(tuple(targets))
+            # a partial's name may hold dots, a buffer's may not
+            self._targets.append({name: f"target_{index}_{k}" for k, name in enumerate(targets)})
+            for name, buffer in self._targets[index].items():
+                target = torch.as_tensor(np.array(targets[name]), dtype=like.dtype, device=like.device)
+                self.register_buffer(buffer, target, persistent=False)
 
     def forward(self) -> dict[str, Tensor]:
         """Return the residuals of each condition term, shape (m,)."""
@@ -281,13 +292,13 @@ class _Conditions(nn.Module):
             for place, index in enumerate(members):
                 condition = self._conditions[index]
                 own = {name: parts[place] for name, parts in partials.items()}
-                targets = {name: getattr(self, f"target_{index}_{name}") for name in self._target_names[index]}
+                targets = {name: getattr(self, buffer) for name, buffer in self._targets[index].items()}
                 residuals[condition.term].append(condition.residuals(own, targets, namespace))
         return {term: torch.cat(parts) for term, parts in residuals.items()}
 
     def sizes(self) -> dict[str, int]:
         """Return the number of residuals of each condition term."""
-        with torch.no_grad():
+        with torch.no_grad(), undisturbed(self._derivatives.model):
             return {term: len(residual) for term, residual in self().items()}
 
 
@@ -319,8 +330,28 @@ def _as_scheme(weighting: str | WeightingScheme) -> tuple[str, WeightingScheme]:
     return name, phasecore.weighting(name, **options)
 
 
-def _placement(model: Model | Callable[[Tensor], Tensor]) -> tuple[torch.dtype, torch.device]:
-    parameter = next(iter(model.parameters()), None) if isinstance(model, nn.Module) else None
-    if parameter is None:
-        return torch.get_default_dtype(), torch.get_default_device()
-    return parameter.dtype, parameter.device
+def _placement(model: Model, points: object) -> tuple[torch.dtype, torch.device]:
+    """Where the model computes: as its parameters say, else as points that are a tensor do, else by default."""
+    owned = itertools.chain(model.parameters(), model.buffers()) if isinstance(model, nn.Module) else ()
+    for tensor in (*owned, points):
+        if isinstance(tensor, Tensor) and (tensor.is_floating_point() or tensor.is_complex()):
+            return tensor.dtype.to_real(), tensor.device
+    return torch.get_default_dtype(), torch.get_default_device()
+
+
+def _with_or_without_attention(loss: nn.Module, state: dict[str, Any], prefix: str, *unused: Any) -> None:
+    """Let a state be loaded whether or not a monitor tracked the attention when it was saved, or does now."""
+    assert isinstance(loss, PhysicsLoss)
+    prefix += "attention."
+    if any(key.startswith(prefix) for key in state):
+        loss.track_attention()
+    elif loss.attention is not None:
+        state.update(loss.attention.state_dict(prefix=prefix))
+
+
+def _check_indices(indices: Tensor | None) -> None:
+    if indices is not None and not (isinstance(indices, Tensor) and indices.dtype == torch.int64 and indices.ndim == 1):
+        given = f"{indices.dtype} of shape {tuple(indices.shape)}" if isinstance(indices, Tensor) else type(indices)
+        raise InputError(
+            "indices of collocation points", received=given, expected="a tensor of torch.int64 of shape (batch,)"
+        )

@@ -16,6 +16,8 @@ from phasecore.runs.history import History
 from phasecore_torch.capture import BatchLoss, Capture, Probes
 from phasecore_torch.loss import PhysicsLoss
 
+_NOTHING_YET = Timeline((), None, "cannot tell: nothing was captured yet")
+
 
 @final
 class PhaseMonitor:
@@ -82,7 +84,7 @@ class PhaseMonitor:
         self.history: list[dict[str, float]] = []
         self._tracker = tracker()
         self._tracker_state = self._tracker.init()
-        self.timeline: Timeline = Timeline((), None, "cannot tell: nothing was captured yet")
+        self.timeline = _NOTHING_YET
         self._on_capture = on_capture
         self._file = _new_history(Path(history_file)) if history_file is not None else None
         self._start = time.perf_counter()
@@ -106,6 +108,7 @@ class PhaseMonitor:
         self.timeline, self._tracker_state = self._tracker.update(row, self._tracker_state)
         if self._file is not None:
             self._file.append(row)
+            self._file.close()
         if self._on_capture is not None:
             self._on_capture(row)
         return row
@@ -134,7 +137,7 @@ class PhaseMonitor:
         self.iteration = int(state["iteration"])
         self._start = time.perf_counter() - float(state["seconds"])
         self.history = [dict(row) for row in state["history"]]
-        self._tracker_state = self._tracker.init()
+        self.timeline, self._tracker_state = _NOTHING_YET, self._tracker.init()
         for row in self.history:
             self.timeline, self._tracker_state = self._tracker.update(row, self._tracker_state)
 

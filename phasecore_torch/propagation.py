@@ -20,8 +20,10 @@ from phasecore_torch.namespace import namespace
 LINEAR = (
     "clone",
     "contiguous",
+    "double",
     "expand",
     "flatten",
+    "float",
     "index_select",
     "mean",
     "movedim",
@@ -35,6 +37,7 @@ LINEAR = (
     "t",
     "to",
     "transpose",
+    "type_as",
     "unflatten",
     "unsqueeze",
     "view",
@@ -247,13 +250,17 @@ def _concatenate(tensors: Sequence[Any], dim: int = 0) -> TracedTensor:
     return TracedTensor(concat([_jet(tensor) for tensor in tensors], dim, namespace))
 
 
+def _horizontal(tensors: Sequence[Any]) -> TracedTensor:
+    return _concatenate(tensors, dim=0 if tensors[0].ndim == 1 else 1)
+
+
 def _stack(tensors: Sequence[Any], dim: int = 0) -> TracedTensor:
     return TracedTensor(stack([_jet(tensor) for tensor in tensors], dim, namespace))
 
 
 def _constant(function: Callable[..., Any]) -> Callable[..., Any]:
     """The rule of a function that reads the shape and dtype of its argument alone."""
-    return lambda input, **kwargs: function(input.jet.value, **kwargs)
+    return lambda input, *args, **kwargs: function(input.jet.value, *args, **kwargs)
 
 
 def _dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> TracedTensor:
@@ -278,6 +285,7 @@ def _rules() -> dict[Any, Callable[..., Any]]:
         ((torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.mm, Tensor.mm), _matrix_multiply),
         ((Tensor.__rmatmul__,), lambda input, other: _matrix_multiply(other, input)),
         ((torch.cat, torch.concat, torch.concatenate), _concatenate),
+        ((torch.hstack,), _horizontal),
         ((torch.stack,), _stack),
         ((F.softplus,), _softplus),
         ((F.silu,), _silu),

@@ -53,7 +53,7 @@ def network(inputs: int, outputs: int, settings: Settings) -> nn.Sequential:
     sizes = [inputs, *[settings.width] * settings.depth, outputs]
     layers: list[nn.Module] = []
     for size, next_size in itertools.pairwise(sizes):
-        linear = nn.Linear(size, next_size)
+        linear = nn.utils.skip_init(nn.Linear, size, next_size)  # type: ignore[no-untyped-call]
         nn.init.xavier_normal_(linear.weight, generator=generator)
         nn.init.zeros_(linear.bias)
         layers += [linear, nn.Tanh()]
@@ -115,8 +115,13 @@ class _Session:
         """Go on from a saved state."""
         if file is None or not file.exists():
             raise InputError("resuming", received=f"no state at {file}", fix="Start anew in another output folder.")
+        expected = "the state of a training with the same network, optimizer and weighting"
         try:
             state = torch.load(file, weights_only=True, map_location=_device())
+        except Exception as error:
+            kind = type(error).__name__
+            raise InputError(f"resuming from {file}", received=f"a damaged file ({kind})", expected=expected) from error
+        try:
             for name, part in self._parts().items():
                 part.load_state_dict(state[name])
             self.iteration, self.seconds = int(state["iteration"]), float(state["seconds"])
@@ -124,7 +129,7 @@ class _Session:
             raise InputError(
                 f"resuming from {file}",
                 received=f"{type(error).__name__}: {error}",
-                expected="the state of a training with the same network, optimizer and weighting",
+                expected=expected,
             ) from error
 
     def _parts(self) -> dict[str, Any]:

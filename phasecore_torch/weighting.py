@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from phasecore.errors import PluginError
-from phasecore.signals import Signals
+from phasecore.signals import RESIDUALS, TERM_LOSSES, Signals
 from phasecore.weighting import WeightingScheme
 
 
@@ -24,7 +24,7 @@ class IndexedWeighting(nn.Module):
         points: number of collocation points.
 
     Raises:
-        PluginError: if the scheme returns weights of a wrong shape.
+        PluginError: if the scheme returns weights of a wrong shape, or of a term that is not there.
     """
 
     def __init__(self, scheme: WeightingScheme, name: str, signals: Signals, points: int) -> None:
@@ -40,11 +40,17 @@ class IndexedWeighting(nn.Module):
             self.register_buffer("state_" + key, value.detach().clone())
         self.weighted = tuple(weights)
         for term, weight in weights.items():
-            if weight.shape not in ((), (points,)):
+            if term not in signals[TERM_LOSSES]:
+                raise PluginError(
+                    f"weighting {name!r}", received=f"weights of term {term!r}", expected=f"{[*signals[TERM_LOSSES]]}"
+                )
+            shapes = ((), (points,)) if term in signals[RESIDUALS] else ((),)
+            if tuple(weight.shape) not in shapes:
                 raise PluginError(
                     f"weighting {name!r}, weights of term {term!r}",
                     received=f"shape {tuple(weight.shape)}",
-                    expected=f"({points},), one for each collocation point, or () for the whole term",
+                    expected="() for the whole term"
+                    + (f", or ({points},), one for each collocation point" if len(shapes) > 1 else ""),
                 )
             self.register_buffer("weight_" + term, torch.ones_like(weight.detach()))
 
@@ -98,11 +104,15 @@ class IndexedWeighting(nn.Module):
         return buffer if indices is None else buffer[indices]
 
     def _write(self, name: str, value: Tensor, indices: Tensor | None) -> None:
+        """Put a new tensor in the buffer's place.
+
+        A write in place would reach into the graph of the loss: in eager mode backward() then refuses, and under
+        torch.compile's default backend, which recomputes the weights in the backward pass, gradients are wrong.
+        """
         buffer: Tensor = getattr(self, name)
-        if indices is None:
-            buffer.copy_(value)
-        else:
-            buffer.index_copy_(0, indices, value)
+        value = value.to(buffer.dtype)
+        new = value.expand_as(buffer).clone() if indices is None else buffer.index_copy(0, indices, value)
+        setattr(self, name, new)
 
 
 def _leaves(state: Any) -> Iterator[tuple[str, Tensor]]:

@@ -15,16 +15,15 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, NamedTuple, final
+from dataclasses import dataclass, field
+from typing import NamedTuple, final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from phasecore.errors import InputError
 from phasecore.partials import Exponents, Operator
 
-Floats = NDArray[np.float64]
+NEGLIGIBLE = 1e-13
+"""What counts as zero beside one: rounding of an elimination."""
 
 
 class Product(NamedTuple):
@@ -44,11 +43,13 @@ class Algebra:
         dimension: number of coordinates.
         operators: the carried operators; the first is the identity, orders never decrease.
         products: for each operator the mixed summands of Leibniz' rule, without `D f g + f D g`.
+        combinations: each wanted operator as a linear combination of carried ones: pairs of factor and index.
     """
 
     dimension: int
     operators: tuple[Operator, ...]
     products: tuple[tuple[Product, ...], ...]
+    combinations: Mapping[Operator, tuple[tuple[float, int], ...]] = field(compare=False)
 
     @functools.cached_property
     def powers(self) -> Mapping[int, tuple[tuple[Product, ...], ...]]:
@@ -62,7 +63,7 @@ class Algebra:
             )
         return powers
 
-    @property
+    @functools.cached_property
     def orders(self) -> tuple[int, ...]:
         """Order of each operator."""
         return tuple(_order(operator) for operator in self.operators)
@@ -72,34 +73,12 @@ class Algebra:
         """The highest order."""
         return self.orders[-1]
 
-    def combination(self, operator: Operator) -> tuple[tuple[float, int], ...]:
-        """Return `operator` as a linear combination of carried ones: pairs of factor and index.
-
-        Raises:
-            InputError: if it is not in their span.
-
-        Example:
-            >>> laplacian = (((2, 0), 1.0), ((0, 2), 1.0))
-            >>> algebra_of(2, [laplacian]).combination(laplacian)
-            ((1.0, 3),)
-        """
-        peers = [index for index, order in enumerate(self.orders) if order == _order(operator)]
-        monomials = _monomials([operator, *(self.operators[index] for index in peers)])
-        if peers:
-            basis = _vectors([self.operators[index] for index in peers], monomials)
-            target = _vectors([operator], monomials)[0]
-            factors = _clean(np.linalg.lstsq(basis.T, target, rcond=None)[0])
-            if np.allclose(factors @ basis, target, rtol=0, atol=1e-9 * np.abs(target).max()):
-                pairs = zip(factors.tolist(), peers, strict=True)
-                return tuple((factor, index) for factor, index in pairs if factor != 0.0)
-        raise InputError("differential operator that the jet does not carry", received=operator)
-
 
 def algebra_of(dimension: int, wanted: Iterable[Operator]) -> Algebra:
     """Return the smallest algebra, order by order, that carries every wanted operator.
 
-    Of each order it carries a basis of what is wanted and of what Leibniz' rule for the higher orders needs: monomials
-    where they are no more than that, else the wanted sums themselves.
+    Of each order it carries a basis of what is wanted and of what Leibniz' rule for the higher orders needs: for an
+    operator with symbol P the derivatives of P.
 
     Args:
         dimension: number of coordinates.
@@ -110,18 +89,25 @@ def algebra_of(dimension: int, wanted: Iterable[Operator]) -> Algebra:
         >>> len(algebra_of(2, [laplacian]).operators)
         4
     """
+    wanted = tuple(wanted)
     needed: dict[int, list[Operator]] = {}
     for operator in wanted:
         needed.setdefault(_order(operator), []).append(operator)
-    identity: Operator = (((0,) * dimension, 1.0),)
-    bases: dict[int, list[Operator]] = {0: [identity]}
+    carried: dict[Exponents, Operator] = {}
     for order in range(max(needed, default=0), 0, -1):
-        bases[order] = _basis(needed.get(order, []))
-        for operator in bases[order]:
+        basis = _basis(needed.get(order, []))
+        for operator in basis.values():
             for lower in range(1, order):
                 needed.setdefault(lower, []).extend(_factors(operator, lower))
-    operators = [operator for order in sorted(bases) for operator in bases[order]]
-    return Algebra(dimension, tuple(operators), tuple(_products(operator, operators) for operator in operators))
+        carried = basis | carried
+    identity = (0,) * dimension
+    carried = {identity: ((identity, 1.0),)} | carried
+    return Algebra(
+        dimension,
+        tuple(carried.values()),
+        tuple(_products(operator, list(carried)) for operator in carried.values()),
+        {operator: _combination(operator, list(carried)) for operator in wanted},
+    )
 
 
 def _merge_symmetric(products: tuple[Product, ...]) -> tuple[Product, ...]:
@@ -157,49 +143,53 @@ def _factors(operator: Operator, order: int) -> list[Operator]:
     return [tuple(sorted(terms)) for terms in opposite.values()]
 
 
-def _basis(operators: list[Operator]) -> list[Operator]:
-    monomials = _monomials(operators)
-    chosen: list[Operator] = []
-    for operator in operators:
-        if np.linalg.matrix_rank(_vectors([*chosen, operator], monomials)) > len(chosen):
-            chosen.append(operator)
-    if len(chosen) == len(monomials):
-        return [((exponents, 1.0),) for exponents in monomials]
-    return chosen
+def _basis(operators: list[Operator]) -> dict[Exponents, Operator]:
+    """Return a basis of the span by pivots: monomials of which each has factor one in its own operator, else zero.
+
+    A member of the span is then the sum of the basis with the factors of its pivots. Found by Gauss-Jordan elimination
+    with complete pivoting.
+    """
+    monomials = sorted({exponents for operator in operators for exponents, _ in operator}, reverse=True)
+    rows = np.asarray([[dict(operator).get(exponents, 0.0) for exponents in monomials] for operator in operators])
+    rows = rows.reshape(len(operators), len(monomials))
+    rows /= np.abs(rows).max(axis=1, keepdims=True, initial=0.0)
+    pivots: dict[int, int] = {}
+    while len(pivots) < min(rows.shape):
+        remaining = np.abs(rows)
+        remaining[list(pivots)] = 0.0
+        row, column = np.unravel_index(int(remaining.argmax()), rows.shape)
+        if remaining[row, column] < NEGLIGIBLE:
+            break
+        pivots[int(row)] = int(column)
+        rows[row] /= rows[row, column]
+        others = np.arange(len(rows)) != row
+        rows[others] -= np.outer(rows[others, column], rows[row])
+        rows[others, column] = 0.0
+    basis = {
+        monomials[column]: tuple(
+            (exponents, float(factor))
+            for exponents, factor in sorted(zip(monomials, rows[row], strict=True))
+            if abs(factor) >= NEGLIGIBLE
+        )
+        for row, column in pivots.items()
+    }
+    return dict(sorted(basis.items(), reverse=True))
 
 
-def _products(operator: Operator, operators: list[Operator]) -> tuple[Product, ...]:
-    """Leibniz' rule for `operator` in terms of `operators`, from `A^T C B = M` with M over monomials."""
+def _products(operator: Operator, pivots: list[Exponents]) -> tuple[Product, ...]:
+    """Leibniz' rule for `operator`: its coproduct at pairs of pivots."""
     products = []
     for left_order in range(1, _order(operator)):
         coproduct = _coproduct(operator, left_order)
-        left = [index for index, other in enumerate(operators) if _order(other) == left_order]
-        right = [index for index, other in enumerate(operators) if _order(other) == _order(operator) - left_order]
-        left_monomials = _monomials([operators[index] for index in left])
-        right_monomials = _monomials([operators[index] for index in right])
-        target = np.asarray([[coproduct.get((a, b), 0.0) for b in right_monomials] for a in left_monomials])
-        A = _vectors([operators[index] for index in left], left_monomials)
-        B = _vectors([operators[index] for index in right], right_monomials)
-        factors = _clean(np.linalg.pinv(A.T) @ target @ np.linalg.pinv(B))
-        for row, i in enumerate(left):
-            products += [Product(float(factors[row, column]), i, j) for column, j in enumerate(right)]
-    return tuple(product for product in products if product.factor != 0.0)
+        products += [
+            Product(coproduct[left, right], i, j)
+            for i, left in enumerate(pivots)
+            for j, right in enumerate(pivots)
+            if (left, right) in coproduct
+        ]
+    return tuple(products)
 
 
-def _monomials(operators: Iterable[Operator]) -> list[Exponents]:
-    return sorted({exponents for operator in operators for exponents, _ in operator}, reverse=True)
-
-
-def _vectors(operators: list[Operator], monomials: list[Exponents]) -> Floats:
-    columns = {exponents: column for column, exponents in enumerate(monomials)}
-    vectors = np.zeros((len(operators), len(monomials)))
-    for row, operator in enumerate(operators):
-        for exponents, factor in operator:
-            vectors[row, columns[exponents]] = factor
-    return vectors
-
-
-def _clean(factors: Floats) -> NDArray[Any]:
-    """Round off what least squares adds to factors that are whole numbers or halves."""
-    rounded = np.round(factors * 12) / 12
-    return np.where(np.abs(factors - rounded) < 1e-9 * max(1.0, np.abs(factors).max(initial=0.0)), rounded, factors)
+def _combination(operator: Operator, pivots: list[Exponents]) -> tuple[tuple[float, int], ...]:
+    factors = dict(operator)
+    return tuple((factors[pivot], index) for index, pivot in enumerate(pivots) if pivot in factors)

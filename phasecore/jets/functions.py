@@ -6,7 +6,6 @@ written with the array namespace alone.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -54,7 +53,8 @@ def sigmoid(x: Array, order: int, xp: Any) -> tuple[Array, ...]:
 
 def softplus(x: Array, order: int, xp: Any) -> tuple[Array, ...]:
     """`log(1 + exp(x))`, whose derivative is the sigmoid."""
-    value = xp.maximum(x, xp.zeros_like(x)) + xp.log1p(xp.exp(-xp.abs(x)))
+    magnitude = xp.abs(x)
+    value = 0.5 * (x + magnitude) + xp.log1p(xp.exp(-magnitude))
     return (value, *sigmoid(x, order - 1, xp)) if order else (value,)
 
 
@@ -133,7 +133,6 @@ def _slope_times_polynomials(y: Array, slope: Array, rate: Polynomial, order: in
     return derivatives
 
 
-@functools.cache
 def _polynomials(rate: Polynomial, order: int) -> tuple[Polynomial, ...]:
     """The q_k: q_1 = 1 and q_(k+1) = q_k' rate + q_k rate', since d/dx (y' q(y)) = y' (rate q)'(y)."""
     polynomials: list[Polynomial] = []

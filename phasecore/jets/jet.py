@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import final
 
 from phasecore.arrays import Array, ArrayNamespace
+from phasecore.errors import InputError
 from phasecore.jets.algebra import Algebra
 from phasecore.jets.functions import Function, power
 from phasecore.partials import Operator
@@ -132,14 +133,16 @@ class Jet:
 
 
 def read(jet: Jet, operator: Operator, xp: ArrayNamespace) -> Array:
-    """Return the values of a carried operator applied to the jet, in the shape of its value.
+    """Return the values of an operator applied to the jet, in the shape of its value.
 
     Raises:
-        InputError: if the jet's algebra does not carry the operator.
+        InputError: if the operator is not one that the jet's algebra was made for.
     """
+    if operator not in jet.algebra.combinations:
+        raise InputError("differential operator that the jet does not carry", received=operator)
     parts = (
         None if jet.coefficients[index] is None else _scaled(factor, jet.coefficients[index])
-        for factor, index in jet.algebra.combination(operator)
+        for factor, index in jet.algebra.combinations[operator]
     )
     total = functools.reduce(_add, parts, None)
     return xp.zeros_like(jet.value) if total is None else total

@@ -1,0 +1,180 @@
+"""The monitor in a loop: rows when they are due, a training that goes on as if alone, files and checkpoints."""
+
+import json
+import pickle
+
+import pytest
+import torch
+from torch import nn
+from torch_oracles import mlp
+
+import phasecore
+from phasecore.errors import InputError
+from phasecore_torch import PhaseMonitor, PhysicsLoss
+
+HELMHOLTZ = phasecore.problem("helmholtz", a1=1, a2=2)
+
+
+def start(weighting="rba", model=None, seed=0, **options):
+    model = mlp(seed=seed) if model is None else model
+    loss = PhysicsLoss(HELMHOLTZ, model, HELMHOLTZ.sample(120, seed=seed), weighting=weighting)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    return loss, optimizer, PhaseMonitor(loss, optimizer, **options)
+
+
+def iterate(loss, optimizer, monitor, iterations):
+    values = []
+    for _ in range(iterations):
+        optimizer.zero_grad()
+        value = loss()
+        value.backward()
+        optimizer.step()
+        if monitor is not None:
+            monitor.step()
+        values.append(value.item())
+    return values
+
+
+def without_seconds(history):
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in history]
+
+
+def test_rows_come_every_so_many_iterations():
+    heard = []
+    loss, optimizer, monitor = start(every=3, on_capture=heard.append)
+    returned = []
+    for _ in range(10):
+        optimizer.zero_grad()
+        loss().backward()
+        optimizer.step()
+        returned.append(monitor.step())
+    assert [row and row["iteration"] for row in returned] == [None, None, 3, None, None, 6, None, None, 9, None]
+    assert [row for row in returned if row] == monitor.history == heard
+    assert monitor.iteration == 10
+    seconds = [row["seconds"] for row in monitor.history]
+    assert seconds == sorted(seconds)
+    assert seconds[0] > 0
+    assert {"snr", "gradient_order", "adam_snr", "residual_order", "training_loss", "relative_l2_error"} <= set(
+        monitor.history[0]
+    )
+
+
+@pytest.mark.parametrize("weighting", ["uniform", "rba"])
+@pytest.mark.parametrize("stochastic", [False, True])
+@pytest.mark.filterwarnings("ignore:Taylor-mode derivatives do not know")
+def test_training_with_and_without_a_monitor_is_the_same_bit_for_bit(weighting, stochastic):
+    results = []
+    for watched in (True, False):
+        torch.manual_seed(0)
+        model = mlp()
+        if stochastic:
+            model = nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Dropout(0.3), nn.Linear(8, 1))
+        loss = PhysicsLoss(HELMHOLTZ, model, HELMHOLTZ.sample(120, seed=0), weighting=weighting)
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+        monitor = PhaseMonitor(loss, optimizer, every=2, batches=30) if watched else None
+        values = iterate(loss, optimizer, monitor, 9)
+        weights = [loss.point_weights().get("pde", torch.zeros(1)), *model.state_dict().values()]
+        results.append((values, weights))
+    (values, weights), (other_values, other_weights) = results
+    assert values == other_values
+    assert all(torch.equal(a, b) for a, b in zip(weights, other_weights, strict=True))
+
+
+@pytest.mark.parametrize("weighting", ["uniform", "rba"])
+def test_two_runs_with_one_seed_give_the_same_history(weighting):
+    histories = []
+    for seed in (0, 0, 1):
+        loss, optimizer, monitor = start(weighting, seed=seed, every=2)
+        iterate(loss, optimizer, monitor, 8)
+        histories.append(without_seconds(monitor.history))
+    assert histories[0] == histories[1]
+    assert histories[0] != histories[2]
+
+
+def test_a_regression_network():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(1, 16), nn.ReLU(), nn.Linear(16, 1))
+    x = torch.rand(150, 1)
+    y = x.sin()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-2)
+
+    def batch_loss(x, y):
+        return (model(x) - y).square().mean()
+
+    monitor = PhaseMonitor(batch_loss, optimizer, points=(x, y), every=5)
+    for _ in range(10):
+        optimizer.zero_grad()
+        batch_loss(x, y).backward()
+        optimizer.step()
+        monitor.step()
+    assert [row["iteration"] for row in monitor.history] == [5, 10]
+    assert monitor.history[1]["loss_data"] < monitor.history[0]["loss_data"]
+    assert "adam_snr" not in monitor.history[0]
+    assert 0 < monitor.history[0]["gradient_order"] < 1
+
+
+def test_phases_so_far():
+    loss, optimizer, monitor = start(every=1)
+    assert monitor.phase is None
+    assert "nothing was captured" in monitor.timeline.reason
+    with pytest.raises(InputError, match="phase detection: received no capture yet"):
+        monitor.detect()
+    iterate(loss, optimizer, monitor, 30)
+    tracker = phasecore.tracker()
+    state = tracker.init()
+    for row in monitor.history:
+        timeline, state = tracker.update(row, state)
+    assert monitor.timeline == timeline
+    assert monitor.phase == timeline.current
+    names = monitor.history[0]
+    assert monitor.detect() == phasecore.detect({name: [row[name] for row in monitor.history] for name in names})
+
+
+def test_a_history_file(tmp_path):
+    file = tmp_path / "history.jsonl"
+    loss, optimizer, monitor = start(every=2, history_file=file)
+    iterate(loss, optimizer, monitor, 6)
+    assert [json.loads(line) for line in file.read_text().splitlines()] == monitor.history
+    before = file.read_bytes()
+    with pytest.raises(InputError, match=r"argument 'history_file'.*which exists.*Name another file"):
+        start(history_file=file)
+    assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize("weighting", ["uniform", "rba"])
+def test_going_on_from_a_checkpoint(weighting):
+    loss, optimizer, monitor = start(weighting, every=2)
+    iterate(loss, optimizer, monitor, 5)
+    saved = pickle.dumps([part.state_dict() for part in (loss, loss.model, optimizer, monitor)])
+    iterate(loss, optimizer, monitor, 6)
+    other, other_optimizer, other_monitor = start(weighting, every=2, seed=1)
+    other_loss = PhysicsLoss(HELMHOLTZ, other.model, HELMHOLTZ.sample(120, seed=0), weighting=weighting)
+    # the state of the loss carries the tracked attention before there is a monitor to ask for it
+    parts = (other_loss, other.model, other_optimizer)
+    states = pickle.loads(saved)
+    for part, state in zip(parts, states[:3], strict=True):
+        part.load_state_dict(state)
+    other_monitor = PhaseMonitor(other_loss, other_optimizer, every=2)
+    other_monitor.load_state_dict(states[3])
+    iterate(other_loss, other_optimizer, other_monitor, 6)
+    assert without_seconds(other_monitor.history) == without_seconds(monitor.history)
+    assert other_monitor.iteration == monitor.iteration == 11
+    assert other_monitor.timeline == monitor.timeline
+    assert other_monitor.history[2]["seconds"] > states[3]["seconds"]
+
+
+def test_a_state_survives_torch_save(tmp_path):
+    loss, optimizer, monitor = start(every=1)
+    iterate(loss, optimizer, monitor, 2)
+    torch.save(monitor.state_dict(), tmp_path / "monitor.pt")
+    other = start(every=1)[2]
+    other.load_state_dict(torch.load(tmp_path / "monitor.pt", weights_only=True))
+    assert other.history == monitor.history
+    other.load_state_dict({"iteration": 0, "seconds": 0.0, "history": []})
+    assert "nothing was captured" in other.timeline.reason
+
+
+@pytest.mark.parametrize("every", [0, -1, 2.0, True, "3"])
+def test_bad_intervals(every):
+    with pytest.raises(InputError, match=r"argument 'every'.*a positive integer"):
+        start(every=every)
