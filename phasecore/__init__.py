@@ -14,7 +14,7 @@ from phasecore.errors import (
 )
 from phasecore.hookspecs import Entry, hookimpl
 from phasecore.phases import Curve, Phase, Timeline, Transition, detect, tracker
-from phasecore.registry import backend, names, probe, problem, weighting
+from phasecore.registry import backend, names, probe, problem, weighting_scheme
 
 __version__ = "0.1.0"
 
@@ -37,5 +37,5 @@ __all__ = [
     "probe",
     "problem",
     "tracker",
-    "weighting",
+    "weighting_scheme",
 ]

@@ -33,14 +33,14 @@ def problem(name: str, **parameters: Any) -> Problem:
     return made  # type: ignore[no-any-return]
 
 
-def weighting(name: str, **options: Any) -> WeightingScheme:
+def weighting_scheme(name: str, **options: Any) -> WeightingScheme:
     """Return the weighting scheme registered under `name`, with its options.
 
     Raises:
         InputError: for an unknown name or option, or an option out of range.
 
     Example:
-        >>> weighting("rba", gamma=0.99).multiplies
+        >>> weighting_scheme("rba", gamma=0.99).multiplies
         'residual'
     """
     made = _make("weighting", name, options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple, final
 
 import numpy as np
@@ -26,9 +26,9 @@ from phasecore.signals import (
 )
 from phasecore.weighting import WeightingScheme
 from phasecore.weighting.rba import RBAState
+from phasecore_torch.conditions import Conditions
 from phasecore_torch.derivatives import Method, Model, Parameters, PartialDerivatives
 from phasecore_torch.namespace import namespace
-from phasecore_torch.undisturbed import undisturbed
 from phasecore_torch.weighting import IndexedWeighting
 
 Floats = NDArray[np.float64]
@@ -96,6 +96,7 @@ class PhysicsLoss(nn.Module):
     ) -> None:
         super().__init__()
         self.problem = problem
+        _check_terms(problem)
         given = _as_points(problem, points)
         dtype, device = _placement(model, points)
         self.register_buffer("points", torch.as_tensor(given.interior, dtype=dtype, device=device), persistent=False)
@@ -103,7 +104,7 @@ class PhysicsLoss(nn.Module):
             model, problem.outputs, problem.coordinates, problem.all_partials(), self.points, derivatives
         )
         self._fields = self._equations.of(problem.fields_read)
-        self._conditions = _Conditions(problem, given.conditions, self.points, self._equations)
+        self._conditions = Conditions(problem, given.conditions, self.points, self._equations)
         name, scheme = _as_scheme(weighting)
         check_requirements(
             f"weighting {name!r}", scheme.requires, "torch", SUPPLIES, fix="Use a scheme that needs these signals only."
@@ -169,7 +170,7 @@ class PhysicsLoss(nn.Module):
     def track_attention(self) -> None:
         """Keep the paper's residual-based attention beside the weights in use, as a statistic that enters no loss."""
         if self.attention is None and not isinstance(self.weighting.state, RBAState):
-            scheme = phasecore.weighting("rba")
+            scheme = phasecore.weighting_scheme("rba")
             self.attention = IndexedWeighting(scheme, "rba", self._blank_signals(), len(self.points))
 
     def residual_attention(self) -> dict[str, Tensor]:
@@ -243,65 +244,6 @@ class PhysicsLoss(nn.Module):
         )
 
 
-@final
-class _Group(NamedTuple):
-    """Conditions that read the same partials: which they are, how many points each has, and the evaluation."""
-
-    members: list[int]
-    sizes: list[int]
-    evaluate: PartialDerivatives
-
-
-@final
-class _Conditions(nn.Module):
-    """Residuals of the conditions: those that read the same partials share one evaluation of the model."""
-
-    def __init__(
-        self, problem: Problem, points: Sequence[Floats], like: Tensor, derivatives: PartialDerivatives
-    ) -> None:
-        super().__init__()
-        self._conditions = list(problem.conditions)
-        self._derivatives = derivatives
-        self._groups: list[_Group] = []
-        by_partials: dict[tuple[str, ...], list[int]] = {}
-        for index, condition in enumerate(self._conditions):
-            by_partials.setdefault(tuple(sorted(condition.partials)), []).append(index)
-        for partials, members in by_partials.items():
-            joined = torch.as_tensor(
-                np.concatenate([points[index] for index in members]), dtype=like.dtype, device=like.device
-            )
-            self.register_buffer(f"points_{len(self._groups)}", joined, persistent=False)
-            sizes = [len(points[index]) for index in members]
-            self._groups.append(_Group(members, sizes, derivatives.of(partials)))
-        self._targets: list[dict[str, str]] = []
-        for index, condition in enumerate(self._conditions):
-            named = {name: points[index][:, axis] for axis, name in enumerate(problem.coordinates)}
-            targets = condition.targets(named)
-            # a partial's name may hold dots, a buffer's may not
-            self._targets.append({name: f"target_{index}_{k}" for k, name in enumerate(targets)})
-            for name, buffer in self._targets[index].items():
-                target = torch.as_tensor(np.array(targets[name]), dtype=like.dtype, device=like.device)
-                self.register_buffer(buffer, target, persistent=False)
-
-    def forward(self) -> dict[str, Tensor]:
-        """Return the residuals of each condition term, shape (m,)."""
-        residuals: dict[str, list[Tensor]] = {condition.term: [] for condition in self._conditions}
-        for number, (members, sizes, evaluate) in enumerate(self._groups):
-            joined = evaluate(getattr(self, f"points_{number}"))
-            partials = {name: torch.split(values, sizes) for name, values in joined.items()}
-            for place, index in enumerate(members):
-                condition = self._conditions[index]
-                own = {name: parts[place] for name, parts in partials.items()}
-                targets = {name: getattr(self, buffer) for name, buffer in self._targets[index].items()}
-                residuals[condition.term].append(condition.residuals(own, targets, namespace))
-        return {term: torch.cat(parts) for term, parts in residuals.items()}
-
-    def sizes(self) -> dict[str, int]:
-        """Return the number of residuals of each condition term."""
-        with torch.no_grad(), undisturbed(self._derivatives.model):
-            return {term: len(residual) for term, residual in self().items()}
-
-
 def _as_points(problem: Problem, points: CollocationPoints | ArrayLike) -> CollocationPoints:
     if not isinstance(points, CollocationPoints):
         given = points.detach().cpu().numpy() if isinstance(points, Tensor) else points
@@ -323,11 +265,21 @@ def _as_points(problem: Problem, points: CollocationPoints | ArrayLike) -> Collo
     )
 
 
+def _check_terms(problem: Problem) -> None:
+    shared = sorted(set(problem.equations) & {condition.term for condition in problem.conditions})
+    if shared:
+        raise InputError(
+            f"terms of problem {problem.name!r}",
+            received=f"{shared[0]!r} for an equation and for a condition",
+            expected="different names, since each term has one loss",
+        )
+
+
 def _as_scheme(weighting: str | WeightingScheme) -> tuple[str, WeightingScheme]:
     if isinstance(weighting, WeightingScheme):
         return getattr(weighting.update, "__module__", "scheme").rpartition(".")[2], weighting
     name, options = parse_specification(weighting, "weighting")
-    return name, phasecore.weighting(name, **options)
+    return name, phasecore.weighting_scheme(name, **options)
 
 
 def _placement(model: Model, points: object) -> tuple[torch.dtype, torch.device]:

@@ -13,8 +13,9 @@ from torch import Tensor
 from phasecore.errors import InputError
 from phasecore.phases import Phase, Timeline, detect, tracker
 from phasecore.runs.history import History
-from phasecore_torch.capture import BatchLoss, Capture, Probes
+from phasecore_torch.capture import Capture, Probes
 from phasecore_torch.loss import PhysicsLoss
+from phasecore_torch.sources import BatchLoss
 
 _NOTHING_YET = Timeline((), None, "cannot tell: nothing was captured yet")
 

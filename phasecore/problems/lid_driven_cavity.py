@@ -24,8 +24,8 @@ from phasecore.problems.references.cache import cached
 class LidDrivenCavity(Problem):
     """Steady incompressible Navier-Stokes, unit square, `u = psi_y`, `v = -psi_x`; the lid, y = 1, moves at u = 1.
 
-    The equations are the two momentum balances, `u u_x + v u_y + p_x - (u_xx + u_yy) / reynolds = 0` and likewise for v;
-    mass is conserved by the stream function. The error is that of the velocities.
+    The equations are the two momentum balances, `u u_x + v u_y + p_x - (u_xx + u_yy) / reynolds = 0` and likewise for
+    v; mass is conserved by the stream function. The error is that of the velocities.
 
     Attributes:
         reynolds: Reynolds number of lid speed and side length, from 1 to 2500.

@@ -25,10 +25,10 @@ def configuration_of(training: Training) -> dict[str, Any]:
     """Return the configuration of a training as plain names and values, units in the names.
 
     Example:
-        >>> from phasecore import problem, weighting
+        >>> from phasecore import problem, weighting_scheme
         >>> helmholtz, settings = problem("helmholtz", a1=2), Settings(iterations=9, points=50, width=8, depth=2)
         >>> training = Training(
-        ...     helmholtz, weighting("rba"), "rba", "torch", settings, helmholtz.sample(50), probes=[]
+        ...     helmholtz, weighting_scheme("rba"), "rba", "torch", settings, helmholtz.sample(50), probes=[]
         ... )
         >>> configuration = configuration_of(training)
         >>> configuration["problem_parameters"]["a1"], configuration["settings"]["points"]

@@ -189,7 +189,7 @@ def _assemble(
     name, options = registry.parse_specification(scheme_name, "weighting")
     training = Training(
         problem=problem,
-        scheme=registry.weighting(name, **options),
+        scheme=registry.weighting_scheme(name, **options),
         scheme_name=scheme_name,
         backend=backend,
         settings=settings,

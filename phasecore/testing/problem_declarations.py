@@ -64,7 +64,7 @@ def its_presets_can_be_made(subject: ProblemSubject) -> None:
         assert made.domain, f"preset {name!r} makes a problem without a domain"
         for scheme, options in preset.weighting.items():
             if scheme in registry.names("weighting"):
-                registry.weighting(scheme, **options)
+                registry.weighting_scheme(scheme, **options)
 
 
 def sampling_is_seeded(subject: ProblemSubject) -> None:

@@ -28,7 +28,7 @@ VARIANTS = [
 
 def scheme_of(specification):
     name, options = registry.parse_specification(specification, "--weighting")
-    return phasecore.weighting(name, **options)
+    return phasecore.weighting_scheme(name, **options)
 
 
 def problems_of_all_presets():
@@ -75,7 +75,7 @@ def test_problem(name, preset, law):
 
 def test_the_checks_run_every_law_and_report_what_they_skipped():
     for report, laws in (
-        (check_weighting(phasecore.weighting("rba")), WEIGHTING_LAWS),
+        (check_weighting(phasecore.weighting_scheme("rba")), WEIGHTING_LAWS),
         (check_probe(phasecore.probe("gradient_snr")), PROBE_LAWS),
         (check_problem(phasecore.problem("helmholtz"), ["numpy"]), PROBLEM_LAWS),
     ):

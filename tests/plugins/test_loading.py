@@ -36,7 +36,7 @@ def beside(install, load):
         install("broken-scheme", "1.2.3", {"broken": "broken_plugin"}, broken_plugin=source)
         loaded = load()
         assert names(loaded) >= BUILT_IN | {("weighting", "good")}
-        assert phasecore.weighting("good").multiplies == "residual"
+        assert phasecore.weighting_scheme("good").multiplies == "residual"
         return [failure for failure in loaded.failures if failure.source.plugin == "broken"]
 
     return beside
@@ -145,7 +145,7 @@ def test_what_a_broken_plugin_offers_rightly_is_kept(beside):
 def test_a_plugin_that_fails_is_named_when_something_is_not_found(beside):
     beside("\n    import no_such_package_at_all\n")
     with pytest.raises(InputError, match=r"unknown weighting.*failed to load: broken-scheme 1.2.3"):
-        phasecore.weighting("mine")
+        phasecore.weighting_scheme("mine")
 
 
 @pytest.fixture
@@ -171,7 +171,7 @@ def test_nothing_of_an_entry_is_imported_until_it_is_looked_up(offer):
     offer("Entry('weighting', 'mine', 'offered:uniform')", "from phasecore.weighting.uniform import uniform")
     assert "mine" in phasecore.names("weighting")
     assert "offered" not in sys.modules
-    assert phasecore.weighting("mine").per_point == ()
+    assert phasecore.weighting_scheme("mine").per_point == ()
     assert "offered" in sys.modules
 
 
@@ -179,7 +179,7 @@ def test_nothing_of_an_entry_is_imported_until_it_is_looked_up(offer):
 def test_a_missing_dependency_says_what_to_install(offer, package):
     offer(f"Entry('weighting', 'mine', 'offered:mine', needs=({package!r},), extra='offering[torch]')", "1 / 0")
     with pytest.raises(MissingDependencyError, match=r"'mine' of offering 3.1.*pip install 'offering\[torch\]'"):
-        phasecore.weighting("mine")
+        phasecore.weighting_scheme("mine")
 
 
 def test_a_missing_dependency_without_an_extra_names_the_package(offer):
@@ -206,16 +206,16 @@ def test_a_missing_dependency_without_an_extra_names_the_package(offer):
 def test_an_entry_that_does_not_make_what_it_says_is_refused_by_origin(offer, source, complaint):
     offer("Entry('weighting', 'mine', 'offered:mine')", source)
     with pytest.raises(PluginError, match=rf"weighting 'mine' of offering 3.1 \(plugin 'offering'\).*{complaint}"):
-        phasecore.weighting("mine")
-    assert phasecore.weighting("rba")
+        phasecore.weighting_scheme("mine")
+    assert phasecore.weighting_scheme("rba")
 
 
 def test_an_option_that_must_be_given_is_asked_for(offer):
     source = "from phasecore.weighting.uniform import uniform\ndef mine(target): return uniform()"
     offer("Entry('weighting', 'mine', 'offered:mine')", source)
-    assert phasecore.weighting("mine", target=3)
+    assert phasecore.weighting_scheme("mine", target=3)
     with pytest.raises(InputError, match=r"target.*expected mine\(target\)"):
-        phasecore.weighting("mine")
+        phasecore.weighting_scheme("mine")
 
 
 def run(code, path):
@@ -230,7 +230,7 @@ def test_plugins_load_on_first_use_and_once(install):
     path = install("noisy", "1.0", {"noisy": "noisy_plugin"}, noisy_plugin=source)
     code = "import phasecore; print('imported'); {}; print('done')"
     assert run(code.format("pass"), path) == ["imported", "done"]
-    assert run(code.format("phasecore.names('weighting'); phasecore.weighting('noisy')"), path) == [
+    assert run(code.format("phasecore.names('weighting'); phasecore.weighting_scheme('noisy')"), path) == [
         "imported",
         "loaded",
         "done",
@@ -240,7 +240,7 @@ def test_plugins_load_on_first_use_and_once(install):
 def test_an_installed_plugin_that_is_broken_does_not_break_a_process(install):
     path = install("broken-scheme", "1.2.3", {"broken": "broken_plugin"}, broken_plugin="1 / 0")
     code = (
-        "import phasecore; from phasecore.plugins import loaded; print(phasecore.weighting('rba').multiplies); "
+        "import phasecore; from phasecore.plugins import loaded; print(phasecore.weighting_scheme('rba').multiplies); "
         "print([f.source.version for f in loaded().failures if f.source.distribution == 'broken-scheme'])"
     )
     assert run(code, path) == ["residual", "['1.2.3']"]

@@ -43,7 +43,7 @@ def training(weighting="rba", problem="helmholtz", probes=("gradient_snr", "adam
     settings = Settings(**values | settings)
     return Training(
         problem=problem,
-        scheme=phasecore.weighting(weighting),
+        scheme=phasecore.weighting_scheme(weighting),
         scheme_name=weighting,
         backend="torch",
         settings=settings,

@@ -1,0 +1,84 @@
+"""Residuals of a problem's conditions: initial, boundary and data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from phasecore.problems import Problem
+from phasecore_torch.derivatives import PartialDerivatives
+from phasecore_torch.namespace import namespace
+from phasecore_torch.undisturbed import undisturbed
+
+Floats = NDArray[np.float64]
+
+
+@final
+class _Group(NamedTuple):
+    """Conditions that read the same partials: which they are, how many points each has, and the evaluation."""
+
+    members: list[int]
+    sizes: list[int]
+    evaluate: PartialDerivatives
+
+
+@final
+class Conditions(nn.Module):
+    """Residuals of the conditions: those that read the same partials share one evaluation of the model.
+
+    Args:
+        problem: whose conditions.
+        points: of each condition, shape (m, dimension).
+        like: a tensor of the dtype and on the device to use.
+        derivatives: evaluates partials of the model.
+    """
+
+    def __init__(
+        self, problem: Problem, points: Sequence[Floats], like: Tensor, derivatives: PartialDerivatives
+    ) -> None:
+        super().__init__()
+        self._conditions = list(problem.conditions)
+        self._derivatives = derivatives
+        self._groups: list[_Group] = []
+        by_partials: dict[tuple[str, ...], list[int]] = {}
+        for index, condition in enumerate(self._conditions):
+            by_partials.setdefault(tuple(sorted(condition.partials)), []).append(index)
+        for partials, members in by_partials.items():
+            joined = torch.as_tensor(
+                np.concatenate([points[index] for index in members]), dtype=like.dtype, device=like.device
+            )
+            self.register_buffer(f"points_{len(self._groups)}", joined, persistent=False)
+            sizes = [len(points[index]) for index in members]
+            self._groups.append(_Group(members, sizes, derivatives.of(partials)))
+        self._targets: list[dict[str, str]] = []
+        for index, condition in enumerate(self._conditions):
+            named = {name: points[index][:, axis] for axis, name in enumerate(problem.coordinates)}
+            targets = condition.targets(named)
+            # a partial's name may hold dots, a buffer's may not
+            self._targets.append({name: f"target_{index}_{k}" for k, name in enumerate(targets)})
+            for name, buffer in self._targets[index].items():
+                target = torch.as_tensor(np.array(targets[name]), dtype=like.dtype, device=like.device)
+                self.register_buffer(buffer, target, persistent=False)
+
+    def forward(self) -> dict[str, Tensor]:
+        """Return the residuals of each condition term, shape (m,)."""
+        residuals: dict[str, list[Tensor]] = {condition.term: [] for condition in self._conditions}
+        for number, (members, sizes, evaluate) in enumerate(self._groups):
+            joined = evaluate(getattr(self, f"points_{number}"))
+            partials = {name: torch.split(values, sizes) for name, values in joined.items()}
+            for place, index in enumerate(members):
+                condition = self._conditions[index]
+                own = {name: parts[place] for name, parts in partials.items()}
+                targets = {name: getattr(self, buffer) for name, buffer in self._targets[index].items()}
+                residuals[condition.term].append(condition.residuals(own, targets, namespace))
+        return {term: torch.cat(parts) for term, parts in residuals.items()}
+
+    def sizes(self) -> dict[str, int]:
+        """Return the number of residuals of each condition term."""
+        with torch.no_grad(), undisturbed(self._derivatives.model):
+            return {term: len(residual) for term, residual in self().items()}
