@@ -1,27 +1,32 @@
 PYTHON ?= python3
 BIN := .venv/bin
-INSTALLED := .venv/installed
+PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 
 .PHONY: demo test check format clean
 
-demo: $(INSTALLED)  ## Train a vanilla and an RBA network on the Helmholtz equation and draw their phases.
+demo: .venv/for-demo  ## Train a vanilla and an RBA network on the Helmholtz equation and draw their phases.
 	$(BIN)/phasecore compare helmholtz --weightings uniform,rba
 
-test: $(INSTALLED) check  ## Lint, check types, run all tests.
+test: check  ## Lint, check types, run all tests.
 	$(BIN)/python -m pytest
 
-check: $(INSTALLED)
+check: .venv/for-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: $(INSTALLED)
+format: .venv/for-test
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-$(INSTALLED): pyproject.toml constraints.txt
+.venv/for-demo: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[torch,report,dev]'
+	$(PIP) '.[torch,report]'
+	touch $@
+
+.venv/for-test: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(PIP) '.[torch,keras,jax,report,dev]'
 	touch $@
 
 clean:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import sys
 import types
@@ -29,4 +30,11 @@ def test_python_blocks_run(
 def test_links_lead_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
     missing = [target for target in targets if not (page.parent / target).exists()]
+    assert not missing
+
+
+@pytest.mark.parametrize("package", ["phasecore", "phasecore_torch"])
+def test_every_public_name_is_listed(package: str) -> None:
+    listed = (ROOT / "docs" / "api.md").read_text()
+    missing = [name for name in importlib.import_module(package).__all__ if f"`{name}`" not in listed]
     assert not missing
