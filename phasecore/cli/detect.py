@@ -8,16 +8,21 @@ from pathlib import Path
 import click
 
 from phasecore.phases import Curve, Timeline, detect, tracker
+from phasecore.runs.palette import PHASE_COLOURS, PHASE_NAMES
 from phasecore.runs.reading import read_curve
 
 
-@click.command("detect")
+@click.command("detect", short_help="Find the phases of a recorded curve.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
 @click.option("--online", is_flag=True, help="Replay the curve through the online tracker.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw the curve, its phases and the evidence.")
 def command(file: Path, as_json: bool, online: bool, plot: Path | None) -> None:
-    """Find the phases of the curve in FILE: a CSV, a run folder or a history.jsonl."""
+    """Find the phases of the curve in FILE: a CSV with a header, a run folder, or a history.jsonl.
+
+    A CSV needs the columns iteration and snr, or iteration, gradient_mean_norm and gradient_std_norm; other
+    columns of a history are used where they help. Exit status 2 if FILE is no such curve.
+    """
     curve = read_curve(file)
     timeline = replay(curve) if online else detect(curve)
     if plot is not None:
@@ -27,15 +32,53 @@ def command(file: Path, as_json: bool, online: bool, plot: Path | None) -> None:
     if as_json:
         click.echo(json.dumps(timeline.to_json()))
     else:
-        click.echo(str(timeline))
+        _print(timeline)
 
 
 def replay(curve: Curve) -> Timeline:
-    """Replay a curve through the online tracker."""
+    """Return what the online tracker says after the last capture of a curve.
+
+    Example:
+        >>> replay(Curve.from_columns({"iteration": [1, 2], "snr": [3.0, 2.0]})).reason
+        'cannot tell: 2 captures of the SNR, at least 10 are needed'
+    """
     online = tracker()
     state = online.init()
     timeline = Timeline((), None, "cannot tell: no captures")
-    for row, iteration in enumerate(curve.iteration):
-        capture = {name: float(values[row]) for name, values in curve.columns.items()}
-        timeline, state = online.update({"iteration": float(iteration), **capture}, state)
+    names = ["iteration", *curve.columns]
+    for row in zip(curve.iteration.tolist(), *(values.tolist() for values in curve.columns.values()), strict=True):
+        timeline, state = online.update(dict(zip(names, row, strict=True)), state)
     return timeline
+
+
+def _print(timeline: Timeline) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    if timeline.transitions:
+        online = any(transition.declared_at is not None for transition in timeline.transitions)
+        table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+        table.add_column("phase")
+        for title in ("iteration", "interval", "confidence", *(["declared at"] * online)):
+            table.add_column(title, justify="right")
+        for transition in timeline.transitions:
+            table.add_row(
+                Text(PHASE_NAMES[transition.phase], style=PHASE_COLOURS[transition.phase]),
+                str(transition.iteration),
+                f"{transition.interval[0]} to {transition.interval[1]}",
+                f"{transition.confidence:.2f}",
+                *([str(transition.declared_at)] * online),
+            )
+        console.print(table)
+    for transition in timeline.transitions:
+        console.print()
+        console.print(Text(f"evidence for {PHASE_NAMES[transition.phase]}, log odds", PHASE_COLOURS[transition.phase]))
+        for item in transition.evidence:
+            console.print(Text(f"{item.log_odds:+6.1f}  {item.statement}"), soft_wrap=True)
+    if timeline.transitions:
+        console.print()
+    if timeline.current is not None:
+        console.print(Text.assemble("now: ", (PHASE_NAMES[timeline.current], PHASE_COLOURS[timeline.current])))
+    console.print(Text(timeline.reason), soft_wrap=True)

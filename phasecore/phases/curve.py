@@ -33,6 +33,7 @@ KNOWN_COLUMNS = (
     "training_loss",
 )
 LAYER_COLUMN = re.compile(r"layer(\d+)_(mean|std)_norm")
+HOMOGENEOUS = 1e12
 RATIOS = {
     "snr": ("gradient_mean_norm", "gradient_std_norm"),
     "adam_snr": ("adam_first_moment_norm", "adam_second_moment_root_norm"),
@@ -148,7 +149,8 @@ class Curve:
         elif name in self.columns:
             above, below = self.columns[name], np.ones(self.captures)
         elif name == "snr" and "gradient_order" in self.columns:
-            above, below = snr_of_order(self.columns["gradient_order"]), np.ones(self.captures)
+            above = np.minimum(snr_of_order(self.columns["gradient_order"]), HOMOGENEOUS)
+            below = np.ones(self.captures)
         else:
             return None
         absent = ~(np.isfinite(above) & np.isfinite(below))
@@ -159,13 +161,9 @@ def _numbers(name: str, values: npt.ArrayLike) -> FloatArray:
     try:
         numbers = np.array(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise InputError(
-            f"column {name!r}", received=f"something not numeric ({error})", expected="numbers"
-        ) from None
+        raise InputError(f"column {name!r}", received=f"something not numeric ({error})", expected="numbers") from None
     if numbers.ndim != 1:
-        raise InputError(
-            f"column {name!r}", received=f"shape {numbers.shape}", expected="one value per capture"
-        )
+        raise InputError(f"column {name!r}", received=f"shape {numbers.shape}", expected="one value per capture")
     return numbers
 
 

@@ -7,63 +7,131 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
+from phasecore.phases.channels import ADAM_SNR, SNR
 from phasecore.phases.configuration import DetectorConfiguration
 from phasecore.phases.curve import Curve
-from phasecore.phases.grid import STEP, bin_of, opening, windowed
-from phasecore.phases.timeline import Evidence, Phase, Timeline, Transition
+from phasecore.phases.fall import Fall, follow_fall
+from phasecore.phases.findings import Extent, Finding, fall_finding, may_begin, rise_finding, timeline_of
+from phasecore.phases.knee import knee
+from phasecore.phases.profile import Profile, clipped, profile_of
+from phasecore.phases.rise import rise_evidence
+from phasecore.phases.timeline import Timeline
 
-MINIMUM_CAPTURES = 10
+FloatArray = npt.NDArray[np.float64]
+
+RECENT_BINS = 96
+LAST_BINS = 10
+LEAST_HALF_WIDTH = 0.1
+LASTING = 0.5
+MOST = 2.0
 
 
-def detect(
-    curve: Curve | Mapping[str, npt.ArrayLike], configuration: DetectorConfiguration | None = None
-) -> Timeline:
-    """Find the phases of a recorded curve."""
+def detect(curve: Curve | Mapping[str, npt.ArrayLike], configuration: DetectorConfiguration | None = None) -> Timeline:
+    """Find the phases of a recorded curve.
+
+    Args:
+        curve: a curve, or its columns as for `Curve.from_columns`.
+        configuration: of the detector; one serves all curves.
+
+    Returns:
+        The transitions found, with intervals, confidences and evidence; "no total diffusion yet" and "cannot
+        tell" are answers too.
+
+    Raises:
+        InputError: the columns make no curve (see `Curve.from_columns`).
+
+    Example:
+        >>> import numpy as np
+        >>> iteration = np.arange(10, 20000, 10)
+        >>> snr = np.where(iteration < 100, 30.0, np.where(iteration < 5000, 0.03, 3.0))
+        >>> [(str(found.phase), found.iteration) for found in detect({"iteration": iteration, "snr": snr}).transitions]
+        [('diffusion', 100), ('total_diffusion', 5013)]
+    """
     configuration = configuration or DetectorConfiguration()
     if not isinstance(curve, Curve):
         curve = Curve.from_columns(curve)
-    if curve.captures < MINIMUM_CAPTURES:
-        return Timeline(
-            (), None, f"cannot tell: {curve.captures} captures, at least {MINIMUM_CAPTURES} needed"
+    profile = profile_of(curve)
+    ended, rise = find_transitions(profile, configuration)
+    first = float(profile.times[0]) if profile.times.size else 0.0
+    ratios = [ratio[0] for ratio in (curve.ratio("snr"), curve.ratio("adam_snr")) if ratio is not None]
+    captures = int(np.isfinite(ratios).any(axis=0).sum())
+    snr = primary(profile)
+    last = snr[np.isfinite(snr)][-LAST_BINS:]
+    extent = Extent(captures, profile.times.size, first, bool(last.size and last.mean() > 0.0))
+    return timeline_of(ended, rise, extent, likely(rise), configuration)
+
+
+def find_fall(profile: Profile, configuration: DetectorConfiguration) -> Fall:
+    """Return the end of fitting, following the profile bin by bin."""
+    fall = Fall()
+    snr = primary(profile)
+    places = np.flatnonzero(np.isfinite(snr))
+    times, snr = profile.times[places], snr[places]
+    for last, place in enumerate(places):
+        recent = slice(max(last + 1 - RECENT_BINS, 0), last + 1)
+        fall = follow_fall(
+            fall, times[recent], snr[recent], profile.values[:, place], float(times[last]), configuration
         )
-    bins = bin_of(curve.iteration)
-    first = int(bins[0])
-    ratio = curve.ratio("snr") or curve.ratio("adam_snr")
-    assert ratio is not None
-    used = np.isfinite(ratio[0])
-    if used.sum() < MINIMUM_CAPTURES:
-        return Timeline((), None, "cannot tell: too few finite captures")
-    size = int(bins[-1]) - first + 1
-    half = round(configuration.smoothing / STEP)
-    sums = [
-        windowed(np.bincount(bins[used] - first, weights=part[used], minlength=size), half) for part in ratio
-    ]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        level = np.log10(sums[0] / sums[1])
-    good = np.isfinite(level)
-    place = np.arange(size)
-    level = np.interp(place, place[good], level[good])
-    opened = opening(level, round(configuration.plateau / STEP))
-    transitions = []
-    valley = np.minimum.accumulate(opened)
-    peak = int(np.argmax(opened - valley))
-    low = int(np.argmin(opened[: peak + 1]))
-    drop = int(np.argmax(np.maximum.accumulate(level[: low + 1]) - level[: low + 1]))
-    height = float(level[: drop + 1].max() - level[drop])
-    if height > 0.3:
-        at = int(10 ** ((first + drop) * STEP))
-        transitions.append(_transition(Phase.DIFFUSION, at, height, f"SNR fell {height:.1f} decades"))
-    rise = float(opened[peak] - opened[low])
-    if rise > 0.15:
-        below = np.flatnonzero(opened[low:peak] < opened[peak] - 0.3)
-        start = low + (int(below[-1]) + 1 if below.size else 0)
-        at = int(10 ** ((first + start) * STEP))
-        transitions.append(_transition(Phase.TOTAL_DIFFUSION, at, rise, f"SNR rose {rise:.1f} decades"))
-    transitions.sort(key=lambda item: item.iteration)
-    current = transitions[-1].phase if transitions else Phase.FITTING
-    return Timeline(tuple(transitions), current, "first implementation")
+        if fall.closed:
+            break
+    return fall
 
 
-def _transition(phase: Phase, at: int, height: float, statement: str) -> Transition:
-    confidence = 1.0 - 0.5 * 10.0**-height
-    return Transition(phase, at, (at // 2, at * 2), confidence, (Evidence("snr", statement, height),))
+def primary(profile: Profile) -> FloatArray:
+    """Return the SNR in each bin; where it was never recorded, Adam's."""
+    return np.asarray(profile.values[SNR if np.isfinite(profile.values[SNR]).any() else ADAM_SNR])
+
+
+def find_transitions(profile: Profile, configuration: DetectorConfiguration) -> tuple[Finding | None, Finding | None]:
+    """Return the end of fitting, and the most likely start of total diffusion after it, however unlikely.
+
+    A fall that total diffusion precedes is the end of that, and not of fitting.
+    """
+    if profile.times.size < 2:
+        return None, None
+    ended = fall_finding(find_fall(profile, configuration), configuration)
+    evidence = rise_evidence(profile, configuration)
+    if ended is not None:
+        between = may_begin(evidence.times, None) & (evidence.times < ended.time - configuration.plateau)
+        if likely(rise_finding(evidence, between, configuration)):
+            ended = None
+    rise = rise_finding(evidence, may_begin(evidence.times, ended), configuration)
+    if ended is not None:
+        ended = at_knee(ended, profile, rise, configuration)
+        if ended is None:
+            rise = rise_finding(evidence, may_begin(evidence.times, None), configuration)
+    return ended, rise
+
+
+def likely(rise: Finding | None) -> bool:
+    """Return whether the evidence speaks for a transition."""
+    return rise is not None and rise.log_odds > 0.0
+
+
+def at_knee(
+    ended: Finding, profile: Profile, rise: Finding | None, configuration: DetectorConfiguration
+) -> Finding | None:
+    """Return the end of fitting moved to the knee of its fall, or None where the fall did not last."""
+    snr = primary(profile)
+    recorded = np.isfinite(snr)
+    times, snr = profile.times[recorded], clipped(snr[None, recorded])[0]
+    stop = rise.earliest if rise is not None and likely(rise) else times[-1]
+    fitted = knee(times, snr, ended.time, float(stop))
+    if fitted is None:
+        return ended
+    sure = (fitted.depth - configuration.caution * fitted.error) / (LASTING * configuration.fall)
+    odds = configuration.fall_weight * min(max(sure - 1.0, -1.0), MOST)
+    table = ended.table.copy()
+    table[SNR, 0] = min(odds, table[SNR, 0])
+    table[:, 3] = fitted.time
+    log_odds = ended.log_odds + table[SNR, 0] - ended.table[SNR, 0]
+    if log_odds < 0.0:
+        return None
+    earliest, latest = fitted.time - LEAST_HALF_WIDTH, fitted.time + LEAST_HALF_WIDTH
+    return ended._replace(
+        log_odds=log_odds,
+        table=table,
+        time=fitted.time,
+        earliest=min(fitted.earliest, earliest),
+        latest=max(fitted.latest, latest),
+    )

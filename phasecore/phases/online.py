@@ -1,7 +1,16 @@
-"""Online tracking: one capture at a time, bounded state, never looking ahead."""
+"""Online tracking: one capture at a time, bounded state, never looking ahead.
+
+The tracker keeps the last 96 bins of the profile and asks of them what the offline detector asks of the whole curve.
+A transition is declared when its log odds exceed the configured certainty, and is back-dated. Until the plateau after
+it has been seen in full it is taken back when they fall below minus the certainty, and after that when they fall
+below zero; its place and its odds are kept up to date for a decade. The evidence is weighed every second bin while
+there is some, else every sixth. One spike therefore flips nothing: it is one value in the median of its bin.
+"""
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -9,36 +18,256 @@ import numpy as np
 import numpy.typing as npt
 
 from phasecore.errors import InputError
+from phasecore.phases.channels import ADAM_SNR, CHANNELS, SNR, channels_of_capture
 from phasecore.phases.configuration import DetectorConfiguration
-from phasecore.phases.timeline import Phase, Timeline
+from phasecore.phases.fall import FALL_NUMBERS, Fall, fall_from_array, fall_to_array, follow_fall
+from phasecore.phases.findings import (
+    MINIMUM_BINS,
+    MINIMUM_CAPTURES,
+    NEIGHBOURHOOD,
+    Extent,
+    Finding,
+    fall_finding,
+    may_begin,
+    rise_finding,
+    timeline_of,
+)
+from phasecore.phases.profile import BINS_PER_DECADE, Profile
+from phasecore.phases.rise import QUANTITIES, rise_evidence
+from phasecore.phases.timeline import Timeline
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+RECENT_BINS = 96
+BUFFER = 16
+IDLE, ALERT = 6, 2
+ALERT_ODDS = -4.0
+SETTLED = 1.0
+CAPTURES, BINS, BIN, HELD, STRIDE, SKIPPED, SEEN_SNR = range(7)
+LAST, FIRST, TIME_SUM, TIME_COUNT, LEVEL = range(5)
+MEMORY = 0.8
+ODDS = 3
+DECLARED_FALL = FALL_NUMBERS.index("declared")
+CLOSED_FALL = FALL_NUMBERS.index("closed")
 
 
 class TrackerState(NamedTuple):
-    """The state of a tracker: arrays only, so that `np.savez(file, **state._asdict())` saves it."""
+    """The state of a tracker: arrays only, of fixed shapes, so that `np.savez(file, **state._asdict())` saves it.
 
-    last_iteration: FloatArray
-    captures: npt.NDArray[np.int64]
+    Restore it with `TrackerState(**np.load(file))`.
+
+    Args:
+        counts: captures with an SNR, bins closed, the bin being filled, how many captures its buffer holds, every how
+            many captures are kept, how many were left out since, and whether the SNR was ever recorded; shape `(7,)`.
+        clock: last iteration, first logarithmic time, sum and number of the logarithmic times in the bin being
+            filled, and the SNR averaged over the last bins; shape `(5,)`.
+        buffer: channels of the captures in the bin being filled, shape `(6, 16)`.
+        times: logarithmic times of the last bins, newest last, shape `(96,)`, NaN where there were none yet.
+        values: their channels, shape `(6, 96)`.
+        fall: the end of fitting as `fall_to_array` writes it, shape `(146,)`.
+        rise: time, interval, log odds and declaration of total diffusion, shape `(5,)`.
+        rise_table: the evidence for it, shape `(7, 4)`.
+    """
+
+    counts: IntArray
+    clock: FloatArray
+    buffer: FloatArray
+    times: FloatArray
+    values: FloatArray
+    fall: FloatArray
+    rise: FloatArray
+    rise_table: FloatArray
 
 
 class Tracker(NamedTuple):
-    """A tracker: pure functions over an explicit state."""
+    """A tracker: pure functions over an explicit state.
+
+    Args:
+        init: makes the state of a training that has not begun.
+        update: takes a capture and a state, and returns the timeline so far and the next state; the state given
+            is left as it was.
+    """
 
     init: Callable[[], TrackerState]
     update: Callable[[Mapping[str, float], TrackerState], tuple[Timeline, TrackerState]]
 
 
 def tracker(configuration: DetectorConfiguration | None = None) -> Tracker:
-    """Make an online tracker."""
+    """Make an online tracker.
 
-    def init() -> TrackerState:
-        return TrackerState(np.array(-1.0), np.array(0))
+    Args:
+        configuration: of the detector; one serves all trainings.
 
-    def update(capture: Mapping[str, float], state: TrackerState) -> tuple[Timeline, TrackerState]:
-        if "iteration" not in capture:
-            raise InputError("capture without an iteration", received=", ".join(capture))
-        new = TrackerState(np.array(float(capture["iteration"])), state.captures + 1)
-        return Timeline((), Phase.FITTING, "no diffusion yet"), new
+    Returns:
+        `init() -> state` and `update(capture, state) -> (timeline, state)`. A capture maps the column names of
+        a recorded curve to numbers; `iteration` is required, NaN and infinity stand for "not recorded", other keys
+        are ignored. `update` raises InputError on an iteration that is missing, not whole or not after the
+        last, and on a negative quantity.
 
-    return Tracker(init, update)
+    Example:
+        >>> init, update = tracker()
+        >>> state = init()
+        >>> for iteration in range(1, 20000, 5):
+        ...     snr = 30.0 if iteration < 100 else 0.03 if iteration < 5000 else 3.0
+        ...     timeline, state = update({"iteration": iteration, "snr": snr}, state)
+        >>> [(str(found.phase), found.iteration, found.declared_at) for found in timeline.transitions]
+        [('diffusion', 101, 126), ('total_diffusion', 5014, 7586)]
+    """
+    configuration = configuration or DetectorConfiguration()
+    return Tracker(_init, functools.partial(_update, configuration=configuration))
+
+
+def _init() -> TrackerState:
+    nan = math.nan
+    return TrackerState(
+        np.array([0, 0, 0, 0, 1, 0, 0]),
+        np.array([-1.0, nan, 0.0, 0.0, nan]),
+        np.full((len(CHANNELS), BUFFER), nan),
+        np.full(RECENT_BINS, nan),
+        np.full((len(CHANNELS), RECENT_BINS), nan),
+        fall_to_array(Fall()),
+        np.full(5, nan),
+        np.full((len(QUANTITIES), 4), nan),
+    )
+
+
+def _update(
+    capture: Mapping[str, float], state: TrackerState, configuration: DetectorConfiguration
+) -> tuple[Timeline, TrackerState]:
+    iteration, channels = channels_of_capture(capture)
+    if iteration <= state.clock[LAST]:
+        raise InputError(
+            "capture out of order",
+            received=f"iteration {iteration:.0f} after {state.clock[LAST]:.0f}",
+            expected="strictly increasing iterations",
+        )
+    time = math.log10(max(iteration, 1.0))
+    place = math.floor(time * BINS_PER_DECADE + 1e-6)
+    if state.counts[HELD] and state.counts[BIN] != place:
+        state = _with_bin_closed(state, time, configuration)
+    state = _with_capture(state, iteration, time, place, channels)
+    held = int(state.counts[HELD])
+    if held & (held - 1) == 0 and not state.fall[DECLARED_FALL] > 0.0:
+        state = _with_fall_declared(state, time, configuration)
+    captures, bins = int(state.counts[CAPTURES]), int(state.counts[BINS])
+    high = bool(state.clock[LEVEL] > 0.0)
+    extent = Extent(min(captures, MINIMUM_CAPTURES), min(bins + 1, MINIMUM_BINS), float(state.clock[FIRST]), high)
+    timeline = _timeline(state.fall.tobytes(), state.rise.tobytes(), state.rise_table.tobytes(), extent, configuration)
+    return timeline, state
+
+
+def _with_capture(
+    state: TrackerState, iteration: float, time: float, place: int, channels: list[float]
+) -> TrackerState:
+    """Put a capture into the bin being filled, which keeps every capture, or every second, fourth, ..."""
+    counts, clock, buffer = state.counts.tolist(), state.clock.tolist(), state.buffer
+    if clock[FIRST] != clock[FIRST]:
+        clock[FIRST] = time
+    if counts[SKIPPED] + 1 == counts[STRIDE]:
+        buffer = buffer.copy()
+        if counts[HELD] == BUFFER:
+            buffer[:, : BUFFER // 2] = buffer[:, ::2]
+            counts[HELD], counts[STRIDE] = BUFFER // 2, 2 * counts[STRIDE]
+        buffer[:, counts[HELD]] = channels
+        counts[HELD] += 1
+        counts[SKIPPED] = 0
+    else:
+        counts[SKIPPED] += 1
+    counts[CAPTURES] += int(channels[SNR] == channels[SNR] or channels[ADAM_SNR] == channels[ADAM_SNR])
+    counts[BIN] = place
+    counts[SEEN_SNR] |= int(channels[SNR] == channels[SNR])
+    clock[LAST], clock[TIME_SUM], clock[TIME_COUNT] = iteration, clock[TIME_SUM] + time, clock[TIME_COUNT] + 1.0
+    return state._replace(counts=np.array(counts), clock=np.array(clock), buffer=buffer)
+
+
+def _with_newest_bin(state: TrackerState) -> tuple[FloatArray, FloatArray]:
+    """Return the last bins with the one being filled as the newest, without those that were never there."""
+    times, values = np.empty_like(state.times), np.empty_like(state.values)
+    times[:-1], values[:, :-1] = state.times[1:], state.values[:, 1:]
+    times[-1] = state.clock[TIME_SUM] / state.clock[TIME_COUNT]
+    for place, held in enumerate(state.buffer[:, : state.counts[HELD]].tolist()):
+        ordered = sorted(value for value in held if value == value)
+        middle = len(ordered) // 2
+        values[place, -1] = 0.5 * (ordered[middle] + ordered[~middle]) if ordered else math.nan
+    return times, values
+
+
+def _followed(state: TrackerState, now: float, configuration: DetectorConfiguration) -> TrackerState:
+    """Follow the fall of the SNR into the bin being filled."""
+    times, values = _with_newest_bin(state)
+    snr = values[SNR if state.counts[SEEN_SNR] else ADAM_SNR]
+    if math.isnan(snr[-1]):
+        return state
+    recorded = np.isfinite(snr)
+    fall = fall_from_array(state.fall)
+    fall = follow_fall(fall, times[recorded], snr[recorded], values[:, -1], now, configuration)
+    return state._replace(fall=fall_to_array(fall))
+
+
+def _with_fall_declared(state: TrackerState, now: float, configuration: DetectorConfiguration) -> TrackerState:
+    """Declare the end of fitting before the bin is full, where what there is of it suffices."""
+    ahead = _followed(state, now, configuration)
+    return ahead if ahead.fall[DECLARED_FALL] > 0.0 else state
+
+
+def _with_bin_closed(state: TrackerState, now: float, configuration: DetectorConfiguration) -> TrackerState:
+    if not state.fall[CLOSED_FALL]:
+        state = _followed(state, now, configuration)
+    times, values = _with_newest_bin(state)
+    counts, clock = state.counts.copy(), state.clock.copy()
+    counts[BINS] += 1
+    counts[HELD], counts[STRIDE], counts[SKIPPED] = 0, 1, 0
+    clock[TIME_SUM] = clock[TIME_COUNT] = 0.0
+    level = values[SNR if counts[SEEN_SNR] else ADAM_SNR, -1]
+    if level == level:
+        known = clock[LEVEL] == clock[LEVEL]
+        clock[LEVEL] = MEMORY * clock[LEVEL] + (1.0 - MEMORY) * level if known else level
+    state = state._replace(counts=counts, clock=clock, times=times, values=values)
+    every = ALERT if state.rise[ODDS] > ALERT_ODDS else IDLE
+    return _with_rise_weighed(state, now, configuration) if counts[BINS] % every == 0 else state
+
+
+def _with_rise_weighed(state: TrackerState, now: float, configuration: DetectorConfiguration) -> TrackerState:
+    """Declare total diffusion, keep its place up to date, or take it back."""
+    used = slice(RECENT_BINS - min(int(state.counts[BINS]), RECENT_BINS), RECENT_BINS)
+    profile = Profile(state.times[used], state.values[:, used])
+    time, _, _, _, declared = state.rise.tolist()
+    known = not math.isnan(declared)
+    if profile.times.size < 2 or (known and now - time > SETTLED):
+        return state
+    evidence = rise_evidence(profile, configuration)
+    if known:
+        allowed = np.abs(evidence.times - time) <= NEIGHBOURHOOD
+    else:
+        allowed = may_begin(evidence.times, fall_finding(fall_from_array(state.fall), configuration))
+    finding = rise_finding(evidence, allowed, configuration)
+    if finding is None:
+        return state._replace(rise=np.full(5, math.nan)) if known else state
+    if not known:
+        declared = now if finding.log_odds > configuration.certainty else math.nan
+    elif finding.log_odds < (-configuration.certainty if now - finding.time < configuration.plateau else 0.0):
+        declared = math.nan
+    elif finding.time > declared:
+        declared = now
+    rise = np.array([finding.time, finding.earliest, finding.latest, finding.log_odds, declared])
+    return state._replace(rise=rise, rise_table=finding.table)
+
+
+@functools.lru_cache(maxsize=64)
+def _timeline(
+    fall: bytes, rise: bytes, rise_table: bytes, extent: Extent, configuration: DetectorConfiguration
+) -> Timeline:
+    """Return the timeline of a state; one object serves the many captures between two changes."""
+    fall_found = fall_finding(fall_from_array(np.frombuffer(fall)), configuration)
+    time, earliest, latest, log_odds, declared = np.frombuffer(rise).tolist()
+    table = np.frombuffer(rise_table).reshape(len(QUANTITIES), 4)
+    rise_found = Finding(time, earliest, latest, log_odds, table, declared)
+    return timeline_of(
+        fall_found,
+        None if math.isnan(time) else rise_found,
+        extent,
+        not math.isnan(declared),
+        configuration,
+        online=True,
+    )

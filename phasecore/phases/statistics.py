@@ -30,34 +30,35 @@ def signal_to_noise_ratio(mean_norm: npt.ArrayLike, std_norm: npt.ArrayLike) -> 
         return np.asarray(np.divide(mean_norm, std_norm, dtype=np.float64))
 
 
-def gradient_order(snr: npt.ArrayLike) -> FloatArray:
-    """Return the order parameter of the batch gradients, `SNR / sqrt(1 + SNR^2)`, in [0, 1].
+def order_of_log_snr(log_snr: npt.ArrayLike) -> FloatArray:
+    """Return the order parameter of batch gradients, `SNR / sqrt(1 + SNR^2)`, in [0, 1].
 
     It is the norm of the mean over the norm of the root mean square: 1 where all batches agree.
 
     Args:
-        snr: signal-to-noise ratios, any shape; infinity gives 1.
+        log_snr: log10 of signal-to-noise ratios, any shape; clipped to within eight decades of 1.
 
     Example:
-        >>> gradient_order([0.0, 1.0, float("inf")]).round(4).tolist()
+        >>> order_of_log_snr([-300.0, 0.0, 300.0]).round(4).tolist()
         [0.0, 0.7071, 1.0]
     """
-    with np.errstate(divide="ignore"):
-        return np.asarray(1.0 / np.hypot(1.0, np.divide(1.0, snr, dtype=np.float64)))
+    clipped = np.minimum(np.maximum(np.asarray(log_snr, dtype=np.float64), -8.0), 8.0)
+    return np.asarray(1.0 / np.sqrt(1.0 + 10.0 ** (-2.0 * clipped)))
 
 
 def snr_of_order(order: npt.ArrayLike) -> FloatArray:
     """Return the signal-to-noise ratio of an order parameter, `order / sqrt(1 - order^2)`.
 
-    The inverse of `gradient_order`; the reciprocal is the coefficient of variation of what was averaged.
+    The reciprocal is the coefficient of variation of what was averaged.
 
     Args:
-        order: order parameters in [0, 1], any shape; 1 gives infinity, values outside give NaN.
+        order: order parameters in [0, 1], any shape; 1 gives infinity, and so do values above,
+            which rounding makes of it.
 
     Example:
         >>> snr_of_order([0.0, 0.5**0.5, 1.0]).round(4).tolist()
         [0.0, 1.0, inf]
     """
-    value = np.asarray(order, dtype=np.float64)
+    value = np.minimum(np.asarray(order, dtype=np.float64), 1.0)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(value / np.sqrt((1.0 - value) * (1.0 + value)))

@@ -137,7 +137,7 @@ class Timeline:
         """Return `(phase, first iteration, last iteration)` for each known phase up to an iteration."""
         starts = [(phase, self.start(phase)) for phase in Phase]
         known = [(phase, start) for phase, start in starts if start is not None and start <= last_iteration]
-        ends = [start for _, start in known[1:]] + [last_iteration]
+        ends = [*(start for _, start in known[1:]), last_iteration][: len(known)]
         return [(phase, start, end) for (phase, start), end in zip(known, ends, strict=True)]
 
     def to_json(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ HISTORY = "history.jsonl"
 
 
 def read_curve(path: str | Path) -> Curve:
-    """Read the curve of a training.
+    r"""Read the curve of a training.
 
     Args:
         path: a CSV file with a header, a run folder (its `history.jsonl` is read), or a `history.jsonl`. In a
@@ -28,7 +28,7 @@ def read_curve(path: str | Path) -> Curve:
     Example:
         >>> import tempfile
         >>> folder = Path(tempfile.mkdtemp())
-        >>> _ = (folder / "curve.csv").write_text("iteration,snr\\n1,10.0\\n2,\\n3,0.1\\n")
+        >>> _ = (folder / "curve.csv").write_text("iteration,snr\n1,10.0\n2,\n3,0.1\n")
         >>> read_curve(folder / "curve.csv").captures
         3
     """
@@ -43,9 +43,7 @@ def read_curve(path: str | Path) -> Curve:
     try:
         text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"cannot read {file}", received=str(error), expected="a text file in UTF-8"
-        ) from None
+        raise InputError(f"cannot read {file}", received=str(error), expected="a text file in UTF-8") from None
     if not text.strip():
         raise InputError(f"{file} is empty", expected="a header and one line per capture")
     is_history = file.suffix in {".jsonl", ".ndjson"} or text.lstrip().startswith("{")
@@ -61,13 +59,9 @@ def _csv_columns(file: Path, text: str) -> dict[str, list[float]]:
     header = [name.strip() for name in next(rows)]
     duplicated = sorted({name for name in header if header.count(name) > 1})
     if duplicated:
-        raise InputError(
-            f"{file}, line 1", received=f"column {duplicated[0]!r} twice", expected="distinct names"
-        )
-    wanted = [
-        (place, name) for place, name in enumerate(header) if name == "iteration" or is_known_column(name)
-    ]
-    columns: dict[str, list[float]] = {name: [] for _, name in wanted}
+        raise InputError(f"{file}, line 1", received=f"column {duplicated[0]!r} twice", expected="distinct names")
+    wanted = [(place, name) for place, name in enumerate(header) if name == "iteration" or is_known_column(name)]
+    columns: dict[str, list[float]] = {name: [] for name in header}
     for row in rows:
         if not row:
             continue
@@ -90,10 +84,12 @@ def _csv_columns(file: Path, text: str) -> dict[str, list[float]]:
 
 def _history_columns(file: Path, text: str) -> dict[str, list[float]]:
     captures = list(_history_rows(file, text))
-    names = dict.fromkeys(name for capture in captures for name in capture if is_known_column(name))
-    columns: dict[str, list[float]] = {name: [] for name in ["iteration", *names]}
-    for line, capture in enumerate(captures, start=1):
-        for name, values in columns.items():
+    names = dict.fromkeys(name for _, capture in captures for name in capture)
+    wanted = ["iteration", *(name for name in names if is_known_column(name))]
+    columns: dict[str, list[float]] = {name: [] for name in [*wanted, *names]}
+    for line, capture in captures:
+        for name in wanted:
+            values = columns[name]
             value = capture.get(name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
                 raise InputError(f"{file}, line {line}, {name!r}", received=repr(value), expected="a number")
@@ -101,7 +97,7 @@ def _history_columns(file: Path, text: str) -> dict[str, list[float]]:
     return columns
 
 
-def _history_rows(file: Path, text: str) -> Iterator[dict[str, Any]]:
+def _history_rows(file: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
     lines = text.split("\n")
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -111,11 +107,7 @@ def _history_rows(file: Path, text: str) -> Iterator[dict[str, Any]]:
         except json.JSONDecodeError as error:
             if number == len(lines):
                 return
-            raise InputError(
-                f"{file}, line {number}", received=str(error), expected="one JSON object"
-            ) from None
+            raise InputError(f"{file}, line {number}", received=str(error), expected="one JSON object") from None
         if not isinstance(row, dict):
-            raise InputError(
-                f"{file}, line {number}", received=type(row).__name__, expected="one JSON object"
-            )
-        yield row
+            raise InputError(f"{file}, line {number}", received=type(row).__name__, expected="one JSON object")
+        yield number, row

@@ -208,7 +208,7 @@ def _walk(random: np.random.Generator, time: FloatArray) -> FloatArray:
 def _noise(random: np.random.Generator, kind: str, deviation: float, time: FloatArray) -> FloatArray:
     white = random.normal(0.0, 1.0, time.size)
     if kind == "student":
-        return deviation * random.standard_t(3, time.size) / np.sqrt(3.0)
+        return np.asarray(deviation * random.standard_t(3, time.size) / np.sqrt(3.0))
     if kind == "growing":
         return np.asarray(deviation * white * np.interp(time, [time[0], time[-1]], [0.4, 1.6]))
     if kind == "correlated":
@@ -237,7 +237,7 @@ def _other_columns(
         if shapes.rise is None or random.random() < 0.1:
             return np.zeros(time.size)
         width, shift = random.uniform(0.1, 0.5), random.uniform(-0.25, 0.1)
-        return random.uniform(low, high) * shapes.rise((time - start - shift) / width)
+        return np.asarray(random.uniform(low, high) * shapes.rise((time - start - shift) / width))
 
     uneven = 0.6 * _sigmoid((time - fitting_end + 0.25) / 0.5) if shapes.decline is not None else 0.0
     disorder = random.uniform(-1.1, -0.4) + uneven - response(0.25, 1.0)

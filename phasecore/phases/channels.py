@@ -1,0 +1,177 @@
+"""The channels a detector listens to: one logarithm per quantity, oriented so that total diffusion raises it.
+
+| channel | value at a capture |
+|---|---|
+| snr | log10 of the gradient SNR |
+| layer_snr | log10 of the median SNR of the layers |
+| adam_snr | log10 of the Adam SNR, from the tenth iteration on |
+| residual_order | minus log10 of the residuals' coefficient of variation, `sqrt(1 / order^2 - 1)`; at most 1.25 |
+| training_loss | minus log10 of the training loss |
+| relative_l2_error | minus log10 of the relative error |
+
+The Adam SNR of the first ten iterations is left out: the bias correction makes it 1 at the first step whatever
+the gradients are, and its first moment averages over `1 / (1 - 0.9)` iterations. Residuals that vary by less than
+6% are called uniform: below that the coefficient of variation says nothing about training.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from phasecore.errors import InputError
+from phasecore.phases.curve import LAYER_COLUMN, RATIOS, Curve
+from phasecore.phases.statistics import snr_of_order
+
+FloatArray = npt.NDArray[np.float64]
+
+CHANNELS = ("snr", "layer_snr", "adam_snr", "residual_order", "training_loss", "relative_l2_error")
+SNR, LAYER_SNR, ADAM_SNR, RESIDUAL_ORDER, TRAINING_LOSS, RELATIVE_L2_ERROR = range(6)
+ADAM_MEMORY = 10
+FLOOR, CEILING = 1e-12, 1e12
+UNIFORM = 1.25
+
+
+def channels_of(curve: Curve) -> FloatArray:
+    """Return the channels of a curve, shape `(6, captures)`, NaN where absent.
+
+    Zeros and overflows are clipped to 1e-12 and 1e12, so that a vanishing gradient is low and not missing.
+
+    Example:
+        >>> curve = Curve.from_columns({"iteration": [1, 2], "snr": [10.0, 0.0], "training_loss": [1.0, 0.01]})
+        >>> channels_of(curve)[[SNR, TRAINING_LOSS]].tolist()
+        [[1.0, -12.0], [-0.0, 2.0]]
+    """
+    channels = np.full((len(CHANNELS), curve.captures), np.nan)
+    channels[SNR] = _log_ratio(curve, "snr")
+    layers = [_log_ratio(curve, f"layer{number}") for number in curve.layers]
+    if layers:
+        channels[LAYER_SNR] = np.median(layers, axis=0)
+    channels[ADAM_SNR] = np.where(curve.iteration >= ADAM_MEMORY, _log_ratio(curve, "adam_snr"), np.nan)
+    if "residual_order" in curve.columns:
+        order = curve.columns["residual_order"]
+        channels[RESIDUAL_ORDER] = np.minimum(_logarithm(snr_of_order(order)), UNIFORM)
+    for place, name in ((TRAINING_LOSS, "training_loss"), (RELATIVE_L2_ERROR, "relative_l2_error")):
+        if name in curve.columns:
+            channels[place] = -_logarithm(curve.columns[name])
+    return channels
+
+
+def _log_ratio(curve: Curve, name: str) -> FloatArray:
+    ratio = curve.ratio(name)
+    if ratio is None:
+        return np.full(curve.captures, np.nan)
+    return _logarithm(ratio[0]) - _logarithm(ratio[1])
+
+
+def _logarithm(values: FloatArray) -> FloatArray:
+    return np.asarray(np.log10(np.clip(values, FLOOR, CEILING)))
+
+
+def channels_of_capture(capture: Mapping[str, float]) -> tuple[float, list[float]]:
+    """Return the iteration and the six channels of one capture, as `channels_of` does for a curve.
+
+    Args:
+        capture: column names and numbers; NaN, None and infinity stand for "not recorded".
+
+    Raises:
+        InputError: the iteration is missing or not a whole number, or a quantity is negative or not a number.
+
+    Example:
+        >>> channels_of_capture({"iteration": 20, "snr": 100.0, "training_loss": 0.1})
+        (20.0, [2.0, nan, nan, nan, 1.0, nan])
+    """
+    iteration = capture.get("iteration")
+    if not isinstance(iteration, int | float) or not math.isfinite(iteration) or iteration < 0 or iteration % 1:
+        raise InputError(
+            "iteration of a capture", received=repr(iteration), expected="a whole number, 0 or more, as 'iteration'"
+        )
+    plan = _plan_of(tuple(capture))
+    snr = _measured(capture, plan.snr)
+    per_layer = sorted([_measured(capture, pair) for pair in plan.layers])
+    middle = len(per_layer) // 2
+    layer_snr = 0.5 * (per_layer[middle] + per_layer[~middle]) if per_layer else math.nan
+    adam = _measured(capture, plan.adam_snr) if iteration >= ADAM_MEMORY else math.nan
+    order = _order_logarithm(capture, "residual_order") if plan.residual_order else math.nan
+    loss = -_measured(capture, plan.training_loss)
+    error = -_measured(capture, plan.relative_l2_error)
+    if plan.gradient_order:
+        snr = _order_logarithm(capture, "gradient_order")
+    return float(iteration), [snr, layer_snr, adam, min(order, UNIFORM), loss, error]
+
+
+class _Plan(NamedTuple):
+    """Which columns of a capture make which channel: a numerator and a denominator, one alone, or none."""
+
+    snr: tuple[str, ...]
+    adam_snr: tuple[str, ...]
+    layers: tuple[tuple[str, ...], ...]
+    training_loss: tuple[str, ...]
+    relative_l2_error: tuple[str, ...]
+    residual_order: bool
+    gradient_order: bool
+
+
+@functools.lru_cache(maxsize=64)
+def _plan_of(names: tuple[str, ...]) -> _Plan:
+    def ratio(name: str) -> tuple[str, ...]:
+        pair = RATIOS.get(name) or (f"{name}_mean_norm", f"{name}_std_norm")
+        if pair[0] in names and pair[1] in names:
+            return pair
+        return (name,) if name in names else ()
+
+    means = [match for match in map(LAYER_COLUMN.fullmatch, names) if match is not None and match[2] == "mean"]
+    layers = tuple(pair for pair in (ratio(f"layer{match[1]}") for match in means) if len(pair) == 2)
+    snr = ratio("snr")
+    return _Plan(
+        snr,
+        ratio("adam_snr"),
+        layers,
+        ("training_loss",) * ("training_loss" in names),
+        ("relative_l2_error",) * ("relative_l2_error" in names),
+        "residual_order" in names,
+        not snr and "gradient_order" in names,
+    )
+
+
+def _measured(capture: Mapping[str, float], columns: tuple[str, ...]) -> float:
+    """Return log10 of a quantity, or of the ratio of two, NaN where absent."""
+    if not columns:
+        return math.nan
+    above = capture[columns[0]]
+    below = capture[columns[1]] if len(columns) == 2 else 1.0
+    if above.__class__ is float and below.__class__ is float and FLOOR < above < CEILING and FLOOR < below < CEILING:
+        return math.log10(above / below)
+    if len(columns) == 1:
+        return _careful_logarithm(columns[0], above)
+    return _careful_logarithm(columns[0], above) - _careful_logarithm(columns[1], below)
+
+
+def _careful_logarithm(name: str, value: float | None) -> float:
+    number = _number(name, value)
+    return math.log10(min(max(number, FLOOR), CEILING)) if number == number else math.nan
+
+
+def _number(name: str, value: float | None) -> float:
+    if value is None:
+        return math.nan
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise InputError(f"capture, {name!r}", received=repr(value), expected="a number") from None
+    if number < 0.0:
+        raise InputError(f"capture, {name!r}", received=f"{number:g}", expected="a value that is not negative")
+    return number if number != math.inf else math.nan
+
+
+def _order_logarithm(capture: Mapping[str, float], name: str) -> float:
+    order = min(_number(name, capture[name]), 1.0)
+    left = (1.0 - order) * (1.0 + order)
+    if left == 0.0:
+        return math.log10(CEILING)
+    return math.log10(min(max(order / math.sqrt(left), FLOOR), CEILING)) if order == order else math.nan

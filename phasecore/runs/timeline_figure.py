@@ -1,0 +1,162 @@
+"""The figure of a timeline: the recorded quantities with shaded phases, and the evidence for each transition."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from phasecore.errors import InputError, MissingDependencyError
+from phasecore.phases import Curve, Timeline, Transition
+from phasecore.phases.statistics import signal_to_noise_ratio
+from phasecore.runs.palette import FAINT, INK, PHASE_COLOURS, PHASE_NAMES, SHADE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+PANELS = (
+    ("snr", "gradient SNR", "log"),
+    ("adam_snr", "Adam SNR", "log"),
+    ("residual_order", "residual order", "linear"),
+    ("training_loss", "training loss", "log"),
+    ("relative_l2_error", "relative L2 error", "log"),
+)
+"""Quantity, label and scale of each panel; those not recorded are left out."""
+
+WINDOW = 0.06
+"""Width, in decades of iterations, of the running median drawn over the recorded values."""
+
+MOST_ODDS = 9.0
+"""Log odds at the right end of the bars."""
+
+
+def draw_timeline(curve: Curve, timeline: Timeline, file: str | Path) -> None:
+    """Draw a curve, its phases and the evidence, and save the figure.
+
+    Args:
+        curve: what was recorded; iteration 0 is left out, since the axis is logarithmic.
+        timeline: what was found in it.
+        file: where to save the figure; the suffix says the format.
+
+    Raises:
+        MissingDependencyError: matplotlib is not installed.
+        InputError: the file cannot be written, or its suffix is of no known format.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        raise MissingDependencyError(
+            "the figure of a timeline needs matplotlib, not installed",
+            fix="Install with: pip install 'phasecore[report]'",
+        )
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    drawn = [(panel, values) for panel in PANELS if (values := _values(curve, panel[0])) is not None]
+    rows = max((len(transition.evidence) for transition in timeline.transitions), default=0)
+    heights = [2.2 if place == 0 else 1.3 for place in range(len(drawn))] + [0.3 + 0.28 * max(rows, 1)]
+    figure = Figure(figsize=(11.0, sum(heights) + 1.0), layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    grid = figure.add_gridspec(len(heights), max(len(timeline.transitions), 1), height_ratios=heights)
+    first: Axes | None = None
+    for place, ((_, label, scale), values) in enumerate(drawn):
+        panel = figure.add_subplot(grid[place, :], sharex=first)
+        first = first or panel
+        _draw_quantity(panel, curve.iteration, values, scale)
+        _shade(panel, timeline, float(curve.iteration[-1]))
+        panel.set_ylabel(label, color=INK, fontsize=9)
+        if place == 0:
+            _name_phases(panel, timeline)
+        if place < len(drawn) - 1:
+            panel.tick_params(labelbottom=False)
+        else:
+            panel.set_xlabel("iteration", color=INK, fontsize=9)
+    for place, transition in enumerate(timeline.transitions):
+        _draw_evidence(figure.add_subplot(grid[-1, place]), transition, rows)
+    if not timeline.transitions:
+        panel = figure.add_subplot(grid[-1, :])
+        panel.axis("off")
+        panel.text(0.0, 0.5, timeline.reason, color=INK, fontsize=9, va="center", wrap=True)
+    try:
+        figure.savefig(file, dpi=130)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"cannot save the figure {file}", received=str(error), expected="a file such as phases.png"
+        ) from None
+
+
+def _values(curve: Curve, name: str) -> NDArray[np.float64] | None:
+    if name in ("snr", "adam_snr"):
+        ratio = curve.ratio(name)
+        values = None if ratio is None else signal_to_noise_ratio(*ratio)
+    else:
+        values = curve.columns.get(name)
+    return None if values is None or not np.isfinite(values).any() else values
+
+
+def _draw_quantity(panel: Axes, iteration: NDArray[np.float64], values: NDArray[np.float64], scale: str) -> None:
+    shown = (iteration >= 1) & np.isfinite(values)
+    if scale == "log":
+        shown &= values > 0
+    iteration, values = iteration[shown], values[shown]
+    panel.set_xscale("log")
+    panel.set_yscale(scale)
+    panel.plot(iteration, values, ".", color=FAINT, markersize=2.5, alpha=0.6, markeredgewidth=0, rasterized=True)
+    times = np.log10(iteration)
+    centres = np.unique(np.round(times / WINDOW * 2.0)) * WINDOW / 2.0
+    low, high = (np.searchsorted(times, centres + shift) for shift in (-WINDOW / 2, WINDOW / 2))
+    places = [(centre, np.median(values[a:b])) for centre, a, b in zip(centres, low, high, strict=True) if b > a]
+    if places:
+        panel.plot(*np.array([(10.0**centre, value) for centre, value in places]).T, color=INK, linewidth=1.4)
+    panel.grid(True, which="major", color=FAINT, alpha=0.25, linewidth=0.6)
+    panel.tick_params(which="both", colors=INK, labelsize=8)
+    for side in ("top", "right"):
+        panel.spines[side].set_visible(False)
+
+
+def _shade(panel: Axes, timeline: Timeline, last: float) -> None:
+    left, right = panel.get_xlim()
+    for phase, begin, end in timeline.spans(int(last)):
+        panel.axvspan(max(begin, left), max(end, left), color=PHASE_COLOURS[phase], alpha=SHADE, linewidth=0)
+    for transition in timeline.transitions:
+        colour = PHASE_COLOURS[transition.phase]
+        panel.axvline(max(transition.iteration, 1), color=colour, linewidth=1.3)
+        for bound in transition.interval:
+            panel.axvline(max(bound, 1), color=colour, linewidth=0.8, dashes=(3, 3))
+        if transition.declared_at is not None:
+            panel.axvline(transition.declared_at, color=colour, linewidth=1.0, dashes=(1, 2))
+    panel.set_xlim(left, right)
+
+
+def _name_phases(panel: Axes, timeline: Timeline) -> None:
+    from matplotlib.transforms import blended_transform_factory
+
+    left, right = panel.get_xlim()
+    above = blended_transform_factory(panel.transData, panel.transAxes)
+    for phase, begin, end in timeline.spans(int(right)):
+        low, high = np.log10(max(begin, left)), np.log10(max(min(end, right), left))
+        if high - low > 0.02:
+            middle, name = 10.0 ** (0.5 * (low + high)), PHASE_NAMES[phase]
+            panel.text(middle, 1.03, name, transform=above, ha="center", fontsize=9, color=PHASE_COLOURS[phase])
+
+
+def _draw_evidence(panel: Axes, transition: Transition, rows: int) -> None:
+    """Draw log odds as bars to the left and right of zero, each with its statement beside it."""
+    for row, item in enumerate(transition.evidence):
+        colour = PHASE_COLOURS[transition.phase] if item.log_odds > 0 else FAINT
+        panel.barh(row, item.log_odds, height=0.7, color=colour, alpha=0.5, linewidth=0)
+        panel.text(MOST_ODDS, row, f"{item.log_odds:+.1f}  {item.statement}", va="center", fontsize=7, color=INK)
+    panel.axvline(0.0, color=FAINT, linewidth=0.6)
+    panel.set(xlim=(-0.6 * MOST_ODDS, 7.0 * MOST_ODDS), ylim=(rows - 0.4, -0.6), xticks=[], yticks=[])
+    for side in panel.spines.values():
+        side.set_visible(False)
+    low, high = transition.interval
+    declared = "" if transition.declared_at is None else f", declared at {transition.declared_at}"
+    panel.set_title(
+        f"{PHASE_NAMES[transition.phase]} from {transition.iteration} ({low} to {high}), "
+        f"confidence {transition.confidence:.2f}{declared}",
+        fontsize=8.5,
+        color=PHASE_COLOURS[transition.phase],
+        loc="left",
+    )
