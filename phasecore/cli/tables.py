@@ -29,6 +29,7 @@ def comparison_table(runs: Sequence[Compared]) -> Table:
         title = Text(f"{PHASE_NAMES[phase]} from iteration", style=PHASE_COLOURS[phase])
         table.add_row(title, *("not reached" if start is None else str(start[0]) for start in starts))
         table.add_row("  after", *("-" if start is None else duration(start[1]) for start in starts))
+        table.add_row("  confidence", *(_confidence(run, phase) for run in runs))
     for name, label in (
         ("snr", "final SNR"),
         ("gradient_order", "final gradient order"),
@@ -37,6 +38,11 @@ def comparison_table(runs: Sequence[Compared]) -> Table:
         table.add_row(label, *(number(run.final(name)) for run in runs))
     table.add_row("training time", *(duration(run.outcome.seconds) for run in runs))
     return table
+
+
+def _confidence(run: Compared, phase: Phase) -> str:
+    found = [item.confidence for item in run.outcome.timeline.transitions if item.phase is phase]
+    return f"{found[0]:.2f}" if found else "-"
 
 
 def run_table(run: Compared) -> Table:

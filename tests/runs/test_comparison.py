@@ -11,7 +11,7 @@ from phasecore.backends import Outcome
 from phasecore.phases import Phase, Timeline, Transition
 from phasecore.runs import execute, open_run, prepare
 from phasecore.runs.comparison import Compared, split_weightings
-from phasecore.runs.comparison_figure import ROWS, draw_comparison, running_median
+from phasecore.runs.comparison_figure import ROWS, draw_comparison, grouped, running_median
 from phasecore.runs.palette import PHASE_COLOURS, PHASE_NAMES
 
 
@@ -89,7 +89,7 @@ def test_the_figure_has_a_panel_per_row_and_run_with_shared_scales(
         np.testing.assert_array_equal(panel.lines[-2].get_ydata(), run.columns["snr"][recorded])
         texts = [text.get_text().replace("\n", " ") for text in panel.texts]
         for transition in run.outcome.timeline.transitions:
-            assert str(transition.iteration) in texts
+            assert f"{grouped(transition.iteration)} ({transition.confidence:.0%})" in texts
             assert PHASE_NAMES[transition.phase] in texts
 
 
