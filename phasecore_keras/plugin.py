@@ -1,4 +1,4 @@
-"""The Keras backend's place in the registry; importing it leaves keras alone."""
+"""The Keras backend's registration; importing it leaves keras alone."""
 
 from __future__ import annotations
 
@@ -9,5 +9,13 @@ from phasecore import Entry, hookimpl
 
 @hookimpl
 def phasecore_entries() -> Iterable[Entry]:
-    """Offer the backend "keras", which says for now that it is not there yet."""
-    return [Entry("backend", "keras", "phasecore_keras.training:KerasBackend")]
+    """Offer the backend "keras"."""
+    return [
+        Entry(
+            "backend",
+            "keras",
+            "phasecore_keras.training:KerasBackend",
+            needs=("keras",),
+            extra="phasecore[keras]",
+        )
+    ]

@@ -33,7 +33,7 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert not missing
 
 
-@pytest.mark.parametrize("package", ["phasecore", "phasecore_torch"])
+@pytest.mark.parametrize("package", ["phasecore", "phasecore_torch", "phasecore_keras"])
 def test_every_public_name_is_listed(package: str) -> None:
     listed = (ROOT / "docs" / "api.md").read_text()
     missing = [name for name in importlib.import_module(package).__all__ if f"`{name}`" not in listed]

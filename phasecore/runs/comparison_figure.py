@@ -128,8 +128,9 @@ def _label_phases(panel: Axes, timeline: Timeline, last: float) -> None:
             color=PHASE_COLOURS[phase], linespacing=0.9,
         )  # fmt: skip
     for place, transition in enumerate(timeline.transitions):
+        label = f"{grouped(transition.iteration)} ({transition.confidence:.0%})"
         panel.annotate(
-            f"{grouped(transition.iteration)} ({transition.confidence:.0%})", (max(transition.iteration, 1), 0.94 - 0.1 * place), xycoords=above,
+            label, (max(transition.iteration, 1), 0.94 - 0.1 * place), xycoords=above,
             ha="center", va="center", fontsize=9, color=PHASE_COLOURS[transition.phase],
             bbox={"boxstyle": "round,pad=0.25", "facecolor": "white", "edgecolor": "none", "alpha": 0.9},
         )  # fmt: skip

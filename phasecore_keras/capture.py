@@ -1,0 +1,185 @@
+"""One capture: the signals of a Keras training at an iteration, and what the probes make of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+import phasecore
+from phasecore.errors import InputError
+from phasecore.probes import Probe
+from phasecore.signals import (
+    ADAM_MOMENTS,
+    BATCH_GRADIENT_MOMENTS,
+    AdamMoments,
+    Signals,
+    check_requirements,
+)
+from phasecore_keras.autodiff import to_numpy
+from phasecore_keras.model import PINN
+from phasecore_keras.sources import CustomSource, PhysicsSource, Source
+
+Probes = Sequence[str | Probe]
+Arrays = dict[str, NDArray[Any]]
+
+SUPPLIES = PhysicsSource.supplies | {ADAM_MOMENTS}
+"""Signals that a probe can require of this backend."""
+
+
+@final
+class Capture:
+    """Measures probes at the current state of a training, without changing it.
+
+    Args:
+        model: a compiled and built `PINN`, or any compiled and built Keras model with `points`.
+        points: for a model that is no PINN: `(inputs, targets)` or `(inputs, targets, sample_weight)`, arrays or
+            structures of arrays that are cut into batches along the first axis.
+        probes: names or objects; by default every built-in probe whose signals are there.
+        batches: number of batches of the gradient statistics: contiguous blocks of the points, as equal as can be.
+        biases: count the biases, and everything else below two axes, among the variables of the statistics too.
+
+    Raises:
+        InputError: for a model without optimizer or before it is built, a probe whose signals are not there, too few
+            points, or a model without weight matrices.
+
+    Example:
+        >>> import keras
+        >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+        >>> model.compile(optimizer="sgd", loss="mse")
+        >>> x = np.linspace(0, 1, 200)[:, None]
+        >>> capture = Capture(model, points=(x, np.sin(x)))
+        >>> 0 <= capture.measure()["gradient_order"] <= 1
+        True
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        points: Any = None,
+        probes: Probes | None = None,
+        batches: int = 100,
+        biases: bool = False,
+    ) -> None:
+        _check_model(model)
+        self._model = model
+        variables = _variables(model, biases)
+        self._layers = {f"layer{k}": variable for k, variable in enumerate(variables)}
+        self._source: Source
+        if isinstance(model, PINN):
+            if points is not None:
+                raise InputError("argument 'points'", received="points beside a PINN", expected="its own points")
+            self._source = PhysicsSource(model, variables, batches)
+        else:
+            self._source = CustomSource(model, variables, batches, points)
+        self.probes = self._choose(probes)
+        self._required = frozenset().union(*(probe.requires for probe in self.probes))
+        self._source.prepare(self._required)
+
+    def measure(self) -> dict[str, float]:
+        """Return the scalars of all probes at the current state."""
+        return self._measured(self._values())
+
+    def names(self) -> list[str]:
+        """Return the names of what `measure` returns once the optimizer has made a step."""
+        values = self._values()
+        if ADAM_MOMENTS in self._required and ADAM_MOMENTS not in values:
+            blank = {layer: np.zeros(tuple(variable.shape)) for layer, variable in self._layers.items()}
+            values[ADAM_MOMENTS] = {layer: AdamMoments(zeros, zeros) for layer, zeros in blank.items()}
+        return list(self._measured(values))
+
+    def _measured(self, values: Mapping[str, Any]) -> dict[str, float]:
+        signals = Signals(values, np)
+        row: dict[str, float] = {}
+        for probe in self.probes:
+            if probe.requires <= values.keys():
+                row |= probe.measure(signals)
+        return row
+
+    def _values(self) -> dict[str, Any]:
+        synchronize(self._model)
+        values: dict[str, Any] = {}
+        if ADAM_MOMENTS in self._required:
+            moments = self._adam_moments()
+            if moments is not None:
+                values[ADAM_MOMENTS] = moments
+        values |= self._source.signals(self._required)
+        if BATCH_GRADIENT_MOMENTS in self._required:
+            values[BATCH_GRADIENT_MOMENTS] = dict(zip(self._layers, self._source.gradient_moments(), strict=True))
+        return values
+
+    def _choose(self, probes: Probes | None) -> list[Probe]:
+        supplied = self._source.supplies
+        if hasattr(_inner(self._model.optimizer), "beta_2"):
+            supplied = supplied | {ADAM_MOMENTS}
+        if probes is None:
+            known = (phasecore.probe(name) for name in phasecore.names("probe"))
+            return [probe for probe in known if probe.requires <= supplied]
+        chosen = [phasecore.probe(probe) if isinstance(probe, str) else probe for probe in probes]
+        for probe in chosen:
+            check_requirements(
+                f"probe {probe.name!r}",
+                probe.requires,
+                "keras",
+                supplied,
+                fix="Use a PINN, or an optimizer of the Adam family for 'adam_moments', or drop the probe.",
+            )
+        return chosen
+
+    def _adam_moments(self) -> dict[str, AdamMoments] | None:
+        """Bias-corrected moments, or None before the optimizer's first step."""
+        optimizer = _inner(self._model.optimizer)
+        step = int(to_numpy(optimizer.iterations.value)) if optimizer.built else 0
+        if not step:
+            return None
+        moments = {}
+        for layer, variable in self._layers.items():
+            place = optimizer._get_variable_index(variable)
+            moments[layer] = AdamMoments(
+                to_numpy(optimizer._momentums[place].value) / (1 - optimizer.beta_1**step),
+                to_numpy(optimizer._velocities[place].value) / (1 - optimizer.beta_2**step),
+            )
+        return moments
+
+
+def synchronize(model: Any) -> None:
+    """Bring the variables of a model up to date in the middle of an epoch: JAX keeps them in its own state."""
+    if hasattr(model, "jax_state_sync"):
+        model.jax_state_sync()
+
+
+def _inner(optimizer: Any) -> Any:
+    """The optimizer itself, inside one that scales the loss."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+def _check_model(model: Any) -> None:
+    if getattr(model, "optimizer", None) is None:
+        raise InputError(
+            "monitoring a model",
+            received="a model without an optimizer",
+            expected="a compiled Keras model",
+            fix="Call model.compile(optimizer=...) first.",
+        )
+    if not model.built:
+        raise InputError(
+            "monitoring a model",
+            received="a model that is not built: it has no variables yet",
+            expected="a built Keras model",
+            fix="Start it with keras.Input(shape), or call it on a batch, before fit.",
+        )
+
+
+def _variables(model: Any, biases: bool) -> list[Any]:
+    chosen = [v for v in model.trainable_variables if biases or len(v.shape) >= 2]
+    if not chosen:
+        raise InputError(
+            "gradient statistics",
+            received="no trainable weight matrix",
+            expected="a model with trainable variables of two axes or more",
+            fix="Pass biases=True to count all variables.",
+        )
+    return chosen

@@ -1,0 +1,251 @@
+"""Partial derivatives of a Keras model at points: by jets, or by nested autodiff for models that jets do not know."""
+
+from __future__ import annotations
+
+import copy
+import operator
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, final
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import ArrayLike
+
+from phasecore.errors import InputError
+from phasecore.jets import Jet, algebra_of, coordinates, read
+from phasecore.partials import Exponents, parse_partial
+from phasecore_keras.autodiff import Tensor, autodiff, to_numpy
+from phasecore_keras.namespace import namespace
+from phasecore_keras.propagation import Propagation
+from phasecore_keras.undisturbed import aside
+
+Model = Callable[..., Tensor]
+"""A Keras model or layer, or a function of tensors."""
+Method = Literal["auto", "jets", "autodiff"]
+
+AGREEMENT = {"float64": 1e-6, "float32": 1e-3}
+"""Largest relative difference between jets and autodiff that set-up accepts; 0.1 in shorter dtypes."""
+
+COMPARED = 16
+"""Number of points at which set-up compares them."""
+
+
+@final
+class PartialDerivatives:
+    """Evaluates named partial derivatives of a model's outputs, in inference mode.
+
+    The model is read with jets as it stands (see `phasecore_keras.propagation`). At set-up the result is compared with
+    the backend's nested autodiff on a few points; a model that jets cannot read, or read differently, is evaluated by
+    autodiff from then on, with one warning that says why.
+
+    Args:
+        model: maps points of shape (n, dimension) to outputs of shape (n, number of outputs), each row by itself: a
+            Keras model or layer, or a function of tensors.
+        outputs: names of the outputs.
+        coordinates: names of the coordinates.
+        names: the partials, see `phasecore.partials`.
+        points: a few points for the comparison, shape (n, dimension).
+        method: "jets" or "autodiff" to insist on one.
+
+    Raises:
+        InputError: for a model whose inputs or outputs do not fit, or an unreadable partial.
+
+    Example:
+        >>> evaluate = PartialDerivatives(lambda points: points**3, ["u"], ["x"], ["u_xx"], [[2.0]])
+        >>> float(evaluate(ops.convert_to_tensor([[2.0]]))["u_xx"][0])
+        12.0
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        outputs: Sequence[str],
+        coordinates: Sequence[str],
+        names: Sequence[str],
+        points: ArrayLike,
+        method: Method = "auto",
+    ) -> None:
+        self.model = model
+        self.outputs = tuple(outputs)
+        self.coordinates = tuple(coordinates)
+        self._columns = {output: column for column, output in enumerate(outputs)}
+        self._propagate = Propagation(model)
+        self._declare(names)
+        given = ops.convert_to_tensor(np.asarray(points, dtype=placement(model))[:COMPARED])
+        self._check_model(given)
+        self._tolerance = _tolerance_of(model)
+        self.method = self._choose(given, method)
+
+    def of(self, names: Sequence[str]) -> PartialDerivatives:
+        """Return the evaluation of other partials of the same model by the same method."""
+        other = copy.copy(self)
+        other._declare(names)
+        return other
+
+    def _declare(self, names: Sequence[str]) -> None:
+        self.partials = {name: parse_partial(name, self.outputs, self.coordinates) for name in names}
+        self._algebra = algebra_of(len(self.coordinates), [partial.operator for partial in self.partials.values()])
+
+    def __call__(self, points: Tensor) -> dict[str, Tensor]:
+        """Return each partial at `points`, shape (n,), differentiable with respect to the model's variables.
+
+        Args:
+            points: a tensor of shape (n, dimension).
+        """
+        return self._by_jets(points) if self.method == "jets" else self._by_autodiff(points)
+
+    def _by_jets(self, points: Tensor) -> dict[str, Tensor]:
+        outputs = self._propagate(coordinates(points, self._algebra, namespace))
+        if not isinstance(outputs, Jet):
+            outputs = Jet(self._algebra, (outputs, *[None] * (len(self._algebra.operators) - 1)))
+        if outputs.value.dtype != points.dtype:
+            outputs = outputs.map(lambda coefficient: ops.cast(coefficient, points.dtype))
+        columns = {output: outputs.map(operator.itemgetter((slice(None), k))) for output, k in self._columns.items()}
+        return {
+            name: read(columns[partial.output], partial.operator, namespace) for name, partial in self.partials.items()
+        }
+
+    def _by_autodiff(self, points: Tensor) -> dict[str, Tensor]:
+        return {name: sum(parts[1:], parts[0]) for name, parts in self._summands(points).items()}
+
+    def _summands(self, points: Tensor) -> dict[str, list[Tensor]]:
+        """The monomials of each partial, times their factors, by nested autodiff."""
+        cache: dict[tuple[str, Exponents], Tensor] = {}
+
+        def monomial(output: str, exponents: Exponents) -> Tensor:
+            if (output, exponents) not in cache:
+                cache[output, exponents] = self._nested(output, exponents)(points)
+            return cache[output, exponents]
+
+        return {
+            name: [factor * monomial(partial.output, exponents) for exponents, factor in partial.operator]
+            for name, partial in self.partials.items()
+        }
+
+    def _nested(self, output: str, exponents: Exponents) -> Callable[[Tensor], Tensor]:
+        function = self._value(output)
+        for axis, count in enumerate(exponents):
+            for _ in range(count):
+                function = autodiff().derivative(function, axis)
+        return function
+
+    def _value(self, output: str) -> Callable[[Tensor], Tensor]:
+        column = self._columns[output]
+        return lambda points: ops.cast(self._call(points)[:, column], points.dtype)
+
+    def _call(self, points: Tensor) -> Tensor:
+        return self.model(points, training=False) if isinstance(self.model, keras.layers.Layer) else self.model(points)
+
+    def _check_model(self, points: Tensor) -> None:
+        expected = f"{len(self.outputs)} outputs {self.outputs}: a tensor of shape (n, {len(self.outputs)})"
+        inputs = f"points of shape {tuple(points.shape)}: {self.coordinates}"
+        try:
+            values = self._call(points)
+        except Exception as error:
+            raise InputError(
+                f"the model cannot be applied to {inputs}",
+                received=f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}",
+                expected=f"a model of {len(self.coordinates)} inputs and {expected}",
+            ) from error
+        if not ops.is_tensor(values) or tuple(values.shape) != (len(points), len(self.outputs)):
+            received = f"shape {tuple(values.shape)}" if ops.is_tensor(values) else type(values).__name__
+            raise InputError(f"the model's outputs at {inputs}", received=received, expected=expected)
+        dtype = keras.backend.standardize_dtype(values.dtype)
+        if not keras.backend.is_float_dtype(dtype):
+            raise InputError(f"the model's outputs at {inputs}", received=dtype, expected="real numbers")
+
+    def _choose(self, points: Tensor, method: Method) -> Literal["jets", "autodiff"]:
+        if method not in ("auto", "jets", "autodiff"):
+            raise InputError("derivatives", received=repr(method), expected="'auto', 'jets' or 'autodiff'")
+        if method != "autodiff":
+            problem = self._unlike_autodiff(points)
+            if not problem:
+                return "jets"
+            if method == "jets":
+                raise InputError("jets cannot read this model", received=problem, fix="Use derivatives='auto'.")
+            warnings.warn(
+                f"Taylor-mode derivatives do not know this model ({problem}); nested autodiff is used instead: the "
+                "same numbers, more slowly.",
+                stacklevel=4,
+            )
+        try:
+            self._evaluated(self._by_autodiff, points)
+        except Exception as error:
+            raise InputError(
+                "the model cannot be differentiated",
+                received=f"{type(error).__name__}: {error}",
+                expected=f"outputs that {keras.backend.backend()} can differentiate for {', '.join(self.partials)}",
+            ) from error
+        return "autodiff"
+
+    def _unlike_autodiff(self, points: Tensor) -> str:
+        """Say what jets get wrong, or nothing; what autodiff cannot differentiate cannot be compared."""
+        try:
+            by_jets = self._evaluated(self._by_jets, points)
+        except Exception as error:
+            return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
+        try:
+            by_autodiff = self._evaluated(
+                lambda points: {name: ops.stack(parts) for name, parts in self._summands(points).items()}, points
+            )
+            return _disagreement(by_jets, by_autodiff, self._tolerance) or (
+                self._gradient_disagreement(points, by_autodiff)
+            )
+        except Exception:
+            return ""
+
+    def _gradient_disagreement(self, points: Tensor, sizes: Mapping[str, Any]) -> str:
+        """Compare what training needs: a constant that a layer made from variables is a constant to jets alone."""
+        trained, others = self._variables()
+        if not trained:
+            return ""
+        scale = {name: max(float(np.abs(parts.sum(0)).max()), 1e-30) for name, parts in sizes.items()}
+
+        def loss(evaluate: Callable[[Tensor], dict[str, Tensor]]) -> Callable[[Tensor], Tensor]:
+            return lambda points: sum(ops.mean(ops.square(v / scale[name])) for name, v in evaluate(points).items())
+
+        tools = autodiff()
+        found = [
+            tools.gradients(loss(way), trained, others, once=True)(points) for way in (self._by_jets, self._by_autodiff)
+        ]
+        by_jets, by_autodiff = (
+            np.concatenate([to_numpy(g).astype(np.float64).ravel() for g in part]) for part in found
+        )
+        difference, size = float(np.linalg.norm(by_jets - by_autodiff)), float(np.linalg.norm(by_autodiff))
+        if size < float("inf") and not difference <= self._tolerance * size:
+            return f"the variables' gradients by jets and autodiff differ by {difference:.1e}, their norm is {size:.1e}"
+        return ""
+
+    def _variables(self) -> tuple[list[Any], list[Any]]:
+        if not isinstance(self.model, keras.layers.Layer):
+            return [], []
+        return list(self.model.trainable_variables), list(self.model.non_trainable_variables)
+
+    def _evaluated(self, function: Callable[[Tensor], dict[str, Tensor]], points: Tensor) -> dict[str, Any]:
+        with aside():
+            return {name: to_numpy(value) for name, value in function(points).items()}
+
+
+def placement(model: Model) -> str:
+    """Return the dtype in which a model wants its points: that of its variables."""
+    return str(model.variable_dtype) if isinstance(model, keras.layers.Layer) else keras.config.floatx()
+
+
+def _tolerance_of(model: Model) -> float:
+    """The tolerance of the shortest dtype that a model computes in."""
+    layers = model._flatten_layers() if isinstance(model, keras.layers.Layer) else ()
+    computed = [layer.compute_dtype for layer in layers] or [keras.config.floatx()]
+    return max(AGREEMENT.get(dtype, 0.1) for dtype in computed)
+
+
+def _disagreement(by_jets: Mapping[str, Any], by_autodiff: Mapping[str, Any], tolerance: float) -> str:
+    """Compare with the summands of autodiff: where they cancel or vanish, nothing but rounding is left of the sum."""
+    sizes = {name: float(np.abs(parts).sum(0).max()) for name, parts in by_autodiff.items()}
+    for name, parts in by_autodiff.items():
+        rounding = min(tolerance, 100 * float(np.finfo(parts.dtype).eps)) * max(sizes.values())
+        difference = float(np.abs(by_jets[name] - parts.sum(0)).max())
+        if not difference <= tolerance * sizes[name] + rounding:
+            return f"jets and autodiff differ by {difference:.1e} in {name!r}, which is about {sizes[name]:.1e}"
+    return ""

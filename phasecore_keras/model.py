@@ -1,0 +1,292 @@
+"""A physics-informed Keras model: plain `compile` and `fit`, with the problem's residuals as the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, final
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import ArrayLike, NDArray
+
+import phasecore
+from phasecore.errors import InputError, UnknownNameError
+from phasecore.problems import CollocationPoints, Problem
+from phasecore.weighting import WeightingScheme
+from phasecore_keras.autodiff import Tensor
+from phasecore_keras.data import as_one_batch, check_data
+from phasecore_keras.derivatives import Method
+from phasecore_keras.loss import PhysicsLoss
+
+COORDINATES = "coordinates"
+INDICES = "indices"
+
+
+@final
+@keras.saving.register_keras_serializable(package="phasecore")
+class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
+    """Trains a Keras model of yours on a problem, with `compile` and `fit` as they are.
+
+    The loss is the problem's: the mean squared weighted residual of every term, summed. `logs` hold it as "loss", and
+    the unweighted loss of each term as "TERM_loss". Weights are kept by point index in non-trainable variables.
+
+    Args:
+        network: maps points (n, dimension) to outputs (n, number of outputs): any Keras model or layer. It stays yours
+            and is trained in place. Residuals evaluate it in inference mode.
+        problem: see `phasecore.problem`.
+        weighting: a scheme, or a specification such as "uniform", "rba" or "rba:gamma=0.99".
+        derivatives: "auto", or "jets" or "autodiff" to insist.
+        options: those of `keras.Model`, such as `name`.
+
+    Raises:
+        InputError: for a network that does not fit the problem, or a scheme that needs a signal that is not supplied.
+
+    Example:
+        >>> import phasecore
+        >>> problem = phasecore.problem("burgers")
+        >>> network = keras.Sequential([keras.layers.Dense(8, activation="tanh"), keras.layers.Dense(1)])
+        >>> pinn = PINN(network, problem, weighting="rba")
+        >>> pinn.compile(optimizer=keras.optimizers.Adam(1e-3))
+        >>> history = pinn.fit(pinn.points(100, seed=0), epochs=2, verbose=0)
+        >>> sorted(history.history)
+        ['boundary_loss', 'initial_loss', 'loss', 'pde_loss']
+    """
+
+    def __init__(
+        self,
+        network: Any,
+        problem: Problem,
+        weighting: str | WeightingScheme = "uniform",
+        *,
+        derivatives: Method = "auto",
+        **options: Any,
+    ) -> None:
+        if not isinstance(network, keras.layers.Layer):
+            raise InputError(
+                "the network of a PINN", received=type(network).__name__, expected="a Keras model or layer"
+            )
+        if not isinstance(problem, Problem):
+            raise InputError(
+                "the problem of a PINN",
+                received=repr(problem),
+                expected="a problem",
+                fix="Use phasecore.problem(name).",
+            )
+        super().__init__(**{"dtype": network.dtype_policy, **options})
+        self._specification = weighting if isinstance(weighting, str) else ""
+        self._derivatives = derivatives
+        self.physics = PhysicsLoss(problem, network, weighting=weighting, derivatives=derivatives)
+        self.network = network
+        self.weighting = self.physics.weighting
+        self.attention = self.physics.attention
+        self.term_losses = [keras.metrics.Mean(name=f"{term}_loss") for term in problem.terms]
+        self.built = True
+
+    @property
+    def problem(self) -> Problem:
+        """The problem."""
+        return self.physics.problem
+
+    def points(
+        self, points: int | CollocationPoints | ArrayLike, *, seed: int = 0, condition_points: int | None = None
+    ) -> dict[str, NDArray[Any]]:
+        """Draw the collocation points, or take yours, and return them as `fit` takes them.
+
+        `fit` trains on all of them at once unless it is given a `batch_size`. For a pipeline of your own make batches
+        of this dictionary: each point's weight stays with its index. Weights start anew when the number of points
+        changes.
+
+        Args:
+            points: how many to draw; or `problem.sample(...)`; or coordinates of shape (n, dimension).
+            seed: of the points drawn.
+            condition_points: number of points of each condition that are drawn; the problem chooses by default.
+
+        Returns:
+            {"coordinates": shape (n, dimension), "indices": 0 to n - 1 of shape (n,)}.
+
+        Raises:
+            InputError: for a count that is not a positive integer, or points that do not fit the problem.
+        """
+        if isinstance(points, int | np.integer) and not isinstance(points, bool):
+            points = self.problem.sample(int(points), seed=seed, condition_points=condition_points)
+        self.physics.set_points(points)
+        coordinates = self.physics.points
+        assert coordinates is not None
+        return {COORDINATES: coordinates.copy(), INDICES: np.arange(len(coordinates), dtype=np.int32)}
+
+    def call(self, inputs: Any, training: bool | None = None) -> Tensor:
+        """Return the network's outputs at points: coordinates of shape (n, dimension), or a batch of `points`.
+
+        A training step calls the model on its batch and hands the outputs to metrics, which a PINN has none of; so a
+        batch of `points` in training gives its coordinates back, and the network is evaluated once a step, not twice.
+        """
+        if not isinstance(inputs, Mapping):
+            return self.network(inputs, training=False)
+        return inputs[COORDINATES] if training else self.network(inputs[COORDINATES], training=False)
+
+    def build(self, input_shape: Any = None) -> None:
+        """Do nothing: the network was built when the PINN was made."""
+
+    def compile(self, optimizer: Any = "rmsprop", loss: Any = None, **options: Any) -> None:
+        """Choose the optimizer, see `keras.Model.compile`.
+
+        With TensorFlow `jit_compile="auto"` means XLA on the CPU too, where Keras itself does without: a step of jets
+        takes half the time with it.
+
+        Raises:
+            InputError: for a loss or metrics.
+        """
+        given = {"loss": loss, **{name: options.get(name) for name in ("loss_weights", "metrics", "weighted_metrics")}}
+        for name, value in given.items():
+            if value is not None:
+                raise InputError(
+                    f"argument {name!r} of PINN.compile",
+                    received=repr(value),
+                    expected="nothing: it would compare the network's outputs with targets, and collocation points "
+                    "have none; the loss is made of the problem's residuals",
+                    fix="Leave it out. Measured data are a condition of the problem (phasecore.problems.Data), other "
+                    "weights a weighting scheme, other statistics probes of PhaseMonitor.",
+                )
+        if options.get("jit_compile", "auto") == "auto" and not options.get("run_eagerly") and self._suits_xla():
+            options["jit_compile"] = True
+        super().compile(optimizer=optimizer, **options)
+
+    def _suits_xla(self) -> bool:
+        return (
+            keras.backend.backend() == "tensorflow"
+            and self.physics.method == "jets"
+            and self.distribute_strategy.num_replicas_in_sync == 1
+        )
+
+    def compile_from_config(self, config: Mapping[str, Any]) -> None:
+        """Compile as a saved model was compiled, and make the optimizer's variables, to be loaded."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.optimizer is not None:
+            self.optimizer.build(self.trainable_variables)
+
+    def fit(self, x: Any = None, *arguments: Any, batch_size: int | None = None, **options: Any) -> Any:
+        """Train, see `keras.Model.fit`; on all points at once unless a batch size is given.
+
+        Args:
+            x: `points(...)`, or a `tf.data.Dataset`, `PyDataset` or other source of batches of that dictionary.
+            arguments: as of `keras.Model.fit`.
+            batch_size: number of points of a step; all by default.
+            options: as of `keras.Model.fit`.
+
+        Raises:
+            InputError: for data without indices or with unknown ones, or other coordinates than `points(...)` returned.
+        """
+        check_data(x, self.physics.points, arguments, options)
+        options.setdefault("validation_batch_size", _all_of(options.get("validation_data")))
+        if isinstance(x, Mapping) and not batch_size:
+            batch_size, options["shuffle"] = _all_of(x), False
+            if "steps_per_epoch" not in options:
+                x, batch_size = as_one_batch(x, batch_size)
+        elif not isinstance(x, Mapping | keras.utils.PyDataset):
+            options.setdefault("shuffle", False)
+        return super().fit(x, *arguments, batch_size=batch_size, **options)
+
+    def evaluate(self, x: Any = None, *arguments: Any, batch_size: int | None = None, **options: Any) -> Any:
+        """Return the loss, see `keras.Model.evaluate`: with the current weights where `x` has indices, else without."""
+        return super().evaluate(x, *arguments, batch_size=batch_size or _all_of(x), **options)
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Tensor:
+        """Return the physics-informed loss of a batch, a scalar, and update the weights in training."""
+        if not isinstance(x, Mapping) or (training and INDICES not in x):
+            check_data(x, self.physics.points, (), {})
+        coordinates = ops.cast(x[COORDINATES], self.physics.points.dtype.name)  # type: ignore[union-attr]
+        evaluation = self.physics(coordinates, x.get(INDICES), training=training)
+        for metric, loss in zip(self.term_losses, evaluation.unweighted.values(), strict=True):
+            metric.update_state(ops.stop_gradient(loss))
+        return sum(evaluation.weighted.values(), self.physics.penalty())
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what `from_config` makes the PINN from again.
+
+        Raises:
+            InputError: for a weighting scheme that was given as an object, which has no name to save.
+        """
+        if not self._specification:
+            raise InputError(
+                "saving a PINN",
+                received="a weighting scheme given as an object",
+                expected="a registered scheme given by name, such as 'rba:gamma=0.99'",
+                fix="Save the weights alone (save_weights), or register the scheme (see docs/extending.md).",
+            )
+        problem = self.problem
+        return {
+            "name": self.name,
+            "trainable": self.trainable,
+            "dtype": keras.saving.serialize_keras_object(self.dtype_policy),
+            "network": keras.saving.serialize_keras_object(self.network),
+            "problem": {
+                "name": problem.name,
+                "class_name": type(problem).__name__,
+                "parameters": problem.parameters,
+            },
+            "weighting": self._specification,
+            "derivatives": self._derivatives,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None) -> PINN:
+        """Make a PINN from `get_config()`.
+
+        A problem that is not registered is found by its class name in `custom_objects`, as Keras finds layers.
+
+        Raises:
+            InputError: for a problem that is found in neither.
+        """
+        config = dict(config)
+        config["dtype"] = keras.saving.deserialize_keras_object(config["dtype"])
+        config["network"] = keras.saving.deserialize_keras_object(config["network"], custom_objects)
+        config["problem"] = _problem_of(config["problem"], custom_objects)
+        return cls(**config)
+
+    def get_build_config(self) -> dict[str, Any]:
+        """Return nothing: a PINN is built when it is made."""
+        return {}
+
+    def build_from_config(self, config: Mapping[str, Any]) -> None:
+        """Do nothing, likewise."""
+
+    def save_own_variables(self, store: Any) -> None:
+        """Save the collocation points, with those of the conditions."""
+        points = self.physics.collocation
+        if points is not None:
+            store["points"] = points.interior
+            for index, own in enumerate(points.conditions):
+                store[f"condition_points_{index}"] = own
+            store["tracks_attention"] = np.asarray(self.attention.points > 0)
+
+    def load_own_variables(self, store: Any) -> None:
+        """Load them; the weights, which are saved beside, find their places."""
+        if "points" in store:
+            conditions = [np.asarray(store[f"condition_points_{k}"]) for k in range(len(self.problem.conditions))]
+            self.physics.set_points(CollocationPoints(np.asarray(store["points"]), tuple(conditions)))
+            if bool(np.asarray(store["tracks_attention"])):
+                self.physics.track_attention()
+
+
+def _all_of(x: Any) -> int | None:
+    """The number of points, where x is arrays: Keras' default of 32 would make thousands of steps of an epoch."""
+    arrays = x.values() if isinstance(x, Mapping) else [x] if hasattr(x, "shape") else []
+    return next((len(array) for array in arrays), None)
+
+
+def _problem_of(config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None) -> Problem:
+    own = keras.saving.get_registered_object(config["class_name"], custom_objects=custom_objects)
+    if own is not None:
+        return own(**config["parameters"])  # type: ignore[no-any-return]
+    try:
+        return phasecore.problem(config["name"], **config["parameters"])
+    except UnknownNameError as error:
+        raise InputError(
+            "the problem of a saved PINN",
+            received=f"{config['name']!r}, of class {config['class_name']}, which is not registered",
+            expected="a registered problem, or its class",
+            fix=f"Load with custom_objects={{{config['class_name']!r}: {config['class_name']}}}.",
+        ) from error

@@ -1,0 +1,194 @@
+"""The phase monitor: one callback in a `fit` call of your own."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, final
+
+import keras
+
+from phasecore.errors import InputError
+from phasecore.phases import Phase, Timeline, detect, tracker
+from phasecore.runs.history import History
+from phasecore_keras.autodiff import to_numpy
+from phasecore_keras.capture import Capture, Probes
+from phasecore_keras.model import PINN
+
+_NOTHING_YET = Timeline((), None, "cannot tell: nothing was captured yet")
+
+
+@final
+class PhaseMonitor(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
+    """Captures gradient statistics every few iterations and says which phase the training is in.
+
+    Nothing of the training is changed, and nothing is waited for in the epochs in which nothing is captured. An
+    iteration is one step of the optimizer, whatever an epoch is. The last captured values are written into `logs` at
+    the end of each epoch (NaN before the first capture), under the names of the history and as "iteration" that of the
+    capture: put the monitor before the callbacks that are to see them, such as `CSVLogger` and `EarlyStopping`.
+
+    Args:
+        every: iterations between captures.
+        points: for a model that is no `PINN`: `(inputs, targets)` or `(inputs, targets, sample_weight)`, cut into
+            batches along the first axis in the order given; shuffle them first if they are sorted.
+        probes: names or objects; by default every built-in probe whose signals are there.
+        batches: number of batches of the gradient statistics.
+        biases: count biases among the variables of the statistics too.
+        history_file: also append each row to this file, as `phasecore detect` reads it.
+        on_capture: called with each row.
+
+    Attributes:
+        history: the rows captured so far: "iteration" (optimizer steps done), "seconds", and the probes' scalars.
+        timeline: the phases so far, found without looking ahead.
+
+    Raises:
+        InputError: for bad arguments, or a `history_file` that exists; when training begins, before the first epoch,
+            also for a model that cannot be captured (see `Capture`).
+
+    Example:
+        >>> import numpy as np
+        >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+        >>> model.compile(optimizer="adam", loss="mse")
+        >>> x = np.random.default_rng(0).uniform(size=(200, 1))
+        >>> monitor = PhaseMonitor(every=5, points=(x, np.sin(x)))
+        >>> history = model.fit(x, np.sin(x), batch_size=50, epochs=3, callbacks=[monitor], verbose=0)
+        >>> [row["iteration"] for row in monitor.history], len(history.history["snr"])
+        ([5, 10], 3)
+    """
+
+    def __init__(
+        self,
+        *,
+        every: int = 10,
+        points: Any = None,
+        probes: Probes | None = None,
+        batches: int = 100,
+        biases: bool = False,
+        history_file: str | Path | None = None,
+        on_capture: Callable[[Mapping[str, float]], None] | None = None,
+    ) -> None:
+        super().__init__()
+        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
+            raise InputError("argument 'every'", received=repr(every), expected="a positive integer")
+        self.every = every
+        self.capture: Capture | None = None
+        self.iteration = 0
+        self.history: list[dict[str, float]] = []
+        self.timeline = _NOTHING_YET
+        self._points = points
+        self._options: dict[str, Any] = {"probes": probes, "batches": batches, "biases": biases}
+        self._names: list[str] = []
+        self._captured_of: tuple[int, ...] = ()
+        self._tracker = tracker()
+        self._tracker_state = self._tracker.init()
+        self._on_capture = on_capture
+        self._file = _new_history(Path(history_file)) if history_file is not None else None
+        self._seconds = 0.0
+        self._start: float | None = None
+
+    @property
+    def phase(self) -> Phase | None:
+        """The phase that the training is in, or None while that cannot be told."""
+        return self.timeline.current
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Set up the capture of the model, and check everything."""
+        optimizer = getattr(self.model, "optimizer", None)
+        physics = self.model.physics if isinstance(self.model, PINN) else None
+        captured_of = (id(self.model), id(optimizer), id(physics.points if physics else self._points))
+        if captured_of != self._captured_of:
+            self.capture = Capture(self.model, points=self._points, **self._options)
+            self._names = self.capture.names()
+            self._captured_of = captured_of
+        self.iteration = self._epoch_start = self._steps_done()
+        self._start = time.perf_counter() - self._seconds
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Note where the epoch starts."""
+        self._epoch_start = self.iteration
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Capture if the steps before this one have reached an iteration that is due.
+
+        Keras makes the training wait for each batch where a callback listens to the end of one; not so here.
+        """
+        self._passed(self._epoch_start + batch)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Capture if due, and write the last captured values into the logs."""
+        self._passed(self._steps_done())
+        if logs is not None:
+            row = self.history[-1] if self.history else {}
+            logs["iteration"] = row.get("iteration", math.nan)
+            logs.update({name: row.get(name, math.nan) for name in self._names})
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Stop the clock and close the history file; a later row opens it again."""
+        if self._file is not None:
+            self._file.close()
+        if self._start is not None:
+            self._seconds = time.perf_counter() - self._start
+            self._start = None
+
+    def detect(self) -> Timeline:
+        """Return the phases found offline in the whole history: better than `timeline`, once training is over.
+
+        Raises:
+            InputError: if nothing was captured yet.
+        """
+        if not self.history:
+            raise InputError("phase detection", received="no capture yet", expected="at least one row of history")
+        names = dict.fromkeys(name for row in self.history for name in row)
+        return detect({name: [row.get(name, float("nan")) for row in self.history] for name in names})
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint must carry: the history and the time so far."""
+        return {
+            "iteration": self.iteration,
+            "seconds": self._elapsed(),
+            "history": [dict(row) for row in self.history],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state_dict()`; the phases so far are replayed from the history."""
+        self.iteration = int(state["iteration"])
+        self._seconds = float(state["seconds"])
+        self.history = [dict(row) for row in state["history"]]
+        self.timeline, self._tracker_state = _NOTHING_YET, self._tracker.init()
+        for row in self.history:
+            self.timeline, self._tracker_state = self._tracker.update(row, self._tracker_state)
+
+    def _passed(self, iteration: int) -> None:
+        """Hear how many steps are done: with `steps_per_execution`, several at once."""
+        due = iteration // self.every > self.iteration // self.every
+        self.iteration = iteration
+        if due and self.capture is not None:
+            row = {"iteration": iteration, "seconds": self._elapsed(), **self.capture.measure()}
+            self._take(row)
+
+    def _take(self, row: dict[str, float]) -> None:
+        self.history.append(row)
+        self.timeline, self._tracker_state = self._tracker.update(row, self._tracker_state)
+        if self._file is not None:
+            self._file.append(row)
+        if self._on_capture is not None:
+            self._on_capture(row)
+
+    def _steps_done(self) -> int:
+        return int(to_numpy(self.model.optimizer.iterations.value))
+
+    def _elapsed(self) -> float:
+        return self._seconds if self._start is None else time.perf_counter() - self._start
+
+
+def _new_history(file: Path) -> History:
+    if file.exists():
+        raise InputError(
+            "argument 'history_file'",
+            received=f"{file}, which exists",
+            expected="a file that does not exist yet",
+            fix="Name another file, or move this one away.",
+        )
+    return History(file)

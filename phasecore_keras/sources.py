@@ -1,0 +1,259 @@
+"""Where a capture's signals come from: a `PINN`, or any Keras model with its data."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, final
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from phasecore.errors import InputError
+from phasecore.signals import (
+    BATCH_GRADIENT_MOMENTS,
+    CONDITION_RESIDUALS,
+    COORDINATES,
+    DOMAIN,
+    FIELDS,
+    POINT_WEIGHTS,
+    REFERENCE_FIELDS,
+    RESIDUAL_ATTENTION,
+    RESIDUALS,
+    TERM_LOSSES,
+    WEIGHTED_TERM_LOSSES,
+    Moments,
+)
+from phasecore_keras.autodiff import Tensor, autodiff, to_numpy
+from phasecore_keras.model import PINN
+from phasecore_keras.moments import MomentAccumulator
+
+Arrays = dict[str, NDArray[Any]]
+
+ALWAYS = frozenset({BATCH_GRADIENT_MOMENTS, TERM_LOSSES, WEIGHTED_TERM_LOSSES})
+OF_PHYSICS = frozenset(
+    {
+        RESIDUALS,
+        CONDITION_RESIDUALS,
+        POINT_WEIGHTS,
+        RESIDUAL_ATTENTION,
+        COORDINATES,
+        DOMAIN,
+        FIELDS,
+        REFERENCE_FIELDS,
+    }
+)
+GRADIENT_ENTRIES = 2**25
+"""Most numbers that the gradients of batches computed at once may hold."""
+
+BLOCK = 16_384
+"""Most points at which fields are evaluated at once."""
+
+
+class Source(ABC):
+    """Where signals come from: the model with its points.
+
+    Class attributes:
+        supplies: names of the signals that it can supply (`phasecore.signals`).
+    """
+
+    supplies: ClassVar[frozenset[str]]
+
+    @abstractmethod
+    def prepare(self, required: frozenset[str]) -> None:
+        """Set up what the required signals need, once."""
+
+    @abstractmethod
+    def signals(self, required: frozenset[str]) -> dict[str, Any]:
+        """Return the required signals, all but the gradient moments, as numpy arrays."""
+
+    @abstractmethod
+    def gradient_moments(self) -> list[Moments]:
+        """Return the moments of the batch gradients of each variable."""
+
+
+@final
+class PhysicsSource(Source):
+    """The signals of a `PINN`.
+
+    Args:
+        model: the model.
+        variables: those of the gradient statistics.
+        batches: number of batches.
+    """
+
+    supplies: ClassVar[frozenset[str]] = ALWAYS | OF_PHYSICS
+
+    def __init__(self, model: PINN, variables: Sequence[Any], batches: int) -> None:
+        physics = model.physics
+        if physics.points is None:
+            raise InputError("capturing a PINN", received="no points", fix="Call pinn.points(...) first.")
+        self._model, self._physics = model, physics
+        self._points = physics.points
+        _check_batches(batches, len(self._points))
+        self._batches = np.array_split(np.arange(len(self._points)), batches)
+        self._coordinates = ops.convert_to_tensor(self._points)
+        self._variables = list(variables)
+
+    def prepare(self, required: frozenset[str]) -> None:
+        """Track the attention, evaluate the reference solution, and compile what the required signals need."""
+        physics, tools = self._physics, autodiff()
+        if RESIDUAL_ATTENTION in required and physics.track_attention():
+            self._model.make_train_function(force=True)
+        if required & {FIELDS, REFERENCE_FIELDS}:
+            grid = physics.problem.evaluation_points()
+            self._reference = physics.problem.reference(grid)
+            blocks = np.array_split(grid.astype(self._points.dtype), -(-len(grid) // BLOCK))
+            self._grid = [ops.convert_to_tensor(block) for block in blocks]
+        everything = list(self._model.variables)
+        chosen = {id(variable) for variable in self._variables}
+        others = [variable for variable in everything if id(variable) not in chosen]
+        terms = self._terms = physics.weighting.weighted
+
+        def batch_loss(coordinates: Tensor, *weights: Tensor) -> Tensor:
+            return physics.batch_loss(coordinates, dict(zip(terms, weights, strict=True)))
+
+        self._evaluate = tools.compiled(lambda points: physics.evaluate(points)._asdict(), everything)
+        self._fields = tools.compiled(physics.fields, everything)
+        self._shared_gradient = tools.gradients(lambda: physics.shared_loss(physics.weights()), self._variables, others)
+        self._batch_gradient = tools.gradients(batch_loss, self._variables, others)
+        self._batch_gradients = tools.batch_gradients(batch_loss, self._variables, others)
+
+    def signals(self, required: frozenset[str]) -> dict[str, Any]:
+        """Return residuals, losses, weights and fields at the current state."""
+        physics = self._physics
+        values: dict[str, Any] = {COORDINATES: self._points, DOMAIN: physics.problem.bounds}
+        if required & {RESIDUALS, CONDITION_RESIDUALS, TERM_LOSSES, WEIGHTED_TERM_LOSSES}:
+            evaluation = self._evaluate(self._coordinates)
+            values[RESIDUALS] = all_as_numpy(evaluation["residuals"])
+            values[CONDITION_RESIDUALS] = all_as_numpy(evaluation["condition_residuals"])
+            values[TERM_LOSSES] = all_as_numpy(evaluation["unweighted"])
+            values[WEIGHTED_TERM_LOSSES] = all_as_numpy(evaluation["weighted"])
+        if POINT_WEIGHTS in required:
+            values[POINT_WEIGHTS] = all_as_numpy(physics.point_weights())
+        if RESIDUAL_ATTENTION in required:
+            values[RESIDUAL_ATTENTION] = all_as_numpy(physics.residual_attention())
+        if FIELDS in required:
+            parts = [all_as_numpy(self._fields(block)) for block in self._grid]
+            values[FIELDS] = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        if REFERENCE_FIELDS in required:
+            values[REFERENCE_FIELDS] = self._reference
+        return values
+
+    def gradient_moments(self) -> list[Moments]:
+        """Return the moments of the batch gradients of each variable.
+
+        Only the equations' part of the loss differs between batches, so the deviations are taken of that part alone.
+
+        The conditions' gradient, which dominates while attention weights are small, is added to the mean: so the
+        deviation keeps its digits even where the mean exceeds it a million times.
+        """
+        accumulator = MomentAccumulator()
+        for chunk in self._gradients():
+            accumulator.add(chunk)
+        return accumulator.result(shift=[to_numpy(gradient) for gradient in self._shared_gradient()])
+
+    def _gradients(self) -> Iterator[list[NDArray[Any]]]:
+        weights = [to_numpy(weight) for weight in self._physics.weights().values()]
+        if self._physics.method != "jets":
+            for batch in self._batches:
+                gradient = self._batch_gradient(*(ops.convert_to_tensor(part) for part in self._parts(batch, weights)))
+                yield [to_numpy(values)[None] for values in gradient]
+            return
+        at_once = max(1, GRADIENT_ENTRIES // sum(int(np.prod(v.shape)) for v in self._variables))
+        by_size: dict[int, list[NDArray[Any]]] = {}
+        for batch in self._batches:
+            by_size.setdefault(len(batch), []).append(batch)
+        for group in by_size.values():
+            for start in range(0, len(group), at_once):
+                batches = group[start : start + at_once]
+                columns = zip(*(self._parts(batch, weights) for batch in batches), strict=True)
+                gradients = self._batch_gradients(*(ops.convert_to_tensor(np.stack(column)) for column in columns))
+                yield [to_numpy(values) for values in gradients]
+
+    def _parts(self, batch: NDArray[Any], weights: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+        return [self._points[batch], *(weight[batch] if weight.ndim else weight for weight in weights)]
+
+
+@final
+class CustomSource(Source):
+    """The signals of any compiled Keras model, whose loss is its own.
+
+    Args:
+        model: the model.
+        variables: those of the gradient statistics.
+        batches: number of batches.
+        points: `(inputs, targets)` or `(inputs, targets, sample_weight)`, arrays or structures of arrays of one length.
+    """
+
+    supplies: ClassVar[frozenset[str]] = ALWAYS
+
+    def __init__(self, model: Any, variables: Sequence[Any], batches: int, points: Any) -> None:
+        expected = "points=(inputs, targets) or (inputs, targets, sample_weight), arrays of one length"
+        if not isinstance(points, (tuple, list)) or len(points) not in (2, 3):
+            received = "no points" if points is None else type(points).__name__
+            raise InputError("monitoring a model that is no PINN", received=received, expected=expected)
+        columns = [np.asarray(column) for column in keras.tree.flatten(tuple(points))]
+        lengths = [len(column) if column.ndim else 0 for column in columns]
+        if len(set(lengths)) != 1:
+            raise InputError("argument 'points'", received=f"arrays of lengths {lengths}", expected=expected)
+        _check_batches(batches, lengths[0])
+        floatx = keras.config.floatx()
+        columns = [column.astype(floatx) if column.dtype.kind == "f" else column for column in columns]
+        parts = zip(*(np.array_split(column, batches) for column in columns), strict=True)
+        self._sizes = [len(part) for part in np.array_split(np.arange(lengths[0]), batches)]
+        self._batches = [
+            keras.tree.pack_sequence_as(tuple(points), [ops.convert_to_tensor(column) for column in part])
+            for part in parts
+        ]
+        self._model, self._variables = model, list(variables)
+
+    def prepare(self, required: frozenset[str]) -> None:
+        """Compile the loss and its gradient."""
+        model, tools = self._model, autodiff()
+
+        def loss(x: Any, y: Any, sample_weight: Any = None) -> Tensor:
+            options = {"training": True} if model._call_has_training_arg else {}
+            y_pred = model(x, **options)
+            return model.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True)
+
+        # the loss makes its own variables when it is first called, which must not happen while it is compiled
+        x, y = self._batches[0][:2]
+        model.compute_loss(x=x, y=y, y_pred=model(x), training=False)
+        model.reset_metrics()
+        everything = [*model.variables, *model.metrics_variables]
+        chosen = {id(variable) for variable in self._variables}
+        others = {id(variable): variable for variable in everything if id(variable) not in chosen}
+        self._loss = tools.compiled(loss, [*self._variables, *others.values()])
+        self._gradient = tools.gradients(loss, self._variables, list(others.values()))
+
+    def signals(self, required: frozenset[str]) -> dict[str, Any]:
+        """Return the mean loss over all points."""
+        if not required & {TERM_LOSSES, WEIGHTED_TERM_LOSSES}:
+            return {}
+        losses = [float(to_numpy(self._loss(*batch))) for batch in self._batches]
+        mean = {"data": float(np.average(losses, weights=self._sizes))}
+        return {TERM_LOSSES: mean, WEIGHTED_TERM_LOSSES: mean}
+
+    def gradient_moments(self) -> list[Moments]:
+        """Return the moments of the batch gradients of each variable."""
+        accumulator = MomentAccumulator()
+        for batch in self._batches:
+            accumulator.add([to_numpy(gradient)[None] for gradient in self._gradient(*batch)])
+        return accumulator.result()
+
+
+def _check_batches(batches: int, points: int) -> None:
+    if isinstance(batches, bool) or not isinstance(batches, int) or not 2 <= batches <= points:
+        raise InputError(
+            "number of batches of the gradient statistics",
+            received=batches,
+            expected=f"from 2 to the number of points, {points}",
+        )
+
+
+def all_as_numpy(tensors: Mapping[str, Tensor]) -> Arrays:
+    """Return each tensor's values as numpy has them."""
+    return {name: to_numpy(tensor) for name, tensor in tensors.items()}

@@ -1,0 +1,282 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from keras_models import BACKEND, Batches, mlp, pinn, rba, residuals, still, variables_of
+
+import phasecore
+from phasecore import InputError
+from phasecore.signals import RESIDUALS
+from phasecore.weighting import WeightingScheme
+from phasecore_keras import PINN, PhysicsLoss
+from phasecore_keras.autodiff import to_numpy
+
+NOT_TORCH = pytest.mark.skipif(BACKEND == "torch", reason="Keras itself refuses steps_per_execution with torch")
+
+
+def weights_of(model, term="pde"):
+    return to_numpy(model.physics.point_weights()[term]).astype(np.float64)
+
+
+def test_fit_lowers_the_loss_and_reports_every_term():
+    model, points = pinn("uniform")
+    history = model.fit(points, epochs=40, verbose=0).history
+    assert sorted(history) == ["boundary_loss", "initial_loss", "loss", "pde_loss"]
+    assert history["loss"][-1] < 0.9 * history["loss"][0]
+    terms = [history[f"{term}_loss"][0] for term in model.problem.terms]
+    assert history["loss"][0] == pytest.approx(sum(terms), rel=1e-5)
+    assert int(to_numpy(model.optimizer.iterations.value)) == 40
+
+
+def test_the_loss_is_the_definition():
+    model, points = still()
+    loss = model.fit(points, epochs=1, verbose=0).history["loss"][0]
+    residual = residuals(model)["pde"]
+    weight = rba(residual, [np.arange(60)])
+    conditions = sum(
+        model.evaluate(points, verbose=0, return_dict=True)[f"{term}_loss"] for term in ("initial", "boundary")
+    )
+    assert loss == pytest.approx(np.mean((weight * residual) ** 2) + conditions, rel=1e-5)
+    np.testing.assert_allclose(weights_of(model), weight, rtol=1e-5, atol=1e-9)
+
+
+def test_weights_follow_their_points_through_shuffled_mini_batches_and_a_short_last_one():
+    model, points = still()
+    generator = np.random.default_rng(1)
+    epochs = [np.array_split(generator.permutation(60), [16, 32, 48]) for _ in range(3)]
+    for batches in epochs:
+        model.fit(Batches(points, batches), epochs=1, shuffle=False, verbose=0)
+    expected = rba(residuals(model)["pde"], [batch for batches in epochs for batch in batches])
+    np.testing.assert_allclose(weights_of(model), expected, rtol=1e-5, atol=1e-9)
+
+
+def test_keras_own_batches_and_shuffling():
+    model, points = still()
+    model.fit(points, batch_size=25, epochs=2, verbose=0)
+    visited = to_numpy(model.weighting.state.visited["pde"])
+    np.testing.assert_array_equal(visited, 1.0)
+    residual = np.abs(residuals(model)["pde"])
+    # each of the two updates adds between eta r / max over all and eta
+    weight = weights_of(model)
+    assert (weight >= 0.999 * 0.001 * 2 * residual / residual.max()).all()
+    assert (weight <= 0.002).all()
+
+
+@NOT_TORCH
+def test_steps_per_execution():
+    model, points = still(compile_options={"steps_per_execution": 3})
+    batches = [np.arange(0, 20), np.arange(20, 40), np.arange(40, 60), np.arange(0, 30), np.arange(30, 60)]
+    model.fit(Batches(points, batches), epochs=1, shuffle=False, verbose=0)
+    np.testing.assert_allclose(weights_of(model), rba(residuals(model)["pde"], batches), rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize("options", [{"run_eagerly": True}, *([] if BACKEND == "torch" else [{"jit_compile": True}])])
+def test_ways_to_run_a_step(options):
+    reference, points = pinn()
+    model, _ = pinn(compile_options=options)
+    for variable, other in zip(model.network.variables, reference.network.variables, strict=True):
+        variable.assign(to_numpy(other.value))
+    expected = reference.fit(points, epochs=3, shuffle=False, verbose=0).history["loss"]
+    found = model.fit(points, epochs=3, shuffle=False, verbose=0).history["loss"]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision(policy):
+    keras.config.set_dtype_policy(policy)
+    try:
+        model, points = pinn(depth=1)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    history = model.fit(points, epochs=3, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+    assert {keras.backend.standardize_dtype(v.dtype) for v in model.weighting.variables} == {"float32"}
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="tf.data belongs to TensorFlow")
+def test_tf_data():
+    import tensorflow as tf
+
+    model, points = still()
+    data = tf.data.Dataset.from_tensor_slices(points)
+    model.fit(data.shuffle(60, seed=0).batch(25), epochs=2, verbose=0)
+    np.testing.assert_array_equal(to_numpy(model.weighting.state.visited["pde"]), 1.0)
+    model.fit(data.repeat().batch(25), epochs=1, steps_per_epoch=3, verbose=0)
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="a DataLoader belongs to torch")
+def test_data_loader():
+    import torch
+
+    model, points = still()
+    rows = [{name: values[k] for name, values in points.items()} for k in range(60)]
+    model.fit(torch.utils.data.DataLoader(rows, batch_size=25), epochs=1, verbose=0)
+    np.testing.assert_array_equal(to_numpy(model.weighting.state.visited["pde"]), 1.0)
+
+
+def test_evaluate_and_predict_leave_everything_as_it_is():
+    model, points = pinn()
+    model.fit(points, epochs=2, verbose=0)
+    before = [to_numpy(v.value) for v in (*model.network.variables, *model.weighting.variables)]
+    model.evaluate(points, verbose=0)
+    plain = model.predict(points["coordinates"], verbose=0)
+    np.testing.assert_allclose(plain, model.predict(points, verbose=0), rtol=1e-6)
+    after = [to_numpy(v.value) for v in (*model.network.variables, *model.weighting.variables)]
+    for one, other in zip(before, after, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_validation_at_other_points_is_not_weighted():
+    model, points = still()
+    other = model.problem.sample(40, seed=5).interior.astype("float32")
+    history = model.fit(points, validation_data={"coordinates": other}, epochs=1, verbose=0).history
+    terms = sum(history[f"val_{term}_loss"][0] for term in model.problem.terms)
+    assert history["val_loss"][0] == pytest.approx(terms, rel=1e-5)
+
+
+def test_a_scheme_of_ones_own_with_scalar_weights():
+    from typing import NamedTuple
+
+    class Counted(NamedTuple):
+        updates: object
+
+    def init(signals):
+        xp = signals.namespace
+        return Counted(xp.sum(xp.zeros_like(signals[RESIDUALS]["pde"])))
+
+    def update(signals, state):
+        return {"initial": 2.0 + 0.0 * state.updates}, Counted(state.updates + 1.0)
+
+    scheme = WeightingScheme(init, update, requires=frozenset({RESIDUALS}), multiplies="squared_residual")
+    model, points = still(scheme)
+    history = model.fit(points, epochs=3, verbose=0).history
+    expected = history["pde_loss"][0] + 2 * history["initial_loss"][0] + history["boundary_loss"][0]
+    assert history["loss"][0] == pytest.approx(expected, rel=1e-5)
+    assert float(to_numpy(model.weighting.state.updates)) == 3.0
+
+
+def test_regularizers_count():
+    problem = phasecore.problem("burgers")
+    network = keras.Sequential(
+        [keras.Input((2,)), keras.layers.Dense(1, kernel_regularizer=keras.regularizers.L2(0.1))]
+    )
+    model = PINN(network, problem)
+    model.compile(optimizer=keras.optimizers.SGD(0.0))
+    history = model.fit(model.points(50), epochs=1, verbose=0).history
+    kernel = to_numpy(network.layers[0].kernel.value)
+    terms = sum(history[f"{term}_loss"][0] for term in problem.terms)
+    assert history["loss"][0] == pytest.approx(terms + 0.1 * float((kernel**2).sum()), rel=1e-5)
+
+
+def test_new_points_keep_the_weights_unless_their_number_changes():
+    model, points = still()
+    model.fit(points, epochs=1, verbose=0)
+    kept = weights_of(model)
+    model.points(60, seed=7)
+    np.testing.assert_array_equal(weights_of(model), kept)
+    points = model.points(30, seed=0)
+    assert weights_of(model).shape == (30,)
+    model.fit(points, epochs=1, verbose=0)
+    assert (weights_of(model) > 0).all()
+
+
+def test_a_system_of_equations():
+    model, points = pinn("rba", "lid_driven_cavity", points=30, depth=1)
+    assert np.isfinite(model.fit(points, epochs=2, verbose=0).history["loss"]).all()
+    assert set(model.physics.point_weights()) == set(model.problem.equations)
+
+
+def test_the_same_seed_gives_the_same_points():
+    model, _ = pinn(points=40)
+    np.testing.assert_array_equal(model.points(40, seed=3)["coordinates"], model.points(40, seed=3)["coordinates"])
+    given = model.problem.sample(40, seed=3)
+    np.testing.assert_allclose(model.points(given)["coordinates"], given.interior, rtol=1e-6)
+    np.testing.assert_allclose(model.points(given.interior)["coordinates"], given.interior, rtol=1e-6)
+
+
+BAD_FIT = {
+    "without indices": (lambda p: (p["coordinates"],), {}, "data without the indices"),
+    "only coordinates": (lambda p: ({"coordinates": p["coordinates"]},), {}, r"received keys \['coordinates'\]"),
+    "unknown index": (lambda p: ({**p, "indices": p["indices"] + 1},), {}, "received 60, one of 1 that are unknown"),
+    "negative index": (lambda p: ({**p, "indices": p["indices"] - 1},), {}, "received -1"),
+    "floating index": (lambda p: ({**p, "indices": p["indices"] * 1.0},), {}, "indices of float64"),
+    "other coordinates": (lambda p: ({**p, "coordinates": p["coordinates"][::-1]},), {}, "of collocation point 0"),
+    "in a data set": (
+        lambda p: (Batches({"coordinates": p["coordinates"], "indices": p["indices"] + 50}, [np.arange(60)]),),
+        {},
+        "one of 50 that are unknown",
+    ),
+    "targets": (lambda p: (p, np.zeros(60)), {}, "argument 'y' of PINN.fit"),
+    "sample weights": (lambda p: (p,), {"sample_weight": np.ones(60)}, "argument 'sample_weight'"),
+    "nothing": (lambda p: (), {}, "data without the indices"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_FIT)
+def test_bad_data_is_refused_before_the_first_epoch(case):
+    arguments, options, message = BAD_FIT[case]
+    model, points = pinn()
+    before = variables_of(model)
+    with pytest.raises(InputError, match=message):
+        model.fit(*arguments(points), epochs=1, verbose=0, **options)
+    for one, other in zip(before, variables_of(model), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_fitting_before_there_are_points():
+    model = PINN(mlp(), phasecore.problem("burgers"))
+    model.compile(optimizer="adam")
+    with pytest.raises(InputError, match=r"Call pinn\.points"):
+        model.fit({"coordinates": np.zeros((3, 2)), "indices": np.arange(3)})
+
+
+@pytest.mark.parametrize("option", ["loss", "metrics", "loss_weights", "weighted_metrics"])
+def test_a_loss_or_metrics_of_compile_are_refused(option):
+    model = PINN(mlp(), phasecore.problem("burgers"))
+    with pytest.raises(InputError, match=f"argument {option!r} of PINN.compile.*the loss is made of the problem"):
+        model.compile(optimizer="adam", **{option: ["mse"]})
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (lambda: mlp(inputs=3), "the model cannot be applied"),
+        (lambda: mlp(outputs=2), "the model's outputs"),
+        (lambda: len, "the network of a PINN"),
+    ],
+)
+def test_networks_that_do_not_fit(network, message):
+    with pytest.raises(InputError, match=message):
+        PINN(network(), phasecore.problem("burgers"))
+
+
+def test_other_bad_arguments():
+    problem = phasecore.problem("burgers")
+    with pytest.raises(InputError, match="the problem of a PINN"):
+        PINN(mlp(), "burgers")
+    with pytest.raises(InputError, match="unknown weighting"):
+        PINN(mlp(), problem, weighting="rbaa")
+    with pytest.raises(InputError, match="derivatives"):
+        PINN(mlp(), problem, derivatives="exact")
+    model = PINN(mlp(), problem)
+    with pytest.raises(InputError, match="number of points"):
+        model.points(0)
+    with pytest.raises(InputError, match="outside the domain"):
+        model.points(np.full((3, 2), 9.0))
+    with pytest.raises(InputError, match="points for 1 conditions"):
+        model.points(phasecore.problem("helmholtz").sample(10).__class__(np.zeros((3, 2)), (np.zeros((3, 2)),)))
+
+
+def test_a_scheme_that_needs_an_unknown_signal():
+    scheme = WeightingScheme(lambda s: None, lambda s, state: ({}, state), requires=frozenset({"curvature"}))
+    with pytest.raises(InputError, match="requires signal 'curvature'"):
+        PhysicsLoss(phasecore.problem("burgers"), mlp(), weighting=scheme)
+
+
+def test_the_network_is_trained_in_place():
+    model, points = pinn()
+    before = to_numpy(model.network.layers[0].kernel.value).copy()
+    model.fit(points, epochs=1, verbose=0)
+    assert np.abs(to_numpy(model.network.layers[0].kernel.value) - before).max() > 0
+    inputs = ops.convert_to_tensor(points["coordinates"])
+    np.testing.assert_array_equal(to_numpy(model(inputs)), to_numpy(model.network(inputs)))

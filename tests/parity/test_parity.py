@@ -1,0 +1,137 @@
+"""The same numbers from every adapter and backend: from the same parameters and points, in float32.
+
+Each runs in a process of its own; one that is missing fails.
+"""
+
+import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import phasecore
+
+ROOT = Path(__file__).parents[2]
+WORKER = Path(__file__).with_name("parity_worker.py")
+REFERENCE = "torch"
+TARGETS = ["torch", "keras-tensorflow", "keras-jax", "keras-torch"]
+CASES = {
+    "burgers": "rba",
+    "helmholtz": "rba:start=residuals,normalization=minmax",
+    "allen_cahn": "uniform",
+    "lid_driven_cavity": "rba:gamma=0.99,eta=0.01",
+}
+POINTS = 200
+SIZES = (12, 12)
+ALONE = {
+    "OMP_NUM_THREADS": "1",
+    "TF_NUM_INTEROP_THREADS": "1",
+    "TF_NUM_INTRAOP_THREADS": "1",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
+}
+
+
+def case(problem, weighting):
+    """Parameters, points and orders of mini-batches (the last of which is short)."""
+    made = phasecore.problem(problem)
+    generator = np.random.default_rng(0)
+    sizes = [len(made.coordinates), *SIZES, len(made.outputs)]
+    points = made.sample(POINTS, seed=1, condition_points=20)
+    data = {"problem": problem, "weighting": weighting, "interior": points.interior}
+    data |= {f"condition_{k}": own for k, own in enumerate(points.conditions)}
+    for k, (size, next_size) in enumerate(itertools.pairwise(sizes)):
+        data[f"kernel_{k}"] = generator.normal(0, np.sqrt(2 / (size + next_size)), (size, next_size)).astype("float32")
+        data[f"bias_{k}"] = generator.normal(0, 0.1, next_size).astype("float32")
+    return data | {f"order_{k}": generator.permutation(POINTS) for k in range(3)}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("parity")
+    for problem, weighting in CASES.items():
+        np.savez(folder / f"{problem}.npz", **case(problem, weighting))
+    running = {}
+    for target in TARGETS:
+        adapter, _, backend = target.partition("-")
+        files = [str(folder / name) for problem in CASES for name in (f"{problem}.npz", f"{problem}-{target}.npz")]
+        log = folder / f"{target}.log"
+        with log.open("w") as stream:
+            running[target] = subprocess.Popen(
+                [sys.executable, str(WORKER), adapter, *files],
+                cwd=ROOT,
+                env=os.environ | ALONE | ({"KERAS_BACKEND": backend} if backend else {}),
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+            )
+    found = {}
+    for target, process in running.items():
+        code = process.wait()
+        if code:
+            found[target] = (folder / f"{target}.log").read_text()[-4000:]
+            continue
+        found[target] = {}
+        for problem in CASES:
+            with np.load(folder / f"{problem}-{target}.npz") as file:
+                found[target][problem] = {name: file[name] for name in file.files}
+    return found
+
+
+def of(results, target, problem):
+    assert isinstance(results[target], dict), f"{target}: {results[target]}"
+    return results[target][problem]
+
+
+def relative(found, expected):
+    found, expected = np.asarray(found, dtype=np.float64), np.asarray(expected, dtype=np.float64)
+    assert found.shape == expected.shape
+    return np.linalg.norm(found - expected) / max(np.linalg.norm(expected), 1e-30)
+
+
+def differences(found, expected, *prefixes):
+    names = [name for name in expected if name.startswith(prefixes)]
+    assert names
+    assert {name for name in found if name.startswith(prefixes)} == set(names)
+    return {name: relative(found[name], expected[name]) for name in names}
+
+
+@pytest.mark.parametrize("problem", CASES)
+@pytest.mark.parametrize("target", TARGETS[1:])
+def test_residuals_losses_and_weights_agree(results, target, problem):
+    found, expected = of(results, target, problem), of(results, REFERENCE, problem)
+    prefixes = ("residual_", "condition_", "unweighted_", "weighted_", "loss_after_updates")
+    different = differences(found, expected, *prefixes)
+    if CASES[problem] != "uniform":
+        different |= differences(found, expected, "weight_")
+    assert max(different.values()) < 1e-5, different
+
+
+@pytest.mark.parametrize("problem", CASES)
+@pytest.mark.parametrize("target", TARGETS[1:])
+def test_gradients_agree(results, target, problem):
+    found, expected = of(results, target, problem), of(results, REFERENCE, problem)
+    names = [name for name in expected if name.startswith("gradient_")]
+    whole = [np.concatenate([np.ravel(part[name]) for name in names]) for part in (found, expected)]
+    assert relative(*whole) < 1e-5
+    kernels = {name: relative(found[name], expected[name]) for name in names if "kernel" in name}
+    assert max(kernels.values()) < 1e-5, kernels
+
+
+@pytest.mark.parametrize("problem", CASES)
+@pytest.mark.parametrize("target", TARGETS[1:])
+def test_captured_statistics_agree(results, target, problem):
+    different = differences(of(results, target, problem), of(results, REFERENCE, problem), "statistic_")
+    assert {"statistic_snr", "statistic_gradient_order", "statistic_residual_order"} <= set(different)
+    assert "statistic_relative_l2_error" in different
+    assert max(different.values()) < 1e-5, different
+
+
+@pytest.mark.parametrize("problem", CASES)
+@pytest.mark.parametrize("target", TARGETS[1:])
+def test_a_hundred_iterations_agree(results, target, problem):
+    found, expected = (of(results, name, problem)["curve"] for name in (target, REFERENCE))
+    assert expected[-1] < expected[0]
+    np.testing.assert_allclose(found, expected, rtol=1e-3)
