@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -19,20 +19,19 @@ CHECKED = 1000
 EXPECTED = 'batches of pinn.points(...): {"coordinates": shape (batch, dimension), "indices": shape (batch,)}'
 
 
-def check_data(x: Any, points: NDArray[Any] | None, arguments: Sequence[Any], options: Mapping[str, Any]) -> None:
+def check_data(x: Any, points: NDArray[Any] | None, y: Any = None, options: Mapping[str, Any] | None = None) -> None:
     """Refuse data that do not say which collocation point is which, as far as can be told before training.
 
     Args:
         x: what `fit` was given first.
         points: the collocation points, shape (n, dimension), or None if there are none yet.
-        arguments: what `fit` was given by position besides.
-        options: what it was given by name.
+        y: the targets that `fit` was given, which should be none.
+        options: what else it was given.
 
     Raises:
         InputError: for targets or sample weights, data without indices or with unknown ones, or other coordinates.
     """
-    targets = {"y": arguments[0] if arguments else options.get("y")}
-    targets |= {name: options.get(name) for name in ("sample_weight", "class_weight")}
+    targets = {"y": y} | {name: (options or {}).get(name) for name in ("sample_weight", "class_weight")}
     for name, value in targets.items():
         if value is not None:
             raise InputError(
@@ -52,16 +51,17 @@ def check_data(x: Any, points: NDArray[Any] | None, arguments: Sequence[Any], op
         _check_batch(batch, points)
 
 
-def as_one_batch(x: Mapping[str, Any], size: int | None) -> tuple[Any, int | None]:
-    """Return arrays as `fit` takes them fastest as a single batch, with the batch size to give beside them.
+def as_one_batch(x: Mapping[str, Any]) -> tuple[Any, int | None]:
+    """Return arrays as `fit` takes them fastest as a single batch, with the steps of an epoch to give beside them.
 
-    With TensorFlow, Keras cuts arrays into batches by gathering rows, which takes as long as a step of a small network.
+    With TensorFlow, Keras cuts arrays into batches by gathering rows, and makes a new iterator for each epoch, which
+    together take as long as a step of a small network.
     """
     if keras.backend.backend() != "tensorflow":
-        return x, size
+        return x, None
     import tensorflow as tf
 
-    return tf.data.Dataset.from_tensors((dict(x),)), None
+    return tf.data.Dataset.from_tensors((dict(x),)).repeat(), 1
 
 
 def _batches(x: Any) -> Iterator[Any]:

@@ -165,38 +165,42 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         if self.optimizer is not None:
             self.optimizer.build(self.trainable_variables)
 
-    def fit(self, x: Any = None, *arguments: Any, batch_size: int | None = None, **options: Any) -> Any:
+    def fit(self, x: Any = None, y: Any = None, batch_size: int | None = None, *arguments: Any, **options: Any) -> Any:
         """Train, see `keras.Model.fit`; on all points at once unless a batch size is given.
 
         Args:
             x: `points(...)`, or a `tf.data.Dataset`, `PyDataset` or other source of batches of that dictionary.
-            arguments: as of `keras.Model.fit`.
+            y: nothing: collocation points have no targets.
             batch_size: number of points of a step; all by default.
+            arguments: as of `keras.Model.fit`.
             options: as of `keras.Model.fit`.
 
         Raises:
             InputError: for data without indices or with unknown ones, or other coordinates than `points(...)` returned.
         """
-        check_data(x, self.physics.points, arguments, options)
+        check_data(x, self.physics.points, y, options)
         options.setdefault("validation_batch_size", _all_of(options.get("validation_data")))
         if isinstance(x, Mapping) and not batch_size:
             batch_size, options["shuffle"] = _all_of(x), False
             if "steps_per_epoch" not in options:
-                x, batch_size = as_one_batch(x, batch_size)
+                x, steps = as_one_batch(x)
+                batch_size, options["steps_per_epoch"] = (None, steps) if steps else (batch_size, None)
         elif not isinstance(x, Mapping | keras.utils.PyDataset):
             options.setdefault("shuffle", False)
-        return super().fit(x, *arguments, batch_size=batch_size, **options)
+        return super().fit(x, y, batch_size, *arguments, **options)
 
-    def evaluate(self, x: Any = None, *arguments: Any, batch_size: int | None = None, **options: Any) -> Any:
+    def evaluate(
+        self, x: Any = None, y: Any = None, batch_size: int | None = None, *arguments: Any, **options: Any
+    ) -> Any:
         """Return the loss, see `keras.Model.evaluate`: with the current weights where `x` has indices, else without."""
-        return super().evaluate(x, *arguments, batch_size=batch_size or _all_of(x), **options)
+        return super().evaluate(x, y, batch_size or _all_of(x), *arguments, **options)
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Tensor:
         """Return the physics-informed loss of a batch, a scalar, and update the weights in training."""
         if not isinstance(x, Mapping) or (training and INDICES not in x):
-            check_data(x, self.physics.points, (), {})
+            check_data(x, self.physics.points)
         coordinates = ops.cast(x[COORDINATES], self.physics.points.dtype.name)  # type: ignore[union-attr]
         evaluation = self.physics(coordinates, x.get(INDICES), training=training)
         for metric, loss in zip(self.term_losses, evaluation.unweighted.values(), strict=True):

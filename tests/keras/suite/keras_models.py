@@ -9,6 +9,7 @@ from phasecore_keras import PINN
 from phasecore_keras.autodiff import to_numpy
 
 BACKEND = keras.backend.backend()
+QUICK_TO_COMPILE = {"jit_compile": False} if BACKEND == "tensorflow" else {}
 
 
 def mlp(inputs=2, outputs=1, width=8, depth=2, **options):
@@ -19,7 +20,7 @@ def mlp(inputs=2, outputs=1, width=8, depth=2, **options):
 def pinn(weighting="rba", problem="burgers", points=60, optimizer=None, compile_options=(), **options):
     made = phasecore.problem(problem)
     model = PINN(mlp(len(made.coordinates), len(made.outputs), **options), made, weighting=weighting)
-    model.compile(optimizer=optimizer or keras.optimizers.Adam(1e-3), **dict(compile_options))
+    model.compile(optimizer=optimizer or keras.optimizers.Adam(1e-3), **QUICK_TO_COMPILE | dict(compile_options))
     return model, model.points(points, seed=0)
 
 

@@ -81,6 +81,14 @@ def test_ways_to_run_a_step(options):
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
+def test_a_step_of_jets_is_compiled_by_default_where_the_backend_compiles():
+    model = PINN(mlp(), phasecore.problem("burgers"))
+    model.compile(optimizer="adam")
+    assert model.jit_compile == (BACKEND != "torch")
+    model.compile(optimizer="adam", run_eagerly=True)
+    assert not model.jit_compile
+
+
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision(policy):
     keras.config.set_dtype_policy(policy)
@@ -221,6 +229,12 @@ def test_bad_data_is_refused_before_the_first_epoch(case):
         model.fit(*arguments(points), epochs=1, verbose=0, **options)
     for one, other in zip(before, variables_of(model), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_fit_takes_what_keras_fit_takes_by_position():
+    model, points = pinn()
+    model.fit(points, None, 30, 2, 0)
+    assert int(to_numpy(model.optimizer.iterations.value)) == 4
 
 
 def test_fitting_before_there_are_points():
