@@ -6,18 +6,21 @@ Burgers, 10 000 points in one batch, residual-based attention, Adam. Run once pe
 
 The hand-written step is `tf.function(jit_compile=True)` with TensorFlow, `jax.jit` with JAX, eager with torch; it needs
 neither indices nor metrics nor Keras' training loop. Both are timed in turn, in one process, and the median of the
-ratios is printed. `--capture` times one capture of all probes too.
+ratios is printed. `--capture` times one capture of all probes too; `--deepxde` the same problem in DeepXDE on the same
+backend, where it is installed.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import time
 from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 import phasecore
@@ -119,6 +122,29 @@ def hand_written(depth: int, width: int, points: int) -> Callable[[], Any]:
     return torch_step
 
 
+def deepxde_model(depth: int, width: int, points: int) -> Any:
+    """The same equation, network and number of points in DeepXDE."""
+    os.environ["DDE_BACKEND"] = {"torch": "pytorch"}.get(keras.backend.backend(), keras.backend.backend())
+    import deepxde as dde
+
+    def value(derivative: Any) -> Any:
+        return derivative[0] if isinstance(derivative, tuple) else derivative
+
+    def residual(x: Any, u: Any) -> Any:
+        slope, rate = (value(dde.grad.jacobian(u, x, i=0, j=axis)) for axis in (0, 1))
+        return rate + value(u) * slope - 0.01 / np.pi * value(dde.grad.hessian(u, x, i=0, j=0))
+
+    domain = dde.geometry.GeometryXTime(dde.geometry.Interval(-1, 1), dde.geometry.TimeDomain(0, 1))
+    walls = dde.icbc.DirichletBC(domain, lambda x: 0, lambda _, on_boundary: on_boundary)
+    start = dde.icbc.IC(domain, lambda x: -np.sin(np.pi * x[:, :1]), lambda _, on_initial: on_initial)
+    data = dde.data.TimePDE(
+        domain, residual, [walls, start], num_domain=points - 600, num_boundary=400, num_initial=200
+    )
+    model = dde.Model(data, dde.nn.FNN([2, *[width] * depth, 1], "tanh", "Glorot normal"))
+    model.compile("adam", lr=1e-3, verbose=0)
+    return model
+
+
 def timed(step: Callable[[], Any], steps: int) -> float:
     began = time.perf_counter()
     for _ in range(steps):
@@ -126,7 +152,7 @@ def timed(step: Callable[[], Any], steps: int) -> float:
     return (time.perf_counter() - began) / steps
 
 
-def measure(depth: int, width: int, points: int, steps: int, rounds: int, capture: bool) -> None:
+def measure(depth: int, width: int, points: int, steps: int, rounds: int, *, capture: bool, deepxde: bool) -> None:
     ways: dict[str, dict[str, Any]] = {"fit": {}}
     if keras.backend.backend() == "tensorflow":
         ways["fit(jit_compile=False)"] = {"jit_compile": False}
@@ -148,6 +174,20 @@ def measure(depth: int, width: int, points: int, steps: int, rounds: int, captur
     for name, times in found.items():
         ratio = statistics.median(a / b for a, b in zip(times, alone, strict=True))
         print(f"  {name:25s} {1e3 * statistics.median(times):8.1f} ms   ratio {ratio:.2f}")
+    if deepxde:
+        other = deepxde_model(depth, width, points)
+        other.train(iterations=3, display_every=10**9, verbose=0)
+        model, data = models["fit"]
+        ratios, times = [], []
+        for _ in range(rounds):
+            began = time.perf_counter()
+            other.train(iterations=steps, display_every=10**9, verbose=0)
+            times.append((time.perf_counter() - began) / steps)
+            clock = EpochClock()
+            model.fit(data, epochs=steps + 1, verbose=0, callbacks=[clock])
+            ratios.append(clock.per_epoch() / times[-1])
+        spent, ratio = statistics.median(times), statistics.median(ratios)
+        print(f"  DeepXDE                   {1e3 * spent:8.1f} ms   fit takes {ratio:.2f} of it")
     if capture:
         model, _ = models["fit"]
         probe = phasecore_keras.Capture(model)
@@ -163,10 +203,19 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--sizes", default="4x64,6x128", help="depth x width, comma-separated")
     parser.add_argument("--capture", action="store_true")
+    parser.add_argument("--deepxde", action="store_true")
     options = parser.parse_args()
     for size in options.sizes.split(","):
         depth, width = (int(part) for part in size.split("x"))
-        measure(depth, width, options.points, options.steps, options.rounds, options.capture)
+        measure(
+            depth,
+            width,
+            options.points,
+            options.steps,
+            options.rounds,
+            capture=options.capture,
+            deepxde=options.deepxde,
+        )
 
 
 if __name__ == "__main__":
