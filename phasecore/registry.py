@@ -121,6 +121,22 @@ def parse_specification(text: str, what: str) -> tuple[str, dict[str, Any]]:
     return name.strip(), options
 
 
+def as_scheme(weighting: str | WeightingScheme) -> tuple[str, WeightingScheme]:
+    """Return a scheme with the name to call it by in messages, from a scheme or a specification of one.
+
+    Raises:
+        InputError: for a malformed specification, an unknown name or option, or an option out of range.
+
+    Example:
+        >>> as_scheme("rba:gamma=0.99")[0]
+        'rba'
+    """
+    if isinstance(weighting, WeightingScheme):
+        return getattr(weighting.update, "__module__", "scheme").rpartition(".")[2], weighting
+    name, options = parse_specification(weighting, "weighting")
+    return name, weighting_scheme(name, **options)
+
+
 def _literal(value: str) -> Any:
     try:
         return ast.literal_eval(value)

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 import phasecore
 from phasecore.errors import InputError
 from phasecore.problems import CollocationPoints, Problem
-from phasecore.registry import parse_specification
+from phasecore.registry import as_scheme
 from phasecore.signals import (
     CONDITION_RESIDUALS,
     RESIDUAL_MAXIMUM,
@@ -85,7 +85,7 @@ class PhysicsLoss:
         weighting: str | WeightingScheme = "uniform",
         derivatives: Method = "auto",
     ) -> None:
-        _check_terms(problem)
+        problem.check_terms()
         self.problem = problem
         self.points: NDArray[Any] | None = None
         self.collocation: CollocationPoints | None = None
@@ -100,7 +100,7 @@ class PhysicsLoss:
         )
         self._fields = self._equations.of(problem.fields_read)
         self._conditions = Conditions(problem, (), self._dtype, self._equations)
-        name, scheme = _as_scheme(weighting)
+        name, scheme = as_scheme(weighting)
         check_requirements(
             f"weighting {name!r}", scheme.requires, "keras", SUPPLIES, fix="Use a scheme that needs these signals only."
         )
@@ -125,7 +125,7 @@ class PhysicsLoss:
         Raises:
             InputError: for points outside the domain, of a wrong shape, or of another problem's conditions.
         """
-        given = _as_points(self.problem, points)
+        given = self.problem.check_collocation_points(points)
         self.collocation = given
         self.points = given.interior.astype(self._dtype)
         self._conditions = Conditions(self.problem, given.conditions, self._dtype, self._equations)
@@ -265,40 +265,3 @@ class PhysicsLoss:
             dict.fromkeys(self.problem.equations, blank),
             {term: ops.zeros((size,), dtype=self._dtype) for term, size in self._conditions.sizes().items()},
         )
-
-
-def _as_points(problem: Problem, points: CollocationPoints | ArrayLike) -> CollocationPoints:
-    if not isinstance(points, CollocationPoints):
-        interior = problem.check_points(points, "collocation points")
-        return CollocationPoints(interior, problem.sample(len(interior), seed=0).conditions)
-    if len(points.conditions) != len(problem.conditions):
-        raise InputError(
-            f"points of problem {problem.name!r}",
-            received=f"points for {len(points.conditions)} conditions",
-            expected=f"points for {len(problem.conditions)} conditions",
-            fix="Draw them with this problem's own sample().",
-        )
-    return CollocationPoints(
-        problem.check_points(points.interior, "collocation points"),
-        tuple(
-            problem.check_points(own, f"points of condition {condition.term!r}")
-            for own, condition in zip(points.conditions, problem.conditions, strict=True)
-        ),
-    )
-
-
-def _check_terms(problem: Problem) -> None:
-    shared = sorted(set(problem.equations) & {condition.term for condition in problem.conditions})
-    if shared:
-        raise InputError(
-            f"terms of problem {problem.name!r}",
-            received=f"{shared[0]!r} for an equation and for a condition",
-            expected="different names, since each term has one loss",
-        )
-
-
-def _as_scheme(weighting: str | WeightingScheme) -> tuple[str, WeightingScheme]:
-    if isinstance(weighting, WeightingScheme):
-        return getattr(weighting.update, "__module__", "scheme").rpartition(".")[2], weighting
-    name, options = parse_specification(weighting, "weighting")
-    return name, phasecore.weighting_scheme(name, **options)

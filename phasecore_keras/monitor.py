@@ -11,13 +11,11 @@ from typing import Any, final
 import keras
 
 from phasecore.errors import InputError
-from phasecore.phases import Phase, Timeline, detect, tracker
-from phasecore.runs.history import History
+from phasecore.phases import Phase, Timeline
+from phasecore.runs.capture_log import CaptureLog
 from phasecore_keras.autodiff import to_numpy
 from phasecore_keras.capture import Capture, Probes
 from phasecore_keras.model import PINN
-
-_NOTHING_YET = Timeline((), None, "cannot tell: nothing was captured yet")
 
 
 @final
@@ -75,18 +73,23 @@ class PhaseMonitor(keras.callbacks.Callback):  # type: ignore[misc, unused-ignor
         self.every = every
         self.capture: Capture | None = None
         self.iteration = 0
-        self.history: list[dict[str, float]] = []
-        self.timeline = _NOTHING_YET
         self._points = points
         self._options: dict[str, Any] = {"probes": probes, "batches": batches, "biases": biases}
         self._names: list[str] = []
         self._captured_of: tuple[int, ...] = ()
-        self._tracker = tracker()
-        self._tracker_state = self._tracker.init()
-        self._on_capture = on_capture
-        self._file = _new_history(Path(history_file)) if history_file is not None else None
+        self._log = CaptureLog(history_file, on_capture)
         self._seconds = 0.0
         self._start: float | None = None
+
+    @property
+    def history(self) -> list[dict[str, float]]:
+        """The rows captured so far."""
+        return self._log.rows
+
+    @property
+    def timeline(self) -> Timeline:
+        """The phases so far, found without looking ahead."""
+        return self._log.timeline
 
     @property
     def phase(self) -> Phase | None:
@@ -126,8 +129,7 @@ class PhaseMonitor(keras.callbacks.Callback):  # type: ignore[misc, unused-ignor
 
     def on_train_end(self, logs: Any = None) -> None:
         """Stop the clock and close the history file; a later row opens it again."""
-        if self._file is not None:
-            self._file.close()
+        self._log.close()
         if self._start is not None:
             self._seconds = time.perf_counter() - self._start
             self._start = None
@@ -138,10 +140,7 @@ class PhaseMonitor(keras.callbacks.Callback):  # type: ignore[misc, unused-ignor
         Raises:
             InputError: if nothing was captured yet.
         """
-        if not self.history:
-            raise InputError("phase detection", received="no capture yet", expected="at least one row of history")
-        names = dict.fromkeys(name for row in self.history for name in row)
-        return detect({name: [row.get(name, float("nan")) for row in self.history] for name in names})
+        return self._log.detect()
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint must carry: the history and the time so far."""
@@ -155,10 +154,7 @@ class PhaseMonitor(keras.callbacks.Callback):  # type: ignore[misc, unused-ignor
         """Go on from `state_dict()`; the phases so far are replayed from the history."""
         self.iteration = int(state["iteration"])
         self._seconds = float(state["seconds"])
-        self.history = [dict(row) for row in state["history"]]
-        self.timeline, self._tracker_state = _NOTHING_YET, self._tracker.init()
-        for row in self.history:
-            self.timeline, self._tracker_state = self._tracker.update(row, self._tracker_state)
+        self._log.replay(state["history"])
 
     def _passed(self, iteration: int) -> None:
         """Hear how many steps are done: with `steps_per_execution`, several at once."""
@@ -166,29 +162,10 @@ class PhaseMonitor(keras.callbacks.Callback):  # type: ignore[misc, unused-ignor
         self.iteration = iteration
         if due and self.capture is not None:
             row = {"iteration": iteration, "seconds": self._elapsed(), **self.capture.measure()}
-            self._take(row)
-
-    def _take(self, row: dict[str, float]) -> None:
-        self.history.append(row)
-        self.timeline, self._tracker_state = self._tracker.update(row, self._tracker_state)
-        if self._file is not None:
-            self._file.append(row)
-        if self._on_capture is not None:
-            self._on_capture(row)
+            self._log.take(row)
 
     def _steps_done(self) -> int:
         return int(to_numpy(self.model.optimizer.iterations.value))
 
     def _elapsed(self) -> float:
         return self._seconds if self._start is None else time.perf_counter() - self._start
-
-
-def _new_history(file: Path) -> History:
-    if file.exists():
-        raise InputError(
-            "argument 'history_file'",
-            received=f"{file}, which exists",
-            expected="a file that does not exist yet",
-            fix="Name another file, or move this one away.",
-        )
-    return History(file)

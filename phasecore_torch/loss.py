@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import phasecore
 from phasecore.errors import InputError
 from phasecore.problems import CollocationPoints, Problem
-from phasecore.registry import parse_specification
+from phasecore.registry import as_scheme
 from phasecore.signals import (
     CONDITION_RESIDUALS,
     RESIDUAL_MAXIMUM,
@@ -96,8 +96,10 @@ class PhysicsLoss(nn.Module):
     ) -> None:
         super().__init__()
         self.problem = problem
-        _check_terms(problem)
-        given = _as_points(problem, points)
+        problem.check_terms()
+        given = problem.check_collocation_points(
+            points.detach().cpu().numpy() if isinstance(points, Tensor) else points
+        )
         dtype, device = _placement(model, points)
         self.register_buffer("points", torch.as_tensor(given.interior, dtype=dtype, device=device), persistent=False)
         self._equations = PartialDerivatives(
@@ -105,7 +107,7 @@ class PhysicsLoss(nn.Module):
         )
         self._fields = self._equations.of(problem.fields_read)
         self._conditions = Conditions(problem, given.conditions, self.points, self._equations)
-        name, scheme = _as_scheme(weighting)
+        name, scheme = as_scheme(weighting)
         check_requirements(
             f"weighting {name!r}", scheme.requires, "torch", SUPPLIES, fix="Use a scheme that needs these signals only."
         )
@@ -242,44 +244,6 @@ class PhysicsLoss(nn.Module):
             dict.fromkeys(self.problem.equations, blank),
             {term: blank.new_zeros(size) for term, size in self._conditions.sizes().items()},
         )
-
-
-def _as_points(problem: Problem, points: CollocationPoints | ArrayLike) -> CollocationPoints:
-    if not isinstance(points, CollocationPoints):
-        given = points.detach().cpu().numpy() if isinstance(points, Tensor) else points
-        interior = problem.check_points(given, "collocation points")
-        return CollocationPoints(interior, problem.sample(len(interior), seed=0).conditions)
-    if len(points.conditions) != len(problem.conditions):
-        raise InputError(
-            f"points of problem {problem.name!r}",
-            received=f"points for {len(points.conditions)} conditions",
-            expected=f"points for {len(problem.conditions)} conditions",
-            fix="Draw them with this problem's own sample().",
-        )
-    return CollocationPoints(
-        problem.check_points(points.interior, "collocation points"),
-        tuple(
-            problem.check_points(own, f"points of condition {condition.term!r}")
-            for own, condition in zip(points.conditions, problem.conditions, strict=True)
-        ),
-    )
-
-
-def _check_terms(problem: Problem) -> None:
-    shared = sorted(set(problem.equations) & {condition.term for condition in problem.conditions})
-    if shared:
-        raise InputError(
-            f"terms of problem {problem.name!r}",
-            received=f"{shared[0]!r} for an equation and for a condition",
-            expected="different names, since each term has one loss",
-        )
-
-
-def _as_scheme(weighting: str | WeightingScheme) -> tuple[str, WeightingScheme]:
-    if isinstance(weighting, WeightingScheme):
-        return getattr(weighting.update, "__module__", "scheme").rpartition(".")[2], weighting
-    name, options = parse_specification(weighting, "weighting")
-    return name, phasecore.weighting_scheme(name, **options)
 
 
 def _placement(model: Model, points: object) -> tuple[torch.dtype, torch.device]:

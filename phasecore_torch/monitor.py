@@ -11,13 +11,11 @@ import torch
 from torch import Tensor
 
 from phasecore.errors import InputError
-from phasecore.phases import Phase, Timeline, detect, tracker
-from phasecore.runs.history import History
+from phasecore.phases import Phase, Timeline
+from phasecore.runs.capture_log import CaptureLog
 from phasecore_torch.capture import Capture, Probes
 from phasecore_torch.loss import PhysicsLoss
 from phasecore_torch.sources import BatchLoss
-
-_NOTHING_YET = Timeline((), None, "cannot tell: nothing was captured yet")
 
 
 @final
@@ -82,13 +80,18 @@ class PhaseMonitor:
         self.capture = Capture(loss, optimizer, points=points, probes=probes, batches=batches, biases=biases)
         self.every = every
         self.iteration = 0
-        self.history: list[dict[str, float]] = []
-        self._tracker = tracker()
-        self._tracker_state = self._tracker.init()
-        self.timeline = _NOTHING_YET
-        self._on_capture = on_capture
-        self._file = _new_history(Path(history_file)) if history_file is not None else None
+        self._log = CaptureLog(history_file, on_capture)
         self._start = time.perf_counter()
+
+    @property
+    def history(self) -> list[dict[str, float]]:
+        """The rows captured so far."""
+        return self._log.rows
+
+    @property
+    def timeline(self) -> Timeline:
+        """The phases so far, found without looking ahead."""
+        return self._log.timeline
 
     @property
     def phase(self) -> Phase | None:
@@ -105,13 +108,8 @@ class PhaseMonitor:
             "seconds": time.perf_counter() - self._start,
             **self.capture.measure(),
         }
-        self.history.append(row)
-        self.timeline, self._tracker_state = self._tracker.update(row, self._tracker_state)
-        if self._file is not None:
-            self._file.append(row)
-            self._file.close()
-        if self._on_capture is not None:
-            self._on_capture(row)
+        self._log.take(row)
+        self._log.close()
         return row
 
     def detect(self) -> Timeline:
@@ -120,10 +118,7 @@ class PhaseMonitor:
         Raises:
             InputError: if nothing was captured yet.
         """
-        if not self.history:
-            raise InputError("phase detection", received="no capture yet", expected="at least one row of history")
-        names = dict.fromkeys(name for row in self.history for name in row)
-        return detect({name: [row.get(name, float("nan")) for row in self.history] for name in names})
+        return self._log.detect()
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint must carry: the iteration, the history and the time so far."""
@@ -137,18 +132,4 @@ class PhaseMonitor:
         """Go on from `state_dict()`; the phases so far are replayed from the history."""
         self.iteration = int(state["iteration"])
         self._start = time.perf_counter() - float(state["seconds"])
-        self.history = [dict(row) for row in state["history"]]
-        self.timeline, self._tracker_state = _NOTHING_YET, self._tracker.init()
-        for row in self.history:
-            self.timeline, self._tracker_state = self._tracker.update(row, self._tracker_state)
-
-
-def _new_history(file: Path) -> History:
-    if file.exists():
-        raise InputError(
-            "argument 'history_file'",
-            received=f"{file}, which exists",
-            expected="a file that does not exist yet",
-            fix="Name another file, or move this one away.",
-        )
-    return History(file)
+        self._log.replay(state["history"])

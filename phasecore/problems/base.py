@@ -206,6 +206,46 @@ class Problem(ABC):
             )
         return values
 
+    def check_collocation_points(self, points: CollocationPoints | ArrayLike) -> CollocationPoints:
+        """Return points for training, checked: those of `sample`, or the equations' alone, shape (n, dimension).
+
+        Points of the conditions that are not given are sampled with seed 0.
+
+        Raises:
+            InputError: for points of another problem, of a wrong shape, or outside the domain.
+        """
+        if not isinstance(points, CollocationPoints):
+            interior = self.check_points(points, "collocation points")
+            return CollocationPoints(interior, self.sample(len(interior), seed=0).conditions)
+        if len(points.conditions) != len(self.conditions):
+            raise InputError(
+                f"points of problem {self.name!r}",
+                received=f"points for {len(points.conditions)} conditions",
+                expected=f"points for {len(self.conditions)} conditions",
+                fix="Draw them with this problem's own sample().",
+            )
+        return CollocationPoints(
+            self.check_points(points.interior, "collocation points"),
+            tuple(
+                self.check_points(own, f"points of condition {condition.term!r}")
+                for own, condition in zip(points.conditions, self.conditions, strict=True)
+            ),
+        )
+
+    def check_terms(self) -> None:
+        """Check that no condition has the name of an equation.
+
+        Raises:
+            InputError: for the first that has.
+        """
+        shared = sorted(set(self.equations) & {condition.term for condition in self.conditions})
+        if shared:
+            raise InputError(
+                f"terms of problem {self.name!r}",
+                received=f"{shared[0]!r} for an equation and for a condition",
+                expected="different names, since each term has one loss",
+            )
+
     def all_partials(self) -> tuple[str, ...]:
         """Return every partial that the equations read, each once."""
         return tuple(dict.fromkeys(name for names in self.equations.values() for name in names))

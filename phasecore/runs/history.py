@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO, final
 
@@ -50,10 +50,28 @@ def read_rows(file: Path) -> list[Row]:
         InputError: if the file cannot be read, or any other line is not a JSON object with an "iteration".
     """
     try:
-        lines = file.read_text(encoding="utf-8").split("\n")
+        text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read {file}", received=str(error), expected="a history in UTF-8") from None
     rows: list[Row] = []
+    for number, row in parse_rows(file, text):
+        if not isinstance(row.get("iteration"), int):
+            raise InputError(
+                f"{file}, line {number}",
+                received=json.dumps(row)[:60],
+                expected='a JSON object with an integer "iteration"',
+            )
+        rows.append(row)
+    return rows
+
+
+def parse_rows(file: Path, text: str) -> Iterator[tuple[int, Row]]:
+    """Yield the number and the row of each line of a history; a half-written last line is left out.
+
+    Raises:
+        InputError: if any other line is not a JSON object.
+    """
+    lines = text.split("\n")
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -61,14 +79,11 @@ def read_rows(file: Path) -> list[Row]:
             row = json.loads(line)
         except json.JSONDecodeError as error:
             if number == len(lines):
-                break
-            raise InputError(f"{file}, line {number}", received=str(error), expected="a JSON object") from None
-        if not isinstance(row, dict) or not isinstance(row.get("iteration"), int):
-            raise InputError(
-                f"{file}, line {number}", received=line[:60], expected='a JSON object with an integer "iteration"'
-            )
-        rows.append(row)
-    return rows
+                return
+            raise InputError(f"{file}, line {number}", received=str(error), expected="one JSON object") from None
+        if not isinstance(row, dict):
+            raise InputError(f"{file}, line {number}", received=type(row).__name__, expected="one JSON object")
+        yield number, row
 
 
 def columns_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, NDArray[np.float64]]:

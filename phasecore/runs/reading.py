@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from phasecore.errors import InputError
 from phasecore.phases.curve import Curve, is_known_column
-
-HISTORY = "history.jsonl"
+from phasecore.runs.history import HISTORY, parse_rows
 
 
 def read_curve(path: str | Path) -> Curve:
@@ -83,7 +79,7 @@ def _csv_columns(file: Path, text: str) -> dict[str, list[float]]:
 
 
 def _history_columns(file: Path, text: str) -> dict[str, list[float]]:
-    captures = list(_history_rows(file, text))
+    captures = list(parse_rows(file, text))
     names = dict.fromkeys(name for _, capture in captures for name in capture)
     wanted = ["iteration", *(name for name in names if is_known_column(name))]
     columns: dict[str, list[float]] = {name: [] for name in [*wanted, *names]}
@@ -95,19 +91,3 @@ def _history_columns(file: Path, text: str) -> dict[str, list[float]]:
                 raise InputError(f"{file}, line {line}, {name!r}", received=repr(value), expected="a number")
             values.append(math.nan if value is None else float(value))
     return columns
-
-
-def _history_rows(file: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    lines = text.split("\n")
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            if number == len(lines):
-                return
-            raise InputError(f"{file}, line {number}", received=str(error), expected="one JSON object") from None
-        if not isinstance(row, dict):
-            raise InputError(f"{file}, line {number}", received=type(row).__name__, expected="one JSON object")
-        yield number, row
