@@ -26,7 +26,7 @@ format: .venv/for-test
 
 .venv/for-test: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(PIP) '.[torch,keras,jax,report,dev]'
+	$(PIP) '.[torch,keras,jax,report,loggers,dev]'
 	touch $@
 
 clean:

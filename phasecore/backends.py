@@ -78,8 +78,8 @@ class Training:
 
     Attributes:
         problem: what is solved.
-        scheme: how points and terms are weighted.
-        scheme_name: the specification that the scheme was made from, such as "rba:gamma=0.99".
+        schemes: how points and terms are weighted, by name; the weights of several are multiplied.
+        scheme_name: the specification that they were made from, such as "rba:gamma=0.99" or "rba+grad_norm".
         backend: name of the backend.
         settings: how to train.
         points: where the residuals are evaluated.
@@ -90,7 +90,7 @@ class Training:
     """
 
     problem: Problem
-    scheme: WeightingScheme
+    schemes: Mapping[str, WeightingScheme]
     scheme_name: str
     backend: str
     settings: Settings

@@ -1,4 +1,4 @@
-"""The built-in problems, weighting schemes and probes, registered through the same hook as anyone's."""
+"""The built-in problems, weighting schemes, probes and loggers, registered through the same hook as anyone's."""
 
 from __future__ import annotations
 
@@ -17,9 +17,35 @@ def phasecore_entries() -> Iterable[Entry]:
         Entry("problem", "lid_driven_cavity", "phasecore.problems.lid_driven_cavity:LidDrivenCavity"),
         Entry("weighting", "uniform", "phasecore.weighting.uniform:uniform"),
         Entry("weighting", "rba", "phasecore.weighting.rba:rba"),
+        Entry("weighting", "self_adaptive", "phasecore.weighting.self_adaptive:self_adaptive"),
+        Entry("weighting", "brdr", "phasecore.weighting.brdr:brdr"),
+        Entry("weighting", "vrba", "phasecore.weighting.vrba:vrba"),
+        Entry("weighting", "causal", "phasecore.weighting.causal:causal"),
+        Entry("weighting", "soft_adapt", "phasecore.weighting.soft_adapt:soft_adapt"),
+        Entry("weighting", "relobralo", "phasecore.weighting.relobralo:relobralo"),
+        Entry(
+            "weighting",
+            "learning_rate_annealing",
+            "phasecore.weighting.learning_rate_annealing:learning_rate_annealing",
+        ),
+        Entry("weighting", "grad_norm", "phasecore.weighting.grad_norm:grad_norm"),
+        Entry("weighting", "ntk", "phasecore.weighting.ntk:ntk"),
         Entry("probe", "gradient_snr", "phasecore.probes.gradient_snr:GradientSNR"),
         Entry("probe", "adam_snr", "phasecore.probes.adam_snr:AdamSNR"),
         Entry("probe", "residual_order", "phasecore.probes.residual_order:ResidualOrder"),
         Entry("probe", "term_losses", "phasecore.probes.term_losses:TermLosses"),
         Entry("probe", "relative_l2_error", "phasecore.probes.relative_l2:RelativeL2Error"),
+        Entry("probe", "gradient_noise_scale", "phasecore.probes.gradient_noise_scale:GradientNoiseScale"),
+        Entry("probe", "norm_test", "phasecore.probes.norm_test:NormTest"),
+        Entry("probe", "gradient_alignment", "phasecore.probes.gradient_alignment:GradientAlignment"),
+        Entry("probe", "saturation", "phasecore.probes.saturation:Saturation"),
+        Entry("probe", "layer_entropy", "phasecore.probes.layer_entropy:LayerEntropy"),
+        Entry("probe", "target_information", "phasecore.probes.target_information:TargetInformation"),
+        Entry("probe", "activation_histograms", "phasecore.probes.activation_histograms:ActivationHistograms"),
+        Entry("logger", "csv", "phasecore.loggers.csv_file:CSVLogger"),
+        Entry(
+            "logger", "tensorboard", "phasecore.loggers.tensorboard:TensorBoardLogger", ("tensorboard",), "tensorboard"
+        ),
+        Entry("logger", "mlflow", "phasecore.loggers.mlflow:MLflowLogger", ("mlflow",), "mlflow"),
+        Entry("logger", "wandb", "phasecore.loggers.wandb:WandbLogger", ("wandb",), "wandb"),
     ]

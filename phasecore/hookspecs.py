@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 hookspec = pluggy.HookspecMarker("phasecore")
 hookimpl = pluggy.HookimplMarker("phasecore")
 
-Kind = Literal["problem", "weighting", "probe", "backend"]
+Kind = Literal["problem", "weighting", "probe", "backend", "logger"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
@@ -31,7 +31,7 @@ class Entry:
     """One thing that a plugin offers, as data: nothing is imported until it is looked up.
 
     Attributes:
-        kind: "problem", "weighting", "probe" or "backend".
+        kind: "problem", "weighting", "probe", "backend" or "logger".
         name: what users call it by.
         target: where it lives, "module:attribute": a class or factory that is called with the user's options.
         needs: names of the packages that the module imports, to be able to say what is missing.
@@ -72,14 +72,17 @@ class Hooks:
 
     @hookspec
     def phasecore_entries(self) -> Iterable[Entry]:  # type: ignore[empty-body]
-        """Return the problems, weighting schemes, probes and backends that the plugin offers.
+        """Return the problems, weighting schemes, probes, backends and loggers that the plugin offers.
 
         Called once, on first use of the registry. Import nothing heavy here: name it in `Entry.target`.
         """
 
     @hookspec
-    def phasecore_run_started(self, training: Training) -> None:
-        """Hear that a training starts (or goes on, if resumed), with its whole configuration."""
+    def phasecore_run_started(self, training: Training, resumed: bool) -> None:
+        """Hear that a training starts, with its whole configuration, or goes on.
+
+        Going on, the first capture tells from which iteration: what was heard of later ones is void.
+        """
 
     @hookspec
     def phasecore_captured(self, training: Training, row: Mapping[str, Any]) -> None:
@@ -92,3 +95,10 @@ class Hooks:
     @hookspec
     def phasecore_run_finished(self, training: Training, outcome: Outcome) -> None:
         """Hear that a training ended, with its duration, error and phases."""
+
+    @hookspec
+    def phasecore_run_stopped(self, training: Training, error: BaseException) -> None:
+        """Hear that a training ended early, by an error or an interruption: close what was opened.
+
+        Also called on a listener that is switched off because one of its hooks raised, with what it raised.
+        """

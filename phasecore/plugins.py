@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
-import inspect
 import traceback
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import final
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple, final
 
 import pluggy
 
@@ -55,6 +54,18 @@ class Failure:
     traceback: str = ""
 
 
+class Listener(NamedTuple):
+    """An object with run hooks: an installed plugin, or a logger that was asked for.
+
+    Attributes:
+        label: what to call it in messages: its name, and the distribution and version that it comes from.
+        plugin: the object.
+    """
+
+    label: str
+    plugin: object
+
+
 @final
 @dataclass(frozen=True)
 class Plugins:
@@ -64,11 +75,21 @@ class Plugins:
         manager: pluggy's, for calling hooks.
         entries: what can be looked up, with its plugin, in order of registration.
         failures: what could not be loaded.
+        sources: where each of the manager's plugins comes from, by the name that the manager knows it by.
     """
 
     manager: pluggy.PluginManager
     entries: tuple[tuple[Entry, Source], ...]
     failures: tuple[Failure, ...]
+    sources: Mapping[str, Source] = field(default_factory=dict)
+
+    def listeners(self) -> list[Listener]:
+        """Return the plugins that listen to every training, in order of registration."""
+        return [
+            Listener(str(self.sources.get(name, f"plugin {name!r}")), plugin)
+            for name, plugin in self.manager.list_name_plugin()
+            if run_hooks_of(plugin)
+        ]
 
 
 @functools.cache
@@ -90,14 +111,14 @@ def load(entry_points: Iterable[importlib.metadata.EntryPoint]) -> Plugins:
         unique = f"{source.distribution}:{source.plugin}"
         try:
             plugin = point.load()
-            _check_hook_names(plugin)
+            check_hook_names(plugin)
             manager.register(plugin, unique)
             sources[unique] = source
         except (Exception, SystemExit) as error:
             if manager.has_plugin(unique):
                 manager.unregister(name=unique)
             failures.append(Failure(source, _reason(error), traceback.format_exc()))
-    return Plugins(manager, *_collect(manager, sources, failures))
+    return Plugins(manager, *_collect(manager, sources, failures), sources)
 
 
 def _collect(
@@ -131,10 +152,25 @@ def _collect(
     return tuple(entries.values()), tuple(failures)
 
 
-def _check_hook_names(plugin: object) -> None:
-    """Refuse a plugin with a function that looks like a hook and is none, whether marked or not."""
-    known = {name for name, _ in inspect.getmembers(Hooks, callable) if name.startswith(PREFIX)}
-    found = {name for name in dir(plugin) if name.startswith(PREFIX) and callable(getattr(plugin, name))}
+def run_hooks_of(plugin: object) -> set[str]:
+    """Return the names of the run hooks that a plugin implements.
+
+    Example:
+        >>> from phasecore import builtin
+        >>> run_hooks_of(builtin)
+        set()
+    """
+    return _hook_names(plugin) - {"phasecore_entries"}
+
+
+def check_hook_names(plugin: object) -> None:
+    """Refuse a plugin with a function that looks like a hook and is none, whether marked or not.
+
+    Raises:
+        PluginError: naming the function and the hooks that there are.
+    """
+    known = _hook_names(Hooks)
+    found = _hook_names(plugin)
     for name in sorted(found - known):
         raise PluginError(
             f"unknown hook {name!r}",
@@ -144,6 +180,10 @@ def _check_hook_names(plugin: object) -> None:
     for name in sorted(found):
         if not hasattr(getattr(plugin, name), "phasecore_impl"):
             raise PluginError(f"hook {name!r} is not marked", fix="Decorate it with @phasecore.hookimpl.")
+
+
+def _hook_names(plugin: object) -> set[str]:
+    return {name for name in dir(plugin) if name.startswith(PREFIX) and callable(getattr(plugin, name))}
 
 
 def _reason(error: BaseException) -> str:

@@ -6,16 +6,20 @@ import ast
 import importlib
 import importlib.util
 import inspect
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from phasecore.backends import Backend
 from phasecore.errors import InputError, MissingDependencyError, PluginError, UnknownNameError
 from phasecore.hookspecs import Entry, Kind
-from phasecore.plugins import Source, loaded
+from phasecore.plugins import Listener, Source, check_hook_names, loaded, run_hooks_of
 from phasecore.probes.base import Probe
 from phasecore.problems.base import Problem
 from phasecore.weighting.base import WeightingScheme
+
+Weighting = str | WeightingScheme | Sequence[str | WeightingScheme] | Mapping[str, WeightingScheme]
+"""What a user may give as the weighting of a loss, see `as_schemes`."""
 
 
 def problem(name: str, **parameters: Any) -> Problem:
@@ -75,6 +79,48 @@ def backend(name: str) -> Backend:
     return made  # type: ignore[no-any-return]
 
 
+def logger(name: str, **options: Any) -> object:
+    """Return the logger registered under `name`, with its options: an object with run hooks, for one training.
+
+    Raises:
+        InputError: for an unknown name or option, or an option out of range.
+        MissingDependencyError: if its package is not installed.
+
+    Example:
+        >>> type(logger("csv", path="losses.csv")).__name__
+        'CSVLogger'
+    """
+    made = _make("logger", name, options)
+    _check_listens(made, f"logger {name!r} of {find('logger', name)[1]}")
+    return made
+
+
+def as_listeners(loggers: str | Sequence[str | object]) -> list[Listener]:
+    """Return loggers with what to call them in messages.
+
+    Args:
+        loggers: specifications, such as "csv" or "csv:path=losses.csv", or objects with run hooks.
+
+    Raises:
+        InputError: for a malformed specification, an unknown name or option, or an option out of range.
+        MissingDependencyError: if a logger's package is not installed.
+        PluginError: for an object without run hooks, or with a misspelled one.
+
+    Example:
+        >>> [listener.label.partition(" of ")[0] for listener in as_listeners("csv")]
+        ["logger 'csv'"]
+    """
+    listeners = []
+    for given in [loggers] if isinstance(loggers, str) else loggers:
+        if isinstance(given, str):
+            name, options = parse_specification(given, "logger")
+            listeners.append(Listener(f"logger {name!r} of {find('logger', name)[1]}", logger(name, **options)))
+        else:
+            _check_listens(given, f"logger of type {type(given).__name__}")
+            listeners.append(Listener(f"logger {type(given).__name__}", given))
+    return listeners
+
+
 def names(kind: Kind) -> tuple[str, ...]:
     """Return the names registered for a kind, in order of registration.
 
@@ -121,20 +167,49 @@ def parse_specification(text: str, what: str) -> tuple[str, dict[str, Any]]:
     return name.strip(), options
 
 
-def as_scheme(weighting: str | WeightingScheme) -> tuple[str, WeightingScheme]:
-    """Return a scheme with the name to call it by in messages, from a scheme or a specification of one.
-
-    Raises:
-        InputError: for a malformed specification, an unknown name or option, or an option out of range.
+def split_specification(text: str) -> list[str]:
+    """Return the parts of a composed weighting, such as "rba+grad_norm".
 
     Example:
-        >>> as_scheme("rba:gamma=0.99")[0]
-        'rba'
+        >>> split_specification("rba:eta=1e+0,gamma=0.9+grad_norm")
+        ['rba:eta=1e+0,gamma=0.9', 'grad_norm']
     """
-    if isinstance(weighting, WeightingScheme):
-        return getattr(weighting.update, "__module__", "scheme").rpartition(".")[2], weighting
-    name, options = parse_specification(weighting, "weighting")
-    return name, weighting_scheme(name, **options)
+    return re.split(r"\+(?=\s*[A-Za-z_])", text)
+
+
+def as_schemes(weighting: Weighting) -> dict[str, WeightingScheme]:
+    """Return the schemes of a weighting by the names to call them by in messages; their weights are multiplied.
+
+    Args:
+        weighting: a scheme; a specification, such as "rba", "rba:gamma=0.99" or "rba+grad_norm"; several of these; or
+            schemes by name.
+
+    Raises:
+        InputError: for a malformed specification, an unknown name or option, an option out of range, or a scheme
+            that is named twice.
+
+    Example:
+        >>> list(as_schemes("rba:gamma=0.99+uniform"))
+        ['rba', 'uniform']
+    """
+    if isinstance(weighting, Mapping):
+        return dict(weighting)
+    given = [weighting] if isinstance(weighting, str | WeightingScheme) else list(weighting)
+    schemes: dict[str, WeightingScheme] = {}
+    for item in given:
+        if isinstance(item, WeightingScheme):
+            name = getattr(item.update, "__module__", "scheme").rpartition(".")[2]
+            twins = sum(other == name or other.startswith(f"{name}_") for other in schemes)
+            schemes[f"{name}_{twins + 1}" if twins else name] = item
+            continue
+        for part in split_specification(item):
+            name, options = parse_specification(part, "weighting")
+            if name in schemes:
+                raise InputError("weighting", received=f"{name!r} twice in {item!r}", expected="different schemes")
+            schemes[name] = weighting_scheme(name, **options)
+    if not schemes:
+        raise InputError("weighting", received="no scheme", fix="Use 'uniform' to weight nothing.")
+    return schemes
 
 
 def _literal(value: str) -> Any:
@@ -209,4 +284,19 @@ def _check_type(made: object, expected: type, kind: Kind, name: str) -> None:
             f"{kind} {name!r} of {source}",
             received=f"an object of type {type(made).__name__}",
             expected=f"a {expected.__module__}.{expected.__qualname__}",
+        )
+
+
+def _check_listens(made: object, what: str) -> None:
+    try:
+        check_hook_names(made)
+    except PluginError as error:
+        raise PluginError(f"{what}: {error}") from error
+    if isinstance(made, type) or not run_hooks_of(made):
+        raise PluginError(
+            what,
+            received=f"the class {made.__name__}"
+            if isinstance(made, type)
+            else f"an object of type {type(made).__name__}",
+            expected="an object with run hooks, such as phasecore_captured",
         )

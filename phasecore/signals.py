@@ -6,10 +6,10 @@ supplies, once, before the first iteration.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, NamedTuple, final
+from typing import Any, Literal, NamedTuple, final
 
 from phasecore.arrays import Array, ArrayNamespace
 from phasecore.errors import InputError
@@ -19,13 +19,19 @@ CONDITION_RESIDUALS = "condition_residuals"
 RESIDUAL_MAXIMUM = "residual_maximum"
 RESIDUAL_MINIMUM = "residual_minimum"
 TERM_LOSSES = "term_losses"
+TERM_GRADIENTS = "term_gradients"
+TANGENT_KERNEL_TRACES = "tangent_kernel_traces"
 WEIGHTED_TERM_LOSSES = "weighted_term_losses"
 POINT_WEIGHTS = "point_weights"
 RESIDUAL_ATTENTION = "residual_attention"
 COORDINATES = "coordinates"
+UNIT_COORDINATES = "unit_coordinates"
 DOMAIN = "domain"
 BATCH_GRADIENT_MOMENTS = "batch_gradient_moments"
+BATCH_SIZES = "batch_sizes"
 ADAM_MOMENTS = "adam_moments"
+ACTIVATIONS = "activations"
+TARGETS = "targets"
 FIELDS = "fields"
 REFERENCE_FIELDS = "reference_fields"
 
@@ -36,14 +42,23 @@ DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
         RESIDUAL_MAXIMUM: "{equation term: maximum of abs(residual) over the batch and all replicas, scalar}",
         RESIDUAL_MINIMUM: "{equation term: minimum of abs(residual) over the batch and all replicas, scalar}",
         TERM_LOSSES: "{term: mean squared residual, unweighted, scalar}",
+        TERM_GRADIENTS: "{term: {parameter: gradient of the term's mean squared residual, without weights, of the "
+        "parameter's shape}}, for every trainable parameter",
+        TANGENT_KERNEL_TRACES: "{term: trace of the term's neural tangent kernel: the sum over its points of the "
+        "squared norm of the residual's gradient with respect to all trainable parameters, scalar}",
         WEIGHTED_TERM_LOSSES: "{term: the same as it entered the training loss, scalar}",
         POINT_WEIGHTS: "{term: weight of each point, shape (n,)}; terms without per-point weights are absent",
         RESIDUAL_ATTENTION: "{equation term: residual-based attention of each collocation point, shape (n,)}, "
         "the weights in use where the scheme is rba, else tracked beside the training with rba's defaults",
         COORDINATES: "coordinates of the collocation points, shape (n, dimension)",
+        UNIT_COORDINATES: "{coordinate: its value at each collocation point as a share of the domain, from 0 at the "
+        "lower bound to 1 at the upper, shape (n,)}",
         DOMAIN: "lower and upper bound of each coordinate, two rows, shape (2, dimension)",
         BATCH_GRADIENT_MOMENTS: "{layer: Moments(mean, standard_deviation) of the batch gradients}",
+        BATCH_SIZES: "number of points in each of the batches of the gradient moments, shape (batches,)",
         ADAM_MOMENTS: "{layer: AdamMoments(first, second), bias-corrected}",
+        ACTIVATIONS: "{hidden layer: outputs of its activation function at the collocation points, shape (n, neurons)}",
+        TARGETS: "{field: the reference solution at the collocation points, shape (n,)}",
         FIELDS: "{field: the network's prediction on the evaluation grid, shape (m,)}",
         REFERENCE_FIELDS: "{field: the reference solution on the evaluation grid, shape (m,)}",
     }
@@ -65,10 +80,23 @@ class AdamMoments(NamedTuple):
     second: Array
 
 
+Reduction = Literal["maximum", "minimum", "total"]
+Reduce = Callable[[Reduction, Array], Array]
+
+
 @final
 @dataclass(frozen=True)
 class Signals:
     """Signal values at one iteration, with the namespace of their arrays.
+
+    Reductions over points (`maximum`, `minimum`, `total`, `mean`) go through the signals: what is reduced here is
+    reduced over the points of all replicas of a data-parallel training, where the namespace's own functions see one
+    replica's.
+
+    Attributes:
+        values: by name.
+        namespace: functions of the arrays (`phasecore.arrays`).
+        reduce: how points are reduced, to a scalar; None where this process holds them all.
 
     Example:
         >>> import numpy
@@ -79,6 +107,7 @@ class Signals:
 
     values: Mapping[str, Any]
     namespace: ArrayNamespace
+    reduce: Reduce | None = None
 
     def __getitem__(self, name: str) -> Any:
         if name not in self.values:
@@ -88,6 +117,47 @@ class Signals:
                 fix="Name the signal in 'requires', so that it is supplied or refused before training.",
             )
         return self.values[name]
+
+    def maximum(self, points: Array) -> Array:
+        """Return the largest value, a scalar."""
+        return self.namespace.max(points) if self.reduce is None else self.reduce("maximum", points)
+
+    def minimum(self, points: Array) -> Array:
+        """Return the smallest value, a scalar."""
+        return self.namespace.min(points) if self.reduce is None else self.reduce("minimum", points)
+
+    def total(self, points: Array) -> Array:
+        """Return the sum, a scalar."""
+        return self.namespace.sum(points) if self.reduce is None else self.reduce("total", points)
+
+    def mean(self, points: Array) -> Array:
+        """Return the mean, a scalar.
+
+        Example:
+            >>> import numpy
+            >>> float(Signals({}, numpy).mean(numpy.asarray([1.0, 3.0])))
+            2.0
+        """
+        return self.total(points) / self.total(self.namespace.ones_like(points))
+
+
+def unit_coordinates(points: Array, domain: Array, names: Iterable[str]) -> dict[str, Array]:
+    """Return the signal UNIT_COORDINATES, {coordinate: shape (n,)}.
+
+    Args:
+        points: the signal COORDINATES, shape (n, dimension).
+        domain: the signal DOMAIN, shape (2, dimension).
+        names: of the coordinates, in order.
+
+    Example:
+        >>> import numpy
+        >>> unit_coordinates(numpy.asarray([[0.0, 3.0]]), numpy.asarray([[-1.0, 0.0], [1.0, 4.0]]), ["x", "t"])
+        {'x': array([0.5]), 't': array([0.75])}
+    """
+    return {
+        name: (points[:, axis] - domain[0, axis]) / (domain[1, axis] - domain[0, axis])
+        for axis, name in enumerate(names)
+    }
 
 
 def check_requirements(

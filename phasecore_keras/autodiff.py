@@ -55,6 +55,19 @@ class Autodiff(ABC):
     def batch_gradients(self, loss: Function, variables: Sequence[Any], others: Sequence[Any]) -> Function:
         """Return the same for many batches at once: each argument and each gradient has a leading axis of batches."""
 
+    @abstractmethod
+    def squared_gradients(self, function: Function, variables: Sequence[Any], others: Sequence[Any]) -> Function:
+        """Return the squared norm of a scalar function's gradient for many examples at once, vectorized and compiled.
+
+        Args:
+            function: of one example, a scalar.
+            variables: with respect to which the gradients are taken.
+            others: further variables that the function may read.
+
+        Returns:
+            A function of examples, each argument with a leading axis of them: shape (examples,).
+        """
+
 
 @final
 class _TensorFlow(Autodiff):
@@ -96,6 +109,16 @@ class _TensorFlow(Autodiff):
                 arguments,
                 fn_output_signature=[tf.TensorSpec(tuple(v.shape), v.dtype) for v in variables],
             )
+
+        return self.compiled(every, ())
+
+    def squared_gradients(self, function: Function, variables: Sequence[Any], others: Sequence[Any]) -> Function:
+        import tensorflow as tf
+
+        gradient = self._gradient(function, variables)
+
+        def every(*arguments: Tensor) -> Any:
+            return tf.vectorized_map(lambda example: _square(gradient(*example)), arguments)
 
         return self.compiled(every, ())
 
@@ -149,6 +172,17 @@ class _Jax(Autodiff):
         @jax.jit
         def every(values: list[Tensor], rest: list[Tensor], *arguments: Tensor) -> Any:
             return jax.lax.map(lambda batch: gradient(values, rest, *batch), arguments)
+
+        return self._with_values(every, variables, others)
+
+    def squared_gradients(self, function: Function, variables: Sequence[Any], others: Sequence[Any]) -> Function:
+        import jax
+
+        gradient = jax.grad(self._pure(function, variables, others))
+
+        @jax.jit
+        def every(values: list[Tensor], rest: list[Tensor], *arguments: Tensor) -> Any:
+            return jax.vmap(lambda *example: _square(gradient(values, rest, *example)))(*arguments)
 
         return self._with_values(every, variables, others)
 
@@ -222,6 +256,18 @@ class _Torch(Autodiff):
                 return list(torch.func.vmap(gradient, in_dims=in_axes)(values, *arguments))
 
         return every
+
+    def squared_gradients(self, function: Function, variables: Sequence[Any], others: Sequence[Any]) -> Function:
+        gradients = self.batch_gradients(function, variables, others)
+
+        def every(*arguments: Tensor) -> Tensor:
+            return sum(keras.ops.sum(keras.ops.square(g).reshape(len(g), -1), axis=1) for g in gradients(*arguments))
+
+        return every
+
+
+def _square(gradients: Sequence[Tensor]) -> Tensor:
+    return sum(keras.ops.sum(keras.ops.square(gradient)) for gradient in gradients)
 
 
 _BACKENDS: dict[str, type[Autodiff]] = {"tensorflow": _TensorFlow, "jax": _Jax, "torch": _Torch}

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 import phasecore
 from phasecore.errors import InputError
-from phasecore.probes import Probe
+from phasecore.probes import DEFAULT_PROBES, Probe
 from phasecore.signals import (
     ADAM_MOMENTS,
     BATCH_GRADIENT_MOMENTS,
@@ -19,13 +19,15 @@ from phasecore.signals import (
     check_requirements,
 )
 from phasecore_keras.autodiff import to_numpy
+from phasecore_keras.internals import adam_moments
 from phasecore_keras.model import PINN
 from phasecore_keras.sources import CustomSource, PhysicsSource, Source
+from phasecore_keras.steps import inner, steps_done, synchronize
 
 Probes = Sequence[str | Probe]
 Arrays = dict[str, NDArray[Any]]
 
-SUPPLIES = PhysicsSource.supplies | {ADAM_MOMENTS}
+SUPPLIES = PhysicsSource.can_supply | {ADAM_MOMENTS}
 """Signals that a probe can require of this backend."""
 
 
@@ -37,7 +39,7 @@ class Capture:
         model: a compiled and built `PINN`, or any compiled and built Keras model with `points`.
         points: for a model that is no PINN: `(inputs, targets)` or `(inputs, targets, sample_weight)`, arrays or
             structures of arrays that are cut into batches along the first axis.
-        probes: names or objects; by default every built-in probe whose signals are there.
+        probes: names or objects; by default those of `phasecore.probes.DEFAULT_PROBES` whose signals are there.
         batches: number of batches of the gradient statistics: contiguous blocks of the points, as equal as can be.
         biases: count the biases, and everything else below two axes, among the variables of the statistics too.
 
@@ -101,6 +103,8 @@ class Capture:
 
     def _values(self) -> dict[str, Any]:
         synchronize(self._model)
+        if isinstance(self._model, PINN):
+            self._model.weighting.check(steps_done(self._model) if self._model.optimizer.built else 0)
         values: dict[str, Any] = {}
         if ADAM_MOMENTS in self._required:
             moments = self._adam_moments()
@@ -113,10 +117,10 @@ class Capture:
 
     def _choose(self, probes: Probes | None) -> list[Probe]:
         supplied = self._source.supplies
-        if hasattr(_inner(self._model.optimizer), "beta_2"):
+        if hasattr(inner(self._model.optimizer), "beta_2"):
             supplied = supplied | {ADAM_MOMENTS}
         if probes is None:
-            known = (phasecore.probe(name) for name in phasecore.names("probe"))
+            known = (phasecore.probe(name) for name in DEFAULT_PROBES)
             return [probe for probe in known if probe.requires <= supplied]
         chosen = [phasecore.probe(probe) if isinstance(probe, str) else probe for probe in probes]
         for probe in chosen:
@@ -131,29 +135,15 @@ class Capture:
 
     def _adam_moments(self) -> dict[str, AdamMoments] | None:
         """Bias-corrected moments, or None before the optimizer's first step."""
-        optimizer = _inner(self._model.optimizer)
-        step = int(to_numpy(optimizer.iterations.value)) if optimizer.built else 0
+        optimizer = inner(self._model.optimizer)
+        step = steps_done(self._model) if optimizer.built else 0
         if not step:
             return None
         moments = {}
         for layer, variable in self._layers.items():
-            place = optimizer._get_variable_index(variable)
-            moments[layer] = AdamMoments(
-                to_numpy(optimizer._momentums[place].value) / (1 - optimizer.beta_1**step),
-                to_numpy(optimizer._velocities[place].value) / (1 - optimizer.beta_2**step),
-            )
+            first, second = (to_numpy(v.value) for v in adam_moments(optimizer, variable))
+            moments[layer] = AdamMoments(first / (1 - optimizer.beta_1**step), second / (1 - optimizer.beta_2**step))
         return moments
-
-
-def synchronize(model: Any) -> None:
-    """Bring the variables of a model up to date in the middle of an epoch: JAX keeps them in its own state."""
-    if hasattr(model, "jax_state_sync"):
-        model.jax_state_sync()
-
-
-def _inner(optimizer: Any) -> Any:
-    """The optimizer itself, inside one that scales the loss."""
-    return getattr(optimizer, "inner_optimizer", optimizer)
 
 
 def _check_model(model: Any) -> None:

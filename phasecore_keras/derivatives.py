@@ -17,6 +17,7 @@ from phasecore.errors import InputError
 from phasecore.jets import Jet, algebra_of, coordinates, read
 from phasecore.partials import Exponents, parse_partial
 from phasecore_keras.autodiff import Tensor, autodiff, to_numpy
+from phasecore_keras.internals import flat_layers
 from phasecore_keras.namespace import namespace
 from phasecore_keras.propagation import Propagation
 from phasecore_keras.undisturbed import aside
@@ -235,7 +236,7 @@ def placement(model: Model) -> str:
 
 def _tolerance_of(model: Model) -> float:
     """The tolerance of the shortest dtype that a model computes in."""
-    layers = model._flatten_layers() if isinstance(model, keras.layers.Layer) else ()
+    layers = flat_layers(model) if isinstance(model, keras.layers.Layer) else ()
     computed = [layer.compute_dtype for layer in layers] or [keras.config.floatx()]
     return max(AGREEMENT.get(dtype, 0.1) for dtype in computed)
 

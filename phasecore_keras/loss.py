@@ -10,30 +10,48 @@ from keras import ops
 from numpy.typing import ArrayLike, NDArray
 
 import phasecore
+from phasecore import registry
 from phasecore.errors import InputError
 from phasecore.problems import CollocationPoints, Problem
-from phasecore.registry import as_scheme
 from phasecore.signals import (
     CONDITION_RESIDUALS,
+    COORDINATES,
+    DOMAIN,
     RESIDUAL_MAXIMUM,
     RESIDUAL_MINIMUM,
     RESIDUALS,
+    TANGENT_KERNEL_TRACES,
+    TERM_GRADIENTS,
     TERM_LOSSES,
+    UNIT_COORDINATES,
     Signals,
     check_requirements,
+    unit_coordinates,
 )
-from phasecore.weighting import WeightingScheme
 from phasecore.weighting.rba import RBAState
 from phasecore_keras.autodiff import Tensor
 from phasecore_keras.conditions import Conditions
 from phasecore_keras.derivatives import Method, Model, PartialDerivatives, placement
 from phasecore_keras.namespace import namespace
-from phasecore_keras.weighting import IndexedWeighting
+from phasecore_keras.tangents import named_variables
+from phasecore_keras.weighting import IndexedWeighting, Weighting, Weights, weighted_loss
 
 Floats = NDArray[np.float64]
-Weights = Mapping[str, Tensor]
 
-SUPPLIES = frozenset({RESIDUALS, CONDITION_RESIDUALS, RESIDUAL_MAXIMUM, RESIDUAL_MINIMUM, TERM_LOSSES})
+SUPPLIES = frozenset(
+    {
+        RESIDUALS,
+        CONDITION_RESIDUALS,
+        RESIDUAL_MAXIMUM,
+        RESIDUAL_MINIMUM,
+        TERM_LOSSES,
+        TERM_GRADIENTS,
+        TANGENT_KERNEL_TRACES,
+        COORDINATES,
+        UNIT_COORDINATES,
+        DOMAIN,
+    }
+)
 """Signals that a weighting scheme can require of this backend."""
 
 
@@ -54,12 +72,14 @@ class PhysicsLoss:
         problem: see `phasecore.problem`.
         model: maps points (n, dimension) to outputs (n, number of outputs): a Keras model or layer.
         points: `problem.sample(...)`, or the collocation points alone, shape (n, dimension); may be set later.
-        weighting: a scheme, or a specification such as "uniform", "rba" or "rba:gamma=0.99".
+        weighting: a scheme, or a specification such as "uniform", "rba", "rba:gamma=0.99" or "rba+grad_norm"; or
+            several of these, whose weights are multiplied.
         derivatives: "auto", or "jets" or "autodiff" to insist.
 
     Attributes:
         points: coordinates of the collocation points, shape (n, dimension), a numpy array, or None.
-        weighting: the weights' state: a layer, to be tracked by the model that is trained.
+        weighting: the weights' state: a layer, to be tracked by the model that is trained. What reads costly signals is
+            updated between the steps, see `phasecore_keras.updates`.
         attention: the state of the residual-based attention that is tracked beside it, empty unless asked for.
 
     Raises:
@@ -82,13 +102,14 @@ class PhysicsLoss:
         model: Model,
         points: CollocationPoints | ArrayLike | None = None,
         *,
-        weighting: str | WeightingScheme = "uniform",
+        weighting: registry.Weighting = "uniform",
         derivatives: Method = "auto",
     ) -> None:
         problem.check_terms()
         self.problem = problem
         self.points: NDArray[Any] | None = None
         self.collocation: CollocationPoints | None = None
+        self._sizes: dict[str, int] = {}
         self._dtype = placement(model)
         self._equations = PartialDerivatives(
             model,
@@ -100,11 +121,11 @@ class PhysicsLoss:
         )
         self._fields = self._equations.of(problem.fields_read)
         self._conditions = Conditions(problem, (), self._dtype, self._equations)
-        name, scheme = as_scheme(weighting)
-        check_requirements(
-            f"weighting {name!r}", scheme.requires, "keras", SUPPLIES, fix="Use a scheme that needs these signals only."
-        )
-        self.weighting = IndexedWeighting(scheme, name)
+        schemes = registry.as_schemes(weighting)
+        fix = "Use a scheme that needs these signals only."
+        for name, scheme in schemes.items():
+            check_requirements(f"weighting {name!r}", scheme.requires, "keras", SUPPLIES, fix=fix)
+        self.weighting = Weighting(schemes)
         self.attention = IndexedWeighting(phasecore.weighting_scheme("rba"), "attention")
         if points is not None:
             self.set_points(points)
@@ -129,10 +150,12 @@ class PhysicsLoss:
         self.collocation = given
         self.points = given.interior.astype(self._dtype)
         self._conditions = Conditions(self.problem, given.conditions, self._dtype, self._equations)
-        if self.weighting.points != len(self.points):
-            self.weighting.allocate(self._blank_signals(), len(self.points))
-        if self.attention.points not in (0, len(self.points)):
-            self.attention.allocate(self._blank_signals(), len(self.points))
+        sizes = dict.fromkeys(self.problem.equations, len(self.points)) | self._conditions.sizes()
+        if sizes != self._sizes:
+            self._sizes = sizes
+            self.weighting.allocate(self._blank_signals(), sizes)
+            if self.attention.points:
+                self.attention.allocate(self._blank_signals(), sizes)
 
     def __call__(self, coordinates: Tensor, indices: Tensor | None, *, training: bool) -> Evaluation:
         """Return residuals and losses of a batch, after updating the weights if `training`.
@@ -146,39 +169,39 @@ class PhysicsLoss:
         residuals = self.residuals(coordinates)
         conditions = self._conditions()
         if training:
-            signals = self._signals(residuals, conditions)
+            signals = self.signals(coordinates, residuals, conditions)
             weights = self.weighting.update(signals, indices)
             if self.attention.points:
                 self.attention.update(signals, indices)
         else:
-            weights = {} if indices is None else self.weights(indices)
+            weights = {} if indices is None else self.weighting.current(indices)
         return self._evaluation(residuals, conditions, weights)
 
     def evaluate(self, coordinates: Tensor) -> Evaluation:
         """Return residuals and losses at all points with the current weights, which stay as they are."""
-        return self._evaluation(self.residuals(coordinates), self._conditions(), self.weights())
-
-    def weights(self, indices: Tensor | None = None) -> dict[str, Tensor]:
-        """Return the current weights by term, shape (batch,) or ()."""
-        return {term: self.weighting.weight(term, indices) for term in self.weighting.weighted}
+        return self._evaluation(self.residuals(coordinates), self._conditions(), self.weighting.current())
 
     def residuals(self, coordinates: Tensor) -> dict[str, Tensor]:
         """Return the unweighted residual of each equation at points of shape (batch, dimension), shape (batch,)."""
         partials = self._equations(coordinates)
         return dict(self.problem.residuals(self._named(coordinates), partials, namespace))
 
+    def condition_residuals(self) -> dict[str, Tensor]:
+        """Return the unweighted residual of each condition term at all its points, shape (m,)."""
+        return self._conditions()
+
     def batch_loss(self, coordinates: Tensor, weights: Weights) -> Tensor:
         """Return the equations' part of the loss on a batch of points, with the weights given."""
-        return sum(self._term_loss(residual, weights.get(t)) for t, residual in self.residuals(coordinates).items())
+        return sum(weighted_loss(term, r, weights) for term, r in self.residuals(coordinates).items())
 
     def shared_loss(self, weights: Weights) -> Tensor:
         """Return the conditions' part of the loss, the same for every batch, with the weights given, and regularizers'.
 
         Args:
-            weights: by term; those of the equations are not used.
+            weights: those of the equations are not used.
         """
         conditions = self._conditions().items()
-        total = sum((self._term_loss(residual, weights.get(term)) for term, residual in conditions), self.penalty())
+        total = sum((weighted_loss(term, residual, weights) for term, residual in conditions), self.penalty())
         return ops.cast(total, self._dtype)
 
     def penalty(self) -> Tensor:
@@ -198,30 +221,35 @@ class PhysicsLoss:
         Returns:
             Whether it was not tracked yet, so that a compiled step must be compiled anew.
         """
-        if self.attention.points or self._is_attention():
+        if self.attention.points or self._attention_in_use() is not None:
             return False
-        self.attention.allocate(self._blank_signals(), self.weighting.points)
+        self.attention.allocate(self._blank_signals(), self._sizes)
         return True
 
     def residual_attention(self) -> dict[str, Tensor]:
         """Return the residual-based attention of each equation, shape (n,): the weights of rba, or those tracked."""
-        state = self.attention.state if self.attention.points else self.weighting.state
-        if not isinstance(state, RBAState):
+        state = self.attention.state if self.attention.points else self._attention_in_use()
+        if state is None:
             raise InputError(
                 "residual-based attention", received="none was tracked", fix="Call track_attention() before training."
             )
         return dict(state.weights)
 
     def point_weights(self) -> dict[str, Tensor]:
-        """Return the current weight of each point, shape (n,), for the terms that are weighted point by point."""
-        return {term: weight for term, weight in self.weights().items() if len(weight.shape)}
+        """Return the current weight of each point, shape (n,), for the terms that are weighted point by point.
+
+        It is the product of all schemes' weights; where some multiply the residual and some its square, the former
+        enter squared.
+        """
+        return self.weighting.point_weights()
 
     def fields(self, coordinates: Tensor) -> dict[str, Tensor]:
         """Return the problem's fields at points of shape (m, dimension), shape (m,) each."""
         return dict(self.problem.fields(self._named(coordinates), self._fields(coordinates), namespace))
 
-    def _is_attention(self) -> bool:
-        return isinstance(self.weighting.state, RBAState)
+    def _attention_in_use(self) -> RBAState | None:
+        states = (part.state for part in self.weighting.parts if part.points)
+        return next((state for state in states if isinstance(state, RBAState)), None)
 
     def _named(self, points: Tensor) -> dict[str, Tensor]:
         return {name: points[:, axis] for axis, name in enumerate(self.problem.coordinates)}
@@ -234,19 +262,22 @@ class PhysicsLoss:
             residuals,
             conditions,
             {term: ops.mean(ops.square(residual)) for term, residual in every.items()},
-            {term: self._term_loss(residual, weights.get(term)) for term, residual in every.items()},
+            {term: weighted_loss(term, residual, weights) for term, residual in every.items()},
         )
 
-    def _term_loss(self, residual: Tensor, weight: Tensor | None) -> Tensor:
-        if weight is None:
-            return ops.mean(ops.square(residual))
-        if self.weighting.scheme.multiplies == "residual":
-            return ops.mean(ops.square(weight * residual))
-        return ops.mean(weight * ops.square(residual))
+    def signals(
+        self, coordinates: Tensor, residuals: Mapping[str, Tensor], conditions: Mapping[str, Tensor]
+    ) -> Signals:
+        """Return the signals that schemes read, all but the costly ones, as constants.
 
-    def _signals(self, residuals: Mapping[str, Tensor], conditions: Mapping[str, Tensor]) -> Signals:
+        Args:
+            coordinates: of the points, shape (n, dimension).
+            residuals: of each equation at these points, shape (n,).
+            conditions: residuals of each condition term, shape (m,).
+        """
         residuals = {term: ops.stop_gradient(residual) for term, residual in residuals.items()}
         conditions = {term: ops.stop_gradient(residual) for term, residual in conditions.items()}
+        domain = ops.convert_to_tensor(self.problem.bounds.astype(self._dtype))
         return Signals(
             {
                 RESIDUALS: residuals,
@@ -254,14 +285,28 @@ class PhysicsLoss:
                 RESIDUAL_MAXIMUM: {term: ops.max(ops.abs(residual)) for term, residual in residuals.items()},
                 RESIDUAL_MINIMUM: {term: ops.min(ops.abs(residual)) for term, residual in residuals.items()},
                 TERM_LOSSES: {term: ops.mean(ops.square(r)) for term, r in {**residuals, **conditions}.items()},
+                COORDINATES: coordinates,
+                UNIT_COORDINATES: unit_coordinates(coordinates, domain, self.problem.coordinates),
+                DOMAIN: domain,
             },
             namespace,
         )
 
     def _blank_signals(self) -> Signals:
+        """Signals of the right shapes, zero, the costly ones too."""
         assert self.points is not None
-        blank = ops.zeros((len(self.points),), dtype=self._dtype)
-        return self._signals(
-            dict.fromkeys(self.problem.equations, blank),
-            {term: ops.zeros((size,), dtype=self._dtype) for term, size in self._conditions.sizes().items()},
+
+        def blank(*shape: int) -> Tensor:
+            return ops.zeros(shape, dtype=self._dtype)
+
+        signals = self.signals(
+            blank(*self.points.shape),
+            {term: blank(size) for term, size in self._sizes.items() if term in self.problem.equations},
+            {term: blank(size) for term, size in self._sizes.items() if term not in self.problem.equations},
         )
+        gradients = {name: ops.zeros_like(v.value) for name, v in named_variables(self.model).items()}
+        costly = {
+            TERM_GRADIENTS: dict.fromkeys(self._sizes, gradients),
+            TANGENT_KERNEL_TRACES: {term: blank() for term in self._sizes},
+        }
+        return Signals({**signals.values, **costly}, namespace)

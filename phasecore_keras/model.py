@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 import keras
@@ -11,13 +11,20 @@ from keras import ops
 from numpy.typing import ArrayLike, NDArray
 
 import phasecore
+from phasecore import registry
 from phasecore.errors import InputError, UnknownNameError
 from phasecore.problems import CollocationPoints, Problem
 from phasecore.weighting import WeightingScheme
 from phasecore_keras.autodiff import Tensor
 from phasecore_keras.data import as_one_batch, check_data
 from phasecore_keras.derivatives import Method
+from phasecore_keras.distribution import check_distribution
 from phasecore_keras.loss import PhysicsLoss
+from phasecore_keras.steps import steps_done
+from phasecore_keras.updates import BetweenSteps, WeightUpdates
+
+_AFTER_BATCH_SIZE = ("epochs", "verbose", "callbacks")
+"""Arguments of `keras.Model.fit`, by position."""
 
 COORDINATES = "coordinates"
 INDICES = "indices"
@@ -35,9 +42,15 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         network: maps points (n, dimension) to outputs (n, number of outputs): any Keras model or layer. It stays yours
             and is trained in place. Residuals evaluate it in inference mode.
         problem: see `phasecore.problem`.
-        weighting: a scheme, or a specification such as "uniform", "rba" or "rba:gamma=0.99".
+        weighting: a scheme, or a specification such as "uniform", "rba", "rba:gamma=0.99" or "rba+grad_norm"; or
+            several of these, whose weights are multiplied.
         derivatives: "auto", or "jets" or "autodiff" to insist.
         options: those of `keras.Model`, such as `name`.
+
+    Attributes:
+        network: yours.
+        physics: the loss, see `phasecore_keras.PhysicsLoss`.
+        specification: of the weighting, empty if a scheme was given as an object.
 
     Raises:
         InputError: for a network that does not fit the problem, or a scheme that needs a signal that is not supplied.
@@ -57,7 +70,7 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         self,
         network: Any,
         problem: Problem,
-        weighting: str | WeightingScheme = "uniform",
+        weighting: registry.Weighting = "uniform",
         *,
         derivatives: Method = "auto",
         **options: Any,
@@ -74,13 +87,14 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
                 fix="Use phasecore.problem(name).",
             )
         super().__init__(**{"dtype": network.dtype_policy, **options})
-        self._specification = weighting if isinstance(weighting, str) else ""
+        self.specification = _specification_of(weighting)
         self._derivatives = derivatives
         self.physics = PhysicsLoss(problem, network, weighting=weighting, derivatives=derivatives)
         self.network = network
         self.weighting = self.physics.weighting
         self.attention = self.physics.attention
         self.term_losses = [keras.metrics.Mean(name=f"{term}_loss") for term in problem.terms]
+        self._updates = WeightUpdates(self)
         self.built = True
 
     @property
@@ -135,8 +149,9 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         takes half the time with it.
 
         Raises:
-            InputError: for a loss or metrics.
+            InputError: for a loss or metrics, or a strategy of `tf.distribute` with several replicas.
         """
+        check_distribution(self)
         given = {"loss": loss, **{name: options.get(name) for name in ("loss_weights", "metrics", "weighted_metrics")}}
         for name, value in given.items():
             if value is not None:
@@ -153,11 +168,7 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         super().compile(optimizer=optimizer, **options)
 
     def _suits_xla(self) -> bool:
-        return (
-            keras.backend.backend() == "tensorflow"
-            and self.physics.method == "jets"
-            and self.distribute_strategy.num_replicas_in_sync == 1
-        )
+        return keras.backend.backend() == "tensorflow" and self.physics.method == "jets"
 
     def compile_from_config(self, config: Mapping[str, Any]) -> None:
         """Compile as a saved model was compiled, and make the optimizer's variables, to be loaded."""
@@ -179,6 +190,7 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
             InputError: for data without indices or with unknown ones, or other coordinates than `points(...)` returned.
         """
         check_data(x, self.physics.points, y, options)
+        arguments, options = _with_callback(BetweenSteps(self._updates), arguments, options)
         options.setdefault("validation_batch_size", _all_of(options.get("validation_data")))
         if isinstance(x, Mapping) and not batch_size:
             batch_size, options["shuffle"] = _all_of(x), False
@@ -188,6 +200,16 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         elif not isinstance(x, Mapping | keras.utils.PyDataset):
             options.setdefault("shuffle", False)
         return super().fit(x, y, batch_size, *arguments, **options)
+
+    def train_on_batch(self, x: Any, *arguments: Any, **options: Any) -> Any:
+        """Make one step on a batch of `points(...)`, see `keras.Model.train_on_batch`.
+
+        Weights that are updated between the steps are updated before it if they are due.
+        """
+        if self._updates.needed:
+            self._updates.refresh()
+            self._updates.before_step(steps_done(self) if self.optimizer.built else 0)
+        return super().train_on_batch(x, *arguments, **options)
 
     def evaluate(
         self, x: Any = None, y: Any = None, batch_size: int | None = None, *arguments: Any, **options: Any
@@ -213,7 +235,7 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         Raises:
             InputError: for a weighting scheme that was given as an object, which has no name to save.
         """
-        if not self._specification:
+        if not self.specification:
             raise InputError(
                 "saving a PINN",
                 received="a weighting scheme given as an object",
@@ -231,7 +253,7 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
                 "class_name": type(problem).__name__,
                 "parameters": problem.parameters,
             },
-            "weighting": self._specification,
+            "weighting": self.specification,
             "derivatives": self._derivatives,
         }
 
@@ -273,6 +295,30 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
             self.physics.set_points(CollocationPoints(np.asarray(store["points"]), tuple(conditions)))
             if bool(np.asarray(store["tracks_attention"])):
                 self.physics.track_attention()
+
+
+def _specification_of(weighting: registry.Weighting) -> str:
+    """The specification of registered schemes, which a saved model keeps, or nothing if one is an object."""
+    if isinstance(weighting, str):
+        return weighting
+    given = list(weighting) if isinstance(weighting, Sequence) and not isinstance(weighting, WeightingScheme) else []
+    names = [part for part in given if isinstance(part, str)]
+    return "+".join(names) if len(names) == len(given) else ""
+
+
+def _with_callback(
+    callback: Any, arguments: tuple[Any, ...], options: Mapping[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Put a callback behind those that `fit` is given, by name or by position."""
+    place = _AFTER_BATCH_SIZE.index("callbacks")
+    given = arguments[place] if len(arguments) > place else options.get("callbacks")
+    if isinstance(given, keras.callbacks.CallbackList):
+        given.append(callback)
+        return arguments, dict(options)
+    every = [*(given if isinstance(given, (list, tuple)) else [given] if given is not None else []), callback]
+    if len(arguments) > place:
+        return (*arguments[:place], every, *arguments[place + 1 :]), dict(options)
+    return arguments, {**options, "callbacks": every}
 
 
 def _all_of(x: Any) -> int | None:

@@ -17,6 +17,7 @@ import keras
 from keras import ops
 
 from phasecore.jets import FUNCTIONS, Function, Jet, concat, power, stack
+from phasecore_keras.internals import arguments_of, run_through_graph
 from phasecore_keras.namespace import namespace
 
 Rule = Callable[..., Any]
@@ -78,7 +79,7 @@ class Propagation:
         return self._through_call(layer, layer.call, arguments, options)
 
     def _walk(self, graph: Any, arguments: tuple[Any, ...]) -> Any:
-        outputs = graph._run_through_graph(arguments, operation_fn=lambda inner: functools.partial(self._apply, inner))
+        outputs = run_through_graph(graph, arguments, lambda inner: functools.partial(self._apply, inner))
         return outputs[0] if isinstance(outputs, (list, tuple)) and len(outputs) == 1 else outputs
 
     def _through_call(self, key: Any, call: Rule, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
@@ -112,11 +113,10 @@ def _graph_of(call: Rule, arguments: tuple[Any, ...], options: dict[str, Any]) -
 def _is_closed(graph: Any) -> bool:
     """Say whether a graph holds variables and numbers alone: a tensor in it may have been computed from variables."""
     for operation in graph.operations:
-        for node in operation._inbound_nodes:
-            for argument in keras.tree.flatten((node.arguments.args, node.arguments.kwargs)):
-                symbolic = isinstance(argument, (keras.KerasTensor, keras.Variable))
-                if not symbolic and keras.ops.is_tensor(argument):
-                    return False
+        for argument in arguments_of(operation):
+            symbolic = isinstance(argument, (keras.KerasTensor, keras.Variable))
+            if not symbolic and keras.ops.is_tensor(argument):
+                return False
     return True
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, final
 
 import keras
@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from phasecore.errors import InputError
 from phasecore.signals import (
+    ACTIVATIONS,
     BATCH_GRADIENT_MOMENTS,
+    BATCH_SIZES,
     CONDITION_RESIDUALS,
     COORDINATES,
     DOMAIN,
@@ -22,17 +24,23 @@ from phasecore.signals import (
     REFERENCE_FIELDS,
     RESIDUAL_ATTENTION,
     RESIDUALS,
+    TANGENT_KERNEL_TRACES,
+    TARGETS,
+    TERM_GRADIENTS,
     TERM_LOSSES,
     WEIGHTED_TERM_LOSSES,
     Moments,
 )
+from phasecore_keras.activations import HiddenActivations
 from phasecore_keras.autodiff import Tensor, autodiff, to_numpy
+from phasecore_keras.internals import takes_training
 from phasecore_keras.model import PINN
 from phasecore_keras.moments import MomentAccumulator
+from phasecore_keras.tangents import BLOCK, Tangents
 
 Arrays = dict[str, NDArray[Any]]
 
-ALWAYS = frozenset({BATCH_GRADIENT_MOMENTS, TERM_LOSSES, WEIGHTED_TERM_LOSSES})
+ALWAYS = frozenset({BATCH_GRADIENT_MOMENTS, BATCH_SIZES, TERM_LOSSES, WEIGHTED_TERM_LOSSES})
 OF_PHYSICS = frozenset(
     {
         RESIDUALS,
@@ -43,23 +51,28 @@ OF_PHYSICS = frozenset(
         DOMAIN,
         FIELDS,
         REFERENCE_FIELDS,
+        TERM_GRADIENTS,
+        TANGENT_KERNEL_TRACES,
+        ACTIVATIONS,
+        TARGETS,
     }
 )
 GRADIENT_ENTRIES = 2**25
 """Most numbers that the gradients of batches computed at once may hold."""
-
-BLOCK = 16_384
-"""Most points at which fields are evaluated at once."""
 
 
 class Source(ABC):
     """Where signals come from: the model with its points.
 
     Class attributes:
-        supplies: names of the signals that it can supply (`phasecore.signals`).
+        can_supply: names of the signals that such a source can supply (`phasecore.signals`).
+
+    Attributes:
+        supplies: names of those that this one supplies.
     """
 
-    supplies: ClassVar[frozenset[str]]
+    can_supply: ClassVar[frozenset[str]]
+    supplies: frozenset[str]
 
     @abstractmethod
     def prepare(self, required: frozenset[str]) -> None:
@@ -84,7 +97,7 @@ class PhysicsSource(Source):
         batches: number of batches.
     """
 
-    supplies: ClassVar[frozenset[str]] = ALWAYS | OF_PHYSICS
+    can_supply: ClassVar[frozenset[str]] = ALWAYS | OF_PHYSICS
 
     def __init__(self, model: PINN, variables: Sequence[Any], batches: int) -> None:
         physics = model.physics
@@ -96,12 +109,17 @@ class PhysicsSource(Source):
         self._batches = np.array_split(np.arange(len(self._points)), batches)
         self._coordinates = ops.convert_to_tensor(self._points)
         self._variables = list(variables)
+        self._hidden = HiddenActivations(model.network)
+        found = self._hidden.count(self._coordinates[:2])
+        self.supplies = self.can_supply - (frozenset() if found else {ACTIVATIONS})
 
     def prepare(self, required: frozenset[str]) -> None:
         """Track the attention, evaluate the reference solution, and compile what the required signals need."""
         physics, tools = self._physics, autodiff()
         if RESIDUAL_ATTENTION in required and physics.track_attention():
             self._model.make_train_function(force=True)
+        if TARGETS in required:
+            self._targets = physics.problem.reference(self._points)
         if required & {FIELDS, REFERENCE_FIELDS}:
             grid = physics.problem.evaluation_points()
             self._reference = physics.problem.reference(grid)
@@ -110,14 +128,20 @@ class PhysicsSource(Source):
         everything = list(self._model.variables)
         chosen = {id(variable) for variable in self._variables}
         others = [variable for variable in everything if id(variable) not in chosen]
-        terms = self._terms = physics.weighting.weighted
+        weighted = [key for key in physics.weighting.current() if key[0] in physics.problem.equations]
 
         def batch_loss(coordinates: Tensor, *weights: Tensor) -> Tensor:
-            return physics.batch_loss(coordinates, dict(zip(terms, weights, strict=True)))
+            return physics.batch_loss(coordinates, dict(zip(weighted, weights, strict=True)))
 
+        if ACTIVATIONS in required:
+            self._activations = tools.compiled(self._hidden, list(self._model.network.variables))
+        if required & {TERM_GRADIENTS, TANGENT_KERNEL_TRACES}:
+            self._tangents = Tangents(physics)
         self._evaluate = tools.compiled(lambda points: physics.evaluate(points)._asdict(), everything)
         self._fields = tools.compiled(physics.fields, everything)
-        self._shared_gradient = tools.gradients(lambda: physics.shared_loss(physics.weights()), self._variables, others)
+        self._shared_gradient = tools.gradients(
+            lambda: physics.shared_loss(physics.weighting.current()), self._variables, others
+        )
         self._batch_gradient = tools.gradients(batch_loss, self._variables, others)
         self._batch_gradients = tools.batch_gradients(batch_loss, self._variables, others)
 
@@ -125,6 +149,9 @@ class PhysicsSource(Source):
         """Return residuals, losses, weights and fields at the current state."""
         physics = self._physics
         values: dict[str, Any] = {COORDINATES: self._points, DOMAIN: physics.problem.bounds}
+        values[BATCH_SIZES] = np.asarray([len(batch) for batch in self._batches])
+        if TARGETS in required:
+            values[TARGETS] = self._targets
         if required & {RESIDUALS, CONDITION_RESIDUALS, TERM_LOSSES, WEIGHTED_TERM_LOSSES}:
             evaluation = self._evaluate(self._coordinates)
             values[RESIDUALS] = all_as_numpy(evaluation["residuals"])
@@ -135,6 +162,18 @@ class PhysicsSource(Source):
             values[POINT_WEIGHTS] = all_as_numpy(physics.point_weights())
         if RESIDUAL_ATTENTION in required:
             values[RESIDUAL_ATTENTION] = all_as_numpy(physics.residual_attention())
+        terms = (
+            list(physics.problem.equations),
+            [t for t in physics.problem.terms if t not in physics.problem.equations],
+        )
+        if TERM_GRADIENTS in required:
+            gradients = self._tangents.term_gradients(*terms)
+            values[TERM_GRADIENTS] = {term: all_as_numpy(own) for term, own in gradients.items()}
+        if TANGENT_KERNEL_TRACES in required:
+            values[TANGENT_KERNEL_TRACES] = all_as_numpy(self._tangents.tangent_kernel_traces(*terms))
+        if ACTIVATIONS in required:
+            blocks = np.array_split(self._points, -(-len(self._points) // BLOCK))
+            values[ACTIVATIONS] = _by_layer(self._activations(ops.convert_to_tensor(block)) for block in blocks)
         if FIELDS in required:
             parts = [all_as_numpy(self._fields(block)) for block in self._grid]
             values[FIELDS] = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -156,7 +195,8 @@ class PhysicsSource(Source):
         return accumulator.result(shift=[to_numpy(gradient) for gradient in self._shared_gradient()])
 
     def _gradients(self) -> Iterator[list[NDArray[Any]]]:
-        weights = [to_numpy(weight) for weight in self._physics.weights().values()]
+        equations, current = self._physics.problem.equations, self._physics.weighting.current()
+        weights = [to_numpy(weight) for (term, _), weight in current.items() if term in equations]
         if self._physics.method != "jets":
             for batch in self._batches:
                 gradient = self._batch_gradient(*(ops.convert_to_tensor(part) for part in self._parts(batch, weights)))
@@ -188,7 +228,7 @@ class CustomSource(Source):
         points: `(inputs, targets)` or `(inputs, targets, sample_weight)`, arrays or structures of arrays of one length.
     """
 
-    supplies: ClassVar[frozenset[str]] = ALWAYS
+    can_supply: ClassVar[frozenset[str]] = ALWAYS | {ACTIVATIONS}
 
     def __init__(self, model: Any, variables: Sequence[Any], batches: int, points: Any) -> None:
         expected = "points=(inputs, targets) or (inputs, targets, sample_weight), arrays of one length"
@@ -209,13 +249,18 @@ class CustomSource(Source):
             for part in parts
         ]
         self._model, self._variables = model, list(variables)
+        self._hidden = HiddenActivations(model)
+        found = self._hidden.count(self._batches[0][0])
+        self.supplies = self.can_supply - (frozenset() if found else {ACTIVATIONS})
 
     def prepare(self, required: frozenset[str]) -> None:
         """Compile the loss and its gradient."""
         model, tools = self._model, autodiff()
+        if ACTIVATIONS in required:
+            self._activations = tools.compiled(self._hidden, list(model.variables))
 
         def loss(x: Any, y: Any, sample_weight: Any = None) -> Tensor:
-            options = {"training": True} if model._call_has_training_arg else {}
+            options = {"training": True} if takes_training(model) else {}
             y_pred = model(x, **options)
             return model.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True)
 
@@ -230,12 +275,15 @@ class CustomSource(Source):
         self._gradient = tools.gradients(loss, self._variables, list(others.values()))
 
     def signals(self, required: frozenset[str]) -> dict[str, Any]:
-        """Return the mean loss over all points."""
-        if not required & {TERM_LOSSES, WEIGHTED_TERM_LOSSES}:
-            return {}
-        losses = [float(to_numpy(self._loss(*batch))) for batch in self._batches]
-        mean = {"data": float(np.average(losses, weights=self._sizes))}
-        return {TERM_LOSSES: mean, WEIGHTED_TERM_LOSSES: mean}
+        """Return the mean loss over all points, and the activations there."""
+        values: dict[str, Any] = {BATCH_SIZES: np.asarray(self._sizes)}
+        if ACTIVATIONS in required:
+            values[ACTIVATIONS] = _by_layer(self._activations(batch[0]) for batch in self._batches)
+        if required & {TERM_LOSSES, WEIGHTED_TERM_LOSSES}:
+            losses = [float(to_numpy(self._loss(*batch))) for batch in self._batches]
+            mean = {"data": float(np.average(losses, weights=self._sizes))}
+            values |= {TERM_LOSSES: mean, WEIGHTED_TERM_LOSSES: mean}
+        return values
 
     def gradient_moments(self) -> list[Moments]:
         """Return the moments of the batch gradients of each variable."""
@@ -252,6 +300,12 @@ def _check_batches(batches: int, points: int) -> None:
             received=batches,
             expected=f"from 2 to the number of points, {points}",
         )
+
+
+def _by_layer(blocks: Iterable[list[Tensor]]) -> Arrays:
+    """Join blocks of points: {layer0: shape (n, neurons), ...}."""
+    columns = zip(*([to_numpy(values) for values in block] for block in blocks), strict=True)
+    return {f"layer{place}": np.concatenate(parts) for place, parts in enumerate(columns)}
 
 
 def all_as_numpy(tensors: Mapping[str, Tensor]) -> Arrays:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import itertools
 import json
 import math
@@ -20,9 +19,11 @@ from phasecore.backends import Backend, Observer, Settings, Training
 from phasecore.errors import InputError, TrainingError
 from phasecore.probes.schedule import is_due
 from phasecore_keras import capture, loss
-from phasecore_keras.autodiff import autodiff, to_numpy
-from phasecore_keras.capture import Capture, synchronize
+from phasecore_keras.autodiff import to_numpy
+from phasecore_keras.capture import Capture
 from phasecore_keras.model import PINN
+from phasecore_keras.record import Snapshots, versions
+from phasecore_keras.steps import synchronize
 
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
 EPSILON = 1e-8
@@ -46,9 +47,7 @@ class KerasBackend(Backend):
 
     def versions(self) -> Mapping[str, str]:
         """Return the versions of Keras and of the framework that it runs on."""
-        framework = keras.backend.backend()
-        version = str(getattr(importlib.import_module(framework), "__version__", "unknown"))
-        return {"keras": keras.__version__, "keras_backend": framework, framework: version}
+        return versions()
 
 
 def network(inputs: int, outputs: int, settings: Settings) -> keras.Sequential:
@@ -80,7 +79,7 @@ class _Session:
         self.iteration = 0
         self.seconds = 0.0
         model = network(len(problem.coordinates), len(problem.outputs), settings)
-        self.model = PINN(model, problem, weighting=training.scheme)
+        self.model = PINN(model, problem, weighting=training.schemes)
         self.rate = keras.optimizers.schedules.ExponentialDecay(
             settings.learning_rate, settings.decay_interval, settings.decay_factor, staircase=True
         )
@@ -89,6 +88,7 @@ class _Session:
         self.batch = {name: ops.convert_to_tensor(values) for name, values in points.items()}
         self.model.optimizer.build(self.model.trainable_variables)
         self.capture = Capture(self.model, probes=training.probes, batches=settings.batches)
+        self.snapshots = Snapshots(self.model)
 
     def run(self, observer: Observer, file: Path | None) -> None:
         """Train to the end, telling the observer and saving checkpoints, the first before the first iteration.
@@ -110,7 +110,7 @@ class _Session:
             if due:
                 observer.captured(self._row(began))
             if snapshot:
-                observer.snapshot(self.iteration, self._snapshot())
+                observer.snapshot(self.iteration, self.snapshots.arrays())
             if time.perf_counter() - saved > SECONDS_BETWEEN_CHECKPOINTS:
                 self._save(file)
                 saved = time.perf_counter()
@@ -162,6 +162,7 @@ class _Session:
         return float(logs["loss"])
 
     def _check(self, value: float) -> None:
+        self.model.weighting.check(self.iteration)
         if not math.isfinite(value):
             raise TrainingError(
                 f"training of {self.training.problem.name!r} at iteration {self.iteration}",
@@ -176,21 +177,3 @@ class _Session:
         measured = self.capture.measure()
         self.seconds = time.perf_counter() - began
         return row | {"seconds": self.seconds} | measured
-
-    def _snapshot(self) -> dict[str, Any]:
-        physics = self.model.physics
-        grid = self.training.problem.evaluation_points()
-        if self._measured is None:
-            tools, everything = autodiff(), list(self.model.variables)
-            self._measured = tools.compiled(physics.residuals, everything), tools.compiled(physics.fields, everything)
-        residuals, fields = self._measured
-        arrays: dict[str, Any] = {"points": physics.points}
-        arrays |= {
-            f"residual_{term}": to_numpy(values) for term, values in residuals(self.batch["coordinates"]).items()
-        }
-        arrays |= {f"weight_{term}": to_numpy(values) for term, values in physics.point_weights().items()}
-        points = ops.convert_to_tensor(grid.astype(physics.points.dtype))  # type: ignore[union-attr]
-        arrays |= {f"field_{name}": to_numpy(values) for name, values in fields(points).items()}
-        return {name: np.asarray(values, dtype=np.float64) for name, values in arrays.items()} | {"grid": grid}
-
-    _measured: Any = None

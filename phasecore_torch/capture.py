@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import phasecore
 from phasecore.errors import InputError
-from phasecore.probes import Probe
+from phasecore.probes import DEFAULT_PROBES, Probe
 from phasecore.signals import (
     ADAM_MOMENTS,
     BATCH_GRADIENT_MOMENTS,
@@ -26,7 +26,7 @@ from phasecore_torch.undisturbed import undisturbed
 
 Probes = Sequence[str | Probe]
 
-SUPPLIES = PhysicsSource.supplies | {ADAM_MOMENTS}
+SUPPLIES = PhysicsSource.can_supply | {ADAM_MOMENTS}
 """Signals that a probe can require of this backend."""
 
 
@@ -38,7 +38,7 @@ class Capture:
         loss: a `PhysicsLoss`, or a callable from a batch to its mean loss, with `points`.
         optimizer: any; with Adam's moments where it keeps them.
         points: for a callable: what is cut into batches along the first axis, a tensor or a tuple of tensors.
-        probes: names or objects; by default every built-in probe whose signals are there.
+        probes: names or objects; by default those of `phasecore.probes.DEFAULT_PROBES` whose signals are there.
         batches: number of batches of the gradient statistics: contiguous blocks of the points, as equal as can be.
         biases: count the biases, and everything else below two axes, among the parameters of the statistics too.
 
@@ -110,7 +110,7 @@ class Capture:
         if any("betas" in group for group in self._optimizer.param_groups):
             supplied = supplied | {ADAM_MOMENTS}
         if probes is None:
-            known = (phasecore.probe(name) for name in phasecore.names("probe"))
+            known = (phasecore.probe(name) for name in DEFAULT_PROBES)
             return [probe for probe in known if probe.requires <= supplied]
         chosen = [phasecore.probe(probe) if isinstance(probe, str) else probe for probe in probes]
         for probe in chosen:
@@ -119,7 +119,8 @@ class Capture:
                 probe.requires,
                 "torch",
                 supplied,
-                fix="Use a PhysicsLoss, or an optimizer of the Adam family for 'adam_moments', or drop the probe.",
+                fix="Use a PhysicsLoss, an optimizer of the Adam family for 'adam_moments', torch's own activation "
+                "functions for 'activations', or drop the probe.",
             )
         return chosen
 

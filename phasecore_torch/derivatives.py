@@ -241,7 +241,7 @@ def _disagreement(by_jets: Mapping[str, Tensor], by_autodiff: Mapping[str, Tenso
 def _gradient_disagreement(by_jets: Mapping[str, Tensor], by_autodiff: Mapping[str, Tensor], points: Tensor) -> str:
     """Compare what training needs: an `autograd.Function` of the user's hides from autograd what jets do in it."""
     sums = {name: parts.sum(0) for name, parts in by_autodiff.items()}
-    parameters = [leaf for leaf in _leaves(torch.stack(list(sums.values()))) if leaf is not points]
+    parameters = [leaf for leaf in leaves(torch.stack(list(sums.values()))) if leaf is not points]
     if not parameters:
         return ""
     gradients = []
@@ -255,8 +255,8 @@ def _gradient_disagreement(by_jets: Mapping[str, Tensor], by_autodiff: Mapping[s
     return ""
 
 
-def _leaves(values: Tensor) -> list[Tensor]:
-    """The parameters that values were computed from."""
+def leaves(values: Tensor) -> list[Tensor]:
+    """Return the parameters that values were computed from."""
     found: dict[Tensor, None] = {}
     nodes: list[Any] = [values.grad_fn]
     seen: set[Any] = {None}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Mapping
 from typing import Any, NamedTuple, final
@@ -12,28 +13,48 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 import phasecore
+from phasecore import registry
 from phasecore.errors import InputError
 from phasecore.problems import CollocationPoints, Problem
-from phasecore.registry import as_scheme
 from phasecore.signals import (
     CONDITION_RESIDUALS,
+    COORDINATES,
+    DOMAIN,
     RESIDUAL_MAXIMUM,
     RESIDUAL_MINIMUM,
     RESIDUALS,
+    TANGENT_KERNEL_TRACES,
+    TERM_GRADIENTS,
     TERM_LOSSES,
+    UNIT_COORDINATES,
     Signals,
     check_requirements,
+    unit_coordinates,
 )
-from phasecore.weighting import WeightingScheme
 from phasecore.weighting.rba import RBAState
 from phasecore_torch.conditions import Conditions
-from phasecore_torch.derivatives import Method, Model, Parameters, PartialDerivatives
+from phasecore_torch.derivatives import Method, Model, Parameters, PartialDerivatives, leaves
 from phasecore_torch.namespace import namespace
-from phasecore_torch.weighting import IndexedWeighting
+from phasecore_torch.tangents import ROWS, tangent_kernel_trace, term_gradients
+from phasecore_torch.undisturbed import undisturbed
+from phasecore_torch.weighting import Weighting
 
 Floats = NDArray[np.float64]
 
-SUPPLIES = frozenset({RESIDUALS, CONDITION_RESIDUALS, RESIDUAL_MAXIMUM, RESIDUAL_MINIMUM, TERM_LOSSES})
+SUPPLIES = frozenset(
+    {
+        RESIDUALS,
+        CONDITION_RESIDUALS,
+        RESIDUAL_MAXIMUM,
+        RESIDUAL_MINIMUM,
+        TERM_LOSSES,
+        TERM_GRADIENTS,
+        TANGENT_KERNEL_TRACES,
+        COORDINATES,
+        UNIT_COORDINATES,
+        DOMAIN,
+    }
+)
 """Signals that a weighting scheme can require of this backend."""
 
 
@@ -66,7 +87,8 @@ class PhysicsLoss(nn.Module):
         model: maps points (n, dimension) to outputs (n, number of outputs); any module or callable.
         points: `problem.sample(...)`, or the collocation points alone, shape (n, dimension); the conditions' points are
             then sampled with seed 0.
-        weighting: a scheme, or a specification such as "uniform", "rba" or "rba:gamma=0.99".
+        weighting: a scheme, or a specification such as "uniform", "rba", "rba:gamma=0.99" or "rba+grad_norm"; or
+            several of these, whose weights are multiplied.
         derivatives: "auto", or "jets" or "autodiff" to insist.
 
     Raises:
@@ -80,10 +102,11 @@ class PhysicsLoss(nn.Module):
         >>> loss_fn = PhysicsLoss(problem, model, problem.sample(100, seed=0), weighting="rba")
         >>> loss = loss_fn()
         >>> sorted(loss_fn.losses.unweighted), sorted(loss_fn.state_dict())[0]
-        (['boundary', 'pde'], 'weighting.state_visited_pde')
+        (['boundary', 'pde'], 'weighting.rba.state_visited_pde')
     """
 
     points: Tensor
+    _domain: Tensor
 
     def __init__(
         self,
@@ -91,7 +114,7 @@ class PhysicsLoss(nn.Module):
         model: Model,
         points: CollocationPoints | ArrayLike,
         *,
-        weighting: str | WeightingScheme = "uniform",
+        weighting: registry.Weighting = "uniform",
         derivatives: Method = "auto",
     ) -> None:
         super().__init__()
@@ -107,12 +130,16 @@ class PhysicsLoss(nn.Module):
         )
         self._fields = self._equations.of(problem.fields_read)
         self._conditions = Conditions(problem, given.conditions, self.points, self._equations)
-        name, scheme = as_scheme(weighting)
-        check_requirements(
-            f"weighting {name!r}", scheme.requires, "torch", SUPPLIES, fix="Use a scheme that needs these signals only."
-        )
-        self.weighting = IndexedWeighting(scheme, name, self._blank_signals(), len(self.points))
-        self.attention: IndexedWeighting | None = None
+        schemes = registry.as_schemes(weighting)
+        fix = "Use a scheme that needs these signals only."
+        for name, scheme in schemes.items():
+            check_requirements(f"weighting {name!r}", scheme.requires, "torch", SUPPLIES, fix=fix)
+        self._sizes = dict.fromkeys(problem.equations, len(self.points)) | self._conditions.sizes()
+        self.register_buffer("_domain", torch.as_tensor(problem.bounds, dtype=dtype, device=device), persistent=False)
+        required = frozenset().union(*(scheme.requires for scheme in schemes.values()))
+        self.weighting = Weighting(schemes, self._blank_signals(required), self._sizes)
+        self.attention: Weighting | None = None
+        self._is_checked = False
         self.register_load_state_dict_pre_hook(_with_or_without_attention)  # type: ignore[no-untyped-call]
         self.losses = Losses({}, {})
 
@@ -140,10 +167,7 @@ class PhysicsLoss(nn.Module):
         residuals = self.residuals(indices)
         conditions = self._conditions()
         if self.training:
-            signals = self._signals(residuals, conditions)
-            self.weighting.update(signals, indices)
-            if self.attention is not None:
-                self.attention.update(signals, indices)
+            self._update_weights(residuals, conditions, indices)
         evaluation = self._evaluation(residuals, conditions, indices)
         self.losses = Losses(
             {term: loss.detach() for term, loss in evaluation.unweighted.items()},
@@ -162,23 +186,23 @@ class PhysicsLoss(nn.Module):
     def batch_loss(self, indices: Tensor, parameters: Parameters | None = None) -> Tensor:
         """Return the equations' part of the loss on a batch of points; the weights are used and stay as they are."""
         residuals = self.residuals(indices, parameters)
-        return torch.stack([self._term_loss(term, r, indices) for term, r in residuals.items()]).sum()
+        return torch.stack([self.weighting.loss(term, r, indices) for term, r in residuals.items()]).sum()
 
     def shared_loss(self) -> Tensor:
         """Return the conditions' part of the loss, the same for every batch, with the current weights."""
-        losses = [self._term_loss(term, residual, None) for term, residual in self._conditions().items()]
+        losses = [self.weighting.loss(term, residual, None) for term, residual in self._conditions().items()]
         return torch.stack(losses).sum() if losses else torch.zeros_like(self.points[0, 0])
 
     def track_attention(self) -> None:
         """Keep the paper's residual-based attention beside the weights in use, as a statistic that enters no loss."""
-        if self.attention is None and not isinstance(self.weighting.state, RBAState):
-            scheme = phasecore.weighting_scheme("rba")
-            self.attention = IndexedWeighting(scheme, "rba", self._blank_signals(), len(self.points))
+        if self.attention is None and self._rba_state(self.weighting) is None:
+            schemes = {"rba": phasecore.weighting_scheme("rba")}
+            self.attention = Weighting(schemes, self._blank_signals(schemes["rba"].requires), self._sizes)
 
     def residual_attention(self) -> dict[str, Tensor]:
         """Return the residual-based attention of each equation, shape (n,): the weights of rba, or those tracked."""
-        state = self.weighting.state if self.attention is None else self.attention.state
-        if not isinstance(state, RBAState):
+        state = self._rba_state(self.weighting if self.attention is None else self.attention)
+        if state is None:
             raise InputError(
                 "residual-based attention", received="none was tracked", fix="Call track_attention() before training."
             )
@@ -186,8 +210,38 @@ class PhysicsLoss(nn.Module):
 
     def point_weights(self) -> dict[str, Tensor]:
         """Return the current weight of each point, shape (n,), for the terms that are weighted point by point."""
-        weights = {term: self.weighting.weight(term) for term in self.weighting.weighted}
-        return {term: weight for term, weight in weights.items() if weight is not None and weight.ndim}
+        weights = {term: self.weighting.point_weights(term) for term in self._sizes}
+        return {term: weight for term, weight in weights.items() if weight is not None}
+
+    def term_gradients(self, indices: Tensor | None = None) -> dict[str, dict[str, Tensor]]:
+        """Return the gradient of each term's unweighted loss, {term: {parameter: of the parameter's shape}}.
+
+        Args:
+            indices: which collocation points to use, integers of shape (batch,); None for all.
+        """
+        with undisturbed(self.model), torch.enable_grad():
+            residuals = {**self.residuals(indices), **self._conditions()}
+            return term_gradients(residuals, self._trainable(residuals))
+
+    def tangent_kernel_traces(self, indices: Tensor | None = None) -> dict[str, Tensor]:
+        """Return the trace of each term's neural tangent kernel, a scalar, exactly: for each point a backward pass.
+
+        Args:
+            indices: which collocation points to use, integers of shape (batch,); None for all.
+        """
+        if indices is None:
+            indices = torch.arange(len(self.points), device=self.points.device)
+        with undisturbed(self.model), torch.enable_grad():
+            blocks = torch.split(indices, ROWS)
+            residuals = {**self.residuals(blocks[0]), **self._conditions()}
+            parameters = self._trainable(residuals)
+            parts = {
+                term: [functools.partial(self._one_of, term, block) for block in blocks]
+                if term in self.problem.equations
+                else [functools.partial(self._one_of, term, None)]
+                for term in residuals
+            }
+            return {term: tangent_kernel_trace(own, parameters) for term, own in parts.items()}
 
     def fields(self, points: Tensor, block: int = 16_384) -> dict[str, Tensor]:
         """Return the problem's fields at `points`, shape (m,) each, evaluated in blocks without gradient."""
@@ -213,20 +267,52 @@ class PhysicsLoss(nn.Module):
             residuals,
             conditions,
             {term: residual.square().mean() for term, residual in every.items()},
-            {term: self._term_loss(term, residual, indices) for term, residual in every.items()},
+            {term: self.weighting.loss(term, residual, indices) for term, residual in every.items()},
         )
 
-    def _term_loss(self, term: str, residual: Tensor, indices: Tensor | None) -> Tensor:
-        weight = self.weighting.weight(term, indices)
-        if weight is None:
-            return residual.square().mean()
-        if self.weighting.scheme.multiplies == "residual":
-            return (weight * residual).square().mean()
-        return (weight * residual.square()).mean()
+    def _update_weights(
+        self, residuals: Mapping[str, Tensor], conditions: Mapping[str, Tensor], indices: Tensor | None
+    ) -> None:
+        required = self.weighting.required()
+        signals = self._signals(residuals, conditions, indices)
+        if required & {TERM_GRADIENTS, TANGENT_KERNEL_TRACES}:
+            signals = self._with_gradients(signals, required, indices)
+        self.weighting.update_weights(signals, indices)
+        if self.attention is not None:
+            self.attention.update_weights(signals, indices)
+        if not self._is_checked and not torch.compiler.is_compiling():
+            self.weighting.check("1")
+            self._is_checked = True
 
-    def _signals(self, residuals: Mapping[str, Tensor], conditions: Mapping[str, Tensor]) -> Signals:
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _with_gradients(self, signals: Signals, required: frozenset[str], indices: Tensor | None) -> Signals:
+        values = dict(signals.values)
+        if TERM_GRADIENTS in required:
+            values[TERM_GRADIENTS] = self.term_gradients(indices)
+        if TANGENT_KERNEL_TRACES in required:
+            values[TANGENT_KERNEL_TRACES] = self.tangent_kernel_traces(indices)
+        return Signals(values, namespace)
+
+    def _one_of(self, term: str, indices: Tensor | None) -> Tensor:
+        return self._conditions()[term] if indices is None else self.residuals(indices)[term]
+
+    def _trainable(self, residuals: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        if isinstance(self.model, nn.Module):
+            return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        found = leaves(torch.cat(list(residuals.values())))
+        return {str(place): leaf for place, leaf in enumerate(found)}
+
+    @staticmethod
+    def _rba_state(weighting: Weighting) -> RBAState | None:
+        states = (part.state for part in weighting.parts)
+        return next((state for state in states if isinstance(state, RBAState)), None)
+
+    def _signals(
+        self, residuals: Mapping[str, Tensor], conditions: Mapping[str, Tensor], indices: Tensor | None
+    ) -> Signals:
         residuals = {term: residual.detach() for term, residual in residuals.items()}
         conditions = {term: residual.detach() for term, residual in conditions.items()}
+        points = self.points if indices is None else self.points[indices]
         return Signals(
             {
                 RESIDUALS: residuals,
@@ -234,16 +320,26 @@ class PhysicsLoss(nn.Module):
                 RESIDUAL_MAXIMUM: {term: residual.abs().max() for term, residual in residuals.items()},
                 RESIDUAL_MINIMUM: {term: residual.abs().min() for term, residual in residuals.items()},
                 TERM_LOSSES: {term: r.square().mean() for term, r in {**residuals, **conditions}.items()},
+                COORDINATES: points,
+                UNIT_COORDINATES: unit_coordinates(points, self._domain, self.problem.coordinates),
+                DOMAIN: self._domain,
             },
             namespace,
         )
 
-    def _blank_signals(self) -> Signals:
-        blank = torch.zeros_like(self.points[:, 0])
-        return self._signals(
-            dict.fromkeys(self.problem.equations, blank),
-            {term: blank.new_zeros(size) for term, size in self._conditions.sizes().items()},
-        )
+    def _blank_signals(self, required: frozenset[str]) -> Signals:
+        blank = {term: self.points.new_zeros(size) for term, size in self._sizes.items()}
+        equations = {term: blank[term] for term in self.problem.equations}
+        conditions = {term: zeros for term, zeros in blank.items() if term not in equations}
+        signals = self._signals(equations, conditions, None)
+        values = dict(signals.values)
+        if TERM_GRADIENTS in required:
+            some = torch.arange(1, device=self.points.device)
+            gradients = self.term_gradients(some).items()
+            values[TERM_GRADIENTS] = {t: {name: torch.zeros_like(g) for name, g in own.items()} for t, own in gradients}
+        if TANGENT_KERNEL_TRACES in required:
+            values[TANGENT_KERNEL_TRACES] = {term: zeros.sum() for term, zeros in blank.items()}
+        return Signals(values, namespace)
 
 
 def _placement(model: Model, points: object) -> tuple[torch.dtype, torch.device]:

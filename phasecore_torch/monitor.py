@@ -31,7 +31,7 @@ class PhaseMonitor:
         every: iterations between captures.
         points: for your own callable: a tensor, or a tuple of tensors that belong together (inputs and targets), cut
             into batches along the first axis in the order given; shuffle them first if they are sorted.
-        probes: names or objects; by default every built-in probe whose signals are there.
+        probes: names or objects; by default those of `phasecore.probes.DEFAULT_PROBES` whose signals are there.
         batches: number of batches of the gradient statistics.
         biases: count biases among the parameters of the statistics too.
         history_file: also append each row to this file, as `phasecore detect` reads it.

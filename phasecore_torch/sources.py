@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, final
 
 import numpy as np
@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from phasecore.errors import InputError
 from phasecore.signals import (
+    ACTIVATIONS,
     BATCH_GRADIENT_MOMENTS,
+    BATCH_SIZES,
     CONDITION_RESIDUALS,
     COORDINATES,
     DOMAIN,
@@ -21,18 +23,23 @@ from phasecore.signals import (
     REFERENCE_FIELDS,
     RESIDUAL_ATTENTION,
     RESIDUALS,
+    TANGENT_KERNEL_TRACES,
+    TARGETS,
+    TERM_GRADIENTS,
     TERM_LOSSES,
     WEIGHTED_TERM_LOSSES,
     Moments,
 )
+from phasecore_torch.activations import HiddenActivations
 from phasecore_torch.derivatives import Parameters
 from phasecore_torch.loss import PhysicsLoss
 from phasecore_torch.moments import MomentAccumulator
+from phasecore_torch.undisturbed import undisturbed
 
 BatchLoss = Callable[..., Tensor]
 """A user's own loss: from a batch of points (one tensor, or several that belong together) to a scalar, a mean."""
 
-ALWAYS = frozenset({BATCH_GRADIENT_MOMENTS, TERM_LOSSES, WEIGHTED_TERM_LOSSES})
+ALWAYS = frozenset({BATCH_GRADIENT_MOMENTS, BATCH_SIZES, TERM_LOSSES, WEIGHTED_TERM_LOSSES})
 OF_PHYSICS = frozenset(
     {
         RESIDUALS,
@@ -43,8 +50,14 @@ OF_PHYSICS = frozenset(
         DOMAIN,
         FIELDS,
         REFERENCE_FIELDS,
+        TERM_GRADIENTS,
+        TANGENT_KERNEL_TRACES,
+        TARGETS,
     }
 )
+BLOCK = 16_384
+"""Most points at which activations are evaluated at once."""
+
 GRADIENT_ENTRIES = 2**25
 """Most numbers that the gradients of batches computed at once may hold."""
 
@@ -53,10 +66,14 @@ class Source(ABC):
     """Where signals come from: the loss with its points.
 
     Class attributes:
-        supplies: names of the signals that it can supply (`phasecore.signals`).
+        can_supply: names of the signals that such a source can supply (`phasecore.signals`).
+
+    Attributes:
+        supplies: names of those that this one supplies.
     """
 
-    supplies: ClassVar[frozenset[str]]
+    can_supply: ClassVar[frozenset[str]]
+    supplies: frozenset[str]
 
     @abstractmethod
     def prepare(self, required: frozenset[str]) -> None:
@@ -81,25 +98,31 @@ class PhysicsSource(Source):
         batches: number of batches.
     """
 
-    supplies: ClassVar[frozenset[str]] = ALWAYS | OF_PHYSICS
+    can_supply: ClassVar[frozenset[str]] = ALWAYS | OF_PHYSICS | {ACTIVATIONS}
 
     def __init__(self, loss: PhysicsLoss, parameters: Mapping[str, Tensor], batches: int) -> None:
         self._loss = loss
         self._parameters = dict(parameters)
         _check_batches(batches, len(loss.points))
         self._batches = torch.arange(len(loss.points), device=loss.points.device).tensor_split(batches)
+        self._hidden = HiddenActivations(loss.model)
+        with undisturbed(loss.model):
+            found = self._hidden.count(loss.points[:2])
+        self.supplies = self.can_supply if found else self.can_supply - {ACTIVATIONS}
 
     def prepare(self, required: frozenset[str]) -> None:
         """Track the attention and evaluate the reference solution, where required."""
         if RESIDUAL_ATTENTION in required:
             self._loss.track_attention()
+        if TARGETS in required:
+            self._targets = self._loss.problem.reference(as_numpy(self._loss.points))
         if required & {FIELDS, REFERENCE_FIELDS}:
             grid = self._loss.problem.evaluation_points()
             self._reference = self._loss.problem.reference(grid)
             self._grid = torch.as_tensor(grid, dtype=self._loss.points.dtype, device=self._loss.points.device)
 
     def signals(self, required: frozenset[str]) -> dict[str, Any]:
-        """Return residuals, losses, weights and fields at the current state."""
+        """Return residuals, losses, weights, gradients, activations and fields at the current state."""
         loss = self._loss
         values: dict[str, Any] = {}
         if required & {RESIDUALS, CONDITION_RESIDUALS, TERM_LOSSES, WEIGHTED_TERM_LOSSES}:
@@ -117,7 +140,16 @@ class PhysicsSource(Source):
             values[FIELDS] = all_as_numpy(loss.fields(self._grid))
         if REFERENCE_FIELDS in required:
             values[REFERENCE_FIELDS] = self._reference
-        return values | {COORDINATES: as_numpy(loss.points), DOMAIN: loss.problem.bounds}
+        if TARGETS in required:
+            values[TARGETS] = self._targets
+        if TERM_GRADIENTS in required:
+            values[TERM_GRADIENTS] = {term: all_as_numpy(own) for term, own in loss.term_gradients().items()}
+        if TANGENT_KERNEL_TRACES in required:
+            values[TANGENT_KERNEL_TRACES] = all_as_numpy(loss.tangent_kernel_traces())
+        if ACTIVATIONS in required:
+            values[ACTIVATIONS] = _by_layer(self._hidden(block) for block in torch.split(loss.points, BLOCK))
+        sizes = np.asarray([len(batch) for batch in self._batches])
+        return values | {COORDINATES: as_numpy(loss.points), DOMAIN: loss.problem.bounds, BATCH_SIZES: sizes}
 
     def gradient_moments(self) -> list[Moments]:
         """Return the moments over the batches, the deviations taken of the equations' part of the loss alone.
@@ -171,7 +203,7 @@ class CustomSource(Source):
         InputError: without points, or with tensors of different lengths.
     """
 
-    supplies: ClassVar[frozenset[str]] = ALWAYS
+    can_supply: ClassVar[frozenset[str]] = ALWAYS | {ACTIVATIONS}
 
     def __init__(
         self,
@@ -197,19 +229,26 @@ class CustomSource(Source):
         self._loss = loss
         self._parameters = parameters
         self._batches = list(zip(*(column.tensor_split(batches) for column in columns), strict=True))
+        self._hidden = HiddenActivations(loss)
+        with undisturbed(loss):
+            found = self._hidden.count(*self._batches[0])
+        self.supplies = self.can_supply if found else self.can_supply - {ACTIVATIONS}
 
     def prepare(self, required: frozenset[str]) -> None:
         """Nothing to set up."""
 
     def signals(self, required: frozenset[str]) -> dict[str, Any]:
-        """Return the mean loss over all points as the term "data"."""
-        if not required & {TERM_LOSSES, WEIGHTED_TERM_LOSSES}:
-            return {}
-        with torch.no_grad():
-            sizes = [len(batch[0]) for batch in self._batches]
-            losses = [float(self._loss(*batch)) for batch in self._batches]
-        mean = {"data": float(np.average(losses, weights=sizes))}
-        return {TERM_LOSSES: mean, WEIGHTED_TERM_LOSSES: mean}
+        """Return the mean loss over all points as the term "data", and the activations there."""
+        sizes = np.asarray([len(batch[0]) for batch in self._batches])
+        values: dict[str, Any] = {BATCH_SIZES: sizes}
+        if ACTIVATIONS in required:
+            values[ACTIVATIONS] = _by_layer(self._hidden(*batch) for batch in self._batches)
+        if required & {TERM_LOSSES, WEIGHTED_TERM_LOSSES}:
+            with torch.no_grad():
+                losses = [float(self._loss(*batch)) for batch in self._batches]
+            mean = {"data": float(np.average(losses, weights=sizes))}
+            values |= {TERM_LOSSES: mean, WEIGHTED_TERM_LOSSES: mean}
+        return values
 
     def gradient_moments(self) -> list[Moments]:
         """Return the moments over the batches, one gradient after the other."""
@@ -217,6 +256,12 @@ class CustomSource(Source):
         for batch in self._batches:
             accumulator.add([g[None] for g in _gradients(self._loss(*batch), self._parameters)])
         return accumulator.result()
+
+
+def _by_layer(blocks: Iterable[list[Tensor]]) -> dict[str, np.ndarray[Any, Any]]:
+    """Join blocks of points: {layer0: shape (n, neurons), ...}."""
+    columns = zip(*([as_numpy(values) for values in block] for block in blocks), strict=True)
+    return {f"layer{place}": np.concatenate(parts) for place, parts in enumerate(columns)}
 
 
 def _gradients(loss: Tensor, parameters: Mapping[str, Tensor]) -> list[Tensor]:

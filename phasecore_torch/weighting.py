@@ -1,4 +1,4 @@
-"""A weighting scheme's state as torch buffers, keyed by point index, so that `state_dict` carries it."""
+"""Weighting schemes' states as torch buffers, keyed by point index, so that `state_dict` carries them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from phasecore.errors import PluginError
-from phasecore.signals import RESIDUALS, TERM_LOSSES, Signals
+from phasecore.signals import RESIDUALS, Signals
 from phasecore.weighting import WeightingScheme
 
 
@@ -21,17 +21,19 @@ class IndexedWeighting(nn.Module):
         scheme: the weighting scheme.
         name: what to call it in errors.
         signals: of the full set of points, with the right shapes, dtypes and device; values do not matter.
-        points: number of collocation points.
+        sizes: number of points of each term.
 
     Raises:
         PluginError: if the scheme returns weights of a wrong shape, or of a term that is not there.
     """
 
-    def __init__(self, scheme: WeightingScheme, name: str, signals: Signals, points: int) -> None:
+    calls: Tensor
+
+    def __init__(self, scheme: WeightingScheme, name: str, signals: Signals, sizes: Mapping[str, int]) -> None:
         super().__init__()
         self.scheme = scheme
         self.name = name
-        self.points = points
+        self._batched = frozenset(signals[RESIDUALS])
         with torch.no_grad():
             state = scheme.init(signals)
             weights, _ = scheme.update(signals, state)
@@ -40,42 +42,50 @@ class IndexedWeighting(nn.Module):
             self.register_buffer("state_" + key, value.detach().clone())
         self.weighted = tuple(weights)
         for term, weight in weights.items():
-            if term not in signals[TERM_LOSSES]:
-                raise PluginError(
-                    f"weighting {name!r}", received=f"weights of term {term!r}", expected=f"{[*signals[TERM_LOSSES]]}"
-                )
-            shapes = ((), (points,)) if term in signals[RESIDUALS] else ((),)
-            if tuple(weight.shape) not in shapes:
+            if term not in sizes:
+                raise PluginError(f"weighting {name!r}", received=f"weights of term {term!r}", expected=f"{[*sizes]}")
+            if tuple(weight.shape) not in ((), (sizes[term],)):
                 raise PluginError(
                     f"weighting {name!r}, weights of term {term!r}",
                     received=f"shape {tuple(weight.shape)}",
-                    expected="() for the whole term"
-                    + (f", or ({points},), one for each collocation point" if len(shapes) > 1 else ""),
+                    expected=f"() for the whole term, or ({sizes[term]},), one for each of its points",
                 )
             self.register_buffer("weight_" + term, torch.ones_like(weight.detach()))
+        self._calls = 0
+        if scheme.every > 1:
+            self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
+            self.register_load_state_dict_post_hook(_count_calls)  # type: ignore[no-untyped-call]
+
+    def due(self) -> bool:
+        """Return whether this iteration updates the weights."""
+        return self.scheme.every == 1 or self._calls % self.scheme.every == 0
 
     @torch.no_grad()
     def update(self, signals: Signals, indices: Tensor | None) -> None:
-        """Update state and weights from the signals of a batch.
+        """Count an iteration, and update state and weights from the signals of a batch if it is due.
 
         Args:
             signals: those of the points in the batch.
             indices: which points these are, shape (batch,); None for all, in order.
         """
-        if not self.weighted and not self._structure:
+        due = self.due()
+        if self.scheme.every > 1:
+            self._calls += 1
+            self.calls = torch.full_like(self.calls, self._calls)
+        if not due or not (self.weighted or self._structure):
             return
         weights, state = self.scheme.update(signals, self._state(indices))
-        for (key, value), per_point in zip(_leaves(state), self._per_point(), strict=True):
-            self._write("state_" + key, value, indices if per_point else None)
+        for (key, value), (field, entry) in zip(_leaves(state), self._places(), strict=True):
+            self._write("state_" + key, value, self._rows(field, entry, indices))
         for term, weight in weights.items():
-            self._write("weight_" + term, weight, indices if weight.ndim else None)
+            self._write("weight_" + term, weight, indices if weight.ndim and term in self._batched else None)
 
     def weight(self, term: str, indices: Tensor | None = None) -> Tensor | None:
         """Return the current weights of a term, shape (batch,) or (), or None for a term that is not weighted."""
         if term not in self.weighted:
             return None
         weight: Tensor = getattr(self, "weight_" + term)
-        return weight if indices is None or weight.ndim == 0 else weight[indices]
+        return weight[indices] if indices is not None and weight.ndim and term in self._batched else weight
 
     @property
     def state(self) -> Any:
@@ -86,18 +96,21 @@ class IndexedWeighting(nn.Module):
         structure = self._structure
         fields = []
         for field, value in zip(structure._fields, structure, strict=True):
-            rows = indices if field in self.scheme.per_point else None
             fields.append(
-                {key: self._read(f"state_{field}_{key}", rows) for key in value}
+                {entry: self._read(f"state_{field}_{entry}", self._rows(field, entry, indices)) for entry in value}
                 if isinstance(value, Mapping)
-                else self._read(f"state_{field}", rows)
+                else self._read(f"state_{field}", None)
             )
         return type(structure)(*fields)
 
-    def _per_point(self) -> Iterator[bool]:
+    def _places(self) -> Iterator[tuple[str, str]]:
         for field, value in zip(self._structure._fields, self._structure, strict=True):
-            for _ in value if isinstance(value, Mapping) else (None,):
-                yield field in self.scheme.per_point
+            for entry in value if isinstance(value, Mapping) else ("",):
+                yield field, entry
+
+    def _rows(self, field: str, entry: str, indices: Tensor | None) -> Tensor | None:
+        """Which rows of a state's entry a batch sees: those of its points, or all."""
+        return indices if field in self.scheme.per_point and entry in self._batched else None
 
     def _read(self, name: str, indices: Tensor | None) -> Tensor:
         buffer: Tensor = getattr(self, name)
@@ -113,6 +126,88 @@ class IndexedWeighting(nn.Module):
         value = value.to(buffer.dtype)
         new = value.expand_as(buffer).clone() if indices is None else buffer.index_copy(0, indices, value)
         setattr(self, name, new)
+
+
+@final
+class Weighting(nn.ModuleDict):
+    """The schemes of a loss, by name: their weights are multiplied.
+
+    Args:
+        schemes: by name.
+        signals: of the full set of points, with the right shapes, dtypes and device; values do not matter.
+
+    Raises:
+        PluginError: if a scheme returns weights of a wrong shape, or of a term that is not there.
+    """
+
+    def __init__(self, schemes: Mapping[str, WeightingScheme], signals: Signals, sizes: Mapping[str, int]) -> None:
+        super().__init__({name: IndexedWeighting(scheme, name, signals, sizes) for name, scheme in schemes.items()})
+
+    @property
+    def parts(self) -> list[IndexedWeighting]:
+        """The schemes with their states."""
+        return list(self.values())  # type: ignore[arg-type]
+
+    def required(self) -> frozenset[str]:
+        """Return the signals that this iteration's updates read."""
+        return frozenset().union(*(part.scheme.requires for part in self.parts if part.due()))
+
+    def update_weights(self, signals: Signals, indices: Tensor | None) -> None:
+        """Count an iteration, and update what is due from the signals of a batch, see `IndexedWeighting.update`."""
+        for part in self.parts:
+            part.update(signals, indices)
+
+    def loss(self, term: str, residual: Tensor, indices: Tensor | None) -> Tensor:
+        """Return a term's weighted loss: the mean of the squared residual with all weights, a scalar."""
+        factors = [(part.scheme.multiplies, part.weight(term, indices)) for part in self.parts]
+        for multiplies, weight in factors:
+            if weight is not None and multiplies == "residual":
+                residual = weight * residual
+        square = residual.square()
+        for multiplies, weight in factors:
+            if weight is not None and multiplies == "squared_residual":
+                square = weight * square
+        return square.mean()
+
+    def point_weights(self, term: str) -> Tensor | None:
+        """Return the product of a term's weights, shape (n,), or None if no scheme weights it point by point.
+
+        Where some multiply the residual and some its square, the former enter squared.
+        """
+        weights = [(part.scheme.multiplies, part.weight(term)) for part in self.parts]
+        weights = [(multiplies, weight) for multiplies, weight in weights if weight is not None]
+        mixed = len({multiplies for multiplies, _ in weights}) > 1
+        product = None
+        for multiplies, weight in weights:
+            assert weight is not None
+            factor = weight.square() if mixed and multiplies == "residual" else weight
+            product = factor if product is None else product * factor
+        return product if product is not None and product.ndim else None
+
+    def check(self, iteration: int | str) -> None:
+        """Refuse weights that are not finite, or negative where they multiply squares.
+
+        Raises:
+            PluginError: naming scheme, term and iteration.
+        """
+        for part in self.parts:
+            for term in part.weighted:
+                weight = part.weight(term)
+                assert weight is not None
+                least, largest = float(weight.min()), float(weight.max())
+                positive = part.scheme.multiplies == "residual" or least >= 0
+                if not (positive and abs(least) < float("inf") and abs(largest) < float("inf")):
+                    raise PluginError(
+                        f"weighting {part.name!r}, weights of term {term!r} at iteration {iteration}",
+                        received=f"values from {least:g} to {largest:g}",
+                        expected="finite numbers" + ("" if positive else ", 0 or more"),
+                        fix="Lower the scheme's rates, or the optimizer's learning rate if the loss has grown too.",
+                    )
+
+
+def _count_calls(part: nn.Module, incompatible: Any) -> None:
+    assert isinstance(part, IndexedWeighting)
+    part._calls = int(part.calls)
 
 
 def _leaves(state: Any) -> Iterator[tuple[str, Tensor]]:

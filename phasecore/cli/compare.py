@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from phasecore.cli.options import check_resume, common_options
+from phasecore.cli.options import all_probes, check_resume, common_options
 from phasecore.cli.session import interruptible, standard_output_kept_clean
 from phasecore.errors import InputError
 
@@ -46,6 +46,7 @@ def command(
 
     PROBLEM is NAME or NAME:key=value,key=value, such as helmholtz:a1=1,a2=4; 'phasecore plugins' lists the names.
     """
+    from phasecore import registry
     from phasecore.runs.comparison import split_weightings
     from phasecore.runs.comparison_figure import check_matplotlib, draw_comparison
     from phasecore.runs.execution import summary
@@ -53,7 +54,7 @@ def command(
 
     check_matplotlib()
     check_resume(resume, output)
-    request = {"problem": problem, **{name: value for name, value in given.items() if value is not None}}
+    request = {"problem": problem, **{name: value for name, value in given.items() if value not in (None, ())}}
     if weightings is not None or not resume:
         request["weightings"] = split_weightings(weightings or DEFAULT_WEIGHTINGS)
     with standard_output_kept_clean():
@@ -62,6 +63,8 @@ def command(
         elif output is not None:
             _check_free(output)
         trainings = _prepare(request, output if resume else None)
+        loggers = list(request.get("loggers", ()))
+        registry.as_listeners(loggers)
         seed = trainings[0].settings.seed
         folder = output or reserve_folder(f"{trainings[0].problem.name}-compare-seed{seed}")
         _make_folder(folder)
@@ -71,7 +74,7 @@ def command(
         folders = [training.folder for training in trainings if training.folder is not None]
         with interruptible(ctx, folders, again):
             runs = [
-                _train(training, f"{training.scheme_name} ({place} of {len(trainings)})")
+                _train(training, f"{training.scheme_name} ({place} of {len(trainings)})", loggers)
                 for place, training in enumerate(trainings, start=1)
             ]
         draw_comparison(runs, folder / FIGURE)
@@ -94,7 +97,8 @@ def _prepare(request: Mapping[str, Any], resumed: Path | None) -> list[Training]
     from phasecore.runs.folder import CONFIGURATION
     from phasecore.runs.preparation import prepare, prepare_resumed
 
-    options = {name: value for name, value in request.items() if name not in ("problem", "weightings")}
+    options = {name: value for name, value in request.items() if name not in ("problem", "weightings", "loggers")}
+    options["probes"] = all_probes(options.get("probes", ()))
     problem = request["problem"]
     trainings: list[Training] = []
     for weighting in request["weightings"]:
@@ -106,7 +110,7 @@ def _prepare(request: Mapping[str, Any], resumed: Path | None) -> list[Training]
     return trainings
 
 
-def _train(training: Training, label: str) -> Compared:
+def _train(training: Training, label: str, loggers: Sequence[str]) -> Compared:
     from phasecore.cli.progress import make_display
     from phasecore.runs.comparison import Compared
     from phasecore.runs.execution import execute
@@ -114,7 +118,7 @@ def _train(training: Training, label: str) -> Compared:
 
     assert training.folder is not None
     with make_display(label) as display:
-        outcome = execute(training, resume=(training.folder / CONFIGURATION).exists(), display=display)
+        outcome = execute(training, resume=(training.folder / CONFIGURATION).exists(), display=display, loggers=loggers)
     return Compared(training, outcome, open_run(training.folder).history)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +24,23 @@ _OPTIONS = (
     click.option("--seed", type=int, help="Seed of the points and the network. Default: 0."),
     click.option("--every", type=int, help="Iterations between captures of the statistics."),
     click.option(
+        "--probes",
+        "--probe",
+        "probes",
+        metavar="NAME[:key=value,...]",
+        multiple=True,
+        help="Measure these too at each capture, separated by commas or one by one: saturation:bins=20,layer_entropy. "
+        "A default probe that is named takes the given options.",
+    ),
+    click.option(
+        "--logger",
+        "loggers",
+        metavar="NAME[:key=value,...]",
+        multiple=True,
+        help="Write the run down for another tool too, such as csv, tensorboard, mlflow or wandb:mode=offline; "
+        "may be given several times.",
+    ),
+    click.option(
         "--output",
         metavar="DIR",
         type=click.Path(path_type=Path),
@@ -44,6 +61,31 @@ def common_options(function: Function) -> Function:
     for option in reversed(_OPTIONS):
         function = option(function)
     return function
+
+
+def all_probes(given: Sequence[str]) -> list[str] | None:
+    """Return the probes that are measured by default, and those of `--probes`; None if none are given.
+
+    Raises:
+        InputError: for a malformed specification, or a probe that is there twice.
+
+    Example:
+        >>> all_probes(["residual_order:bins=8,saturation"])[-2:]
+        ['residual_order:bins=8', 'saturation']
+    """
+    from phasecore import registry
+    from phasecore.probes import DEFAULT_PROBES
+    from phasecore.runs.comparison import split_weightings
+
+    if not given:
+        return None
+    asked: dict[str, str] = {}
+    for text in split_weightings(",".join(given), "--probes"):
+        name, _ = registry.parse_specification(text, "--probes")
+        if name in asked:
+            raise InputError("--probes", received=f"{name!r} twice", expected="each probe once")
+        asked[name] = text
+    return [*(name for name in DEFAULT_PROBES if name not in asked), *asked.values()]
 
 
 def check_resume(resume: bool, output: Path | None) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from phasecore.cli.options import check_resume, common_options
+from phasecore.cli.options import all_probes, check_resume, common_options
 from phasecore.cli.session import interruptible, standard_output_kept_clean
 
 
@@ -22,12 +22,21 @@ from phasecore.cli.session import interruptible, standard_output_kept_clean
 )
 @click.pass_context
 def command(
-    ctx: click.Context, /, problem: str, output: Path | None, resume: bool, as_json: bool, **given: Any
+    ctx: click.Context,
+    /,
+    problem: str,
+    output: Path | None,
+    resume: bool,
+    as_json: bool,
+    probes: tuple[str, ...],
+    loggers: tuple[str, ...],
+    **given: Any,
 ) -> None:
     """Train one network on PROBLEM, and say which phases it went through.
 
     PROBLEM is NAME or NAME:key=value,key=value, such as helmholtz:a1=1,a2=4; 'phasecore plugins' lists the names.
     """
+    from phasecore import registry
     from phasecore.runs.comparison import Compared
     from phasecore.runs.execution import execute, summary
     from phasecore.runs.folder import check_free, open_run, reserve_folder, slug
@@ -36,6 +45,9 @@ def command(
     check_resume(resume, output)
     chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     with standard_output_kept_clean():
+        if asked := all_probes(probes):
+            chosen["probes"] = asked
+        registry.as_listeners(loggers)
         if resume and output is not None:
             training = prepare_resumed(output, problem=problem, **chosen)
         else:
@@ -49,7 +61,7 @@ def command(
 
         again = ["phasecore", "run", problem, "--output", str(training.folder), "--resume"]
         with interruptible(ctx, [training.folder], again), make_display() as display:
-            outcome = execute(training, resume=resume, display=display)
+            outcome = execute(training, resume=resume, display=display, loggers=loggers or None)
     if as_json:
         document = {**summary(training, outcome), "output": str(training.folder)}
         click.echo(json.dumps(document, allow_nan=False))

@@ -78,5 +78,5 @@ def split_weightings(text: str, what: str = "--weightings") -> list[str]:
             )
     repeated = sorted({item for item in found if found.count(item) > 1})
     if repeated:
-        raise InputError(what, received=f"{repeated[0]!r} more than once", expected="different weightings")
+        raise InputError(what, received=f"{repeated[0]!r} more than once", expected="each once")
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import MISSING, asdict, fields, is_dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,27 +14,30 @@ import numpy as np
 import phasecore
 from phasecore.backends import Settings, Training
 from phasecore.errors import InputError
-from phasecore.registry import parse_specification
+from phasecore.probes.base import Probe
+from phasecore.registry import parse_specification, split_specification
 from phasecore.runs.history import plain
 
 FORMAT = 1
-_UNITS = {"every": "capture_interval_iterations", "decay_interval": "decay_interval_iterations"}
+UNITS = {"every": "capture_interval_iterations", "decay_interval": "decay_interval_iterations"}
+"""Names of settings in `run.json` that carry their unit."""
 
 
 def configuration_of(training: Training) -> dict[str, Any]:
     """Return the configuration of a training as plain names and values, units in the names.
 
     Example:
-        >>> from phasecore import problem, weighting_scheme
+        >>> from phasecore import problem
+        >>> from phasecore.registry import as_schemes
         >>> helmholtz, settings = problem("helmholtz", a1=2), Settings(iterations=9, points=50, width=8, depth=2)
         >>> training = Training(
-        ...     helmholtz, weighting_scheme("rba"), "rba", "torch", settings, helmholtz.sample(50), probes=[]
+        ...     helmholtz, as_schemes("rba"), "rba", "torch", settings, helmholtz.sample(50), probes=[]
         ... )
         >>> configuration = configuration_of(training)
         >>> configuration["problem_parameters"]["a1"], configuration["settings"]["points"]
         (2, 50)
     """
-    settings = {_UNITS.get(name, name): value for name, value in asdict(training.settings).items()}
+    settings = {UNITS.get(name, name): value for name, value in asdict(training.settings).items()}
     seed = settings.pop("seed")
     document = {
         "format": FORMAT,
@@ -45,9 +48,21 @@ def configuration_of(training: Training) -> dict[str, Any]:
         "preset": training.preset,
         "seed": seed,
         "settings": settings,
-        "probes": [probe.name for probe in training.probes],
+        "probes": [_specification(probe) for probe in training.probes],
     }
     return {key: plain(value) for key, value in document.items()}
+
+
+def _specification(probe: Probe) -> str:
+    """The probe's name with the options that differ from their defaults, as `--probes` takes it."""
+    options: dict[str, Any] = {}
+    made: Any = probe
+    for item in fields(made) if is_dataclass(made) else ():
+        default = item.default if item.default_factory is MISSING else item.default_factory()
+        if item.init and getattr(probe, item.name) != default:
+            options[item.name] = getattr(probe, item.name)
+    written = ",".join(f"{key}={value}" for key, value in options.items())
+    return f"{probe.name}:{written}" if written else probe.name
 
 
 def provenance(versions: Mapping[str, str]) -> dict[str, Any]:
@@ -74,7 +89,7 @@ def settings_of(configuration: Mapping[str, Any], file: Path) -> Settings:
     Raises:
         InputError: if they are not there or out of range.
     """
-    names = {written: name for name, written in _UNITS.items()}
+    names = {written: name for name, written in UNITS.items()}
     try:
         recorded = {names.get(key, key): value for key, value in configuration["settings"].items()}
         return Settings(**recorded, seed=configuration["seed"])
@@ -107,5 +122,6 @@ def _comparable(configuration: Mapping[str, Any]) -> dict[str, Any]:
     names = ("problem", "problem_parameters", "backend", "weighting", "preset", "seed")
     flat = {name: configuration.get(name) for name in names}
     if isinstance(flat["weighting"], str):
-        flat["weighting"] = parse_specification(flat["weighting"], "weighting")
+        parts = split_specification(flat["weighting"])
+        flat["weighting"] = [parse_specification(part, "weighting") for part in parts]
     return {**flat, **(configuration.get("settings") or {})}

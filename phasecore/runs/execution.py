@@ -27,7 +27,13 @@ from phasecore.runs.preparation import check_supplies
 from phasecore.runs.recorder import Display, Recorder, Silent
 
 
-def execute(training: Training, *, resume: bool = False, display: Display | None = None) -> Outcome:
+def execute(
+    training: Training,
+    *,
+    resume: bool = False,
+    display: Display | None = None,
+    loggers: str | Sequence[str | object] | None = None,
+) -> Outcome:
     """Train, and keep what happens in the run folder if the training has one.
 
     Args:
@@ -35,13 +41,16 @@ def execute(training: Training, *, resume: bool = False, display: Display | None
         resume: go on with the run in the folder; one that has done its iterations is returned as it is, one that was
             stopped before its first checkpoint starts again.
         display: shows the training to a person; None shows nothing.
+        loggers: who else writes it down: "name" or "name:key=value,key=value", or objects with run hooks. By default
+            nobody, and going on with a run, those that it was started with by name.
 
     Returns:
         The outcome, of all sessions of the run together.
 
     Raises:
-        InputError: before anything is trained or written: if a required signal is not supplied, the folder already
-            holds a run, or (with `resume`) it holds none or one of another configuration.
+        InputError: before anything is trained or written: if a required signal is not supplied, a logger is unknown,
+            the folder already holds a run, or (with `resume`) it holds none or one of another configuration.
+        MissingDependencyError: if a logger's package is not installed.
         TrainingError: if the training could not go on; the run folder keeps what it has.
 
     Example:
@@ -61,16 +70,21 @@ def execute(training: Training, *, resume: bool = False, display: Display | None
             raise InputError("cannot resume a training without a run folder", fix="Give 'prepare' an output.")
         recorded = read_configuration(folder)
         check_agreement(folder, training, recorded)
+        loggers = recorded_loggers(recorded) if loggers is None else loggers
+        asked = registry.as_listeners(loggers)
         finished = _finished(training, folder)
         if finished is not None:
             display.finished(finished)
             return finished
-        _register_session(training, folder, recorded, backend)
+        _register_session(training, folder, {**recorded, "loggers": _names(loggers)}, backend)
         if not has_checkpoint(folder):
             display.warned(f"{folder} has no checkpoint yet: the training starts again from its first iteration")
-    elif folder is not None:
-        create(folder, {**configuration_of(training), **provenance(backend.versions())})
-    recorder = Recorder(training, plugins.loaded().manager, display, resume=resume)
+    else:
+        loggers = loggers or ()
+        asked = registry.as_listeners(loggers)
+        if folder is not None:
+            create(folder, {**configuration_of(training), "loggers": _names(loggers), **provenance(backend.versions())})
+    recorder = Recorder(training, [*plugins.loaded().listeners(), *asked], display, resume=resume)
     try:
         recorder.started()
         backend.train(
@@ -79,6 +93,9 @@ def execute(training: Training, *, resume: bool = False, display: Display | None
             None if folder is None else folder / CHECKPOINT,
             resume=resume and folder is not None and has_checkpoint(folder),
         )
+    except BaseException as error:
+        recorder.stopped(error)
+        raise
     finally:
         recorder.close()
     rows = recorder.rows
@@ -89,6 +106,16 @@ def execute(training: Training, *, resume: bool = False, display: Display | None
         write_json(folder / OUTCOME, summary(training, outcome))
     recorder.finished(outcome)
     return outcome
+
+
+def recorded_loggers(recorded: Mapping[str, Any]) -> list[str]:
+    """Return the specifications of the loggers that a run was started with, from its `run.json`.
+
+    Example:
+        >>> recorded_loggers({"loggers": ["csv"]}), recorded_loggers({})
+        (['csv'], [])
+    """
+    return [name for name in recorded.get("loggers") or [] if isinstance(name, str)]
 
 
 def summary(training: Training, outcome: Outcome) -> dict[str, Any]:
@@ -110,6 +137,10 @@ def summary(training: Training, outcome: Outcome) -> dict[str, Any]:
         "phases": outcome.timeline.to_json(),
     }
     return {key: plain(value) for key, value in document.items()}
+
+
+def _names(loggers: str | Sequence[str | object]) -> list[str]:
+    return [loggers] if isinstance(loggers, str) else [name for name in loggers if isinstance(name, str)]
 
 
 def _finished(training: Training, folder: Path) -> Outcome | None:

@@ -1,46 +1,51 @@
-"""Calling the run hooks of plugins, each guarded: one that raises is disabled, and the training goes on."""
+"""Calling the run hooks of plugins, each guarded: one that raises is switched off, and the training goes on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterable
 from typing import Any, final
 
 import pluggy
 
-from phasecore.plugins import PREFIX
+from phasecore.hookspecs import Hooks
+from phasecore.plugins import PREFIX, Listener
 
 
 @final
 class RunHooks:
-    """Calls every plugin's implementation of a run hook on its own.
+    """Calls every listener's implementation of a run hook on its own.
 
     Args:
-        manager: pluggy's.
-        warn: takes one sentence for each implementation that raised.
+        listeners: installed plugins, and the loggers of this run.
+        warn: takes one sentence for each listener that raised.
     """
 
-    def __init__(self, manager: pluggy.PluginManager, warn: Callable[[str], None]) -> None:
+    def __init__(self, listeners: Iterable[Listener], warn: Callable[[str], None]) -> None:
         self._warn = warn
-        self._callers: dict[str, dict[str, Callable[..., Any]]] = {}
-        for event in ("run_started", "captured", "phase_changed", "run_finished"):
-            hook = PREFIX + event
-            names = [item.plugin_name for item in getattr(manager.hook, hook).get_hookimpls()]
-            self._callers[hook] = {name: _caller(manager, hook, name) for name in dict.fromkeys(names)}
+        self._listening = [(listener.label, _hooks_of(listener.plugin)) for listener in listeners]
 
     def call(self, event: str, **arguments: Any) -> None:
-        """Call a hook, such as "captured", with its arguments."""
-        callers = self._callers[PREFIX + event]
-        for plugin, caller in list(callers.items()):
+        """Call a hook, such as "captured", with its arguments.
+
+        A listener that raises hears nothing more in this run, but `run_stopped`, so that it can close what it opened.
+        """
+        for label, hooks in list(self._listening):
             try:
-                caller(**arguments)
-            except Exception as error:
-                del callers[plugin]
+                getattr(hooks, PREFIX + event)(**arguments)
+            except (Exception, SystemExit) as error:
+                self._listening.remove((label, hooks))
+                if event != "run_stopped":
+                    with contextlib.suppress(Exception, SystemExit):
+                        hooks.phasecore_run_stopped(training=arguments["training"], error=error)
                 self._warn(
-                    f"hook {PREFIX + event!r} of plugin {plugin!r} raised {type(error).__name__}: {error}; "
-                    "it is disabled for the rest of this run, and the training goes on"
+                    f"{label}: hook {PREFIX + event!r} raised {type(error).__name__}: {error}; "
+                    "it is disabled for the rest of this run, which goes on without it"
                 )
 
 
-def _caller(manager: pluggy.PluginManager, hook: str, plugin_name: str) -> Callable[..., Any]:
-    others = [plugin for name, plugin in manager.list_name_plugin() if name != plugin_name and plugin is not None]
-    return manager.subset_hook_caller(hook, others)
+def _hooks_of(plugin: object) -> pluggy.HookRelay:
+    manager = pluggy.PluginManager("phasecore")
+    manager.add_hookspecs(Hooks)
+    manager.register(plugin)
+    return manager.hook

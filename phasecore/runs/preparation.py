@@ -13,14 +13,11 @@ import numpy as np
 from phasecore import registry
 from phasecore.backends import Settings, Training
 from phasecore.errors import InputError, UnknownNameError
-from phasecore.probes.base import Probe
+from phasecore.probes import DEFAULT_PROBES, Probe
 from phasecore.problems.base import Preset, Problem
 from phasecore.runs.configuration import check_agreement, settings_of
 from phasecore.runs.folder import CONFIGURATION, read_configuration
 from phasecore.signals import check_requirements
-
-PROBES = ("gradient_snr", "adam_snr", "residual_order", "term_losses", "relative_l2_error")
-"""What is measured at each capture by default; `residual_order` and the SNR tell the phases."""
 
 DEFAULT_BACKEND = "torch"
 SNR_BATCHES = 100
@@ -45,19 +42,20 @@ def prepare(
     preset: str = "quick",
     backend: str | None = None,
     output: str | Path | None = None,
-    probes: Sequence[str | Probe] = PROBES,
+    probes: Sequence[str | Probe] | None = None,
     **overrides: Unpack[Overrides],
 ) -> Training:
     """Make a training from a problem, a preset of it, and what differs from the preset.
 
     Args:
         problem: "name" or "name:key=value,key=value", or a problem. Parameters given here go before the preset's.
-        weighting: "name" or "name:key=value,key=value". Where the preset recommends options of that scheme, they
-            apply to those that are not given.
+        weighting: "name" or "name:key=value,key=value", several joined by "+". Where the preset recommends options of
+            a scheme, they apply to those that are not given.
         preset: name of the problem's preset.
         backend: name of the backend; by default torch, or another one if only that is installed.
         output: the run folder; None keeps nothing.
-        probes: names or probes, measured at each capture.
+        probes: "name", "name:key=value,key=value" or probes, measured at each capture; None measures
+            `phasecore.probes.DEFAULT_PROBES`.
         overrides: iterations, points, width, depth, learning_rate, seed and every.
 
     Raises:
@@ -105,7 +103,7 @@ def prepare_resumed(
     weighting: str | None = None,
     preset: str | None = None,
     backend: str | None = None,
-    probes: Sequence[str | Probe] = PROBES,
+    probes: Sequence[str | Probe] | None = None,
     **overrides: Unpack[Overrides],
 ) -> Training:
     """Make the training of a run folder again, to go on with it.
@@ -116,7 +114,7 @@ def prepare_resumed(
         weighting: likewise.
         preset: likewise.
         backend: likewise.
-        probes: names or probes, measured at each capture.
+        probes: as for `prepare`; None measures what run.json records, which has registered probes by name only.
         overrides: likewise, but `iterations` may be raised.
 
     Raises:
@@ -138,23 +136,28 @@ def prepare_resumed(
     preset = preset or recorded.get("preset")
     plan = made.presets.get(preset) if preset else None
     scheme_name = complete_weighting(weighting, plan) if weighting else str(recorded.get("weighting"))
+    if probes is None:
+        probes = recorded.get("probes")
     training = _assemble(made, scheme_name, preset, backend or str(recorded.get("backend")), settings, probes, folder)
     check_agreement(folder, training, recorded)
     return training
 
 
 def complete_weighting(specification: str, preset: Preset | None, what: str = "weighting") -> str:
-    """Return a specification with the options that a preset recommends for its scheme and that it does not give.
+    """Return a specification with the options that a preset recommends for its schemes and that it does not give.
 
     Example:
         >>> from phasecore.problems.helmholtz import Helmholtz
         >>> complete_weighting("rba:gamma=0.99", Helmholtz.presets["paper"])
         'rba:start=residuals,normalization=minmax,gamma=0.99'
     """
-    name, given = registry.parse_specification(specification, what)
-    options = {**(preset.weighting.get(name, {}) if preset else {}), **given}
-    written = ",".join(f"{key}={value}" for key, value in options.items())
-    return f"{name}:{written}" if written else name
+    parts = []
+    for part in registry.split_specification(specification):
+        name, given = registry.parse_specification(part, what)
+        options = {**(preset.weighting.get(name, {}) if preset else {}), **given}
+        written = ",".join(f"{key}={value}" for key, value in options.items())
+        parts.append(f"{name}:{written}" if written else name)
+    return "+".join(parts)
 
 
 def check_supplies(training: Training) -> None:
@@ -165,12 +168,12 @@ def check_supplies(training: Training) -> None:
         MissingDependencyError: if the backend's framework is not installed.
     """
     supplies = registry.backend(training.backend).supplies
-    scheme = f"weighting {training.scheme_name!r}"
     others = [name for name in registry.names("backend") if name != training.backend]
     instead = f"Use another backend ({', '.join(others)})" if others else "Use a backend that supplies it"
-    check_requirements(
-        scheme, training.scheme.requires, training.backend, supplies, fix=f"{instead}, or another scheme."
-    )
+    for name, scheme in training.schemes.items():
+        check_requirements(
+            f"weighting {name!r}", scheme.requires, training.backend, supplies, fix=f"{instead}, or another scheme."
+        )
     for probe in training.probes:
         check_requirements(
             f"probe {probe.name!r}", probe.requires, training.backend, supplies, fix=f"{instead}, or drop the probe."
@@ -183,24 +186,30 @@ def _assemble(
     preset: str | None,
     backend: str,
     settings: Settings,
-    probes: Sequence[str | Probe],
+    probes: Sequence[str | Probe] | None,
     output: str | Path | None,
 ) -> Training:
-    name, options = registry.parse_specification(scheme_name, "weighting")
     training = Training(
         problem=problem,
-        scheme=registry.weighting_scheme(name, **options),
+        schemes=registry.as_schemes(scheme_name),
         scheme_name=scheme_name,
         backend=backend,
         settings=settings,
         points=problem.sample(settings.points, seed=settings.seed, condition_points=settings.condition_points),
-        probes=[probe if isinstance(probe, Probe) else registry.probe(probe) for probe in probes],
+        probes=[_probe(probe) for probe in (DEFAULT_PROBES if probes is None else probes)],
         snapshots=_snapshot_iterations(settings.iterations),
         folder=None if output is None else Path(output),
         preset=preset,
     )
     check_supplies(training)
     return training
+
+
+def _probe(probe: str | Probe) -> Probe:
+    if isinstance(probe, Probe):
+        return probe
+    name, options = registry.parse_specification(probe, "probe")
+    return registry.probe(name, **options)
 
 
 def _problem_request(problem: str | Problem) -> tuple[str, dict[str, Any]]:

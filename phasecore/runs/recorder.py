@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Protocol, final
 
 import numpy as np
-import pluggy
 from numpy.typing import NDArray
 
 from phasecore.backends import Outcome, Training
 from phasecore.phases import Phase, Timeline, tracker
+from phasecore.plugins import Listener
 from phasecore.runs.folder import save_snapshot
 from phasecore.runs.history import HISTORY, History, Row, plain
 from phasecore.runs.hooks import RunHooks
@@ -68,25 +68,25 @@ class Recorder:
 
     Args:
         training: what is trained.
-        manager: pluggy's, for the hooks.
+        listeners: whose hooks are called.
         display: shows the training to a person.
         resume: whether the run folder already has a history.
     """
 
-    def __init__(self, training: Training, manager: pluggy.PluginManager, display: Display, *, resume: bool) -> None:
+    def __init__(self, training: Training, listeners: Iterable[Listener], display: Display, *, resume: bool) -> None:
         self.rows: list[Row] = []
         self._training = training
         self._display = display
-        self._hooks = RunHooks(manager, display.warned)
+        self._hooks = RunHooks(listeners, display.warned)
         self._history = None if training.folder is None else History(training.folder / HISTORY)
-        self._to_cut = resume
+        self._resumed = self._to_cut = resume
         self._tracker = tracker()
         self._state = self._tracker.init()
         self._declared: set[Phase] = set()
 
     def started(self) -> None:
         """Announce the training."""
-        self._hooks.call("run_started", training=self._training)
+        self._hooks.call("run_started", training=self._training, resumed=self._resumed)
         self._display.started(self._training)
 
     def progressed(self, iteration: int, loss: float) -> None:
@@ -121,6 +121,10 @@ class Recorder:
         """Announce the outcome."""
         self._hooks.call("run_finished", training=self._training, outcome=outcome)
         self._display.finished(outcome)
+
+    def stopped(self, error: BaseException) -> None:
+        """Announce that the training ended early."""
+        self._hooks.call("run_stopped", training=self._training, error=error)
 
     def close(self) -> None:
         """Close the history."""

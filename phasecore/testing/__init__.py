@@ -9,6 +9,7 @@
 from phasecore.testing.laws import Report
 from phasecore.testing.libraries import ArrayLibrary
 from phasecore.testing.made_signals import Layout, SignalMaker
+from phasecore.testing.parametrize import Check, checks_of, parametrize_with_checks
 from phasecore.testing.probes import PROBE_LAWS, ProbeSubject, check_probe
 from phasecore.testing.problem_subject import ProblemSubject
 from phasecore.testing.problems import PROBLEM_LAWS, check_problem
@@ -20,6 +21,7 @@ __all__ = [
     "PROBLEM_LAWS",
     "WEIGHTING_LAWS",
     "ArrayLibrary",
+    "Check",
     "Layout",
     "ProbeSubject",
     "ProblemSubject",
@@ -29,4 +31,6 @@ __all__ = [
     "check_probe",
     "check_problem",
     "check_weighting",
+    "checks_of",
+    "parametrize_with_checks",
 ]

@@ -11,10 +11,11 @@ import numpy as np
 from phasecore.signals import DESCRIPTIONS, Signals
 from phasecore.testing.laws import NotApplicableError, Report, run_laws
 from phasecore.testing.libraries import GUARDED, ArrayLibrary, libraries
-from phasecore.testing.made_signals import GIVEN, Layout, SignalMaker, rows_of, zeroed
+from phasecore.testing.made_signals import GIVEN, SignalMaker, zeroed
 from phasecore.testing.trees import RecordingMapping, difference, leaves, map_leaves, structure
+from phasecore.testing.weighting_points import POINT_LAWS, sizes_of
 from phasecore.testing.weighting_subject import NUMPY, UPDATES, WeightingSubject, signals_on
-from phasecore.weighting.base import State, WeightingScheme, Weights
+from phasecore.weighting.base import State, WeightingScheme
 
 
 def check_weighting(
@@ -57,6 +58,8 @@ def declares_itself(subject: WeightingSubject) -> None:
     unknown = sorted(scheme.requires - set(DESCRIPTIONS) - set(subject.extra))
     assert not unknown, f"requires names unknown signals {unknown}; phasecore.signals.DESCRIPTIONS lists what there is"
     assert isinstance(scheme.per_point, tuple), f"per_point is {scheme.per_point!r}; use a tuple of field names"
+    whole = isinstance(scheme.every, int) and not isinstance(scheme.every, bool) and scheme.every >= 1
+    assert whole, f"every is {scheme.every!r}; use a positive integer, 1 to update at every iteration"
 
 
 def state_is_a_named_tuple_of_mappings(subject: WeightingSubject) -> None:
@@ -70,17 +73,6 @@ def state_is_a_named_tuple_of_mappings(subject: WeightingSubject) -> None:
             assert hasattr(leaf, "shape"), f"state field {name!r}, {key!r} is {leaf!r}; use an array"
     unknown = sorted(set(subject.scheme.per_point) - set(state._fields))
     assert not unknown, f"per_point names {unknown}, which the state lacks; its fields are {state._fields}"
-
-
-def per_point_state_has_a_row_for_each_point(subject: WeightingSubject) -> None:
-    """Fields named in `per_point` hold shape (n,), one value for each collocation point, at all times."""
-    for stage, state in _stages(subject):
-        for name in subject.scheme.per_point:
-            for term, leaf in getattr(state, name).items():
-                assert tuple(leaf.shape) == (subject.layout.points,), (
-                    f"per-point state {name!r} of term {term!r} has shape {tuple(leaf.shape)} {stage} with "
-                    f"{subject.layout.points} points; make it that of the residuals, or take it out of per_point"
-                )
 
 
 def state_arrays_are_separate(subject: WeightingSubject) -> None:
@@ -162,8 +154,7 @@ def is_deterministic(subject: WeightingSubject) -> None:
 
 def weights_have_the_right_shape(subject: WeightingSubject) -> None:
     """Weights are a mapping of known terms to an array of shape (n,) or a scalar array."""
-    layout = subject.layout
-    sizes = dict.fromkeys(layout.equations, layout.points) | dict.fromkeys(layout.conditions, layout.condition_points)
+    sizes = sizes_of(subject.layout)
     for array_library in subject.libraries:
         for dtype in ("float32", "float64"):
             state = subject.start(subject.values(0, dtype), array_library)
@@ -241,68 +232,9 @@ def agrees_across_libraries(subject: WeightingSubject) -> None:
         assert not found, f"{array_library.name} and numpy disagree: {found}"
 
 
-def weights_follow_their_points(subject: WeightingSubject) -> None:
-    """Reordering the points reorders weights and per-point state alike: nothing depends on a point's position."""
-    order = np.random.default_rng(7).permutation(subject.layout.points)
-    plain = shuffled = subject.start(subject.values(0))
-    for seed in range(UPDATES):
-        weights, plain = subject.update(subject.values(seed), plain)
-        moved, shuffled = subject.update(rows_of(subject.values(seed), order), shuffled)
-        expected = (_rows_of_weights(weights, order, subject.layout), _rows_of_state(subject, plain, order))
-        found = difference(expected, (dict(moved), shuffled), relative=1e-12)
-        assert not found, f"reordering the points changes more than the order: (weights, state){found}"
-
-
-def takes_batches(subject: WeightingSubject) -> None:
-    """Handed some rows of the points, `update` returns weights and state for those rows, and keeps the rest's shape."""
-    whole = subject.start(subject.values(0))
-    for rows in (np.asarray([5, 2, 31]), np.asarray([17])):
-        state = _rows_of_state(subject, whole, rows)
-        try:
-            weights, new = subject.update(rows_of(subject.values(1), rows), state)
-        except Exception as error:
-            raise AssertionError(
-                f"update fails on a batch of {len(rows)} of {subject.layout.points} points: {type(error).__name__}: "
-                f"{error}; name fields with a value for each point in per_point"
-            ) from error
-        expected, found = structure(state), structure(new)
-        assert found == expected, (
-            f"for a batch of {len(rows)} of {subject.layout.points} points the state is {found}, not {expected}; "
-            "name fields with a value for each point in per_point"
-        )
-        for term in set(weights) & set(subject.layout.equations):
-            assert tuple(weights[term].shape) in ((), (len(rows),)), (
-                f"for a batch of {len(rows)} points the weight of term {term!r} has shape {weights[term].shape}"
-            )
-
-
-def a_batch_updates_as_its_rows(subject: WeightingSubject) -> None:
-    """A point's state is updated alike in any batch: from its own row, and from others' through whole-set signals.
-
-    The whole-set signals (such as "residual_maximum") are reduced over all replicas, so a scheme that keeps this law
-    is right under data parallelism.
-    """
-    if not subject.scheme.per_point:
-        raise NotApplicableError("the scheme keeps no state of points")
-    rows = np.asarray([11, 3, 38, 20])
-    state = subject.start(subject.values(0))
-    for seed in range(UPDATES):
-        values = subject.values(seed)
-        _, new = subject.update(values, state)
-        _, part = subject.update(rows_of(values, rows), _rows_of_state(subject, state, rows))
-        for name in subject.scheme.per_point:
-            found = difference(_rows(getattr(new, name), rows), getattr(part, name), relative=1e-12)
-            assert not found, (
-                f"per-point state {name!r} of a batch differs from its rows in the full update: {found}; "
-                "require a signal that holds the reduction over all points, instead of reducing over the batch"
-            )
-        state = new
-
-
 WEIGHTING_LAWS = (
     declares_itself,
     state_is_a_named_tuple_of_mappings,
-    per_point_state_has_a_row_for_each_point,
     state_arrays_are_separate,
     init_reads_only_shapes,
     reads_what_it_requires,
@@ -315,9 +247,7 @@ WEIGHTING_LAWS = (
     weights_of_squares_are_not_negative,
     runs_compiled,
     agrees_across_libraries,
-    weights_follow_their_points,
-    takes_batches,
-    a_batch_updates_as_its_rows,
+    *POINT_LAWS,
 )
 """Every law of weighting schemes; each takes a `WeightingSubject`."""
 
@@ -325,17 +255,3 @@ WEIGHTING_LAWS = (
 def _stages(subject: WeightingSubject) -> list[tuple[str, State]]:
     state = subject.start(subject.values(0))
     return [("after init", state), ("after an update", subject.update(subject.values(0), state)[1])]
-
-
-def _rows(mapping: Mapping[str, Any], rows: Any) -> dict[str, Any]:
-    return {term: values[rows] for term, values in mapping.items()}
-
-
-def _rows_of_state(subject: WeightingSubject, state: State, rows: Any) -> State:
-    return state._replace(**{name: _rows(getattr(state, name), rows) for name in subject.scheme.per_point})
-
-
-def _rows_of_weights(weights: Weights, rows: Any, layout: Layout) -> dict[str, Any]:
-    return {
-        term: weight[rows] if term in layout.equations and weight.shape else weight for term, weight in weights.items()
-    }

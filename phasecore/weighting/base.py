@@ -12,7 +12,7 @@ State = Any
 """A scheme's own NamedTuple, whose fields are mappings of term to array."""
 
 Weights = Mapping[str, Array]
-"""Per term: an array of shape (n,), a weight for each point, or a scalar; an absent term has weight one."""
+"""Per term: a weight for each of its points, shape (n,), or a scalar; an absent term has weight one."""
 
 
 class WeightingScheme(NamedTuple):
@@ -23,13 +23,15 @@ class WeightingScheme(NamedTuple):
 
     Attributes:
         init: `init(signals) -> state`. The signals have the right shapes and dtypes; their values are zero.
-        update: `update(signals, state) -> (weights, state)`, called before each use of the weights.
+        update: `update(signals, state) -> (weights, state)`, called before the weights are used.
         requires: names of the signals that both read (`phasecore.signals`).
         multiplies: whether the weight multiplies the residual (the loss is `mean((w r)^2)`) or its square
             (`mean(w r^2)`).
-        per_point: names of the state's fields that hold one value per collocation point. Under mini-batches
-            the backend hands `update` the rows of the points in the batch and writes them back, so a
-            weight stays with its point; the other fields are handed over whole.
+        per_point: names of the state's fields that hold one value per point of each term. Under mini-batches the
+            backend hands `update` the rows of the collocation points in the batch and writes them back, so a weight
+            stays with its point; the points of conditions, and the other fields, are always handed over whole.
+        every: iterations between updates, for schemes that read costly signals. The first iteration updates; until the
+            next update the weights stay as they are.
 
     Example:
         >>> from phasecore.weighting.rba import rba
@@ -42,3 +44,4 @@ class WeightingScheme(NamedTuple):
     requires: frozenset[str]
     multiplies: Literal["residual", "squared_residual"] = "residual"
     per_point: tuple[str, ...] = ()
+    every: int = 1

@@ -7,14 +7,14 @@ networks" (arXiv 2307.00379), and "Learning in PINNs: Phase transition, total di
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Literal, NamedTuple, get_args
 
 from phasecore.arrays import Array
-from phasecore.errors import InputError
-from phasecore.signals import RESIDUAL_MAXIMUM, RESIDUAL_MINIMUM, RESIDUALS, Signals
+from phasecore.signals import RESIDUALS, Signals
+from phasecore.weighting.arithmetic import quotient
 from phasecore.weighting.base import WeightingScheme, Weights
+from phasecore.weighting.options import check_choice, check_number
 
 Start = Literal["zeros", "residuals"]
 Normalization = Literal["max", "minmax"]
@@ -52,29 +52,16 @@ def rba(
     Example:
         >>> import numpy
         >>> from phasecore.signals import Signals
-        >>> residuals = {"pde": numpy.asarray([1.0, -2.0])}
-        >>> signals = Signals(
-        ...     {"residuals": residuals, "residual_maximum": {"pde": 2.0}, "residual_minimum": {"pde": 1.0}}, numpy
-        ... )
+        >>> signals = Signals({"residuals": {"pde": numpy.asarray([1.0, -2.0])}}, numpy)
         >>> scheme = rba(gamma=0.5, eta=0.5)
         >>> weights, state = scheme.update(signals, scheme.init(signals))
         >>> weights["pde"].tolist()
         [0.25, 0.5]
     """
-    if not 0 <= gamma < 1:
-        raise InputError("weighting 'rba', option 'gamma'", received=gamma, expected="a number in [0, 1)")
-    if not 0 < eta < math.inf:
-        raise InputError("weighting 'rba', option 'eta'", received=eta, expected="a positive, finite number")
-    for option, value, choices in (
-        ("start", start, get_args(Start)),
-        ("normalization", normalization, get_args(Normalization)),
-    ):
-        if value not in choices:
-            raise InputError(
-                f"weighting 'rba', option {option!r}",
-                received=repr(value),
-                expected=f"one of {', '.join(choices)}",
-            )
+    check_number("rba", "gamma", gamma, 0, 1, low_included=True)
+    check_number("rba", "eta", eta, low=0)
+    check_choice("rba", "start", start, get_args(Start))
+    check_choice("rba", "normalization", normalization, get_args(Normalization))
 
     def init(signals: Signals) -> RBAState:
         xp = signals.namespace
@@ -89,10 +76,9 @@ def rba(
         weights = {}
         visited = {}
         for term, residual in signals[RESIDUALS].items():
-            low = signals[RESIDUAL_MINIMUM][term] if normalization == "minmax" else 0.0
-            span = signals[RESIDUAL_MAXIMUM][term] - low
-            excess = xp.abs(residual) - low
-            share = xp.where(span > 0, excess / xp.where(span > 0, span, xp.ones_like(span)), xp.zeros_like(excess))
+            size = xp.abs(residual)
+            low = signals.minimum(size) if normalization == "minmax" else 0.0
+            share = quotient(size - low, signals.maximum(size) - low, xp.zeros_like(size), xp)
             rate = eta
             if start == "residuals":
                 rate = xp.where(state.visited[term] > 0, eta * xp.ones_like(share), xp.ones_like(share))
@@ -103,9 +89,7 @@ def rba(
     return WeightingScheme(
         init,
         update,
-        requires=frozenset(
-            {RESIDUALS, RESIDUAL_MAXIMUM} | ({RESIDUAL_MINIMUM} if normalization == "minmax" else set())
-        ),
+        requires=frozenset({RESIDUALS}),
         multiplies="residual",
         per_point=("weights", "visited"),
     )

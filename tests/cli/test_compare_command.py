@@ -115,3 +115,11 @@ def test_another_request_is_refused_on_resuming(given: list[str], message: str) 
     result = invoke("compare", *given, "--output", "here", "--resume")
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+def test_every_run_of_a_comparison_measures_the_probes() -> None:
+    result = invoke(*COMPARE, "--output", "here", "--probes", "saturation:bins=20")
+    assert result.exit_code == 0, result.output
+    for run in ("uniform", "rba"):
+        assert json.loads((Path("here") / run / "run.json").read_text())["probes"][-1] == "saturation:bins=20"
+    assert invoke(*COMPARE, "--output", "here", "--resume").exit_code == 0

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from phasecore.cli import main
+from phasecore.probes import DEFAULT_PROBES
 from phasecore.runs import open_run
 
 RUN = ["run", "helmholtz", "--backend", "synthetic", "--points", "60", "--iterations", "400"]
@@ -127,3 +128,46 @@ def test_an_output_that_cannot_be_made_is_refused() -> None:
     result = invoke(*RUN, "--output", "file/run")
     assert result.exit_code == 2
     assert "cannot make the run folder" in result.stderr
+
+
+def recorded_probes(folder: str) -> list[str]:
+    probes: list[str] = json.loads((Path(folder) / "run.json").read_text())["probes"]
+    return probes
+
+
+def test_probes_are_added_to_the_default_ones_and_recorded_with_their_options() -> None:
+    result = invoke(*RUN, "--output", "here", "--probes", "saturation:bins=20,norm_test,residual_order:bins=8")
+    assert result.exit_code == 0, result.output
+    defaults = [name for name in DEFAULT_PROBES if name != "residual_order"]
+    assert recorded_probes("here") == [*defaults, "saturation:bins=20", "norm_test", "residual_order:bins=8"]
+    assert invoke(*RUN, "--output", "one_by_one", "--probe", "saturation", "--probe", "norm_test").exit_code == 0
+    assert recorded_probes("one_by_one") == [*DEFAULT_PROBES, "saturation", "norm_test"]
+
+
+def test_resuming_measures_what_the_run_was_started_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYNTHETIC_STOP", "fail:250")
+    assert invoke(*RUN, "--output", "here", "--probes", "saturation:bins=20").exit_code == 1
+    monkeypatch.delenv("SYNTHETIC_STOP")
+    seen = []
+    monkeypatch.setattr("phasecore.runs.preparation.check_supplies", lambda training: seen.append(training.probes))
+    assert invoke(*RUN, "--output", "here", "--resume").exit_code == 0
+    assert [probe.name for probe in seen[0]] == [*DEFAULT_PROBES, "saturation"]
+    assert seen[0][-1].bins == 20
+    assert recorded_probes("here") == [*DEFAULT_PROBES, "saturation:bins=20"]
+
+
+@pytest.mark.parametrize(
+    ("probes", "message"),
+    [
+        ("saturatoin", "Did you mean 'saturation'"),
+        ("saturation:bins=0", "'bins'"),
+        ("saturation:cells=3", "'cells'"),
+        ("saturation,saturation:bins=3", "'saturation' twice"),
+        ("", "--probes"),
+    ],
+)
+def test_bad_probes_are_refused_before_training(probes: str, message: str) -> None:
+    result = invoke(*RUN, "--output", "here", "--probes", probes)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert not Path("here").exists()

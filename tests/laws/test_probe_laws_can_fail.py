@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from phasecore.probes import Probe
-from phasecore.testing import PROBE_LAWS, check_probe
+from phasecore.signals import DESCRIPTIONS
+from phasecore.testing import PROBE_LAWS, check_probe, made_signals
+from phasecore.testing.made_signals import Layout, make_signals
 
 COUNTER = itertools.count()
 
@@ -78,3 +80,47 @@ def test_a_probe_that_reads_more_than_it_requires_is_told_to_name_it():
 
     with pytest.raises(AssertionError, match=r"'term_losses' is not available.*'requires'"):
         check_probe(Greedy())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_made_up_signals_fit_together(seed):
+    """Gradients, losses, kernels and batches of one and the same made-up training."""
+    layout = Layout()
+    made = make_signals(DESCRIPTIONS, layout, seed)
+    assert made["term_gradients"].keys() == made["tangent_kernel_traces"].keys() == set(layout.terms)
+    assert int(made["batch_sizes"].sum()) == layout.points
+    weights = {term: made["residual_attention"].get(term, np.ones(1)) for term in layout.terms}
+    for layer, moments in made["batch_gradient_moments"].items():
+        parameter = f"{layer}.weight"
+        for term, gradients in made["term_gradients"].items():
+            residual = {**made["residuals"], **made["condition_residuals"]}[term]
+            # Cauchy and Schwarz: |2/n sum_i r_i J_i| <= 2 sqrt(mean r^2) sqrt(trace / n)
+            bound = 2 * np.sqrt(made["term_losses"][term] * made["tangent_kernel_traces"][term] / len(residual))
+            assert 0 < np.linalg.norm(gradients[parameter]) <= bound
+        assert moments.mean.shape == made["term_gradients"][layout.terms[0]][parameter].shape
+        conditions = sum(made["term_gradients"][term][parameter] for term in layout.conditions)
+        size = sum(
+            np.sqrt(np.mean(weights[term] ** 4 * made["residuals"][term] ** 2) * made["tangent_kernel_traces"][term])
+            for term in layout.equations
+        )
+        assert 0 < np.linalg.norm(moments.mean - conditions) < size
+    assert all(values.shape[0] == layout.points for values in made["activations"].values())
+    assert made["targets"].keys() == made["fields"].keys()
+
+
+def test_gradients_of_all_batches_of_an_unweighted_training_add_up():
+    """With attention 1 and batches of one size the mean of the batch gradients would be the sum of the terms'."""
+    layout = Layout(points=36)
+    generator = np.random.default_rng(0)
+    residuals = {term: generator.standard_normal(36) for term in layout.equations}
+    conditions = {term: generator.standard_normal(7) for term in layout.conditions}
+    tangents = made_signals._tangents(layout, generator)
+    ones = {term: np.ones(36) for term in residuals}
+    batches = np.array_split(np.arange(36), 6)
+    found = made_signals._batch_gradients(residuals, conditions, ones, tangents, batches)
+    for layer, values in found.items():
+        total = sum(
+            made_signals._gradient(residual, tangents[term][layer])
+            for term, residual in {**residuals, **conditions}.items()
+        )
+        np.testing.assert_allclose(values.mean(axis=0), total, rtol=1e-12)

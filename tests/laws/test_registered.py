@@ -23,6 +23,15 @@ VARIANTS = [
     "rba:start=residuals",
     "rba:normalization=minmax",
     "rba:gamma=0.9,eta=0.5,start=residuals,normalization=minmax",
+    "self_adaptive:start=0.5,start_conditions=100",
+    "vrba:potential=quadratic",
+    "causal:slabs=5,epsilon=1.0,growth=1",
+    "soft_adapt:normalized=True",
+    "soft_adapt:loss_weighted=True",
+    "relobralo:lookback=expected",
+    "relobralo:rho=0.5,alpha=0.9",
+    "learning_rate_annealing:alpha=1.0",
+    "ntk:kernel=mean,alpha=0.5",
 ]
 
 

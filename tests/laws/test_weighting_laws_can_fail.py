@@ -49,6 +49,18 @@ def each(function):
     return update
 
 
+def mean_of_this_replica(signals, state):
+    """Reduces its points with the namespace, where it should ask the signals."""
+    xp = signals.namespace
+    weights = {term: xp.mean(xp.abs(residual)) for term, residual in signals["residuals"].items()}
+    return weights, state
+
+
+def of_two_equations(signals, state):
+    first, second = signals["residuals"]
+    return {second: signals.namespace.abs(signals["residuals"][first])}, state
+
+
 def reads_maximum(signals, state):
     weights = {
         term: xp_abs / signals["residual_maximum"][term]
@@ -125,6 +137,8 @@ BROKEN = {
     "agrees_across_libraries": scheme(each(lambda xp, r, w: xp.abs(r) * (1 + 1e-9 * (xp.__name__ != "numpy")))),
     "weights_follow_their_points": scheme(each(by_position)),
     "takes_batches": scheme(undeclared_rows, per_point=()),
+    "reductions_go_through_the_signals": scheme(mean_of_this_replica),
+    "takes_any_number_of_terms": scheme(of_two_equations),
     "a_batch_updates_as_its_rows": scheme(each(lambda xp, r, w: 0.9 * w + xp.abs(r) / xp.max(xp.abs(r)))),
 }
 
@@ -163,13 +177,52 @@ def test_known_failures_are_declared_with_a_reason_and_strictly():
     broken = BROKEN["a_batch_updates_as_its_rows"]
     reason = "normalized over the batch, as in the paper"
     report = check_weighting(
-        broken, known_failures={"a_batch_updates_as_its_rows": reason, "weights_are_finite": "0/0"}
+        broken,
+        known_failures={
+            "a_batch_updates_as_its_rows": reason,
+            "reductions_go_through_the_signals": reason,
+            "weights_are_finite": "0/0",
+        },
     )
     assert report.known_failures["a_batch_updates_as_its_rows"] == reason
     with pytest.raises(AssertionError, match=r"do not fail.*is_deterministic"):
         check_weighting(scheme(), known_failures={"is_deterministic": "who knows"})
     with pytest.raises(AssertionError, match=r"no_such_law"):
         check_weighting(scheme(), known_failures={"no_such_law": "who knows"})
+
+
+def mean_of_all(signals, state):
+    return {term: signals.mean(signals.namespace.abs(r)) for term, r in signals["residuals"].items()}, state
+
+
+def test_a_reduction_through_the_signals_is_sound():
+    assert "reductions_go_through_the_signals" in check_weighting(scheme(mean_of_all)).passed
+
+
+@pytest.mark.parametrize("every", [0, 2.5, True])
+def test_iterations_between_updates_are_a_positive_integer(every):
+    with pytest.raises(AssertionError, match=r"every is .*positive integer"):
+        check_weighting(scheme(every=every))
+
+
+def test_state_of_the_points_of_conditions_is_checked_too():
+    def init(signals):
+        xp = signals.namespace
+        points = {**signals["residuals"], **signals["condition_residuals"]}
+        return State({term: xp.zeros_like(residual) for term, residual in points.items()})
+
+    def update(signals, state):
+        xp = signals.namespace
+        points = {**signals["residuals"], **signals["condition_residuals"]}
+        weights = {term: 0.9 * state.weights[term] + xp.abs(residual) for term, residual in points.items()}
+        return weights, state._replace(weights=weights)
+
+    def shortened(signals):
+        return State({term: values[:3] for term, values in init(signals).weights.items()})
+
+    check_weighting(scheme(update, init, requires=("residuals", "condition_residuals")))
+    with pytest.raises(AssertionError, match=r"per_point_state_has_a_row.*make it that of the residuals"):
+        check_weighting(scheme(update, shortened, requires=("residuals", "condition_residuals")))
 
 
 def test_a_signal_of_ones_own_is_made_up_on_demand():

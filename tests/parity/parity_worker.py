@@ -27,6 +27,11 @@ def given(file):
     return problem, str(data["weighting"]), points, kernels, biases, orders
 
 
+def balances_gradients(parts):
+    """Whether a batch of points would give other weights: what reads gradients does so on all points in Keras."""
+    return any(part.scheme.requires & {"term_gradients", "tangent_kernel_traces"} for part in parts)
+
+
 def named(prefix, values):
     return {f"{prefix}{name}": np.asarray(value, dtype=np.float64) for name, value in values.items()}
 
@@ -68,11 +73,15 @@ def by_torch(problem, weighting, points, kernels, biases, orders):
         found[f"gradient_kernel_{k}"] = layer.weight.grad.numpy().T
         found[f"gradient_bias_{k}"] = (blank if layer.bias.grad is None else layer.bias.grad).numpy()
     found |= named("statistic_", phasecore_torch.Capture(loss, optimizer, batches=BATCHES).measure())
+    parts = loss.weighting.parts
+    for part in parts:
+        found |= named(f"weight_{part.name}_", numbers({term: part.weight(term) for term in part.weighted}))
     loss.train()
-    for order in orders:
-        for indices in torch.tensor(order).split(len(order) // 3):
-            loss(indices)
-    found |= named("weight_of_batches_", numbers(loss.point_weights()))
+    if not balances_gradients(parts):
+        for order in orders:
+            for indices in torch.tensor(order).split(len(order) // 3):
+                loss(indices)
+        found |= named("weight_of_batches_", numbers(loss.point_weights()))
 
     model = network()
     loss = phasecore_torch.PhysicsLoss(problem, model, points, weighting=weighting)
@@ -138,11 +147,15 @@ def by_keras(problem, weighting, points, kernels, biases, orders):
     for k, gradient in enumerate(gradients):
         found[f"gradient_{'bias' if k % 2 else 'kernel'}_{k // 2}"] = to_numpy(gradient)
     found |= named("statistic_", phasecore_keras.Capture(model, batches=BATCHES).measure())
-    for order in orders:
-        size = len(order) // 3
-        batches = [order[start : start + size] for start in range(0, len(order), size)]
-        model.fit(Batches(data, batches), epochs=1, shuffle=False, verbose=0)
-    found |= named("weight_of_batches_", numbers(physics.point_weights()))
+    parts = model.weighting.parts
+    for part in parts:
+        found |= named(f"weight_{part.scheme_name}_", numbers({term: part.weight(term) for term in part.weighted}))
+    if not balances_gradients(parts):
+        for order in orders:
+            size = len(order) // 3
+            batches = [order[start : start + size] for start in range(0, len(order), size)]
+            model.fit(Batches(data, batches), epochs=1, shuffle=False, verbose=0)
+        found |= named("weight_of_batches_", numbers(physics.point_weights()))
 
     model, data = pinn(keras.optimizers.Adam(1e-3, epsilon=1e-8))
     return found | {"curve": model.fit(data, epochs=CURVE, shuffle=False, verbose=0).history["loss"]}

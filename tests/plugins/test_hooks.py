@@ -23,7 +23,7 @@ RECORDER = """
         return []
 
     @phasecore.hookimpl
-    def phasecore_run_started(training):
+    def phasecore_run_started(training, resumed):
         heard.append(("phasecore_run_started", locals()))
 
     @phasecore.hookimpl
@@ -37,6 +37,10 @@ RECORDER = """
     @phasecore.hookimpl
     def phasecore_run_finished(training, outcome):
         heard.append(("phasecore_run_finished", locals()))
+
+    @phasecore.hookimpl
+    def phasecore_run_stopped(training, error):
+        heard.append(("phasecore_run_stopped", locals()))
 """
 
 
@@ -51,7 +55,7 @@ def test_every_hook_reaches_a_plugin_with_its_arguments(install, load):
     heard = loaded.manager.get_plugin("recorder:recorder").heard
     assert [name for name, _ in heard] == ["phasecore_entries"], "entries are asked for once, on loading"
     hooks = [name for name in vars(Hooks) if name.startswith("phasecore_")]
-    assert len(hooks) == 5
+    assert len(hooks) == 6
     for hook in hooks[1:]:
         sent = arguments(hook)
         getattr(loaded.manager.hook, hook)(**sent)
@@ -89,7 +93,7 @@ def test_the_documented_logger_works(install, load, tmp_path):
     assert not loaded.failures
     hook = loaded.manager.hook
     training = SimpleNamespace(folder=tmp_path)
-    hook.phasecore_run_started(training=training)
+    hook.phasecore_run_started(training=training, resumed=False)
     hook.phasecore_captured(training=training, row={"iteration": 10})
     transition = Transition(Phase.DIFFUSION, 150, (120, 190), 0.9, ())
     hook.phasecore_phase_changed(training=training, transition=transition)

@@ -142,8 +142,8 @@ def test_a_hook_that_raises_is_disabled_with_one_warning(listener: types.SimpleN
     finally:
         plugins.loaded().manager.unregister(broken)
     assert [str(item.message) for item in caught] == [
-        "hook 'phasecore_captured' of plugin 'broken-logger:logger' raised ValueError: no connection; "
-        "it is disabled for the rest of this run, and the training goes on"
+        "plugin 'broken-logger:logger': hook 'phasecore_captured' raised ValueError: no connection; "
+        "it is disabled for the rest of this run, which goes on without it"
     ]
     assert attempts == [1, 2]
     assert outcome.iterations == 1000

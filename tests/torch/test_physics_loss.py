@@ -149,7 +149,7 @@ def test_a_loaded_state_goes_on_bit_for_bit(weighting, dtype):
 
 def test_the_state_holds_the_weighting_and_nothing_of_the_model():
     loss, model = helmholtz_loss()
-    keys = {"weighting.state_weights_pde", "weighting.state_visited_pde", "weighting.weight_pde"}
+    keys = {"weighting.rba.state_weights_pde", "weighting.rba.state_visited_pde", "weighting.rba.weight_pde"}
     assert set(loss.state_dict()) == keys
     assert list(loss.parameters()) == []
     assert model not in list(loss.modules())
@@ -299,14 +299,14 @@ def test_a_scheme_of_a_third_party():
             scale[term] = 0.9 * scale[term] + part.item()
             expected += part.item() / (1 + scale[term])
         assert value.item() == pytest.approx(expected, rel=1e-12)
-        assert loss.weighting.state.steps.item() == step
+        assert loss.weighting.parts[0].state.steps.item() == step
         loss(torch.tensor([4, 2, 7])).backward()
         batch = loss.losses.unweighted
         for term, part in batch.items():
             scale[term] = 0.9 * scale[term] + part.item()
-        loss.weighting.state.steps.sub_(1.0)
+        loss.weighting.parts[0].state.steps.sub_(1.0)
     assert loss.point_weights() == {}
-    assert "weighting.state_steps" in loss.state_dict()
+    assert "weighting.test_physics_loss.state_steps" in loss.state_dict()
     assert model[0].weight.grad.abs().sum() > 0
 
 
@@ -336,7 +336,7 @@ def test_squared_residuals_weighted_point_by_point():
     boundary = loss.losses.unweighted["boundary"].item()
     expected = (2 * residuals[0] + residuals[1]).item() / 2 + boundary
     assert value.item() == pytest.approx(expected, rel=1e-12)
-    assert loss.weighting.state.seen["pde"].nonzero().flatten().tolist() == [2, 5, 6, 11]
+    assert loss.weighting.parts[0].state.seen["pde"].nonzero().flatten().tolist() == [2, 5, 6, 11]
 
 
 @pytest.mark.parametrize(
@@ -346,8 +346,8 @@ def test_squared_residuals_weighted_point_by_point():
         (lambda signals, seen: {"pde": seen["pde"][:3]}, r"received shape \(3,\); expected.*\(30,\), one for each"),
         (lambda signals, seen: {"pdes": seen["pde"]}, r"received weights of term 'pdes'; expected.*'pde', 'boundary'"),
         (
-            lambda signals, seen: {"boundary": signals[CONDITION_RESIDUALS]["boundary"]},
-            r"weights of term 'boundary': received shape \(\d+,\); expected \(\) for the whole term",
+            lambda signals, seen: {"boundary": signals[CONDITION_RESIDUALS]["boundary"][:3]},
+            r"weights of term 'boundary': received shape \(3,\); expected \(\) for the whole term, or \(\d\d+,\)",
         ),
     ],
 )

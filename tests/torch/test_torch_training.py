@@ -10,6 +10,7 @@ import phasecore
 from phasecore.backends import Settings, Training
 from phasecore.errors import InputError, TrainingError
 from phasecore.probes.schedule import is_due
+from phasecore.registry import as_schemes
 from phasecore_torch import training as module
 from phasecore_torch.training import TorchBackend, network
 
@@ -43,7 +44,7 @@ def training(weighting="rba", problem="helmholtz", probes=("gradient_snr", "adam
     settings = Settings(**values | settings)
     return Training(
         problem=problem,
-        scheme=phasecore.weighting_scheme(weighting),
+        schemes=as_schemes(weighting),
         scheme_name=weighting,
         backend="torch",
         settings=settings,

@@ -13,16 +13,8 @@ from phasecore.weighting.uniform import uniform
 CHOICES = [(start, normalization) for start in ("zeros", "residuals") for normalization in ("max", "minmax")]
 
 
-def signals_of(residual, low=None, high=None):
-    size = np.abs(residual)
-    return Signals(
-        {
-            "residuals": {"pde": residual},
-            "residual_maximum": {"pde": np.asarray(np.max(size) if high is None else high)},
-            "residual_minimum": {"pde": np.asarray(np.min(size) if low is None else low)},
-        },
-        np,
-    )
+def signals_of(residual, reduce=None):
+    return Signals({"residuals": {"pde": residual}}, np, reduce)
 
 
 def residuals_of_a_training(count, iterations, seed=0):
@@ -119,16 +111,19 @@ def test_the_scale_of_the_residuals_does_not_matter(residuals, normalization, fa
         np.testing.assert_allclose(one["pde"], other["pde"], rtol=1e-9, atol=1e-12)
 
 
-def test_the_maximum_comes_from_the_signals_so_that_other_replicas_count():
-    scheme = rba(gamma=0.0, eta=1.0)
-    signals = signals_of(np.asarray([1.0, -2.0]), high=8.0)
-    weights, _ = scheme.update(signals, scheme.init(signals))
-    assert weights["pde"].tolist() == [0.125, 0.25]
+def test_maximum_and_minimum_come_from_the_signals_so_that_other_replicas_count():
+    def reduce(kind, points):
+        return np.asarray({"maximum": 8.0, "minimum": 0.0}[kind])
+
+    for normalization in ("max", "minmax"):
+        scheme = rba(gamma=0.0, eta=1.0, normalization=normalization)
+        signals = signals_of(np.asarray([1.0, -2.0]), reduce)
+        weights, _ = scheme.update(signals, scheme.init(signals))
+        assert weights["pde"].tolist() == [0.125, 0.25]
 
 
-def test_only_what_the_normalization_reads_is_required():
-    assert rba().requires == {"residuals", "residual_maximum"}
-    assert rba(normalization="minmax").requires == {"residuals", "residual_maximum", "residual_minimum"}
+def test_only_residuals_are_required():
+    assert rba().requires == rba(normalization="minmax").requires == {"residuals"}
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def test_weights_follow_their_points_through_shuffled_mini_batches_and_a_short_l
 def test_keras_own_batches_and_shuffling():
     model, points = still()
     model.fit(points, batch_size=25, epochs=2, verbose=0)
-    visited = to_numpy(model.weighting.state.visited["pde"])
+    visited = to_numpy(model.weighting.parts[0].state.visited["pde"])
     np.testing.assert_array_equal(visited, 1.0)
     residual = np.abs(residuals(model)["pde"])
     # each of the two updates adds between eta r / max over all and eta
@@ -108,7 +108,7 @@ def test_tf_data():
     model, points = still()
     data = tf.data.Dataset.from_tensor_slices(points)
     model.fit(data.shuffle(60, seed=0).batch(25), epochs=2, verbose=0)
-    np.testing.assert_array_equal(to_numpy(model.weighting.state.visited["pde"]), 1.0)
+    np.testing.assert_array_equal(to_numpy(model.weighting.parts[0].state.visited["pde"]), 1.0)
     model.fit(data.repeat().batch(25), epochs=1, steps_per_epoch=3, verbose=0)
 
 
@@ -119,7 +119,7 @@ def test_data_loader():
     model, points = still()
     rows = [{name: values[k] for name, values in points.items()} for k in range(60)]
     model.fit(torch.utils.data.DataLoader(rows, batch_size=25), epochs=1, verbose=0)
-    np.testing.assert_array_equal(to_numpy(model.weighting.state.visited["pde"]), 1.0)
+    np.testing.assert_array_equal(to_numpy(model.weighting.parts[0].state.visited["pde"]), 1.0)
 
 
 def test_evaluate_and_predict_leave_everything_as_it_is():
@@ -160,7 +160,7 @@ def test_a_scheme_of_ones_own_with_scalar_weights():
     history = model.fit(points, epochs=3, verbose=0).history
     expected = history["pde_loss"][0] + 2 * history["initial_loss"][0] + history["boundary_loss"][0]
     assert history["loss"][0] == pytest.approx(expected, rel=1e-5)
-    assert float(to_numpy(model.weighting.state.updates)) == 3.0
+    assert float(to_numpy(model.weighting.parts[0].state.updates)) == 3.0
 
 
 def test_regularizers_count():

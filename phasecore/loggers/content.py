@@ -1,0 +1,86 @@
+"""What the loggers write: the configuration and the rows of a training, flattened to names and numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from phasecore.backends import Outcome, Training
+from phasecore.phases import Transition
+from phasecore.runs.configuration import configuration_of
+
+
+def name_of(training: Training) -> str:
+    """Return a name for a training: that of its run folder, or else made of problem, weighting and seed."""
+    if training.folder is not None:
+        return training.folder.resolve().name
+    return f"{training.problem.name}-{training.scheme_name}-seed{training.settings.seed}"
+
+
+def folder_of(training: Training) -> Path:
+    """Return where a logger writes unless told otherwise: the run folder, or else the working folder."""
+    return Path() if training.folder is None else training.folder
+
+
+def parameters_of(training: Training) -> dict[str, Any]:
+    """Return the configuration of a training as one level of names and values: "problem", "settings.points"."""
+    return dict(_flat(configuration_of(training), "."))
+
+
+def numbers_of(row: Mapping[str, Any]) -> dict[str, float]:
+    """Return the finite numbers of a row, "iteration" apart.
+
+    Example:
+        >>> numbers_of({"iteration": 10, "snr": 0.5, "error": None, "layer_snr": {"first": 2, "last": math.nan}})
+        {'snr': 0.5, 'layer_snr/first': 2.0}
+    """
+    return {
+        name: float(value)
+        for name, value in _flat(row, "/")
+        if name != "iteration"
+        and isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+    }
+
+
+def results_of(outcome: Outcome) -> dict[str, float]:
+    """Return how a training ended: its error and time, and the iteration at which each phase began.
+
+    Example:
+        >>> from phasecore.phases import Phase, Timeline
+        >>> found = Timeline((Transition(Phase.DIFFUSION, 150, (120, 190), 0.9, ()),), Phase.DIFFUSION, "found")
+        >>> results_of(Outcome(1000, 2.5, math.nan, found))
+        {'final/seconds': 2.5, 'final/diffusion_from_iteration': 150.0}
+    """
+    results = {"final/seconds": outcome.seconds, "final/relative_l2_error": outcome.relative_l2_error}
+    for transition in outcome.timeline.transitions:
+        results[f"final/{transition.phase}_from_iteration"] = transition.iteration
+    return {name: float(value) for name, value in results.items() if math.isfinite(value)}
+
+
+def sentence_of(transition: Transition) -> str:
+    """Return a transition in words.
+
+    Example:
+        >>> from phasecore.phases import Phase
+        >>> sentence_of(Transition(Phase.DIFFUSION, 150, (120, 190), 0.9, ()))
+        'diffusion from iteration 150 (between 120 and 190), confidence 0.90'
+    """
+    first, last = transition.interval
+    return (
+        f"{transition.phase} from iteration {transition.iteration} (between {first} and {last}), "
+        f"confidence {transition.confidence:.2f}"
+    )
+
+
+def _flat(values: Mapping[str, Any], separator: str) -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, list | tuple):
+            value = {str(place): item for place, item in enumerate(value)}
+        if isinstance(value, Mapping):
+            yield from ((f"{name}{separator}{inner}", item) for inner, item in _flat(value, separator))
+        else:
+            yield name, value

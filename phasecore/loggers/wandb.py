@@ -1,0 +1,92 @@
+"""Weights & Biases: one run in a project, online or offline as wandb is set to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, cast, final, get_args
+
+from phasecore.backends import Outcome, Training
+from phasecore.errors import InputError
+from phasecore.hookspecs import hookimpl
+from phasecore.loggers.content import folder_of, name_of, numbers_of, parameters_of, results_of, sentence_of
+from phasecore.phases import Transition
+
+if TYPE_CHECKING:
+    import wandb
+
+RUN_FILE = "wandb_run.txt"
+Mode = Literal["online", "offline", "shared", "disabled"]
+
+
+@final
+class WandbLogger:
+    """Logs the configuration, each capture against its iteration, and the phases and the outcome into the summary.
+
+    A run of the user's own in the same process is left alone. Going on with a run, the same wandb run goes on; its
+    values of iterations that are trained again are there twice.
+
+    Args:
+        project: name of the project.
+        entity: the user or team; by default wandb's own setting.
+        mode: "online", "offline", "shared" or "disabled"; by default wandb's own setting (`WANDB_MODE`).
+    """
+
+    def __init__(self, project: str = "phasecore", entity: str | None = None, mode: str | None = None) -> None:
+        if mode is not None and mode not in get_args(Mode):
+            raise InputError(
+                "logger 'wandb', option 'mode'", received=repr(mode), expected=f"one of {', '.join(get_args(Mode))}"
+            )
+        self._project = project
+        self._entity = entity
+        self._mode = cast(Mode | None, mode)
+        self._run: wandb.Run | None = None
+
+    @hookimpl
+    def phasecore_run_started(self, training: Training, resumed: bool) -> None:
+        """Make the run, or open it again."""
+        import wandb
+
+        file = folder_of(training) / RUN_FILE
+        again = resumed and file.exists()
+        self._run = wandb.init(
+            project=self._project,
+            entity=self._entity,
+            mode=self._mode,
+            name=name_of(training),
+            id=file.read_text(encoding="utf-8").strip() if again else None,
+            resume="allow" if again else None,
+            config=parameters_of(training),
+            dir=str(folder_of(training)),
+            reinit="create_new",
+            settings=wandb.Settings(console="off", quiet=True),
+        )
+        if training.folder is not None:
+            file.write_text(self._run.id + "\n", encoding="utf-8")
+        self._run.define_metric("iteration", hidden=True)
+        self._run.define_metric("*", step_metric="iteration")
+
+    @hookimpl
+    def phasecore_captured(self, row: Mapping[str, Any]) -> None:
+        """Log values against the iteration."""
+        assert self._run is not None
+        self._run.log({"iteration": row["iteration"], **numbers_of(row)})
+
+    @hookimpl
+    def phasecore_phase_changed(self, transition: Transition) -> None:
+        """Put the phase into the summary."""
+        assert self._run is not None
+        self._run.summary["phase"] = str(transition.phase)
+        self._run.summary[f"phase.{transition.phase}"] = sentence_of(transition)
+
+    @hookimpl
+    def phasecore_run_finished(self, outcome: Outcome) -> None:
+        """Put the outcome into the summary, and end the run."""
+        assert self._run is not None
+        self._run.summary.update(results_of(outcome))
+        self._run.finish()
+
+    @hookimpl
+    def phasecore_run_stopped(self) -> None:
+        """End the run as one that failed."""
+        if self._run is not None:
+            self._run.finish(exit_code=1)

@@ -1,0 +1,114 @@
+"""Causal weights: a time slab counts once the slabs before it are solved.
+
+Source: Wang, Sankaran, Perdikaris, "Respecting causality is all you need for training physics-informed neural
+networks" (arXiv 2203.07404), with its annealing of epsilon. The paper's points form a grid in time; here slabs gather
+points that lie anywhere. Its sum may also begin with the loss of the initial condition; here it holds the equations'.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from phasecore.arrays import Array, ArrayNamespace
+from phasecore.errors import InputError
+from phasecore.signals import RESIDUALS, UNIT_COORDINATES, Signals
+from phasecore.weighting.arithmetic import quotient
+from phasecore.weighting.base import WeightingScheme, Weights
+from phasecore.weighting.options import check_count, check_number
+
+ALL = "equations"
+"""The one entry of the state's mapping: all equations share it."""
+
+
+class CausalState(NamedTuple):
+    """The current epsilon, {"equations": scalar}."""
+
+    epsilon: Mapping[str, Array]
+
+
+def causal(
+    slabs: int = 32,
+    epsilon: float = 0.01,
+    growth: float = 10.0,
+    largest: float = 100.0,
+    threshold: float = 0.99,
+    time: str = "t",
+) -> WeightingScheme:
+    """Return causal weights: `w_k = exp(-epsilon sum_{j < k} L_j)`, with `L_k` the loss of the points in time slab k.
+
+    The domain is cut into slabs of equal duration. `L_k` is the mean squared residual of the points in slab k, summed
+    over the equations; the sum leaves slab k itself out, so the first slab always has weight one. A point has its
+    slab's weight, and the loss of an equation is `mean(w_i r_i^2)`; conditions are not weighted. Once every weight
+    exceeds `threshold`, `epsilon` grows by `growth` for the iterations to come, up to `largest`.
+
+    Under mini-batches `L_k` is that of the points in the batch; a slab without any counts nothing.
+
+    Args:
+        slabs: number of time slabs, positive; 32 in the paper's later problems, as we remember it.
+        epsilon: the first, positive; the paper's annealing is 0.01, 0.1, 1, 10, 100.
+        growth: what epsilon is multiplied by, at least 1; 1 keeps it.
+        largest: largest epsilon, at least `epsilon`.
+        threshold: what the smallest weight must exceed for epsilon to grow, in (0, 1).
+        time: name of the coordinate that is time.
+
+    Raises:
+        InputError: if an option is outside its range; when training is set up, if the problem has no such coordinate.
+
+    Example:
+        >>> import numpy
+        >>> from phasecore.signals import Signals
+        >>> points = {"x": numpy.asarray([0.5, 0.1]), "t": numpy.asarray([0.2, 0.9])}
+        >>> values = {"residuals": {"pde": numpy.asarray([1.0, 2.0])}, "unit_coordinates": points}
+        >>> scheme, signals = causal(slabs=2, epsilon=1.0), Signals(values, numpy)
+        >>> scheme.update(signals, scheme.init(signals))[0]["pde"].round(3).tolist()
+        [1.0, 0.368]
+    """
+    check_count("causal", "slabs", slabs)
+    check_number("causal", "epsilon", epsilon, low=0)
+    check_number("causal", "growth", growth, 1, low_included=True)
+    check_number("causal", "largest", largest, epsilon, low_included=True)
+    check_number("causal", "threshold", threshold, 0, 1)
+
+    def init(signals: Signals) -> CausalState:
+        xp = signals.namespace
+        coordinates = signals[UNIT_COORDINATES]
+        if time not in coordinates:
+            raise InputError(
+                "weighting 'causal', option 'time'",
+                received=f"{time!r}, and a problem without such a coordinate",
+                expected=f"one of {', '.join(coordinates)}",
+                fix="Name the coordinate that is time, or use another scheme for a problem without time.",
+            )
+        return CausalState({ALL: epsilon + xp.sum(xp.zeros_like(coordinates[time]))})
+
+    def update(signals: Signals, state: CausalState) -> tuple[Weights, CausalState]:
+        xp = signals.namespace
+        now = state.epsilon[ALL]
+        residuals = signals[RESIDUALS]
+        inside = _membership(signals[UNIT_COORDINATES][time], slabs, xp)
+        zero = xp.zeros_like(now)
+        passed = zero
+        slab_weights = []
+        for members in inside:
+            slab_weights.append(xp.exp(-now * passed))
+            count = signals.total(members)
+            for residual in residuals.values():
+                passed = passed + quotient(signals.total(members * xp.square(residual)), count, zero, xp)
+        weight = sum(members * value for members, value in zip(inside, slab_weights, strict=True))
+        grown = xp.minimum(growth * now, largest * xp.ones_like(now))
+        following = xp.where(slab_weights[-1] > threshold, grown, now)
+        return dict.fromkeys(residuals, weight), CausalState({ALL: following})
+
+    return WeightingScheme(
+        init, update, requires=frozenset({RESIDUALS, UNIT_COORDINATES}), multiplies="squared_residual"
+    )
+
+
+def _membership(share: Array, slabs: int, xp: ArrayNamespace) -> list[Array]:
+    """Return for each slab which points lie in it, ones and zeros of shape (n,); each point lies in one."""
+    begun = [xp.ones_like(share)]
+    for slab in range(1, slabs):
+        begun.append(xp.where(share >= slab / slabs, xp.ones_like(share), xp.zeros_like(share)))
+    return [*(now - later for now, later in itertools.pairwise(begun)), begun[-1]]

@@ -1,0 +1,76 @@
+"""Checks of the options that weighting factories take."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from phasecore.errors import InputError
+
+
+def check_number(
+    scheme: str,
+    option: str,
+    value: object,
+    low: float = -math.inf,
+    high: float = math.inf,
+    *,
+    low_included: bool = False,
+    high_included: bool = False,
+) -> None:
+    """Refuse an option that is not a number between two bounds.
+
+    Raises:
+        InputError: naming scheme, option, value and the range.
+
+    Example:
+        >>> check_number("rba", "gamma", 1.5, 0, 1, low_included=True)
+        Traceback (most recent call last):
+        ...
+        phasecore.errors.InputError: weighting 'rba', option 'gamma': received 1.5; expected a number in [0, 1).
+    """
+    inside = (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and (low < value < high or (low_included and value == low) or (high_included and value == high))
+    )
+    if not inside:
+        if (low, high) == (0, math.inf):
+            expected = f"a {'non-negative' if low_included else 'positive'}, finite number"
+        elif (low, high) == (-math.inf, math.inf):
+            expected = "a finite number"
+        else:
+            expected = f"a number in {'[' if low_included else '('}{low:g}, {high:g}{']' if high_included else ')'}"
+        raise InputError(f"weighting {scheme!r}, option {option!r}", received=repr(value), expected=expected)
+
+
+def check_count(scheme: str, option: str, value: object) -> None:
+    """Refuse an option that is not a positive integer.
+
+    Raises:
+        InputError: naming scheme, option and value.
+
+    Example:
+        >>> check_count("causal", "slabs", 32)
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise InputError(
+            f"weighting {scheme!r}, option {option!r}", received=repr(value), expected="a positive integer"
+        )
+
+
+def check_choice(scheme: str, option: str, value: object, choices: Sequence[object]) -> None:
+    """Refuse an option that is none of the choices.
+
+    Raises:
+        InputError: naming scheme, option, value and the choices.
+
+    Example:
+        >>> check_choice("rba", "start", "zeros", ["zeros", "residuals"])
+    """
+    if value not in choices:
+        raise InputError(
+            f"weighting {scheme!r}, option {option!r}",
+            received=repr(value),
+            expected=f"one of {', '.join(map(str, choices))}",
+        )

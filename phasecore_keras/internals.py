@@ -1,0 +1,69 @@
+"""What the adapter reads of Keras that Keras does not promise: all of it is here, and a test looks for each name.
+
+A release of Keras that lacks one fails that test, and nothing else in the package needs to be searched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import keras
+
+USED: Mapping[str, tuple[str, Callable[[], Any]]] = MappingProxyType(
+    {
+        "_run_through_graph": ("walks a Functional model", lambda: _functional()),
+        "_inbound_nodes": ("the arguments of an operation in a graph", lambda: _functional().operations[-1]),
+        "_flatten_layers": ("the dtypes that a model computes in", lambda: _functional()),
+        "_call_has_training_arg": ("whether a model is called with training=", lambda: _functional()),
+        "_iterations": ("an optimizer's steps, gradient accumulation not counted", lambda: _adam()),
+        "_get_variable_index": ("the place of a variable in an optimizer", lambda: _adam()),
+        "_momentums": ("Adam's first moments", lambda: _adam()),
+        "_velocities": ("Adam's second moments", lambda: _adam()),
+    }
+)
+"""Attribute: what it is read for, and a small object that must have it."""
+
+
+def run_through_graph(graph: Any, inputs: Any, operation_fn: Callable[[Any], Callable[..., Any]]) -> Any:
+    """Evaluate the graph of a Functional model, each operation as `operation_fn` says."""
+    return graph._run_through_graph(inputs, operation_fn=operation_fn)
+
+
+def arguments_of(operation: Any) -> list[Any]:
+    """Return whatever an operation of a graph is called with, flattened."""
+    nodes = operation._inbound_nodes
+    return [item for node in nodes for item in keras.tree.flatten((node.arguments.args, node.arguments.kwargs))]
+
+
+def flat_layers(model: Any) -> list[Any]:
+    """Return a layer and all layers within it."""
+    return list(model._flatten_layers())
+
+
+def takes_training(model: Any) -> bool:
+    """Return whether a model is called with `training=`."""
+    return bool(model._call_has_training_arg)
+
+
+def raw_iterations(optimizer: Any) -> Any:
+    """Return the variable that counts an optimizer's steps, those that only accumulate gradients among them."""
+    return optimizer._iterations
+
+
+def adam_moments(optimizer: Any, variable: Any) -> Sequence[Any]:
+    """Return the variables of Adam's first and second moment of a model's variable."""
+    place = optimizer._get_variable_index(variable)
+    return optimizer._momentums[place], optimizer._velocities[place]
+
+
+def _functional() -> Any:
+    inputs = keras.Input((1,))
+    return keras.Model(inputs, keras.layers.Dense(1)(inputs))
+
+
+def _adam() -> Any:
+    optimizer = keras.optimizers.Adam()
+    optimizer.build(_functional().trainable_variables)
+    return optimizer

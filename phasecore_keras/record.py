@@ -1,0 +1,70 @@
+"""What a run folder keeps of a Keras training beside its history: versions, configuration, snapshots."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any, final
+
+import keras
+import numpy as np
+from keras import ops
+
+from phasecore.runs.monitored import monitored_configuration
+from phasecore_keras.autodiff import autodiff, to_numpy
+from phasecore_keras.capture import Capture
+from phasecore_keras.model import PINN
+from phasecore_keras.steps import synchronize
+
+
+def versions() -> Mapping[str, str]:
+    """Return the versions of Keras and of the framework that it runs on."""
+    framework = keras.backend.backend()
+    version = str(getattr(importlib.import_module(framework), "__version__", "unknown"))
+    return {"keras": keras.__version__, "keras_backend": framework, framework: version}
+
+
+def configuration_of(model: Any, capture: Capture, every: int, batches: int) -> dict[str, Any]:
+    """Return what is known of the training of a model of somebody's own, as `run.json` keeps it."""
+    settings: dict[str, Any] = {"every": every, "batches": batches}
+    problem, weighting = None, None
+    if isinstance(model, PINN):
+        problem, weighting = model.problem, model.specification or None
+        settings["points"] = None if model.physics.points is None else len(model.physics.points)
+    return monitored_configuration(
+        backend="keras",
+        problem=problem,
+        weighting=weighting,
+        settings=settings,
+        probes=[probe.name for probe in capture.probes],
+    )
+
+
+@final
+class Snapshots:
+    """Evaluates what a snapshot holds of a PINN.
+
+    Args:
+        model: the PINN, with its points.
+    """
+
+    def __init__(self, model: PINN) -> None:
+        tools, everything = autodiff(), list(model.variables)
+        self._model = model
+        self._residuals = tools.compiled(model.physics.residuals, everything)
+        self._fields = tools.compiled(model.physics.fields, everything)
+
+    def arrays(self) -> dict[str, Any]:
+        """Return points, residuals, weights of points, the evaluation grid and the fields there, by name."""
+        synchronize(self._model)
+        physics = self._model.physics
+        points = physics.points
+        assert points is not None
+        grid = physics.problem.evaluation_points()
+        residuals = self._residuals(ops.convert_to_tensor(points))
+        fields = self._fields(ops.convert_to_tensor(grid.astype(points.dtype)))
+        arrays: dict[str, Any] = {"points": points}
+        arrays |= {f"residual_{term}": to_numpy(values) for term, values in residuals.items()}
+        arrays |= {f"weight_{term}": to_numpy(values) for term, values in physics.point_weights().items()}
+        arrays |= {f"field_{name}": to_numpy(values) for name, values in fields.items()}
+        return {name: np.asarray(values, dtype=np.float64) for name, values in arrays.items()} | {"grid": grid}

@@ -1,0 +1,53 @@
+"""How many steps an optimizer has done, without waiting for it at each batch."""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+from phasecore_keras import internals
+from phasecore_keras.autodiff import to_numpy
+
+
+def inner(optimizer: Any) -> Any:
+    """Return the optimizer itself, inside one that scales the loss."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+def steps_done(model: Any) -> int:
+    """Return the number of updates of the variables that the optimizer of a model has made."""
+    optimizer = inner(model.optimizer)
+    return int(to_numpy(internals.raw_iterations(optimizer).value)) // (optimizer.gradient_accumulation_steps or 1)
+
+
+@final
+class StepCounter:
+    """Counts the steps within an epoch from what the optimizer had done at its beginning.
+
+    Keras makes the training wait for each batch where a callback reads a variable of it; counting does not.
+    """
+
+    def __init__(self) -> None:
+        self._raw = 0
+        self._accumulated = 1
+
+    def start(self, model: Any) -> int:
+        """Note where an epoch starts; return the steps done."""
+        optimizer = inner(model.optimizer)
+        self._accumulated = optimizer.gradient_accumulation_steps or 1
+        self._raw = int(to_numpy(internals.raw_iterations(optimizer).value)) if optimizer.built else 0
+        return self.after(0)
+
+    def after(self, batches: int) -> int:
+        """Return the steps done after a number of batches of this epoch."""
+        return (self._raw + batches) // self._accumulated
+
+    def now(self, model: Any) -> int:
+        """Return the steps done, from the optimizer."""
+        synchronize(model)
+        return steps_done(model)
+
+
+def synchronize(model: Any) -> None:
+    """Bring the variables of a model up to date in the middle of an epoch: JAX keeps them in its own state."""
+    if hasattr(model, "jax_state_sync"):
+        model.jax_state_sync()

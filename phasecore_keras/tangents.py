@@ -1,0 +1,137 @@
+"""Gradients of residuals with respect to the trainable variables, term by term: what some weighting schemes balance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, final
+
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from phasecore_keras.autodiff import Tensor, autodiff
+
+BLOCK = 16_384
+"""Most points at which residuals are evaluated at once."""
+
+GRADIENT_ENTRIES = 2**24
+"""Most numbers that the gradients of single points computed at once may hold."""
+
+EXAMPLES = 2048
+"""Most points that are differentiated one by one at once."""
+
+
+class Residuals(Protocol):
+    """What is differentiated: `phasecore_keras.loss.PhysicsLoss`."""
+
+    points: NDArray[Any] | None
+
+    @property
+    def model(self) -> Callable[..., Tensor]: ...  # noqa: D102
+    @property
+    def method(self) -> str: ...  # noqa: D102
+    def residuals(self, coordinates: Tensor) -> dict[str, Tensor]: ...  # noqa: D102
+    def condition_residuals(self) -> dict[str, Tensor]: ...  # noqa: D102
+
+
+@final
+class Tangents:
+    """Differentiates the residuals of a loss at all its points; what is asked for is compiled once.
+
+    Args:
+        physics: the loss, with its points; other points need another object.
+    """
+
+    def __init__(self, physics: Residuals) -> None:
+        assert physics.points is not None
+        self._physics = physics
+        self.points = physics.points
+        self._variables = named_variables(physics.model)
+        trained = {id(variable) for variable in self._variables.values()}
+        everything = getattr(physics.model, "variables", ())
+        self._others = [variable for variable in everything if id(variable) not in trained]
+        self._compiled: dict[tuple[str, str], Callable[..., Any]] = {}
+
+    def term_gradients(self, equations: Sequence[str], conditions: Sequence[str]) -> dict[str, dict[str, Tensor]]:
+        """Return the gradient of each term's mean squared residual, {term: {variable: of the variable's shape}}."""
+        found = {term: self._equation_gradient(term) for term in equations}
+        found |= {term: list(self._gradient(term, self._condition_loss(term))()) for term in conditions}
+        return {term: dict(zip(self._variables, values, strict=True)) for term, values in found.items()}
+
+    def tangent_kernel_traces(self, equations: Sequence[str], conditions: Sequence[str]) -> dict[str, Tensor]:
+        """Return the trace of each term's neural tangent kernel, a scalar: its residuals' squared gradient norms.
+
+        Each point of an equation is differentiated by itself, and each residual of a condition, whose residuals may
+        belong to several points each.
+        """
+        return {term: self._equation_trace(term) for term in equations} | {
+            term: self._condition_trace(term) for term in conditions
+        }
+
+    def _equation_gradient(self, term: str) -> list[Tensor]:
+        def total(coordinates: Tensor) -> Tensor:
+            return ops.sum(ops.square(self._physics.residuals(coordinates)[term])) / len(self.points)
+
+        gradient = self._gradient(term, total)
+        parts = [gradient(ops.convert_to_tensor(block)) for block in _blocks(self.points, BLOCK)]
+        return [sum(own[1:], own[0]) for own in zip(*parts, strict=True)]
+
+    def _condition_loss(self, term: str) -> Callable[[], Tensor]:
+        return lambda: ops.mean(ops.square(self._physics.condition_residuals()[term]))
+
+    def _gradient(self, term: str, loss: Callable[..., Tensor]) -> Callable[..., Any]:
+        variables = list(self._variables.values())
+        return self._once("gradient", term, lambda: autodiff().gradients(loss, variables, self._others))
+
+    def _equation_trace(self, term: str) -> Tensor:
+        def one(coordinates: Tensor) -> Tensor:
+            return self._physics.residuals(ops.expand_dims(coordinates, 0))[term][0]
+
+        return self._trace(term, one, self.points)
+
+    def _condition_trace(self, term: str) -> Tensor:
+        def one(row: Tensor) -> Tensor:
+            return ops.sum(row * self._physics.condition_residuals()[term])
+
+        size = int(self._physics.condition_residuals()[term].shape[0])
+        return self._trace(term, one, np.eye(size, dtype=self.points.dtype))
+
+    def _trace(self, term: str, one: Callable[[Tensor], Tensor], examples: NDArray[Any]) -> Tensor:
+        variables = list(self._variables.values())
+        if self._physics.method != "jets":  # nested derivatives are not vectorized on every backend
+            gradient = self._once("trace", term, lambda: autodiff().gradients(one, variables, self._others))
+            rows = (gradient(ops.convert_to_tensor(example)) for example in examples)
+            return sum(ops.sum(ops.square(values)) for row in rows for values in row)
+        at_once = GRADIENT_ENTRIES // max(1, sum(int(np.prod(v.shape)) for v in variables))
+        norms = self._once("trace", term, lambda: autodiff().squared_gradients(one, variables, self._others))
+        blocks = _blocks(examples, min(max(1, at_once), EXAMPLES))
+        return sum(ops.sum(norms(ops.convert_to_tensor(block))) for block in blocks)
+
+    def _once(self, what: str, term: str, make: Callable[[], Callable[..., Any]]) -> Callable[..., Any]:
+        if (what, term) not in self._compiled:
+            self._compiled[what, term] = make()
+        return self._compiled[what, term]
+
+
+def named_variables(model: Any) -> dict[str, Any]:
+    """Return the trainable variables of a model by path, each once; a path that is there twice gets a number.
+
+    Example:
+        >>> import keras
+        >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(2, name="first")], name="net")
+        >>> list(named_variables(model))
+        ['first/kernel', 'first/bias']
+    """
+    found: dict[str, Any] = {}
+    for variable in getattr(model, "trainable_variables", ()):
+        name, number = variable.path, 1
+        while name in found:
+            number += 1
+            name = f"{variable.path}#{number}"
+        found[name] = variable
+    return found
+
+
+def _blocks(rows: NDArray[Any], size: int) -> list[NDArray[Any]]:
+    """Blocks of nearly equal size, so that two shapes at most are compiled."""
+    return np.array_split(rows, -(-len(rows) // size))

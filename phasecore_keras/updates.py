@@ -1,0 +1,118 @@
+"""Updates of weights between the steps of a training: of schemes that read costly signals, or that rest a while."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, final
+
+import keras
+import numpy as np
+from keras import ops
+
+from phasecore.signals import TANGENT_KERNEL_TRACES, TERM_GRADIENTS, Signals
+from phasecore_keras.autodiff import autodiff
+from phasecore_keras.namespace import namespace
+from phasecore_keras.steps import StepCounter, synchronize
+from phasecore_keras.tangents import BLOCK, Tangents
+
+if TYPE_CHECKING:
+    from phasecore_keras.model import PINN
+
+CHECKED_EVERY = 100
+"""Iterations after which an epoch's end checks the weights of a step; at once where the loss is not finite."""
+
+
+@final
+class WeightUpdates:
+    """Updates weights from the signals of all collocation points, outside of the compiled step, which reads them.
+
+    Args:
+        model: the PINN.
+    """
+
+    def __init__(self, model: PINN) -> None:
+        self._model = model
+        self._collocation: Any = None
+        self._tangents: Tangents | None = None
+        self._evaluate: Any = None
+
+    @property
+    def needed(self) -> bool:
+        """Whether any scheme is updated between steps."""
+        return any(not part.in_step for part in self._model.weighting.parts)
+
+    def refresh(self) -> None:
+        """Read when weights were updated last: another state may have been loaded."""
+        for part in self._model.weighting.parts:
+            part.refresh()
+
+    def before_step(self, iteration: int) -> None:
+        """Update what is due after `iteration` steps, before the next one.
+
+        Raises:
+            PluginError: if a scheme returns weights that are not finite, or negative where they multiply squares.
+        """
+        physics = self._model.physics
+        due = [part for part in self._model.weighting.parts if part.is_due(iteration)]
+        if physics.points is None or not due:
+            return
+        synchronize(self._model)
+        signals = self._signals(frozenset().union(*(part.scheme.requires for part in due)))
+        for part in due:
+            part.update_between_steps(signals, iteration)
+
+    def _signals(self, required: frozenset[str]) -> Signals:
+        physics = self._model.physics
+        if self._tangents is None or self._collocation is not physics.collocation:
+            self._collocation, self._tangents = physics.collocation, Tangents(physics)
+            everything = list(self._model.network.variables)
+            self._evaluate = (
+                autodiff().compiled(physics.residuals, everything),
+                autodiff().compiled(physics.condition_residuals, everything),
+            )
+        residuals_at, conditions_now = self._evaluate
+        points = self._tangents.points
+        blocks = np.array_split(points, -(-len(points) // BLOCK))
+        parts = [residuals_at(ops.convert_to_tensor(block)) for block in blocks]
+        residuals = {term: ops.concatenate([part[term] for part in parts]) for term in parts[0]}
+        conditions = conditions_now()
+        signals = physics.signals(ops.convert_to_tensor(points), residuals, conditions)
+        values = dict(signals.values)
+        if TERM_GRADIENTS in required:
+            values[TERM_GRADIENTS] = self._tangents.term_gradients(list(residuals), list(conditions))
+        if TANGENT_KERNEL_TRACES in required:
+            values[TANGENT_KERNEL_TRACES] = self._tangents.tangent_kernel_traces(list(residuals), list(conditions))
+        return Signals(values, namespace)
+
+
+@final
+class BetweenSteps(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
+    """Calls `WeightUpdates` in `fit`, and checks the weights that steps update; `PINN.fit` adds it last.
+
+    Args:
+        updates: of the model that is trained.
+    """
+
+    def __init__(self, updates: WeightUpdates) -> None:
+        super().__init__()
+        self._updates = updates
+        self._steps = StepCounter()
+        self._checked = 0
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Count from here: what restores a state has done so by now."""
+        self._steps.start(self.model)
+        self._updates.refresh()
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Update what is due."""
+        if self._updates.needed:
+            self._updates.before_step(self._steps.after(batch))
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Check the weights if the loss is not finite, and now and then."""
+        finite = np.isfinite((logs or {}).get("loss", 0.0))
+        iteration = self._steps.now(self.model)
+        if not finite or not self._checked or iteration - self._checked >= CHECKED_EVERY:
+            self._checked = max(iteration, 1)
+            synchronize(self.model)
+            self.model.weighting.check(iteration)

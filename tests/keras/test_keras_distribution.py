@@ -1,0 +1,54 @@
+"""Two devices give the numbers of one, or are refused."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from test_keras_backends import QUIET_AND_QUICK_TO_COMPILE
+
+WORKER = Path(__file__).with_name("distribution_worker.py")
+TWO_DEVICES = "--xla_force_host_platform_device_count=2 " + QUIET_AND_QUICK_TO_COMPILE["XLA_FLAGS"]
+
+
+@pytest.fixture(scope="module", params=["jax", "tensorflow"])
+def backend(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def results(backend):
+    found = []
+    for devices in ("one", "two"):
+        done = subprocess.run(
+            [sys.executable, str(WORKER), devices],
+            env=os.environ | QUIET_AND_QUICK_TO_COMPILE | {"KERAS_BACKEND": backend, "XLA_FLAGS": TWO_DEVICES},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-4000:]
+        found.append(json.loads(done.stdout.rpartition("RESULT ")[2]))
+    return found
+
+
+def test_two_devices_give_the_numbers_of_one(results):
+    one, two = results
+    for case, expected in one.items():
+        assert two[case]["loss"] == pytest.approx(expected["loss"], rel=1e-5), case
+        assert two[case].get("weights", []) == pytest.approx(expected.get("weights", []), rel=1e-4, abs=1e-9), case
+        row = {name: value for name, value in expected["row"].items() if name != "seconds"}
+        for name, value in row.items():
+            assert two[case]["row"][name] == pytest.approx(value, rel=1e-3), (case, name)
+
+
+def test_a_pinn_is_refused_where_its_numbers_would_be_others(results, backend):
+    one, two = results
+    assert "refused" not in one
+    if backend == "jax":
+        assert "refused" not in two
+    else:
+        assert two["refused"].startswith("a PINN under tf.distribute: received a strategy with 2 replicas")
+        assert "keras.distribution.DataParallel" in two["refused"]

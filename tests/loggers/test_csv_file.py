@@ -1,0 +1,81 @@
+import csv
+
+import numpy as np
+import pytest
+
+from phasecore import TrainingError, detect
+from phasecore.loggers.csv_file import CSVLogger
+from phasecore.runs import open_run
+from phasecore.runs.reading import read_curve
+
+
+def lines(path):
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def assert_is_the_history(path, folder):
+    history = open_run(folder).history
+    written = lines(path)
+    assert [int(line["iteration"]) for line in written] == history["iteration"].tolist()
+    for name, values in history.items():
+        if name != "iteration":
+            column = [float(line.get(name) or "nan") for line in written]
+            np.testing.assert_array_equal(column, values, err_msg=name)
+
+
+def test_the_file_says_what_the_history_says(train, tmp_path):
+    train("csv")
+    assert_is_the_history(tmp_path / "first" / "history.csv", tmp_path / "first")
+
+
+def test_phasecore_reads_it(train, tmp_path):
+    train("csv:path=curve.csv")
+    assert detect(read_curve(tmp_path / "curve.csv")) == detect(read_curve(tmp_path / "first"))
+
+
+def test_lines_after_the_checkpoint_are_replaced_when_a_run_goes_on(train, tmp_path):
+    with pytest.raises(TrainingError):
+        train("csv", stop="fail:155")
+    assert int(lines(tmp_path / "first" / "history.csv")[-1]["iteration"]) == 150
+    train(resume=True)
+    assert_is_the_history(tmp_path / "first" / "history.csv", tmp_path / "first")
+
+
+def test_half_a_line_of_a_killed_process_is_dropped(tmp_path, train):
+    with pytest.raises(TrainingError):
+        train("csv", stop="fail:155")
+    with (tmp_path / "first" / "history.csv").open("a") as stream:
+        stream.write("15")
+    train(resume=True)
+    assert_is_the_history(tmp_path / "first" / "history.csv", tmp_path / "first")
+
+
+def test_a_file_that_is_there_is_left_alone(train, tmp_path):
+    (tmp_path / "mine.csv").write_text("precious\n")
+    with pytest.warns(RuntimeWarning, match=r"logger 'csv' of phasecore .*mine\.csv, which exists.*disabled"):
+        assert train("csv:path=mine.csv").iterations == 300
+    assert (tmp_path / "mine.csv").read_text() == "precious\n"
+
+
+def test_without_a_run_folder_the_file_has_the_name_of_the_training(train, tmp_path):
+    train("csv", folder=None)
+    assert int(lines(tmp_path / "helmholtz-uniform-seed0.csv")[-1]["iteration"]) == 300
+
+
+def test_a_column_that_comes_late_is_added_to_the_whole_file(tmp_path, train):
+    logger = CSVLogger("late.csv")
+
+    class Training:
+        folder = tmp_path
+
+    logger.phasecore_run_started(Training(), resumed=False)
+    logger.phasecore_captured({"iteration": 1, "snr": 2.0})
+    logger.phasecore_captured({"iteration": 2, "snr": 3.0, "layers": {"first": 0.5, "second": None}})
+    logger.phasecore_captured({"iteration": 3, "layers": {"second": 0.25}})
+    logger.phasecore_run_finished()
+    assert lines(tmp_path / "late.csv") == [
+        {"iteration": "1", "snr": "2.0", "layers/first": "", "layers/second": ""},
+        {"iteration": "2", "snr": "3.0", "layers/first": "0.5", "layers/second": ""},
+        {"iteration": "3", "snr": "", "layers/first": "", "layers/second": "0.25"},
+    ]

@@ -1,0 +1,3 @@
+"""Cannot be imported."""
+
+import phasecore.no_such_module  # noqa: F401

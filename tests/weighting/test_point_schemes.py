@@ -1,0 +1,166 @@
+"""Schemes that weight points against loops over their papers' formulas, in full batch and in mini-batches."""
+
+import math
+
+import numpy as np
+import pytest
+from weighting_oracles import (
+    Brdr,
+    adam_ascent,
+    causal_weights,
+    residuals_at,
+    signals_of,
+    train_in_batches,
+)
+
+from phasecore import InputError
+from phasecore.weighting.brdr import brdr
+from phasecore.weighting.causal import causal
+from phasecore.weighting.self_adaptive import self_adaptive
+from phasecore.weighting.vrba import vrba
+
+EQUATIONS = {"equation_mass": 13, "equation_energy": 13}
+CONDITIONS = {"wall": 5}
+BATCHES = [13, 4]
+"""All points, and batches of four with a short last one."""
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_self_adaptive_weights_are_adams_ascent_of_each_point(batch):
+    scheme = self_adaptive(learning_rate=0.05, start=0.7, start_conditions=2.0)
+    history, used = {}, {}
+    for rows, residuals, conditions, weights in train_in_batches(scheme, EQUATIONS, CONDITIONS, batch, epochs=8):
+        for term, values in {**residuals, **conditions}.items():
+            for position, value in enumerate(values):
+                point = (term, rows[position] if term in EQUATIONS else position)
+                history.setdefault(point, []).append((float(value), len(values)))
+                used.setdefault(point, []).append(float(weights[term][position]))
+    assert len(history) == 31
+    for point, seen in history.items():
+        start = 0.7 if point[0] in EQUATIONS else 2.0
+        np.testing.assert_allclose(used[point], adam_ascent(start, seen, 0.05), rtol=1e-12)
+
+
+def test_a_self_adaptive_step_is_the_learning_rate_while_the_gradient_stays_the_same():
+    """Adam's step does not depend on the gradient's size, so constant residuals raise every weight about alike."""
+    scheme = self_adaptive(learning_rate=1e-3)
+    signals = signals_of({"pde": np.asarray([5.0, -0.5])})
+    state = scheme.init(signals)
+    for step in range(5):
+        weights, state = scheme.update(signals, state)
+        np.testing.assert_allclose(weights["pde"], 1 + step * 1e-3, rtol=1e-5)
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_brdr_is_its_formula(batch):
+    oracle = Brdr(decay=0.9, weight_decay=0.8, epsilon=1e-14)
+    scheme = brdr(decay=0.9, weight_decay=0.8)
+    for rows, residuals, conditions, weights in train_in_batches(scheme, EQUATIONS, CONDITIONS, batch, epochs=8):
+        points = {
+            (term, rows[position] if term in EQUATIONS else position): float(value)
+            for term, values in {**residuals, **conditions}.items()
+            for position, value in enumerate(values)
+        }
+        expected = oracle.update(points)
+        for (term, index), weight in expected.items():
+            position = list(rows).index(index) if term in EQUATIONS else index
+            assert weights[term][position] == pytest.approx(weight, rel=1e-11)
+
+
+def test_brdr_weights_of_constant_residuals_stay_one_and_a_stubborn_point_gains():
+    scheme = brdr(decay=0.9, weight_decay=0.9)
+    state = scheme.init(signals_of({"pde": np.zeros(2)}))
+    for _ in range(60):
+        weights, state = scheme.update(signals_of({"pde": np.asarray([3.0, -7.0])}), state)
+        np.testing.assert_allclose(weights["pde"], 1.0, rtol=1e-12)
+    for step in range(60):
+        fast = 7.0 * math.exp(-0.3 * step)
+        weights, state = scheme.update(signals_of({"pde": np.asarray([3.0, fast])}), state)
+    assert weights["pde"][0] > 1.5 > 0.5 > weights["pde"][1]
+    assert np.mean(weights["pde"]) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize("potential", ["exponential", "quadratic"])
+def test_vrba_is_its_formula(potential, batch):
+    gamma, eta, temperature = 0.9, 0.2, 0.3
+    scheme = vrba(potential, gamma=gamma, eta=eta, temperature=temperature)
+    weight_of = {}
+    for rows, residuals, _, weights in train_in_batches(scheme, EQUATIONS, {}, batch, epochs=8):
+        for term, values in residuals.items():
+            sizes = [abs(float(value)) for value in values]
+            q = [size / max(sizes) for size in sizes]
+            if potential == "exponential":
+                q = [math.exp(share / temperature) for share in q]
+            for position, point in enumerate(rows):
+                old = weight_of.get((term, point), 0.0)
+                weight_of[term, point] = gamma * old + eta * q[position] / max(q)
+                assert weights[term][position] == pytest.approx(weight_of[term, point], rel=1e-12)
+
+
+def test_vrba_weights_tend_to_the_share_of_the_worst_point():
+    scheme = vrba(gamma=0.5, eta=0.5, temperature=0.25)
+    signals = signals_of({"pde": np.asarray([1.0, -2.0, 0.0])})
+    state = scheme.init(signals)
+    for _ in range(60):
+        weights, state = scheme.update(signals, state)
+    np.testing.assert_allclose(weights["pde"], [math.exp(-2), 1.0, math.exp(-4)], rtol=1e-12)
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_causal_weights_are_their_formula_with_annealing(batch):
+    generator = np.random.default_rng(5)
+    times = generator.uniform(size=13)
+    scheme = causal(slabs=4, epsilon=0.1, growth=10.0, largest=10.0, threshold=0.9)
+    epsilon, grown = 0.1, []
+    state = scheme.init(signals_of({t: np.zeros(13) for t in EQUATIONS}, unit_coordinates={"t": times}))
+    for step in range(45):
+        rows = generator.permutation(13)[:batch]
+        residuals = {term: 3.0 * values for term, values in residuals_at(step, dict.fromkeys(EQUATIONS, batch)).items()}
+        signals = signals_of(residuals, unit_coordinates={"x": times[rows][::-1], "t": times[rows]})
+        weights, state = scheme.update(signals, state)
+        expected, smallest = causal_weights(times[rows], list(residuals.values()), 4, epsilon)
+        for term in EQUATIONS:
+            np.testing.assert_allclose(weights[term], expected, rtol=1e-12)
+        epsilon = min(10.0, 10 * epsilon) if smallest > 0.9 else epsilon
+        grown.append(epsilon)
+        assert state.epsilon["equations"] == pytest.approx(epsilon)
+    assert sorted({round(value, 6) for value in grown}) == [0.1, 1.0, 10.0]
+    assert grown[-1] == pytest.approx(10.0)
+
+
+def test_causal_weights_of_a_uniform_residual_decay_slab_by_slab_from_one():
+    scheme = causal(slabs=5, epsilon=0.5, growth=1)
+    times = np.asarray([0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0])
+    signals = signals_of({"pde": np.full(7, 2.0)}, unit_coordinates={"t": times})
+    weights, _ = scheme.update(signals, scheme.init(signals))
+    np.testing.assert_allclose(weights["pde"], np.exp(-0.5 * 4.0 * np.asarray([0, 0, 1, 2, 3, 4, 4])), rtol=1e-14)
+
+
+def test_a_problem_without_time_is_refused_and_another_name_for_time_is_an_option():
+    signals = signals_of({"pde": np.zeros(3)}, unit_coordinates={"x": np.zeros(3), "tau": np.zeros(3)})
+    with pytest.raises(InputError, match=r"'causal', option 'time': received 't', and a problem without.*x, tau"):
+        causal().init(signals)
+    causal(time="tau").init(signals)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "options", "message"),
+    [
+        (self_adaptive, {"learning_rate": 0}, "'learning_rate'.*positive"),
+        (self_adaptive, {"start": -1.0}, "'start'"),
+        (self_adaptive, {"beta1": 1.0}, r"'beta1'.*\(0, 1\)"),
+        (brdr, {"decay": 0.0}, "'decay'"),
+        (brdr, {"weight_decay": "much"}, "'weight_decay'.*'much'"),
+        (brdr, {"epsilon": math.nan}, "'epsilon'.*nan"),
+        (vrba, {"potential": "cubic"}, "'potential'.*one of exponential, quadratic"),
+        (vrba, {"temperature": 0.0}, "'temperature'"),
+        (causal, {"slabs": 2.5}, "'slabs'.*positive integer"),
+        (causal, {"growth": 0.5}, "'growth'"),
+        (causal, {"epsilon": 1.0, "largest": 0.5}, "'largest'"),
+        (causal, {"threshold": True}, "'threshold'"),
+    ],
+)
+def test_options_out_of_range_are_refused(scheme, options, message):
+    with pytest.raises(InputError, match=message):
+        scheme(**options)

@@ -1,0 +1,193 @@
+"""Schemes that weight whole terms against loops over their papers' formulas."""
+
+import math
+
+import numpy as np
+import pytest
+from weighting_oracles import signals_of, softmax_of
+
+from phasecore import InputError
+from phasecore.weighting.grad_norm import grad_norm
+from phasecore.weighting.learning_rate_annealing import learning_rate_annealing
+from phasecore.weighting.ntk import ntk
+from phasecore.weighting.relobralo import relobralo
+from phasecore.weighting.soft_adapt import soft_adapt
+
+TERMS = ("mass", "energy", "wall")
+
+
+def losses_of_a_training(updates):
+    generator = np.random.default_rng(1)
+    for step in range(updates):
+        yield [float(generator.uniform(0.5, 1.5) * math.exp(-0.2 * step * rate)) for rate in (1.0, 0.3, 0.0)]
+
+
+def run(scheme, sequences, signal):
+    state = None
+    for values in sequences:
+        signals = signals_of(**{signal: {t: np.asarray(v) for t, v in zip(TERMS, values, strict=True)}})
+        state = scheme.init(signals) if state is None else state
+        weights, state = scheme.update(signals, state)
+        yield [float(weights[term]) for term in TERMS]
+
+
+@pytest.mark.parametrize("normalized", [False, True])
+@pytest.mark.parametrize("loss_weighted", [False, True])
+def test_soft_adapt_is_its_formula(normalized, loss_weighted):
+    scheme = soft_adapt(beta=2.0, normalized=normalized, loss_weighted=loss_weighted)
+    before = None
+    losses = list(losses_of_a_training(20))
+    for now, weights in zip(losses, run(scheme, losses, "term_losses"), strict=True):
+        change = [0.0] * 3 if before is None else [a - b for a, b in zip(now, before, strict=True)]
+        if normalized:
+            change = [s / (sum(abs(value) for value in change) + 1e-8) for s in change]
+        powers = [math.exp(2.0 * s) * (loss if loss_weighted else 1.0) for s, loss in zip(change, now, strict=True)]
+        np.testing.assert_allclose(weights, [power / sum(powers) for power in powers], rtol=1e-12)
+        before = now
+
+
+def test_soft_adapt_of_two_steady_slopes():
+    """Losses that change by 0 and by -1 in each update: the shares are those of a logistic function of beta."""
+    steady = [[1.0, 10.0 - step, 1.0] for step in range(4)]
+    *_, weights = run(soft_adapt(beta=3.0), steady, "term_losses")
+    np.testing.assert_allclose(weights[1] / weights[0], math.exp(-3.0), rtol=1e-12)
+
+
+def draws(count):
+    """The quasi-random sequence in whole numbers."""
+    return [(648055 * step % 2**20) / 2**20 for step in range(1, count + 1)]
+
+
+@pytest.mark.parametrize("lookback", ["draws", "expected"])
+def test_relobralo_is_its_formula(lookback):
+    alpha, temperature, rho = 0.9, 0.7, 0.6
+    scheme = relobralo(alpha, temperature, rho, lookback)
+    losses = list(losses_of_a_training(40))
+    weights, looked_back = [1.0] * 3, 0
+
+    def balance(now, past):
+        shares = softmax_of([a / (temperature * b) for a, b in zip(now, past, strict=True)])
+        return [3 * share for share in shares]
+
+    for step, found in enumerate(run(scheme, losses, "term_losses")):
+        z = rho if lookback == "expected" else float(draws(step + 1)[-1] < rho)
+        looked_back += z == 0
+        since_first, since_last = balance(losses[step], losses[0]), balance(losses[step], losses[max(step - 1, 0)])
+        weights = [
+            alpha * (z * old + (1 - z) * first) + (1 - alpha) * last
+            for old, first, last in zip(weights, since_first, since_last, strict=True)
+        ]
+        np.testing.assert_allclose(found, weights, rtol=1e-12)
+        assert sum(found) == pytest.approx(3)
+    assert lookback == "expected" or 12 <= looked_back <= 20
+
+
+def test_relobralo_looks_back_as_often_as_it_should_and_exactly_alike_in_float32():
+    scheme = relobralo(rho=0.99)
+    shares = []
+    for dtype in (np.float32, np.float64):
+        signals = signals_of(term_losses={"pde": np.asarray(1.0, dtype), "wall": np.asarray(2.0, dtype)})
+        state, seen = scheme.init(signals), []
+        for _ in range(5000):
+            _, state = scheme.update(signals, state)
+            seen.append(float(state.draw["uniform"]))
+        assert seen == draws(5000)
+        shares.append(np.mean(np.asarray(seen) >= 0.99))
+    assert shares == pytest.approx([0.01, 0.01], rel=0.1)
+
+
+def gradients_at(seed):
+    generator = np.random.default_rng(seed)
+    return {
+        term: {"weight": scale * generator.standard_normal((3, 2)), "bias": scale * generator.standard_normal(2)}
+        for term, scale in zip(TERMS, (5.0, 1.0, 0.01), strict=True)
+    }
+
+
+def entries(gradients):
+    return [float(value) for gradient in gradients.values() for value in gradient.ravel()]
+
+
+def test_learning_rate_annealing_is_its_formula():
+    scheme = learning_rate_annealing(alpha=0.3)
+    equations = {"mass": np.zeros(4), "energy": np.zeros(4)}
+    expected, state = 1.0, None
+    for step in range(10):
+        gradients = gradients_at(step)
+        signals = signals_of(equations, term_gradients=gradients)
+        state = scheme.init(signals) if state is None else state
+        weights, state = scheme.update(signals, state)
+        both = [abs(a + b) for a, b in zip(entries(gradients["mass"]), entries(gradients["energy"]), strict=True)]
+        own = [abs(value) for value in entries(gradients["wall"])]
+        expected = 0.7 * expected + 0.3 * max(both) / (sum(own) / len(own))
+        assert set(weights) == {"wall"}
+        assert float(weights["wall"]) == pytest.approx(expected, rel=1e-12)
+
+
+def test_grad_norm_is_its_formula():
+    scheme = grad_norm(alpha=0.6)
+    expected, state = dict.fromkeys(TERMS, 1.0), None
+    for step in range(10):
+        gradients = gradients_at(step)
+        signals = signals_of(term_gradients=gradients)
+        state = scheme.init(signals) if state is None else state
+        weights, state = scheme.update(signals, state)
+        norms = {term: math.sqrt(sum(value**2 for value in entries(own))) for term, own in gradients.items()}
+        for term in TERMS:
+            expected[term] = 0.6 * expected[term] + 0.4 * sum(norms.values()) / norms[term]
+            assert float(weights[term]) == pytest.approx(expected[term], rel=1e-12)
+
+
+def test_grad_norm_without_memory_makes_the_weighted_gradients_equally_long():
+    gradients = gradients_at(0)
+    signals, scheme = signals_of(term_gradients=gradients), grad_norm(alpha=0.0)
+    weights, _ = scheme.update(signals, scheme.init(signals))
+    lengths = [float(weights[term]) * math.hypot(*entries(gradients[term])) for term in TERMS]
+    np.testing.assert_allclose(lengths, lengths[0], rtol=1e-12)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.5])
+def test_ntk_is_total_trace_over_own_trace(alpha):
+    traces = list(losses_of_a_training(8))
+    expected = [1.0] * 3
+    for now, weights in zip(traces, run(ntk(alpha=alpha), traces, "tangent_kernel_traces"), strict=True):
+        expected = [alpha * old + (1 - alpha) * sum(now) / own for old, own in zip(expected, now, strict=True)]
+        np.testing.assert_allclose(weights, expected, rtol=1e-12)
+
+
+def test_ntk_gives_the_slow_term_the_large_weight():
+    """Two terms with traces 9 and 1: 10/9 and 10, not the other way round."""
+    signals, scheme = signals_of(tangent_kernel_traces={"fast": np.asarray(9.0), "slow": np.asarray(1.0)}), ntk()
+    weights, _ = scheme.update(signals, scheme.init(signals))
+    assert float(weights["fast"]) == pytest.approx(10 / 9)
+    assert float(weights["slow"]) == pytest.approx(10)
+
+
+def test_ntk_of_means_counts_the_points():
+    traces = {"pde": np.asarray(40.0), "wall": np.asarray(4.0)}
+    signals = signals_of({"pde": np.zeros(20)}, {"wall": np.zeros(4)}, tangent_kernel_traces=traces)
+    scheme = ntk(kernel="mean")
+    weights, _ = scheme.update(signals, scheme.init(signals))
+    assert [float(weights[term]) for term in ("pde", "wall")] == pytest.approx([3 / 2, 3])
+
+
+def test_costly_signals_are_read_now_and_then_by_default():
+    assert [scheme().every for scheme in (learning_rate_annealing, grad_norm, ntk)] == [10, 1000, 1000]
+    assert [scheme(every=7).every for scheme in (soft_adapt, relobralo, grad_norm)] == [7, 7, 7]
+
+
+@pytest.mark.parametrize(
+    ("scheme", "options", "message"),
+    [
+        (soft_adapt, {"beta": math.inf}, "'beta'.*finite"),
+        (soft_adapt, {"normalized": "yes"}, "'normalized'.*one of True, False"),
+        (relobralo, {"alpha": 1.5}, r"'alpha'.*\[0, 1\]"),
+        (relobralo, {"lookback": "coin"}, "'lookback'.*one of draws, expected"),
+        (learning_rate_annealing, {"alpha": 0}, r"'alpha'.*\(0, 1\]"),
+        (grad_norm, {"every": 0}, "'every'.*positive integer"),
+        (ntk, {"kernel": "max"}, "'kernel'.*one of sum, mean"),
+    ],
+)
+def test_options_out_of_range_are_refused(scheme, options, message):
+    with pytest.raises(InputError, match=message):
+        scheme(**options)

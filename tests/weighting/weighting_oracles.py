@@ -1,0 +1,113 @@
+"""What the papers' formulas give, point by point in plain loops; written from the formulas, not from the code."""
+
+import math
+
+import numpy as np
+from numpy.random import default_rng
+
+from phasecore.signals import Signals
+
+
+def signals_of(residuals=None, conditions=None, **others):
+    values = dict(others)
+    if residuals is not None:
+        values["residuals"] = residuals
+        values["condition_residuals"] = conditions or {}
+    return Signals(values, np)
+
+
+def residuals_at(seed, sizes):
+    """Residuals whose size falls with the seed, faster in some terms than in others."""
+    generator = default_rng(seed)
+    return {
+        term: generator.standard_normal(size) * math.exp(-0.1 * seed * (1 + place))
+        for place, (term, size) in enumerate(sizes.items())
+    }
+
+
+def rows_of_state(scheme, state, rows, terms):
+    """What a batch sees of the state: rows of the equations' points, the points of conditions whole."""
+    fields = {
+        name: {term: values[rows] if term in terms else values for term, values in getattr(state, name).items()}
+        for name in scheme.per_point
+    }
+    return state._replace(**fields)
+
+
+def train_in_batches(scheme, sizes, condition_sizes, batch, epochs):
+    """Yield (rows, residuals, conditions, weights) of shuffled batches; the state is kept by point index."""
+    count = next(iter(sizes.values()))
+    state = scheme.init(
+        signals_of({t: np.zeros(n) for t, n in sizes.items()}, {t: np.zeros(n) for t, n in condition_sizes.items()})
+    )
+    generator = default_rng(3)
+    step = 0
+    for _ in range(epochs):
+        for rows in np.split(generator.permutation(count), range(batch, count, batch)):
+            residuals = residuals_at(step, dict.fromkeys(sizes, len(rows)))
+            conditions = residuals_at(1000 + step, condition_sizes) if condition_sizes else {}
+            conditions = {t: v * math.exp(100) for t, v in conditions.items()}
+            weights, new = scheme.update(signals_of(residuals, conditions), rows_of_state(scheme, state, rows, sizes))
+            merged = {}
+            for name, value in zip(new._fields, new, strict=True):
+                old = getattr(state, name)
+                merged[name] = dict(value)
+                for term in value:
+                    if name in scheme.per_point and term in sizes:
+                        whole = old[term].copy()
+                        whole[rows] = value[term]
+                        merged[name][term] = whole
+            state = type(new)(**merged)
+            yield rows, residuals, conditions, weights
+            step += 1
+
+
+def adam_ascent(weight, history, learning_rate, beta1=0.9, beta2=0.999, epsilon=1e-8):
+    """Weights before each step of one point, for its (residual, number of points) at each; Adam as Kingma and Ba."""
+    m = v = 0.0
+    seen = []
+    for step, (residual, count) in enumerate(history, start=1):
+        seen.append(weight)
+        g = 2 * weight * residual**2 / count
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g**2
+        weight += learning_rate * (m / (1 - beta1**step)) / (math.sqrt(v / (1 - beta2**step)) + epsilon)
+    return seen
+
+
+class Brdr:
+    """Balanced residual decay rate of points by (term, index)."""
+
+    def __init__(self, decay, weight_decay, epsilon):
+        self.decay, self.weight_decay, self.epsilon = decay, weight_decay, epsilon
+        self.fourth, self.visits, self.weight = {}, {}, {}
+
+    def update(self, residuals):
+        """`residuals`: {(term, index): residual} of the points at hand."""
+        rate = {}
+        for point, r in residuals.items():
+            self.visits[point] = self.visits.get(point, 0) + 1
+            self.fourth[point] = self.decay * self.fourth.get(point, 0.0) + (1 - self.decay) * r**4
+            unbiased = self.fourth[point] / (1 - self.decay ** self.visits[point])
+            rate[point] = r**2 / math.sqrt(unbiased + self.epsilon)
+        mean = sum(rate.values()) / len(rate)
+        for point in residuals:
+            old = self.weight.get(point, 1.0)
+            self.weight[point] = self.weight_decay * old + (1 - self.weight_decay) * rate[point] / mean
+        return {point: self.weight[point] for point in residuals}
+
+
+def causal_weights(times, residuals, slabs, epsilon):
+    """Weights of the points; `times` in [0, 1], `residuals` a list of lists, one for each equation."""
+    slab_of = [min(int(time * slabs), slabs - 1) for time in times]
+    losses = []
+    for slab in range(slabs):
+        inside = [i for i, place in enumerate(slab_of) if place == slab]
+        losses.append(sum(sum(r[i] ** 2 for i in inside) / len(inside) for r in residuals) if inside else 0.0)
+    weights = [math.exp(-epsilon * sum(losses[:slab])) for slab in range(slabs)]
+    return [weights[slab] for slab in slab_of], min(weights)
+
+
+def softmax_of(scores):
+    total = sum(math.exp(score) for score in scores)
+    return [math.exp(score) / total for score in scores]
