@@ -120,7 +120,7 @@ def named_variables(model: Any) -> dict[str, Any]:
         >>> import keras
         >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(2, name="first")], name="net")
         >>> list(named_variables(model))
-        ['first/kernel', 'first/bias']
+        ['net/first/kernel', 'net/first/bias']
     """
     found: dict[str, Any] = {}
     for variable in getattr(model, "trainable_variables", ()):

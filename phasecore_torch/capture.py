@@ -82,8 +82,24 @@ class Capture:
 
     def measure(self) -> dict[str, float]:
         """Return the scalars of all probes at the current state."""
+        return self._measured(None)
+
+    def prepare_backward(self, *, measure: bool) -> None:
+        """Say, before the loss is evaluated, whether `backward` will be called with it."""
+        self._source.prepare_backward(measure=measure and BATCH_GRADIENT_MOMENTS in self._required)
+
+    def backward(self, loss: Tensor) -> dict[str, float]:
+        """Do `loss.backward()` and return the scalars of all probes at the current state, in one pass where it can.
+
+        Args:
+            loss: of the training, a scalar.
+        """
+        trained = [p for group in self._optimizer.param_groups for p in group["params"] if p.requires_grad]
+        return self._measured(self._source.backward(loss, trained))
+
+    def _measured(self, moments: list[Moments] | None) -> dict[str, float]:
         with undisturbed(self._model), torch.enable_grad():
-            values = self._values()
+            values = self._values(moments)
         signals = Signals(values, np)
         row: dict[str, float] = {}
         for probe in self.probes:
@@ -91,15 +107,16 @@ class Capture:
                 row |= probe.measure(signals)
         return row
 
-    def _values(self) -> dict[str, Any]:
+    def _values(self, moments: list[Moments] | None) -> dict[str, Any]:
         values: dict[str, Any] = {}
         if ADAM_MOMENTS in self._required:
-            moments = self._adam_moments()
-            if moments is not None:
-                values[ADAM_MOMENTS] = moments
+            adam = self._adam_moments()
+            if adam is not None:
+                values[ADAM_MOMENTS] = adam
         values |= self._source.signals(self._required)
         if BATCH_GRADIENT_MOMENTS in self._required:
-            moments_of_layers = zip(self._layers, self._source.gradient_moments(), strict=True)
+            moments = self._source.gradient_moments() if moments is None else moments
+            moments_of_layers = zip(self._layers, moments, strict=True)
             values[BATCH_GRADIENT_MOMENTS] = {
                 layer: Moments(as_numpy(mean), as_numpy(deviation)) for layer, (mean, deviation) in moments_of_layers
             }

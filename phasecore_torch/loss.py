@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, final
 
 import numpy as np
@@ -32,11 +31,11 @@ from phasecore.signals import (
     unit_coordinates,
 )
 from phasecore.weighting.rba import RBAState
+from phasecore_torch.blocks import Blocks
 from phasecore_torch.conditions import Conditions
-from phasecore_torch.derivatives import Method, Model, Parameters, PartialDerivatives, leaves
+from phasecore_torch.derivatives import Method, Model, Parameters, PartialDerivatives
 from phasecore_torch.namespace import namespace
-from phasecore_torch.tangents import ROWS, tangent_kernel_trace, term_gradients
-from phasecore_torch.undisturbed import undisturbed
+from phasecore_torch.tangents import Tangents
 from phasecore_torch.weighting import Weighting
 
 Floats = NDArray[np.float64]
@@ -90,6 +89,9 @@ class PhysicsLoss(nn.Module):
         weighting: a scheme, or a specification such as "uniform", "rba", "rba:gamma=0.99" or "rba+grad_norm"; or
             several of these, whose weights are multiplied.
         derivatives: "auto", or "jets" or "autodiff" to insist.
+        compiled: compile the residuals with `torch.compile`: about twice as fast on a CPU, after some seconds at the
+            first call (see `blocks.compile_seconds`).
+        block: number of points that are evaluated at once; by default what suits the cache on a CPU, all elsewhere.
 
     Raises:
         InputError: for points outside the domain or of a wrong shape, a model that does not fit the problem, or a
@@ -116,6 +118,8 @@ class PhysicsLoss(nn.Module):
         *,
         weighting: registry.Weighting = "uniform",
         derivatives: Method = "auto",
+        compiled: bool = False,
+        block: int | None = None,
     ) -> None:
         super().__init__()
         self.problem = problem
@@ -129,6 +133,10 @@ class PhysicsLoss(nn.Module):
             model, problem.outputs, problem.coordinates, problem.all_partials(), self.points, derivatives
         )
         self._fields = self._equations.of(problem.fields_read)
+        self.blocks = Blocks(self._residuals_at, self._equations.model, block, compiled=compiled)
+        self._tangents = Tangents(self._equations.model, self.residuals, self._conditions)
+        self._batches: tuple[Tensor, ...] = ()
+        self._apart: tuple[list[dict[str, Tensor]], dict[str, Tensor]] | None = None
         self._conditions = Conditions(problem, given.conditions, self.points, self._equations)
         schemes = registry.as_schemes(weighting)
         fix = "Use a scheme that needs these signals only."
@@ -164,8 +172,14 @@ class PhysicsLoss(nn.Module):
             InputError: for indices of another type or shape.
         """
         _check_indices(indices)
-        residuals = self.residuals(indices)
         conditions = self._conditions()
+        if self._batches and indices is None and torch.is_grad_enabled():
+            parts = self.blocks.parts([self.points[batch] for batch in self._batches])
+            residuals = {term: torch.cat([part[term] for part in parts]) for term in parts[0]}
+            self._apart = (parts, conditions)
+        else:
+            residuals = self.residuals(indices)
+            self._apart = None
         if self.training:
             self._update_weights(residuals, conditions, indices)
         evaluation = self._evaluation(residuals, conditions, indices)
@@ -181,12 +195,37 @@ class PhysicsLoss(nn.Module):
 
     def residuals(self, indices: Tensor | None = None, parameters: Parameters | None = None) -> dict[str, Tensor]:
         """Return the unweighted residual of each equation at the collocation points, shape (batch,) each."""
-        return self._residuals_at(self.points if indices is None else self.points[indices], parameters)
+        points = self.points if indices is None else self.points[indices]
+        return self.blocks(points) if parameters is None else self._residuals_at(points, parameters)
 
     def batch_loss(self, indices: Tensor, parameters: Parameters | None = None) -> Tensor:
         """Return the equations' part of the loss on a batch of points; the weights are used and stay as they are."""
         residuals = self.residuals(indices, parameters)
         return torch.stack([self.weighting.loss(term, r, indices) for term, r in residuals.items()]).sum()
+
+    def keep_apart(self, batches: Sequence[Tensor]) -> None:
+        """Let the following calls at all points evaluate batch by batch, for `batch_losses`; no batches: as usual.
+
+        Args:
+            batches: indices of the points of each batch, integers of shape (batch,): all points in order.
+        """
+        self._batches, self._apart = tuple(batches), None
+
+    def batch_losses(self) -> tuple[list[Tensor], Tensor] | None:
+        """Return the losses that the last call consisted of: the equations' of each batch, and the conditions'.
+
+        The call's own loss is the mean of the former over all points, plus the latter. None if the last call was not
+        one at all points after `keep_apart`. Each graph can be gone through once, in place of that of the call's loss.
+        """
+        if self._apart is None:
+            return None
+        (parts, conditions), self._apart = self._apart, None
+        losses = [
+            torch.stack([self.weighting.loss(term, r, batch) for term, r in part.items()]).sum()
+            for part, batch in zip(parts, self._batches, strict=True)
+        ]
+        shared = [self.weighting.loss(term, residual, None) for term, residual in conditions.items()]
+        return losses, torch.stack(shared).sum() if shared else torch.zeros_like(self.points[0, 0])
 
     def shared_loss(self) -> Tensor:
         """Return the conditions' part of the loss, the same for every batch, with the current weights."""
@@ -219,9 +258,7 @@ class PhysicsLoss(nn.Module):
         Args:
             indices: which collocation points to use, integers of shape (batch,); None for all.
         """
-        with undisturbed(self.model), torch.enable_grad():
-            residuals = {**self.residuals(indices), **self._conditions()}
-            return term_gradients(residuals, self._trainable(residuals))
+        return self._tangents.term_gradients(self._every(indices))
 
     def tangent_kernel_traces(self, indices: Tensor | None = None) -> dict[str, Tensor]:
         """Return the trace of each term's neural tangent kernel, a scalar, exactly: for each point a backward pass.
@@ -229,19 +266,7 @@ class PhysicsLoss(nn.Module):
         Args:
             indices: which collocation points to use, integers of shape (batch,); None for all.
         """
-        if indices is None:
-            indices = torch.arange(len(self.points), device=self.points.device)
-        with undisturbed(self.model), torch.enable_grad():
-            blocks = torch.split(indices, ROWS)
-            residuals = {**self.residuals(blocks[0]), **self._conditions()}
-            parameters = self._trainable(residuals)
-            parts = {
-                term: [functools.partial(self._one_of, term, block) for block in blocks]
-                if term in self.problem.equations
-                else [functools.partial(self._one_of, term, None)]
-                for term in residuals
-            }
-            return {term: tangent_kernel_trace(own, parameters) for term, own in parts.items()}
+        return self._tangents.tangent_kernel_traces(self._every(indices))
 
     def fields(self, points: Tensor, block: int = 16_384) -> dict[str, Tensor]:
         """Return the problem's fields at `points`, shape (m,) each, evaluated in blocks without gradient."""
@@ -293,14 +318,8 @@ class PhysicsLoss(nn.Module):
             values[TANGENT_KERNEL_TRACES] = self.tangent_kernel_traces(indices)
         return Signals(values, namespace)
 
-    def _one_of(self, term: str, indices: Tensor | None) -> Tensor:
-        return self._conditions()[term] if indices is None else self.residuals(indices)[term]
-
-    def _trainable(self, residuals: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        if isinstance(self.model, nn.Module):
-            return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
-        found = leaves(torch.cat(list(residuals.values())))
-        return {str(place): leaf for place, leaf in enumerate(found)}
+    def _every(self, indices: Tensor | None) -> Tensor:
+        return torch.arange(len(self.points), device=self.points.device) if indices is None else indices
 
     @staticmethod
     def _rba_state(weighting: Weighting) -> RBAState | None:

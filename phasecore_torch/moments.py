@@ -12,7 +12,7 @@ from phasecore.signals import Moments
 
 @final
 class MomentAccumulator:
-    """Accumulates mean and population standard deviation over samples that arrive in chunks, in float64.
+    """Accumulates mean and population standard deviation over samples that arrive in chunks, chunks in float64.
 
     Squared deviations are taken from the running mean, never as `E[g^2] - E[g]^2`, which cancels where the mean
     dominates.
@@ -34,10 +34,11 @@ class MomentAccumulator:
 
     def add(self, chunk: Sequence[Tensor]) -> None:
         """Take one chunk: for each parameter its samples, shape (samples, *shape), the same number for all."""
-        samples = [_widened(values.detach()) for values in chunk]
+        samples = [values.detach() for values in chunk]
         count = len(samples[0])
-        means = [values.mean(dim=0) for values in samples]
-        squares = [(values - mean).square().sum(dim=0) for values, mean in zip(samples, means, strict=True)]
+        centres = [values.mean(dim=0) for values in samples]
+        squares = [_widened((v - centre).square_().sum(dim=0)) for v, centre in zip(samples, centres, strict=True)]
+        means = [_widened(centre) for centre in centres]
         if not self._count:
             self._means, self._squares = means, squares
         else:

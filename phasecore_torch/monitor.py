@@ -80,6 +80,7 @@ class PhaseMonitor:
         self.capture = Capture(loss, optimizer, points=points, probes=probes, batches=batches, biases=biases)
         self.every = every
         self.iteration = 0
+        self._takes_backward = False
         self._log = CaptureLog(history_file, on_capture)
         self._start = time.perf_counter()
 
@@ -101,13 +102,32 @@ class PhaseMonitor:
     def step(self) -> dict[str, float] | None:
         """Count one iteration; return the captured row if one was due, else None."""
         self.iteration += 1
-        if self.iteration % self.every:
+        due = self._is_due()
+        if self._takes_backward:
+            self.capture.prepare_backward(measure=due)
+        return self._row(self.capture.measure()) if due and not self._takes_backward else None
+
+    def backward(self, loss: Tensor) -> dict[str, float] | None:
+        """Do `loss.backward()`; return the captured row if one was due, else None.
+
+        With a `PhysicsLoss` at all of its points the gradients of the batches are those that the training's own
+        consists of, so that a capture costs little more than the iteration. The row is that of the steps done before
+        this one. Call it in every iteration, and `step()` as usual: it then counts, and captures nothing.
+
+        Args:
+            loss: what the loss returned in this iteration, a scalar.
+        """
+        if not self._takes_backward or not self._is_due():
+            self._takes_backward = True
+            torch.autograd.backward(loss)
             return None
-        row = {
-            "iteration": self.iteration,
-            "seconds": time.perf_counter() - self._start,
-            **self.capture.measure(),
-        }
+        return self._row(self.capture.backward(loss))
+
+    def _is_due(self) -> bool:
+        return self.iteration > 0 and self.iteration % self.every == 0
+
+    def _row(self, measured: Mapping[str, float]) -> dict[str, float]:
+        row = {"iteration": self.iteration, "seconds": time.perf_counter() - self._start, **measured}
         self._log.take(row)
         self._log.close()
         return row

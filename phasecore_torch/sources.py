@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, final
 
 import numpy as np
@@ -61,6 +61,9 @@ BLOCK = 16_384
 GRADIENT_ENTRIES = 2**25
 """Most numbers that the gradients of batches computed at once may hold."""
 
+AT_ONCE = 10
+"""How many gradients of a backward pass wait to be added to their moments."""
+
 
 class Source(ABC):
     """Where signals come from: the loss with its points.
@@ -86,6 +89,20 @@ class Source(ABC):
     @abstractmethod
     def gradient_moments(self) -> list[Moments]:
         """Return the moments of the batch gradients of each parameter."""
+
+    @abstractmethod
+    def prepare_backward(self, *, measure: bool) -> None:
+        """Hear whether the next loss goes to `backward`."""
+
+    def backward(self, loss: Tensor, parameters: Sequence[Tensor]) -> list[Moments] | None:
+        """Do `loss.backward()`; return the moments if they come of it, or None.
+
+        Args:
+            loss: of the training, a scalar.
+            parameters: all that are trained.
+        """
+        torch.autograd.backward(loss)
+        return None
 
 
 @final
@@ -163,6 +180,37 @@ class PhysicsSource(Source):
             accumulator.add(chunk)
         return accumulator.result(shift=_gradients(self._loss.shared_loss(), self._parameters))
 
+    def prepare_backward(self, *, measure: bool) -> None:
+        """Let the next loss be evaluated batch by batch, or as usual."""
+        self._loss.keep_apart(self._batches if measure else ())
+
+    def backward(self, loss: Tensor, parameters: Sequence[Tensor]) -> list[Moments] | None:
+        """Accumulate the gradients of all parameters batch by batch, and their moments on the way.
+
+        The moments are taken as by `gradient_moments`. A loss of some of the points has none: it is left as it is.
+        """
+        losses = self._loss.batch_losses()
+        if losses is None:
+            return super().backward(loss, parameters)
+        given = dict(enumerate(parameters))
+        places = {id(parameter): place for place, parameter in given.items()}
+        chosen = [places.setdefault(id(p), len(places)) for p in self._parameters.values()]
+        given |= {places[id(p)]: p for p in self._parameters.values()}
+        total = _gradients(losses[1], given)
+        shared = [total[place].clone() for place in chosen]
+        accumulator = MomentAccumulator()
+        waiting: list[list[Tensor]] = []
+        for batch, own in zip(self._batches, losses[0], strict=True):
+            gradients = _gradients(own, given)
+            torch._foreach_add_(total, gradients, alpha=len(batch) / len(self._loss.points))
+            waiting.append([gradients[place] for place in chosen])
+            if len(waiting) == AT_ONCE or batch is self._batches[-1]:
+                accumulator.add([torch.stack(samples) for samples in zip(*waiting, strict=True)])
+                waiting = []
+        for place, parameter in enumerate(parameters):
+            parameter.grad = total[place] if parameter.grad is None else parameter.grad + total[place]
+        return accumulator.result(shift=shared)
+
     def _vectorized(self) -> Iterator[list[Tensor]]:
         if self._loss.method != "jets":
             yield from self._one_by_one()
@@ -237,6 +285,9 @@ class CustomSource(Source):
     def prepare(self, required: frozenset[str]) -> None:
         """Nothing to set up."""
 
+    def prepare_backward(self, *, measure: bool) -> None:
+        """Nothing to prepare."""
+
     def signals(self, required: frozenset[str]) -> dict[str, Any]:
         """Return the mean loss over all points as the term "data", and the activations there."""
         sizes = np.asarray([len(batch[0]) for batch in self._batches])
@@ -264,7 +315,7 @@ def _by_layer(blocks: Iterable[list[Tensor]]) -> dict[str, np.ndarray[Any, Any]]
     return {f"layer{place}": np.concatenate(parts) for place, parts in enumerate(columns)}
 
 
-def _gradients(loss: Tensor, parameters: Mapping[str, Tensor]) -> list[Tensor]:
+def _gradients(loss: Tensor, parameters: Mapping[Any, Tensor]) -> list[Tensor]:
     if not loss.requires_grad:
         return [torch.zeros_like(parameter) for parameter in parameters.values()]
     found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)

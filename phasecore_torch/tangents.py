@@ -2,56 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from typing import final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-Residual = Callable[[], Tensor]
+from phasecore_torch.derivatives import Model, leaves
+from phasecore_torch.undisturbed import undisturbed
 
 ROWS = 32
 """How many residuals are differentiated one by one in a vectorized backward pass."""
 
 
-def term_gradients(residuals: Mapping[str, Tensor], parameters: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """Return the gradient of each term's mean squared residual, {term: {parameter: of the parameter's shape}}.
+@final
+class Tangents:
+    """Gradients of a loss's residuals, with respect to all trainable parameters.
 
     Args:
-        residuals: of each term, shape (n,), with their graph.
-        parameters: with respect to which the gradients are taken, by name.
+        model: whose parameters.
+        residuals: returns the residual of each equation at the points with given indices, with its graph.
+        conditions: returns the residuals of each condition term, likewise.
+
+    Example:
+        >>> model = nn.Linear(1, 1, bias=False)
+        >>> points = torch.tensor([[1.0], [2.0]])
+        >>> tangents = Tangents(model, lambda indices: {"r": model(points[indices])[:, 0]}, dict)
+        >>> tangents.tangent_kernel_traces(torch.arange(2))
+        {'r': tensor(5.)}
     """
-    return {
-        term: dict(zip(parameters, _gradient(residual.square().mean(), parameters), strict=True))
-        for term, residual in residuals.items()
-    }
 
+    def __init__(
+        self,
+        model: Model,
+        residuals: Callable[[Tensor], Mapping[str, Tensor]],
+        conditions: Callable[[], Mapping[str, Tensor]],
+    ) -> None:
+        self._model = model
+        self._residuals = residuals
+        self._conditions = conditions
 
-def tangent_kernel_trace(parts: Sequence[Residual], parameters: Mapping[str, Tensor]) -> Tensor:
-    """Return the trace of a term's neural tangent kernel: the sum of its residuals' squared gradient norms.
+    def term_gradients(self, indices: Tensor) -> dict[str, dict[str, Tensor]]:
+        """Return the gradient of each term's mean squared residual, {term: {parameter: of the parameter's shape}}."""
+        with undisturbed(self._model), torch.enable_grad():
+            residuals = {**self._residuals(indices), **self._conditions()}
+            parameters = self._trainable(residuals)
+            return {
+                term: dict(zip(parameters, _gradient(residual.square().mean(), parameters), strict=True))
+                for term, residual in residuals.items()
+            }
 
-    Args:
-        parts: functions that evaluate some of the residuals each, with their graph; a backward pass runs over a part
-            for each of its residuals.
-        parameters: with respect to which the gradients are taken, by name.
-    """
-    totals = []
-    for part in parts:
-        residual = part()
-        if not residual.requires_grad:
-            totals.append(torch.zeros_like(residual).sum())
-            continue
-        for rows in torch.split(torch.eye(len(residual), dtype=residual.dtype, device=residual.device), ROWS):
-            gradients = torch.autograd.grad(
-                residual,
-                list(parameters.values()),
-                rows,
-                retain_graph=True,
-                is_grads_batched=True,
-                allow_unused=True,
-                materialize_grads=True,
-            )
-            totals += [gradient.square().sum() for gradient in gradients]
-    return torch.stack(totals).sum()
+    def tangent_kernel_traces(self, indices: Tensor) -> dict[str, Tensor]:
+        """Return the trace of each term's neural tangent kernel: the sum of its residuals' squared gradient norms."""
+        with undisturbed(self._model), torch.enable_grad():
+            conditions = self._conditions()
+            parameters = self._trainable({**self._residuals(indices[:1]), **conditions})
+            totals: dict[str, list[Tensor]] = {}
+            for block in torch.split(indices, ROWS):
+                for term, residual in self._residuals(block).items():
+                    totals.setdefault(term, []).append(_sum_of_squares(residual, parameters.values()))
+            for term, residual in conditions.items():
+                totals[term] = [_sum_of_squares(residual, parameters.values())]
+            return {term: torch.stack(parts).sum() for term, parts in totals.items()}
+
+    def _trainable(self, residuals: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        if isinstance(self._model, nn.Module):
+            return {name: p for name, p in self._model.named_parameters() if p.requires_grad}
+        found = leaves(torch.cat(list(residuals.values())))
+        return {str(place): leaf for place, leaf in enumerate(found)}
 
 
 def _gradient(loss: Tensor, parameters: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
@@ -60,3 +78,23 @@ def _gradient(loss: Tensor, parameters: Mapping[str, Tensor]) -> tuple[Tensor, .
     return torch.autograd.grad(
         loss, list(parameters.values()), retain_graph=True, allow_unused=True, materialize_grads=True
     )
+
+
+def _sum_of_squares(residual: Tensor, parameters: Iterable[Tensor]) -> Tensor:
+    """The squared gradient norms of all residuals: a backward pass for each, over the graph of all."""
+    total = torch.zeros_like(residual).sum()
+    if not residual.requires_grad:
+        return total
+    inputs = list(parameters)
+    for rows in torch.split(torch.eye(len(residual), dtype=residual.dtype, device=residual.device), ROWS):
+        gradients = torch.autograd.grad(
+            residual,
+            inputs,
+            rows,
+            retain_graph=True,
+            is_grads_batched=True,
+            allow_unused=True,
+            materialize_grads=True,
+        )
+        total = total + sum(gradient.square().sum() for gradient in gradients)
+    return total.detach()

@@ -1,0 +1,185 @@
+"""Blocks, compiled or not, and captures in the training's own backward pass: the same numbers as the slow way."""
+
+import copy
+import warnings
+
+import pytest
+import torch
+from torch import nn
+
+import phasecore
+from phasecore.errors import InputError
+from phasecore_torch import PhaseMonitor, PhysicsLoss
+from phasecore_torch.blocks import Blocks
+
+BURGERS = phasecore.problem("burgers")
+CAVITY = phasecore.problem("lid_driven_cavity")
+
+
+def mlp(problem, dtype=torch.float64, width=9):
+    torch.manual_seed(3)
+    sizes = len(problem.coordinates), len(problem.outputs)
+    layers = nn.Linear(sizes[0], width), nn.Tanh(), nn.Linear(width, width), nn.Tanh(), nn.Linear(width, sizes[1])
+    return nn.Sequential(*layers).to(dtype)
+
+
+def loss_of(problem=BURGERS, points=53, weighting="rba", dtype=torch.float64, **options):
+    model = mlp(problem, dtype)
+    sample = problem.sample(points, seed=1, condition_points=12)
+    return PhysicsLoss(problem, model, sample, weighting=weighting, **options), model
+
+
+def gradients(loss, model, indices=None):
+    model.zero_grad()
+    value = loss(indices)
+    value.backward()
+    return value.detach(), [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in model.parameters()]
+
+
+@pytest.mark.parametrize("problem", [BURGERS, CAVITY], ids=["burgers", "cavity"])
+@pytest.mark.parametrize("block", [1, 7, 10, 52, 53, 1000])
+def test_blocks_change_nothing(problem, block):
+    whole, blocked = loss_of(problem), loss_of(problem, block=block)
+    for indices in (None, torch.tensor([3, 1, 1, 50]), None):
+        expected, found = gradients(*whole, indices), gradients(*blocked, indices)
+        torch.testing.assert_close(found, expected, rtol=1e-11, atol=1e-15)
+    torch.testing.assert_close(whole[0].point_weights(), blocked[0].point_weights(), rtol=1e-11, atol=1e-15)
+
+
+@pytest.mark.parametrize("block", [0, -3, 2.5, True])
+def test_a_block_that_is_none(block):
+    with pytest.raises(InputError, match="argument 'block'"):
+        loss_of(block=block)
+
+
+def test_compiled_blocks_change_nothing():
+    plain, compiled = loss_of(), loss_of(compiled=True, block=20)
+    assert compiled[0].blocks.compile_seconds is None
+    for indices in (None, torch.arange(18), torch.arange(11), None):
+        torch.testing.assert_close(gradients(*compiled, indices), gradients(*plain, indices), rtol=1e-9, atol=1e-14)
+    assert compiled[0].blocks.compile_seconds > 0
+    torch.testing.assert_close(compiled[0].evaluate(), plain[0].evaluate(), rtol=1e-9, atol=1e-14)
+
+
+def test_what_cannot_be_compiled_goes_on_without_and_says_so(monkeypatch):
+    def refuse(function, **options):
+        def compiled(points):
+            raise RuntimeError("no compiler found\nmore of it")
+
+        return compiled
+
+    monkeypatch.setattr(torch, "compile", refuse)
+    loss, model = loss_of(compiled=True)
+    expected = gradients(*loss_of())
+    with pytest.warns(UserWarning, match=r"torch.compile failed \(RuntimeError: no compiler found\); residuals are"):
+        found = gradients(loss, model)
+    torch.testing.assert_close(found, expected)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        gradients(loss, model)
+
+
+def test_the_size_of_blocks_follows_the_width():
+    sizes = []
+    for width in (8, 128, 1000):
+        model = nn.Linear(2, width)
+        blocks = Blocks(lambda points: sizes.append(len(points)) or {"r": points[:, 0]}, model)
+        assert torch.equal(blocks(torch.arange(80_000.0).reshape(-1, 2))["r"], torch.arange(0, 80_000.0, 2))
+    assert [max(size for size in sizes[start:]) for start in (0, 3, 43)] == [13334, 1000, 255]
+
+
+def trained(loss, model, monitor, iterations, one_pass, every_state=None):
+    optimizer = monitor.capture._optimizer
+    rows, slow = [], []
+    for _ in range(iterations):
+        optimizer.zero_grad()
+        value = loss()
+        if one_pass:
+            row = monitor.backward(value)
+            if row is not None:
+                rows.append(row)
+                slow.append(monitor.capture.measure())
+        else:
+            value.backward()
+        optimizer.step()
+        assert monitor.step() is None or not one_pass
+    return rows, slow
+
+
+@pytest.mark.parametrize("weighting", ["uniform", "rba", "self_adaptive"])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 2e-4)])
+@pytest.mark.parametrize("options", [{}, {"biases": True}])
+def test_one_pass_captures_what_a_capture_of_its_own_does(weighting, dtype, tolerance, options):
+    parts = []
+    for _ in range(2):
+        loss, model = loss_of(weighting=weighting, dtype=dtype, block=16)
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+        parts.append((loss, model, PhaseMonitor(loss, optimizer, every=2, batches=10, **options)))
+    rows, slow = trained(*parts[0], 9, one_pass=True)
+    trained(*parts[1], 9, one_pass=False)
+    assert [row["iteration"] for row in rows] == [2, 4, 6, 8]
+    for row, expected in zip(rows, slow, strict=True):
+        assert {name: row[name] for name in expected} == pytest.approx(expected, rel=tolerance)
+    for one, other in zip(parts[0][1].parameters(), parts[1][1].parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance)
+    assert [row["iteration"] for row in parts[1][2].history] == [2, 4, 6, 8]
+
+
+def test_gradients_are_added_to_those_that_are_there():
+    loss, model = loss_of()
+    monitor = PhaseMonitor(loss, torch.optim.SGD(model.parameters(), lr=0.0), every=1, batches=10)
+    loss.eval()
+    monitor.capture.prepare_backward(measure=True)
+    monitor.capture.backward(loss())
+    once = [p.grad.clone() for p in model.parameters()]
+    torch.testing.assert_close(once, gradients(loss, model)[1])
+    monitor.capture.backward(loss())
+    for parameter, expected in zip(model.parameters(), once, strict=True):
+        torch.testing.assert_close(parameter.grad, 2 * expected)
+
+
+def test_a_loss_of_some_points_is_captured_apart():
+    loss, model = loss_of()
+    monitor = PhaseMonitor(loss, torch.optim.SGD(model.parameters(), lr=0.0), every=1, batches=10)
+    monitor.backward(loss(torch.arange(5)))
+    monitor.step()
+    model.zero_grad()
+    row = monitor.backward(loss(torch.arange(5)))
+    found = [p.grad.clone() for p in model.parameters()]
+    expected = monitor.capture.measure()
+    assert {name: row[name] for name in expected} == pytest.approx(expected, rel=1e-12)
+    loss.eval()
+    torch.testing.assert_close(found, gradients(loss, model, torch.arange(5))[1])
+
+
+def test_a_loss_of_ones_own_goes_backward_too():
+    model = nn.Linear(1, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    x = torch.linspace(0, 1, 40)[:, None]
+
+    def batch_loss(x):
+        return (model(x) - x.sin()).square().mean()
+
+    monitor = PhaseMonitor(batch_loss, optimizer, every=2, points=x, batches=10)
+    rows = []
+    for _ in range(5):
+        optimizer.zero_grad()
+        expected = torch.autograd.grad(batch_loss(x), model.weight)[0]
+        rows.append(monitor.backward(batch_loss(x)))
+        torch.testing.assert_close(model.weight.grad, expected)
+        optimizer.step()
+        monitor.step()
+    assert [row and row["iteration"] for row in rows] == [None, None, 2, None, 4]
+
+
+def test_a_frozen_parameter_gets_no_gradient():
+    loss, model = loss_of()
+    model[0].weight.requires_grad_(False)
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    monitor = PhaseMonitor(loss, torch.optim.SGD(trainable, lr=0.1), every=1, batches=10)
+    for _ in range(2):
+        monitor.backward(loss())
+        monitor.step()
+    assert model[0].weight.grad is None
+    assert len(monitor.history) == 1
+    assert copy.deepcopy(monitor.history[0])["snr"] > 0
