@@ -134,10 +134,10 @@ class PhysicsLoss(nn.Module):
         )
         self._fields = self._equations.of(problem.fields_read)
         self.blocks = Blocks(self._residuals_at, self._equations.model, block, compiled=compiled)
-        self._tangents = Tangents(self._equations.model, self.residuals, self._conditions)
         self._batches: tuple[Tensor, ...] = ()
         self._apart: tuple[list[dict[str, Tensor]], dict[str, Tensor]] | None = None
         self._conditions = Conditions(problem, given.conditions, self.points, self._equations)
+        self._tangents = Tangents(self._equations.model, self.residuals, self._conditions)
         schemes = registry.as_schemes(weighting)
         fix = "Use a scheme that needs these signals only."
         for name, scheme in schemes.items():
