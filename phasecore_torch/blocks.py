@@ -33,6 +33,7 @@ class Blocks:
             and the evaluation goes on without.
 
     Attributes:
+        width: outputs of the model's widest layer.
         compile_seconds: how long the first compiled evaluation took, or None.
 
     Raises:
@@ -50,7 +51,7 @@ class Blocks:
         self.size = size
         self.compiled = compiled
         self.compile_seconds: float | None = None
-        self._width = _width(model)
+        self.width = _width(model)
         self._evaluate = evaluate
         self._fast: Evaluate = torch.compile(evaluate, dynamic=False) if compiled else evaluate
 
@@ -75,7 +76,7 @@ class Blocks:
         return results
 
     def _by_default(self, points: Tensor) -> int:
-        return len(points) if points.device.type != "cpu" else max(256, CACHED_NUMBERS // self._width)
+        return len(points) if points.device.type != "cpu" else max(256, CACHED_NUMBERS // self.width)
 
     def _apply(self, points: Tensor) -> dict[str, Tensor]:
         if not self.compiled or torch.compiler.is_compiling():

@@ -58,8 +58,11 @@ OF_PHYSICS = frozenset(
 BLOCK = 16_384
 """Most points at which activations are evaluated at once."""
 
-GRADIENT_ENTRIES = 2**25
-"""Most numbers that the gradients of batches computed at once may hold."""
+GRADIENT_ENTRIES = 2**21
+"""Most numbers that the gradients of batches computed at once may hold: more leave the cache."""
+
+WORTH_A_PASS = 2**12
+"""Fewest activations of the widest layer in a batch for which going back batch by batch beats a vectorized pass."""
 
 AT_ONCE = 10
 """How many gradients of a backward pass wait to be added to their moments."""
@@ -181,8 +184,9 @@ class PhysicsSource(Source):
         return accumulator.result(shift=_gradients(self._loss.shared_loss(), self._parameters))
 
     def prepare_backward(self, *, measure: bool) -> None:
-        """Let the next loss be evaluated batch by batch, or as usual."""
-        self._loss.keep_apart(self._batches if measure else ())
+        """Let the next loss be evaluated batch by batch, where batches are large enough, or as usual."""
+        large = len(self._batches[0]) * self._loss.blocks.width >= WORTH_A_PASS
+        self._loss.keep_apart(self._batches if measure and large else ())
 
     def backward(self, loss: Tensor, parameters: Sequence[Tensor]) -> list[Moments] | None:
         """Accumulate the gradients of all parameters batch by batch, and their moments on the way.

@@ -9,8 +9,14 @@ from torch import nn
 
 import phasecore
 from phasecore.errors import InputError
-from phasecore_torch import PhaseMonitor, PhysicsLoss
+from phasecore_torch import PhaseMonitor, PhysicsLoss, sources
 from phasecore_torch.blocks import Blocks
+
+
+@pytest.fixture(autouse=True)
+def batches_of_any_size(monkeypatch):
+    monkeypatch.setattr(sources, "WORTH_A_PASS", 1)
+
 
 BURGERS = phasecore.problem("burgers")
 CAVITY = phasecore.problem("lid_driven_cavity")
@@ -52,6 +58,8 @@ def test_a_block_that_is_none(block):
         loss_of(block=block)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
 def test_compiled_blocks_change_nothing():
     plain, compiled = loss_of(), loss_of(compiled=True, block=20)
     assert compiled[0].blocks.compile_seconds is None
@@ -183,3 +191,17 @@ def test_a_frozen_parameter_gets_no_gradient():
     assert model[0].weight.grad is None
     assert len(monitor.history) == 1
     assert copy.deepcopy(monitor.history[0])["snr"] > 0
+
+
+@pytest.mark.parametrize("worth", [1, 10**9])
+def test_small_batches_are_measured_apart_with_the_same_result(monkeypatch, worth):
+    monkeypatch.setattr(sources, "WORTH_A_PASS", worth)
+    passes = []
+    real = PhysicsLoss.batch_losses
+    monkeypatch.setattr(PhysicsLoss, "batch_losses", lambda self: passes.append(real(self)) or passes[-1])
+    loss, model = loss_of()
+    monitor = PhaseMonitor(loss, torch.optim.SGD(model.parameters(), lr=0.0), every=1, batches=10)
+    rows, slow = trained(loss, model, monitor, 3, one_pass=True)
+    assert [losses is not None for losses in passes] == [worth == 1] * 2
+    for row, expected in zip(rows, slow, strict=True):
+        assert {name: row[name] for name in expected} == pytest.approx(expected, rel=1e-9)
