@@ -36,6 +36,7 @@ class Contender:
             self.monitor = PhaseMonitor(self.loss, self.optimizer, every=1, probes=["gradient_snr"])
 
     def step(self):
+        """Train one iteration and return the loss."""
         self.optimizer.zero_grad()
         value = self.loss()
         if self.snr == "one pass":
@@ -50,7 +51,7 @@ class Contender:
         return value.item()
 
     def stacked_moments(self):
-        """A backward pass for each batch's loss, the conditions included; gradients stacked, then mean and deviation."""
+        """Take a backward pass for each batch's loss, conditions included; stack the gradients, reduce them."""
         weights = [p for p in self.model.parameters() if p.ndim > 1]
         rows = []
         for batch in self.batches:
