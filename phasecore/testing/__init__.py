@@ -1,4 +1,4 @@
-"""What plugin authors test with: one line checks a weighting scheme, a problem or a probe against its contract.
+"""What plugin authors test with: one line checks a scheme, a problem, a probe or a backend against its contract.
 
 >>> import phasecore
 >>> from phasecore.testing import check_probe
@@ -6,6 +6,7 @@
 {}
 """
 
+from phasecore.testing.backends import BACKEND_LAWS, BackendSubject, check_backend
 from phasecore.testing.laws import Report
 from phasecore.testing.libraries import ArrayLibrary
 from phasecore.testing.made_signals import Layout, SignalMaker
@@ -17,10 +18,12 @@ from phasecore.testing.weighting import WEIGHTING_LAWS, check_weighting
 from phasecore.testing.weighting_subject import WeightingSubject
 
 __all__ = [
+    "BACKEND_LAWS",
     "PROBE_LAWS",
     "PROBLEM_LAWS",
     "WEIGHTING_LAWS",
     "ArrayLibrary",
+    "BackendSubject",
     "Check",
     "Layout",
     "ProbeSubject",
@@ -28,6 +31,7 @@ __all__ = [
     "Report",
     "SignalMaker",
     "WeightingSubject",
+    "check_backend",
     "check_probe",
     "check_problem",
     "check_weighting",

@@ -1,0 +1,263 @@
+"""What every backend must satisfy, and `check_backend`, which runs it all on a network of a few neurons."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from phasecore.backends import Backend, Settings, Training
+from phasecore.errors import InputError, PhasecoreError, PluginError, TrainingError
+from phasecore.probes.gradient_snr import GradientSNR
+from phasecore.probes.schedule import is_due
+from phasecore.probes.term_losses import TermLosses
+from phasecore.problems.base import Problem
+from phasecore.problems.burgers import Burgers
+from phasecore.signals import RESIDUALS, TERM_LOSSES, Signals
+from phasecore.testing.laws import Report, run_laws
+from phasecore.weighting.base import WeightingScheme
+from phasecore.weighting.uniform import uniform
+
+ROUNDING = 1e-4
+"""Largest relative difference between two ways to compute the same numbers, in float32."""
+
+
+@final
+class Recording:
+    """An observer that keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self.snapshots: dict[int, Mapping[str, NDArray[np.float64]]] = {}
+
+    def progressed(self, iteration: int, loss: float) -> None:
+        """Hear that iterations passed."""
+
+    def captured(self, row: Mapping[str, Any]) -> None:
+        """Keep a row."""
+        self.rows.append(dict(row))
+
+    def snapshot(self, iteration: int, arrays: Mapping[str, NDArray[np.float64]]) -> None:
+        """Keep a snapshot."""
+        self.snapshots[iteration] = arrays
+
+    def history(self) -> list[dict[str, Any]]:
+        """Return the rows without their times."""
+        return [{name: value for name, value in row.items() if name != "seconds"} for row in self.rows]
+
+
+@final
+@dataclass(frozen=True)
+class BackendSubject:
+    """A backend under test, with what it trains.
+
+    Attributes:
+        backend: what is checked.
+        problem: what is solved.
+        settings: how.
+    """
+
+    backend: Backend
+    problem: Problem = field(default_factory=Burgers)
+    settings: Settings = field(
+        default_factory=lambda: Settings(
+            iterations=12, points=24, width=5, depth=2, every=5, batches=4, condition_points=6
+        )
+    )
+
+    def training(self, scheme: WeightingScheme | None = None, **changes: Any) -> Training:
+        """Return a training of the backend, with some settings changed."""
+        settings = dataclasses.replace(self.settings, **changes)
+        return Training(
+            problem=self.problem,
+            schemes={"made_up": uniform() if scheme is None else scheme},
+            scheme_name="made_up",
+            backend=self.backend.name,
+            settings=settings,
+            points=self.problem.sample(settings.points, seed=0, condition_points=settings.condition_points),
+            probes=[GradientSNR(), TermLosses()],
+            snapshots=(1, settings.iterations),
+        )
+
+    def train(self, training: Training, checkpoint: Path | None = None, *, resume: bool = False) -> Recording:
+        """Train, and return what was heard."""
+        recording = Recording()
+        self.backend.train(training, recording, checkpoint, resume=resume)
+        return recording
+
+
+def check_backend(backend: Backend, *, known_failures: Mapping[str, str] | None = None) -> Report:
+    """Check that a backend keeps its contract, by training networks of a few neurons for a few iterations.
+
+    Args:
+        backend: the backend.
+        known_failures: {law: reason} for laws that the backend is known to break; an error if it does not.
+
+    Raises:
+        AssertionError: listing every broken law and what to change.
+
+    Example:
+        >>> [law.__name__ for law in BACKEND_LAWS][:2]
+        ['declares_itself', 'captures_when_due']
+    """
+    return run_laws(
+        f"backend {getattr(backend, 'name', backend)!r}", BACKEND_LAWS, BackendSubject(backend), known_failures
+    )
+
+
+def declares_itself(subject: BackendSubject) -> None:
+    """A backend has a name, supplies signals of known names, and tells versions as texts."""
+    backend = subject.backend
+    assert isinstance(backend, Backend), f"{backend!r} is no phasecore.backends.Backend; subclass it"
+    assert isinstance(backend.supplies, frozenset), f"supplies is {backend.supplies!r}; use a frozenset of names"
+    lacking = {RESIDUALS, TERM_LOSSES} - backend.supplies
+    assert not lacking, f"supplies lacks {sorted(lacking)}, which every weighting and every history needs"
+    versions = backend.versions()
+    wrong = {name: version for name, version in versions.items() if not isinstance(version, str)}
+    assert not wrong, f"versions() returned {dict(versions)!r}; return texts by name"
+    assert versions, "versions() returned nothing; name the framework and its version"
+    wrong_names = sorted(str(name) for name in backend.supplies if not isinstance(name, str))
+    assert not wrong_names, f"supplies holds {wrong_names}; use the names in phasecore.signals"
+
+
+def captures_when_due(subject: BackendSubject) -> None:
+    """Rows are captured where `is_due` says and at the last iteration, each once, with all that was to be measured."""
+    settings = subject.settings
+    rows = subject.train(subject.training()).rows
+    due = [k for k in range(1, settings.iterations + 1) if is_due(k, settings.every) or k == settings.iterations]
+    found = [row.get("iteration") for row in rows]
+    assert found == due, f"rows were captured at iterations {found}; capture at {due}"
+    for row in rows:
+        lacking = sorted({"seconds", "snr", *(f"loss_{term}" for term in subject.problem.terms)} - set(row))
+        assert not lacking, f"the row at iteration {row['iteration']} lacks {lacking}; measure every probe"
+    seconds = [row["seconds"] for row in rows]
+    assert 0 < seconds[0] <= seconds[-1], f"'seconds' is {seconds}; count the training time"
+
+
+def takes_snapshots_when_asked(subject: BackendSubject) -> None:
+    """Snapshots come at the iterations that were asked for, as finite arrays of points, residuals and fields."""
+    training = subject.training()
+    snapshots = subject.train(training).snapshots
+    assert sorted(snapshots) == sorted(training.snapshots), (
+        f"snapshots came at {sorted(snapshots)}; take them at {sorted(training.snapshots)}"
+    )
+    wanted = {"points", "grid", *(f"residual_{term}" for term in subject.problem.equations)}
+    for iteration, arrays in snapshots.items():
+        lacking = sorted(wanted - set(arrays))
+        assert not lacking, f"the snapshot at iteration {iteration} lacks {lacking}; it has {sorted(arrays)}"
+        wrong = sorted(name for name, array in arrays.items() if not np.isfinite(array).all())
+        assert not wrong, f"the snapshot at iteration {iteration} is not finite in {wrong}"
+
+
+def one_seed_gives_one_history(subject: BackendSubject) -> None:
+    """Training twice gives the same history; another seed gives another network."""
+    first, second = (subject.train(subject.training()).history() for _ in range(2))
+    assert first == second, "two trainings with one seed differ; seed the network by settings.seed, and nothing else"
+    other = subject.train(subject.training(seed=1)).history()
+    assert other != first, "another seed gives the same history; seed the network by settings.seed"
+
+
+def an_interrupted_training_goes_on_alike(subject: BackendSubject) -> None:
+    """Resumed from its checkpoint, a training ends as one that was not interrupted, bit for bit."""
+    whole = subject.train(subject.training()).history()
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint = Path(folder) / "checkpoint"
+        stop = subject.settings.iterations // 2
+        subject.train(subject.training(iterations=stop), checkpoint)
+        rest = subject.train(subject.training(), checkpoint, resume=True).history()
+    expected = [row for row in whole if row["iteration"] > stop]
+    assert rest == expected, (
+        f"resumed after {stop} iterations, the rows are {rest[:1]}..., not {expected[:1]}...; save and load the "
+        "network, the optimizer with its schedule, the weighting's state and the iteration"
+    )
+
+
+def resuming_without_a_checkpoint_is_refused(subject: BackendSubject) -> None:
+    """Where there is nothing to go on with, `InputError` says so."""
+    with tempfile.TemporaryDirectory() as folder:
+        error = _raised(lambda: subject.train(subject.training(), Path(folder) / "none", resume=True))
+    assert isinstance(error, InputError), f"resuming from an empty folder gave {error!r}; raise an InputError"
+
+
+def a_loss_that_is_not_finite_ends_the_training(subject: BackendSubject) -> None:
+    """A training that diverges raises `TrainingError`, at the latest at the capture after the step that broke it."""
+    recording = Recording()
+    training = subject.training(learning_rate=1e30, iterations=60)
+    error = _raised(lambda: subject.backend.train(training, recording, None, resume=False))
+    assert isinstance(error, TrainingError), f"a learning rate of 1e30 gave {error!r}; raise a TrainingError"
+    before = recording.rows[:-1]
+    wrong = [row for row in before if not all(np.isfinite(row[f"loss_{t}"]) for t in subject.problem.terms)]
+    assert not wrong, f"it went on after {wrong[0]}; look at the loss before capturing"
+
+
+def weights_enter_the_loss(subject: BackendSubject) -> None:
+    """A weight w on the residual trains as w^2 on its square does, and not as without; weights per point likewise."""
+    plain = subject.train(subject.training()).history()[-1]
+    rows = [
+        subject.train(subject.training(_constant(factor, kind, per_point=per_point))).history()[-1]
+        for factor, kind in ((3.0, "residual"), (9.0, "squared_residual"))
+        for per_point in (False, True)
+    ]
+    term = next(iter(subject.problem.equations))
+    losses = [row[f"loss_{term}"] for row in rows]
+    assert np.allclose(losses, losses[0], rtol=ROUNDING), (
+        f"equal weights, per term and per point, on residuals and on squares, give losses {losses}; the loss is the "
+        "mean of (w r)^2 or of w r^2"
+    )
+    assert abs(losses[0] - plain[f"loss_{term}"]) > ROUNDING * losses[0], "weights do not reach the training"
+
+
+def wrong_weights_are_refused(subject: BackendSubject) -> None:
+    """Weights that are not numbers, or of a wrong shape, raise `PluginError`, which names the term."""
+    term = next(iter(subject.problem.equations))
+    for what, scheme in (("NaN", _constant(float("nan"), "residual")), ("of shape (3,)", _short())):
+        error = _raised(lambda scheme=scheme: subject.train(subject.training(scheme)))
+        told = isinstance(error, PluginError) and term in str(error)
+        assert told, f"weights that are {what} gave {error!r}; raise a PluginError that names scheme and term"
+
+
+BACKEND_LAWS = (
+    declares_itself,
+    captures_when_due,
+    takes_snapshots_when_asked,
+    one_seed_gives_one_history,
+    an_interrupted_training_goes_on_alike,
+    resuming_without_a_checkpoint_is_refused,
+    a_loss_that_is_not_finite_ends_the_training,
+    weights_enter_the_loss,
+    wrong_weights_are_refused,
+)
+"""Every law of backends; each takes a `BackendSubject`."""
+
+
+class _NoState(NamedTuple):
+    """Nothing to remember."""
+
+
+def _constant(factor: float, multiplies: Any, *, per_point: bool = True) -> WeightingScheme:
+    def update(signals: Signals, state: _NoState) -> tuple[dict[str, Any], _NoState]:
+        ones = {term: signals.namespace.ones_like(r) for term, r in signals[RESIDUALS].items()}
+        return {term: factor * (one if per_point else signals.mean(one)) for term, one in ones.items()}, state
+
+    return WeightingScheme(lambda signals: _NoState(), update, frozenset({RESIDUALS}), multiplies=multiplies)
+
+
+def _short() -> WeightingScheme:
+    def update(signals: Signals, state: _NoState) -> tuple[dict[str, Any], _NoState]:
+        return {term: residual[:3] for term, residual in signals[RESIDUALS].items()}, state
+
+    return WeightingScheme(lambda signals: _NoState(), update, frozenset({RESIDUALS}))
+
+
+def _raised(call: Any) -> PhasecoreError | None:
+    try:
+        call()
+    except PhasecoreError as error:
+        return error
+    return None

@@ -1,0 +1,102 @@
+"""The torch backend keeps every law of backends, and each law has a backend that breaks it."""
+
+import contextlib
+import dataclasses
+
+import pytest
+
+import phasecore
+from phasecore.backends import Backend
+from phasecore.errors import InputError, PluginError, TrainingError
+from phasecore.testing import BACKEND_LAWS, BackendSubject, check_backend
+from phasecore.weighting.uniform import uniform
+
+
+@pytest.mark.parametrize("law", BACKEND_LAWS, ids=lambda law: law.__name__)
+def test_the_torch_backend(law):
+    law(BackendSubject(phasecore.backend("torch")))
+
+
+class Altered(Backend):
+    """Torch's, with something wrong."""
+
+    name = "torch"
+    supplies = phasecore.backend("torch").supplies
+
+    def train(self, training, observer, checkpoint, *, resume):
+        phasecore.backend("torch").train(training, observer, checkpoint, resume=resume)
+
+    def versions(self):
+        return {"torch": "2"}
+
+
+class VersionNumbers(Altered):
+    def versions(self):
+        return {"torch": 2}
+
+
+class Deaf(Altered):
+    """Drops the last row and the last snapshot."""
+
+    def train(self, training, observer, checkpoint, *, resume):
+        class Rest:
+            progressed = observer.progressed
+
+            def captured(self, row):
+                if row["iteration"] < training.settings.iterations:
+                    observer.captured(row)
+
+            def snapshot(self, iteration, arrays):
+                if iteration < training.settings.iterations:
+                    observer.snapshot(iteration, arrays)
+
+        super().train(training, Rest(), checkpoint, resume=resume)
+
+
+class OneSeed(Altered):
+    def train(self, training, observer, checkpoint, *, resume):
+        settings = dataclasses.replace(training.settings, seed=0)
+        super().train(dataclasses.replace(training, settings=settings), observer, checkpoint, resume=resume)
+
+
+class Forgetful(Altered):
+    def train(self, training, observer, checkpoint, *, resume):
+        super().train(training, observer, checkpoint, resume=False)
+
+
+class Unweighted(Altered):
+    def train(self, training, observer, checkpoint, *, resume):
+        super().train(dataclasses.replace(training, schemes={"u": uniform()}), observer, checkpoint, resume=resume)
+
+
+class Silent(Altered):
+    def train(self, training, observer, checkpoint, *, resume):
+        with contextlib.suppress(InputError, TrainingError, PluginError):
+            super().train(training, observer, checkpoint, resume=resume)
+
+
+@pytest.mark.parametrize(
+    ("broken", "laws"),
+    [
+        (VersionNumbers, {"declares_itself"}),
+        (Deaf, {"captures_when_due", "takes_snapshots_when_asked"}),
+        (OneSeed, {"one_seed_gives_one_history"}),
+        (Forgetful, {"an_interrupted_training_goes_on_alike", "resuming_without_a_checkpoint_is_refused"}),
+        (Unweighted, {"weights_enter_the_loss", "wrong_weights_are_refused"}),
+        (
+            Silent,
+            {
+                "resuming_without_a_checkpoint_is_refused",
+                "a_loss_that_is_not_finite_ends_the_training",
+                "wrong_weights_are_refused",
+            },
+        ),
+    ],
+)
+def test_each_law_can_fail(broken, laws):
+    for law in BACKEND_LAWS:
+        if law.__name__ in laws:
+            with pytest.raises(AssertionError):
+                law(BackendSubject(broken()))
+    report = check_backend(broken(), known_failures=dict.fromkeys(laws, "on purpose"))
+    assert set(report.known_failures) == laws
