@@ -9,9 +9,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from phasecore.errors import PluginError
 from phasecore.signals import RESIDUALS, TANGENT_KERNEL_TRACES, TERM_GRADIENTS, Signals
-from phasecore.weighting import WeightingScheme
+from phasecore.weighting import WeightingScheme, check_weight_range, check_weight_shape, state_leaves
 from phasecore_keras.autodiff import Tensor, to_numpy
 
 COSTLY = frozenset({TERM_GRADIENTS, TANGENT_KERNEL_TRACES})
@@ -68,10 +67,10 @@ class IndexedWeighting(keras.layers.Layer):  # type: ignore[misc, unused-ignore]
         self._structure = type(state)(
             *(tuple(value) if isinstance(value, Mapping) else None for value in state),
         )
-        for key, value in _leaves(state):
+        for key, value in state_leaves(state):
             owned.append(self._own("state_" + key, value))
         for term, weight in weights.items():
-            self._check_shape(term, tuple(weight.shape), sizes)
+            check_weight_shape(self.scheme_name, term, tuple(weight.shape), sizes)
             self._check_values(term, weight, 0)
             owned.append(self._own("weight_" + term, ops.ones_like(weight)))
         self._updated = -1
@@ -185,29 +184,10 @@ class IndexedWeighting(keras.layers.Layer):  # type: ignore[misc, unused-ignore]
         setattr(self, name, variable)
         return name
 
-    def _check_shape(self, term: str, shape: tuple[int, ...], sizes: Mapping[str, int]) -> None:
-        if term not in sizes:
-            raise PluginError(
-                f"weighting {self.scheme_name!r}", received=f"weights of term {term!r}", expected=f"{[*sizes]}"
-            )
-        if shape not in ((), (sizes[term],)):
-            raise PluginError(
-                f"weighting {self.scheme_name!r}, weights of term {term!r}",
-                received=f"shape {shape}",
-                expected=f"() for the whole term, or ({sizes[term]},), one for each of its points",
-            )
-
     def _check_values(self, term: str, weight: Tensor, iteration: int) -> None:
         values = to_numpy(weight)
         least, largest = float(np.min(values)), float(np.max(values))
-        positive = self.scheme.multiplies == "squared_residual"
-        if not np.isfinite([least, largest]).all() or (positive and least < 0):
-            raise PluginError(
-                f"weighting {self.scheme_name!r}, weights of term {term!r} at iteration {iteration}",
-                received=f"values from {least:g} to {largest:g}",
-                expected="finite numbers" + (", 0 or more" if positive else ""),
-                fix="Lower the scheme's rates, or the optimizer's learning rate if the loss has grown too.",
-            )
+        check_weight_range(self.scheme_name, self.scheme, term, least, largest, iteration)
 
     @staticmethod
     def _read(variable: Any, indices: Tensor | None) -> Tensor:
@@ -313,12 +293,3 @@ def _product(parts: Iterator[tuple[IndexedWeighting, Mapping[str, Tensor]]]) -> 
             key = (term, part.scheme.multiplies)
             found[key] = found[key] * weight if key in found else weight
     return found
-
-
-def _leaves(state: Any) -> Iterator[tuple[str, Tensor]]:
-    for field, value in zip(state._fields, state, strict=True):
-        if isinstance(value, Mapping):
-            for key, leaf in value.items():
-                yield f"{field}_{key}", leaf
-        else:
-            yield field, value

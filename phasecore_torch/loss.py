@@ -306,7 +306,7 @@ class PhysicsLoss(nn.Module):
         if self.attention is not None:
             self.attention.update_weights(signals, indices)
         if not self._is_checked and not torch.compiler.is_compiling():
-            self.weighting.check("1")
+            self.weighting.check(1)
             self._is_checked = True
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]

@@ -8,9 +8,8 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from phasecore.errors import PluginError
 from phasecore.signals import RESIDUALS, Signals
-from phasecore.weighting import WeightingScheme
+from phasecore.weighting import WeightingScheme, check_weight_range, check_weight_shape, state_leaves
 
 
 @final
@@ -38,18 +37,11 @@ class IndexedWeighting(nn.Module):
             state = scheme.init(signals)
             weights, _ = scheme.update(signals, state)
         self._structure = state
-        for key, value in _leaves(state):
+        for key, value in state_leaves(state):
             self.register_buffer("state_" + key, value.detach().clone())
         self.weighted = tuple(weights)
         for term, weight in weights.items():
-            if term not in sizes:
-                raise PluginError(f"weighting {name!r}", received=f"weights of term {term!r}", expected=f"{[*sizes]}")
-            if tuple(weight.shape) not in ((), (sizes[term],)):
-                raise PluginError(
-                    f"weighting {name!r}, weights of term {term!r}",
-                    received=f"shape {tuple(weight.shape)}",
-                    expected=f"() for the whole term, or ({sizes[term]},), one for each of its points",
-                )
+            check_weight_shape(name, term, tuple(weight.shape), sizes)
             self.register_buffer("weight_" + term, torch.ones_like(weight.detach()))
         self._calls = 0
         if scheme.every > 1:
@@ -75,7 +67,7 @@ class IndexedWeighting(nn.Module):
         if not due or not (self.weighted or self._structure):
             return
         weights, state = self.scheme.update(signals, self._state(indices))
-        for (key, value), (field, entry) in zip(_leaves(state), self._places(), strict=True):
+        for (key, value), (field, entry) in zip(state_leaves(state), self._places(), strict=True):
             self._write("state_" + key, value, self._rows(field, entry, indices))
         for term, weight in weights.items():
             self._write("weight_" + term, weight, indices if weight.ndim and term in self._batched else None)
@@ -184,7 +176,7 @@ class Weighting(nn.ModuleDict):
             product = factor if product is None else product * factor
         return product if product is not None and product.ndim else None
 
-    def check(self, iteration: int | str) -> None:
+    def check(self, iteration: int) -> None:
         """Refuse weights that are not finite, or negative where they multiply squares.
 
         Raises:
@@ -194,26 +186,9 @@ class Weighting(nn.ModuleDict):
             for term in part.weighted:
                 weight = part.weight(term)
                 assert weight is not None
-                least, largest = float(weight.min()), float(weight.max())
-                positive = part.scheme.multiplies == "residual" or least >= 0
-                if not (positive and abs(least) < float("inf") and abs(largest) < float("inf")):
-                    raise PluginError(
-                        f"weighting {part.name!r}, weights of term {term!r} at iteration {iteration}",
-                        received=f"values from {least:g} to {largest:g}",
-                        expected="finite numbers" + ("" if positive else ", 0 or more"),
-                        fix="Lower the scheme's rates, or the optimizer's learning rate if the loss has grown too.",
-                    )
+                check_weight_range(part.name, part.scheme, term, float(weight.min()), float(weight.max()), iteration)
 
 
 def _count_calls(part: nn.Module, incompatible: Any) -> None:
     assert isinstance(part, IndexedWeighting)
     part._calls = int(part.calls)
-
-
-def _leaves(state: Any) -> Iterator[tuple[str, Tensor]]:
-    for field, value in zip(state._fields, state, strict=True):
-        if isinstance(value, Mapping):
-            for key, leaf in value.items():
-                yield f"{field}_{key}", leaf
-        else:
-            yield field, value
