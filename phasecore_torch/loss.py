@@ -144,8 +144,8 @@ class PhysicsLoss(nn.Module):
             check_requirements(f"weighting {name!r}", scheme.requires, "torch", SUPPLIES, fix=fix)
         self._sizes = dict.fromkeys(problem.equations, len(self.points)) | self._conditions.sizes()
         self.register_buffer("_domain", torch.as_tensor(problem.bounds, dtype=dtype, device=device), persistent=False)
-        required = frozenset().union(*(scheme.requires for scheme in schemes.values()))
-        self.weighting = Weighting(schemes, self._blank_signals(required), self._sizes)
+        self._required = frozenset().union(*(scheme.requires for scheme in schemes.values()))
+        self.weighting = Weighting(schemes, self._blank_signals(), self._sizes)
         self.attention: Weighting | None = None
         self._is_checked = False
         self.register_load_state_dict_pre_hook(_with_or_without_attention)  # type: ignore[no-untyped-call]
@@ -236,7 +236,7 @@ class PhysicsLoss(nn.Module):
         """Keep the paper's residual-based attention beside the weights in use, as a statistic that enters no loss."""
         if self.attention is None and self._rba_state(self.weighting) is None:
             schemes = {"rba": phasecore.weighting_scheme("rba")}
-            self.attention = Weighting(schemes, self._blank_signals(schemes["rba"].requires), self._sizes)
+            self.attention = Weighting(schemes, self._blank_signals(), self._sizes)
 
     def residual_attention(self) -> dict[str, Tensor]:
         """Return the residual-based attention of each equation, shape (n,): the weights of rba, or those tracked."""
@@ -332,31 +332,30 @@ class PhysicsLoss(nn.Module):
         residuals = {term: residual.detach() for term, residual in residuals.items()}
         conditions = {term: residual.detach() for term, residual in conditions.items()}
         points = self.points if indices is None else self.points[indices]
-        return Signals(
-            {
-                RESIDUALS: residuals,
-                CONDITION_RESIDUALS: conditions,
-                RESIDUAL_MAXIMUM: {term: residual.abs().max() for term, residual in residuals.items()},
-                RESIDUAL_MINIMUM: {term: residual.abs().min() for term, residual in residuals.items()},
-                TERM_LOSSES: {term: r.square().mean() for term, r in {**residuals, **conditions}.items()},
-                COORDINATES: points,
-                UNIT_COORDINATES: unit_coordinates(points, self._domain, self.problem.coordinates),
-                DOMAIN: self._domain,
-            },
-            namespace,
-        )
+        values: dict[str, Any] = {
+            RESIDUALS: residuals,
+            CONDITION_RESIDUALS: conditions,
+            RESIDUAL_MAXIMUM: {term: residual.abs().max() for term, residual in residuals.items()},
+            RESIDUAL_MINIMUM: {term: residual.abs().min() for term, residual in residuals.items()},
+            TERM_LOSSES: {term: r.square().mean() for term, r in {**residuals, **conditions}.items()},
+            COORDINATES: points,
+            DOMAIN: self._domain,
+        }
+        if UNIT_COORDINATES in self._required:
+            values[UNIT_COORDINATES] = unit_coordinates(points, self._domain, self.problem.coordinates)
+        return Signals(values, namespace)
 
-    def _blank_signals(self, required: frozenset[str]) -> Signals:
+    def _blank_signals(self) -> Signals:
         blank = {term: self.points.new_zeros(size) for term, size in self._sizes.items()}
         equations = {term: blank[term] for term in self.problem.equations}
         conditions = {term: zeros for term, zeros in blank.items() if term not in equations}
         signals = self._signals(equations, conditions, None)
         values = dict(signals.values)
-        if TERM_GRADIENTS in required:
+        if TERM_GRADIENTS in self._required:
             some = torch.arange(1, device=self.points.device)
             gradients = self.term_gradients(some).items()
             values[TERM_GRADIENTS] = {t: {name: torch.zeros_like(g) for name, g in own.items()} for t, own in gradients}
-        if TANGENT_KERNEL_TRACES in required:
+        if TANGENT_KERNEL_TRACES in self._required:
             values[TANGENT_KERNEL_TRACES] = {term: zeros.sum() for term, zeros in blank.items()}
         return Signals(values, namespace)
 
