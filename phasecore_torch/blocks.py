@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import final
 
 import torch
 from torch import Tensor, nn
 
 from phasecore.errors import InputError
+from phasecore_torch.compiling import Compiled
 
-Evaluate = Callable[[Tensor], dict[str, Tensor]]
+Evaluate = Callable[..., dict[str, Tensor]]
 
 CACHED_NUMBERS = 2**17
 """How many activations of a layer a block may have on a CPU: half a megabyte in float32."""
@@ -25,16 +25,20 @@ class Blocks:
 
     Autograd goes back block by block too, so the loss is an ordinary one: `loss.backward()` is all that it needs.
 
+    Compiled on a CPU, a block is a stack of as many parts as torch has threads: each thread then multiplies matrices of
+    its own, which wastes less time than sharing each of them.
+
     Args:
-        evaluate: maps points (n, dimension) to values by name, each of shape (n,).
+        evaluate: maps points (n, dimension), and parameters to use in place of the model's own, by name, to values by
+            name, each of shape (n,).
         model: chooses the size of the blocks: its widest layer has `CACHED_NUMBERS` activations in one.
         size: number of points of a block instead; on accelerators everything is one block by default.
         compiled: compile the evaluation with `torch.compile`, at its first use. Where that fails, one warning says why,
             and the evaluation goes on without.
+        stackable: whether the evaluation can be vectorized over parts with parameters of their own.
 
     Attributes:
         width: outputs of the model's widest layer.
-        compile_seconds: how long the first compiled evaluation took, or None.
 
     Raises:
         InputError: for a size that is not a positive integer.
@@ -45,53 +49,97 @@ class Blocks:
         tensor([3., 3., 3., 3., 3.])
     """
 
-    def __init__(self, evaluate: Evaluate, model: object, size: int | None = None, *, compiled: bool = False) -> None:
+    def __init__(
+        self,
+        evaluate: Evaluate,
+        model: object,
+        size: int | None = None,
+        *,
+        compiled: bool = False,
+        stackable: bool = False,
+    ) -> None:
         if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
             raise InputError("argument 'block'", received=repr(size), expected="a positive integer, or None")
         self.size = size
-        self.compiled = compiled
-        self.compile_seconds: float | None = None
         self.width = _width(model)
+        self._stacked = compiled and stackable
+        self._model = model
         self._evaluate = evaluate
-        self._fast: Evaluate = torch.compile(evaluate, dynamic=False) if compiled else evaluate
+        self._apply = Compiled(
+            self._evaluate_stack if self._stacked else evaluate, "residuals are evaluated", active=compiled
+        )
+
+    @property
+    def compiled(self) -> bool:
+        """Whether the evaluation is compiled, and that has not failed."""
+        return self._apply.active
+
+    @property
+    def compile_seconds(self) -> float | None:
+        """How long the first compiled evaluation took, or None."""
+        return self._apply.seconds
 
     def __call__(self, points: Tensor) -> dict[str, Tensor]:
         """Return the values at `points`, shape (n,) each."""
-        largest = self.size or self._by_default(points)
-        if torch.compiler.is_compiling() or len(points) <= largest or not len(points):
-            return self._apply(points)
-        size = math.ceil(len(points) / math.ceil(len(points) / largest))
-        parts = self.parts(torch.split(points, size))
-        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-
-    def parts(self, chunks: Sequence[Tensor]) -> list[dict[str, Tensor]]:
-        """Return the values at several sets of points; those that are short are filled up, to be compiled once."""
-        longest = max(len(chunk) for chunk in chunks)
-        results = []
-        for chunk in chunks:
-            lacking = longest - len(chunk) if self.compiled else 0
-            filled = torch.cat([chunk, chunk[-1:].expand(lacking, -1)]) if lacking else chunk
-            values = self._apply(filled)
-            results.append({name: value[: len(chunk)] for name, value in values.items()} if lacking else values)
-        return results
-
-    def _by_default(self, points: Tensor) -> int:
-        return len(points) if points.device.type != "cpu" else max(256, CACHED_NUMBERS // self.width)
-
-    def _apply(self, points: Tensor) -> dict[str, Tensor]:
-        if not self.compiled or torch.compiler.is_compiling():
+        count = len(points)
+        largest = self.size or points_in_cache(points, self.width)
+        if torch.compiler.is_compiling() or not count:
             return self._evaluate(points)
-        began = time.perf_counter()
-        try:
-            values = self._fast(points)
-        except Exception as error:
-            values = self._evaluate(points)
-            self.compiled = False
-            reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
-            warnings.warn(f"torch.compile failed ({reason}); residuals are evaluated without it.", stacklevel=4)
-        if self.compile_seconds is None:
-            self.compile_seconds = time.perf_counter() - began
+        blocks = math.ceil(count / largest)
+        if not self.compiled:
+            return _joined([self._evaluate(block) for block in torch.split(points, math.ceil(count / blocks))], count)
+        parts = torch.get_num_threads() if self._stacked and points.device.type == "cpu" else 1
+        rows = math.ceil(count / (blocks * parts))
+        # filled up, so that all blocks have one shape and are compiled once
+        filled = torch.cat([points, points[-1:].expand(blocks * parts * rows - count, -1)])
+        shape = (parts, rows, -1) if self._stacked else (rows, -1)
+        return _joined([self._apply(block.view(shape)) for block in torch.split(filled, parts * rows)], count)
+
+    def _evaluate_stack(self, points: Tensor) -> dict[str, Tensor]:
+        """Evaluate points of shape (parts, rows, dimension): shape (parts, rows) each."""
+        assert isinstance(self._model, nn.Module)
+        parameters = {name: p.expand(len(points), *p.shape) for name, p in self._model.named_parameters()}
+        values: dict[str, Tensor] = torch.func.vmap(self._evaluate)(points, parameters)
         return values
+
+
+def points_in_cache(points: Tensor, width: int) -> int:
+    """Return how many points a block may have by default: all on an accelerator, else what suits the cache."""
+    return max(len(points), 1) if points.device.type != "cpu" else max(256, CACHED_NUMBERS // width)
+
+
+def is_stackable(evaluate: Evaluate, model: object, points: Tensor, parameters: Mapping[str, Tensor]) -> bool:
+    """Return whether an evaluation can be vectorized over parts that have parameters of their own.
+
+    Args:
+        evaluate: see `Blocks`.
+        model: whose evaluation.
+        points: a few of them, shape (n, dimension).
+        parameters: all that the values depend on.
+    """
+    own = dict(model.named_parameters()) if isinstance(model, nn.Module) else {}
+    if not {id(p) for p in parameters.values()} <= {id(p) for p in own.values()}:
+        return False
+    stack = torch.stack([points, points.flip(0)])
+    try:
+        # torch warns where it would go through the parts one by one
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("error")
+            expected = [evaluate(part) for part in stack]
+            found = torch.func.vmap(evaluate)(stack, {name: p.expand(2, *p.shape) for name, p in own.items()})
+    except Exception:
+        return False
+    tolerance = 1e-3 if points.dtype in (torch.float32, torch.float64) else 0.1
+    return all(
+        torch.allclose(values, torch.stack([part[name] for part in expected]), rtol=tolerance, equal_nan=True)
+        for name, values in found.items()
+    )
+
+
+def _joined(blocks: list[dict[str, Tensor]], count: int) -> dict[str, Tensor]:
+    if len(blocks) == 1 and all(values.shape == (count,) for values in blocks[0].values()):
+        return blocks[0]
+    return {name: torch.cat([block[name].flatten() for block in blocks])[:count] for name in blocks[0]}
 
 
 def _width(model: object) -> int:

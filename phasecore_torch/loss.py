@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Mapping
 from typing import Any, NamedTuple, final
 
 import numpy as np
@@ -31,11 +32,13 @@ from phasecore.signals import (
     unit_coordinates,
 )
 from phasecore.weighting.rba import RBAState
-from phasecore_torch.blocks import Blocks
+from phasecore_torch.batches import BatchedResiduals
+from phasecore_torch.blocks import Blocks, is_stackable
 from phasecore_torch.conditions import Conditions
-from phasecore_torch.derivatives import Method, Model, Parameters, PartialDerivatives
+from phasecore_torch.derivatives import COMPARED, Method, Model, Parameters, PartialDerivatives, leaves
 from phasecore_torch.namespace import namespace
 from phasecore_torch.tangents import Tangents
+from phasecore_torch.undisturbed import undisturbed
 from phasecore_torch.weighting import Weighting
 
 Floats = NDArray[np.float64]
@@ -90,7 +93,7 @@ class PhysicsLoss(nn.Module):
             several of these, whose weights are multiplied.
         derivatives: "auto", or "jets" or "autodiff" to insist.
         compiled: compile the residuals with `torch.compile`: about twice as fast on a CPU, after some seconds at the
-            first call (see `blocks.compile_seconds`).
+            first call (see `blocks.compile_seconds`). Derivatives by nested autodiff are not compiled.
         block: number of points that are evaluated at once; by default what suits the cache on a CPU, all elsewhere.
 
     Raises:
@@ -133,9 +136,16 @@ class PhysicsLoss(nn.Module):
             model, problem.outputs, problem.coordinates, problem.all_partials(), self.points, derivatives
         )
         self._fields = self._equations.of(problem.fields_read)
-        self.blocks = Blocks(self._residuals_at, self._equations.model, block, compiled=compiled)
-        self._batches: tuple[Tensor, ...] = ()
-        self._apart: tuple[list[dict[str, Tensor]], dict[str, Tensor]] | None = None
+        self.is_stackable = self.method == "jets" and is_stackable(
+            self.residuals_at, self.model, self.points[:COMPARED], self.trained_parameters()
+        )
+        if compiled and self.method != "jets":
+            warnings.warn(
+                "torch.compile does not go through nested autodiff; residuals are evaluated without it.", stacklevel=2
+            )
+            compiled = False
+        self.blocks = Blocks(self.residuals_at, self.model, block, compiled=compiled, stackable=self.is_stackable)
+        self._batched: BatchedResiduals | None = None
         self._conditions = Conditions(problem, given.conditions, self.points, self._equations)
         self._tangents = Tangents(self._equations.model, self.residuals, self._conditions)
         schemes = registry.as_schemes(weighting)
@@ -173,13 +183,12 @@ class PhysicsLoss(nn.Module):
         """
         _check_indices(indices)
         conditions = self._conditions()
-        if self._batches and indices is None and torch.is_grad_enabled():
-            parts = self.blocks.parts([self.points[batch] for batch in self._batches])
-            residuals = {term: torch.cat([part[term] for part in parts]) for term in parts[0]}
-            self._apart = (parts, conditions)
+        through_batches = self._batched is not None and indices is None and torch.is_grad_enabled()
+        if through_batches and not torch.compiler.is_compiling():
+            assert self._batched is not None
+            residuals = self._batched(self.points)
         else:
             residuals = self.residuals(indices)
-            self._apart = None
         if self.training:
             self._update_weights(residuals, conditions, indices)
         evaluation = self._evaluation(residuals, conditions, indices)
@@ -196,36 +205,16 @@ class PhysicsLoss(nn.Module):
     def residuals(self, indices: Tensor | None = None, parameters: Parameters | None = None) -> dict[str, Tensor]:
         """Return the unweighted residual of each equation at the collocation points, shape (batch,) each."""
         points = self.points if indices is None else self.points[indices]
-        return self.blocks(points) if parameters is None else self._residuals_at(points, parameters)
+        return self.blocks(points) if parameters is None else self.residuals_at(points, parameters)
 
     def batch_loss(self, indices: Tensor, parameters: Parameters | None = None) -> Tensor:
         """Return the equations' part of the loss on a batch of points; the weights are used and stay as they are."""
         residuals = self.residuals(indices, parameters)
         return torch.stack([self.weighting.loss(term, r, indices) for term, r in residuals.items()]).sum()
 
-    def keep_apart(self, batches: Sequence[Tensor]) -> None:
-        """Let the following calls at all points evaluate batch by batch, for `batch_losses`; no batches: as usual.
-
-        Args:
-            batches: indices of the points of each batch, integers of shape (batch,): all points in order.
-        """
-        self._batches, self._apart = tuple(batches), None
-
-    def batch_losses(self) -> tuple[list[Tensor], Tensor] | None:
-        """Return the losses that the last call consisted of: the equations' of each batch, and the conditions'.
-
-        The call's own loss is the mean of the former over all points, plus the latter. None if the last call was not
-        one at all points after `keep_apart`. Each graph can be gone through once, in place of that of the call's loss.
-        """
-        if self._apart is None:
-            return None
-        (parts, conditions), self._apart = self._apart, None
-        losses = [
-            torch.stack([self.weighting.loss(term, r, batch) for term, r in part.items()]).sum()
-            for part, batch in zip(parts, self._batches, strict=True)
-        ]
-        shared = [self.weighting.loss(term, residual, None) for term, residual in conditions.items()]
-        return losses, torch.stack(shared).sum() if shared else torch.zeros_like(self.points[0, 0])
+    def evaluate_through(self, batched: BatchedResiduals | None) -> None:
+        """Let the following calls at all points take their residuals from `batched`; None: from `blocks`, as usual."""
+        self._batched = batched
 
     def shared_loss(self) -> Tensor:
         """Return the conditions' part of the loss, the same for every batch, with the current weights."""
@@ -277,9 +266,23 @@ class PhysicsLoss(nn.Module):
             ]
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
-    def _residuals_at(self, points: Tensor, parameters: Parameters | None = None) -> dict[str, Tensor]:
+    def residuals_at(self, points: Tensor, parameters: Parameters | None = None) -> dict[str, Tensor]:
+        """Return the unweighted residual of each equation at points of your own, shape (m,) each, in one evaluation.
+
+        Args:
+            points: shape (m, dimension).
+            parameters: used in place of the model's own, by name, as by `torch.func.functional_call`.
+        """
         partials = self._equations(points, parameters)
         return dict(self.problem.residuals(self._named(points), partials, namespace))
+
+    def trained_parameters(self) -> dict[str, Tensor]:
+        """Return the parameters that the model's outputs are computed from, by the model's names where it has some."""
+        with torch.enable_grad(), undisturbed(self.model):
+            found = leaves(self.model(self.points[:COMPARED]))
+        own = self.model.named_parameters() if isinstance(self.model, nn.Module) else ()
+        names = {id(parameter): name for name, parameter in own}
+        return {names.get(id(p), f"parameter_{place}"): p for place, p in enumerate(found)}
 
     def _named(self, points: Tensor) -> dict[str, Tensor]:
         return {name: points[:, axis] for axis, name in enumerate(self.problem.coordinates)}

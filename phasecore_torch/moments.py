@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import final
 
+import torch
 from torch import Tensor
 
 from phasecore.signals import Moments
+
+Merge = Callable[[list[Tensor], list[Tensor], list[Tensor], Tensor], tuple[list[Tensor], list[Tensor]]]
 
 
 @final
@@ -19,6 +22,9 @@ class MomentAccumulator:
 
     Source: Chan, Golub, LeVeque, "Algorithms for computing the sample variance" (1983).
 
+    Args:
+        merge: `MomentAccumulator.merge`, or that compiled.
+
     Example:
         >>> import torch
         >>> accumulator = MomentAccumulator()
@@ -27,7 +33,8 @@ class MomentAccumulator:
         tensor([1.], dtype=torch.float64)
     """
 
-    def __init__(self) -> None:
+    def __init__(self, merge: Merge | None = None) -> None:
+        self._merge = merge or self.merge
         self._count = 0
         self._means: list[Tensor] = []
         self._squares: list[Tensor] = []
@@ -35,19 +42,28 @@ class MomentAccumulator:
     def add(self, chunk: Sequence[Tensor]) -> None:
         """Take one chunk: for each parameter its samples, shape (samples, *shape), the same number for all."""
         samples = [values.detach() for values in chunk]
-        count = len(samples[0])
-        centres = [values.mean(dim=0) for values in samples]
-        squares = [_widened((v - centre).square_().sum(dim=0)) for v, centre in zip(samples, centres, strict=True)]
-        means = [_widened(centre) for centre in centres]
         if not self._count:
-            self._means, self._squares = means, squares
-        else:
-            total = self._count + count
-            for k, (mean, square) in enumerate(zip(means, squares, strict=True)):
-                difference = mean - self._means[k]
-                self._means[k] = self._means[k] + difference * (count / total)
-                self._squares[k] = self._squares[k] + square + difference.square() * (self._count * count / total)
-        self._count += count
+            self._means = [_widened(torch.zeros_like(values[0])) for values in samples]
+            self._squares = [torch.zeros_like(mean) for mean in self._means]
+        # a tensor, so that what is compiled serves every count
+        before = _widened(samples[0].new_tensor(float(self._count)))
+        self._means, self._squares = self._merge(samples, self._means, self._squares, before)
+        self._count += len(samples[0])
+
+    @staticmethod
+    def merge(
+        samples: list[Tensor], means: list[Tensor], squares: list[Tensor], before: Tensor
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Return means and sums of squared deviations with a chunk merged into those of `before` samples."""
+        new_means, new_squares = [], []
+        for values, mean, square in zip(samples, means, squares, strict=True):
+            count = len(values)
+            centre = values.mean(dim=0)
+            within = (values - centre).square().sum(dim=0)
+            difference = _widened(centre) - mean
+            new_means.append(mean + difference * (count / (before + count)))
+            new_squares.append(square + _widened(within) + difference.square() * (before * count / (before + count)))
+        return new_means, new_squares
 
     def result(self, shift: Sequence[Tensor] = ()) -> list[Moments]:
         """Return the moments of each parameter; `shift` is a constant added to every sample, if given."""

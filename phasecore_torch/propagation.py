@@ -154,7 +154,7 @@ def _jet(value: Any) -> Any:
 def _add(input: Any, other: Any, *, alpha: float = 1.0) -> TracedTensor:
     addend = other if alpha == 1.0 else alpha * other
     return TracedTensor(
-        input.jet + _jet(addend) if isinstance(input, TracedTensor) else addend.jet + input,
+        input.jet.__add__(_jet(addend)) if isinstance(input, TracedTensor) else addend.jet.__add__(input),
     )
 
 
@@ -167,13 +167,15 @@ def _reverse_subtract(input: Any, other: Any) -> TracedTensor:
 
 
 def _multiply(input: Any, other: Any) -> TracedTensor:
-    product = input.jet * _jet(other) if isinstance(input, TracedTensor) else other.jet * input
-    return TracedTensor(product)
+    # methods by name: torch.compile takes an operator between a jet and a tensor for one between tensors
+    if isinstance(input, TracedTensor):
+        return TracedTensor(input.jet.__mul__(_jet(other)))
+    return TracedTensor(other.jet.__mul__(input))
 
 
 def _divide(input: Any, other: Any) -> TracedTensor:
     if isinstance(input, TracedTensor):
-        return TracedTensor(input.jet / _jet(other))
+        return TracedTensor(input.jet.__truediv__(_jet(other)))
     return _multiply(input, _power(other, -1.0))
 
 

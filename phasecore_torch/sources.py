@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, final
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from phasecore.errors import InputError
 from phasecore.signals import (
@@ -31,7 +31,7 @@ from phasecore.signals import (
     Moments,
 )
 from phasecore_torch.activations import HiddenActivations
-from phasecore_torch.derivatives import Parameters
+from phasecore_torch.batches import BatchedResiduals
 from phasecore_torch.loss import PhysicsLoss
 from phasecore_torch.moments import MomentAccumulator
 from phasecore_torch.undisturbed import undisturbed
@@ -57,15 +57,6 @@ OF_PHYSICS = frozenset(
 )
 BLOCK = 16_384
 """Most points at which activations are evaluated at once."""
-
-GRADIENT_ENTRIES = 2**21
-"""Most numbers that the gradients of batches computed at once may hold: more leave the cache."""
-
-WORTH_A_PASS = 2**12
-"""Fewest activations of the widest layer in a batch for which going back batch by batch beats a vectorized pass."""
-
-AT_ONCE = 10
-"""How many gradients of a backward pass wait to be added to their moments."""
 
 
 class Source(ABC):
@@ -124,7 +115,20 @@ class PhysicsSource(Source):
         self._loss = loss
         self._parameters = dict(parameters)
         _check_batches(batches, len(loss.points))
-        self._batches = torch.arange(len(loss.points), device=loss.points.device).tensor_split(batches)
+        self._sizes = np.asarray([len(part) for part in np.array_split(np.arange(len(loss.points)), batches)])
+        trained = loss.trained_parameters()
+        known = {id(parameter) for parameter in trained.values()}
+        others = {name: parameter for name, parameter in parameters.items() if id(parameter) not in known}
+        self._batched = BatchedResiduals(
+            loss.residuals_at,
+            loss.blocks.width,
+            trained | others,
+            list(self._parameters.values()),
+            loss.points,
+            batches,
+            stackable=loss.is_stackable,
+            compiled=loss.blocks.compiled,
+        )
         self._hidden = HiddenActivations(loss.model)
         with undisturbed(loss.model):
             found = self._hidden.count(loss.points[:2])
@@ -168,8 +172,7 @@ class PhysicsSource(Source):
             values[TANGENT_KERNEL_TRACES] = all_as_numpy(loss.tangent_kernel_traces())
         if ACTIVATIONS in required:
             values[ACTIVATIONS] = _by_layer(self._hidden(block) for block in torch.split(loss.points, BLOCK))
-        sizes = np.asarray([len(batch) for batch in self._batches])
-        return values | {COORDINATES: as_numpy(loss.points), DOMAIN: loss.problem.bounds, BATCH_SIZES: sizes}
+        return values | {COORDINATES: as_numpy(loss.points), DOMAIN: loss.problem.bounds, BATCH_SIZES: self._sizes}
 
     def gradient_moments(self) -> list[Moments]:
         """Return the moments over the batches, the deviations taken of the equations' part of the loss alone.
@@ -177,65 +180,40 @@ class PhysicsSource(Source):
         The conditions' part is the same for all batches. Its gradient, which dominates while attention weights are
         small, is added to the mean: so the deviation keeps its digits even where the mean exceeds it a million times.
         """
-        accumulator = MomentAccumulator()
-        gradients = self._vectorized() if isinstance(self._loss.model, nn.Module) else self._one_by_one()
-        for chunk in gradients:
-            accumulator.add(chunk)
-        return accumulator.result(shift=_gradients(self._loss.shared_loss(), self._parameters))
+        loss, parameters = self._loss, list(self._parameters.values())
+        residuals = self._batched(loss.points)
+        equations = torch.stack([loss.weighting.loss(term, r, None) for term, r in residuals.items()]).sum()
+        _gradients(equations, self._parameters)
+        taken = self._batched.take()
+        if taken is None:
+            return [Moments(torch.zeros_like(p), torch.zeros_like(p)) for p in parameters]
+        return taken[0].result(shift=_gradients(loss.shared_loss(), self._parameters))
 
     def prepare_backward(self, *, measure: bool) -> None:
-        """Let the next loss be evaluated batch by batch, where batches are large enough, or as usual."""
-        large = len(self._batches[0]) * self._loss.blocks.width >= WORTH_A_PASS
-        self._loss.keep_apart(self._batches if measure and large else ())
+        """Let the next loss be evaluated batch by batch, or as usual."""
+        self._loss.evaluate_through(self._batched if measure else None)
 
     def backward(self, loss: Tensor, parameters: Sequence[Tensor]) -> list[Moments] | None:
-        """Accumulate the gradients of all parameters batch by batch, and their moments on the way.
+        """Do `loss.backward()`, and take the moments of the batches' gradients that it went through.
 
-        The moments are taken as by `gradient_moments`. A loss of some of the points has none: it is left as it is.
+        What the gradient has beside the equations' part, such as that of the conditions, is common to all batches. A
+        loss of some of the points leaves no moments.
         """
-        losses = self._loss.batch_losses()
-        if losses is None:
-            return super().backward(loss, parameters)
-        given = dict(enumerate(parameters))
-        places = {id(parameter): place for place, parameter in given.items()}
-        chosen = [places.setdefault(id(p), len(places)) for p in self._parameters.values()]
-        given |= {places[id(p)]: p for p in self._parameters.values()}
-        total = _gradients(losses[1], given)
-        shared = [total[place].clone() for place in chosen]
-        accumulator = MomentAccumulator()
-        waiting: list[list[Tensor]] = []
-        for batch, own in zip(self._batches, losses[0], strict=True):
-            gradients = _gradients(own, given)
-            torch._foreach_add_(total, gradients, alpha=len(batch) / len(self._loss.points))
-            waiting.append([gradients[place] for place in chosen])
-            if len(waiting) == AT_ONCE or batch is self._batches[-1]:
-                accumulator.add([torch.stack(samples) for samples in zip(*waiting, strict=True)])
-                waiting = []
-        for place, parameter in enumerate(parameters):
-            parameter.grad = total[place] if parameter.grad is None else parameter.grad + total[place]
-        return accumulator.result(shift=shared)
-
-    def _vectorized(self) -> Iterator[list[Tensor]]:
-        if self._loss.method != "jets":
-            yield from self._one_by_one()
-            return
-        parameters = {name: parameter.detach() for name, parameter in self._parameters.items()}
-        at_once = max(1, GRADIENT_ENTRIES // sum(parameter.numel() for parameter in parameters.values()))
-
-        def batch_loss(parameters: Parameters, indices: Tensor) -> Tensor:
-            return self._loss.batch_loss(indices, parameters)
-
-        gradient = torch.func.vmap(torch.func.grad(batch_loss), in_dims=(None, 0))
-        by_size: dict[int, list[Tensor]] = {}
-        for batch in self._batches:
-            by_size.setdefault(len(batch), []).append(batch)
-        for group in by_size.values():
-            for chunk in torch.split(torch.stack(group), at_once):
-                yield list(gradient(parameters, chunk).values())
-
-    def _one_by_one(self) -> Iterator[list[Tensor]]:
-        for batch in self._batches:
-            yield [g[None] for g in _gradients(self._loss.batch_loss(batch), self._parameters)]
+        before = [None if p.grad is None else p.grad.clone() for p in self._parameters.values()]
+        self._batched.take()
+        torch.autograd.backward(loss)
+        taken = self._batched.take()
+        if taken is None:
+            return None
+        accumulator, totals = taken
+        shift = []
+        for parameter, earlier in zip(self._parameters.values(), before, strict=True):
+            rest = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad.detach().clone()
+            for known in (earlier, totals.get(id(parameter))):
+                if known is not None:
+                    rest -= known
+            shift.append(rest)
+        return accumulator.result(shift=shift)
 
 
 @final
@@ -299,8 +277,8 @@ class CustomSource(Source):
         if ACTIVATIONS in required:
             values[ACTIVATIONS] = _by_layer(self._hidden(*batch) for batch in self._batches)
         if required & {TERM_LOSSES, WEIGHTED_TERM_LOSSES}:
-            with torch.no_grad():
-                losses = [float(self._loss(*batch)) for batch in self._batches]
+            # with gradients: a loss of a physics-informed network differentiates within
+            losses = [float(self._loss(*batch).detach()) for batch in self._batches]
             mean = {"data": float(np.average(losses, weights=sizes))}
             values |= {TERM_LOSSES: mean, WEIGHTED_TERM_LOSSES: mean}
         return values

@@ -19,7 +19,9 @@ from torch_oracles import (
 import phasecore
 from phasecore.errors import InputError, UnknownNameError
 from phasecore.probes.gradient_snr import GradientSNR
-from phasecore_torch import Capture, PhysicsLoss, sources
+from phasecore_torch import Capture, PhysicsLoss
+from phasecore_torch.batches import GRADIENT_ENTRIES
+from phasecore_torch.moments import MomentAccumulator
 
 PROBLEMS = phasecore.names("problem")
 HELMHOLTZ = phasecore.problem("helmholtz", a1=1, a2=2)
@@ -118,7 +120,7 @@ def test_batches_at_once_equal_one_by_one(style, monkeypatch):
     parameters = list(model.parameters())
     at_once = Capture(loss, optimizer).measure()
     assert all(now is before for now, before in zip(model.parameters(), parameters, strict=True))
-    monkeypatch.setattr(sources, "GRADIENT_ENTRIES", 700)
+    monkeypatch.setitem(GRADIENT_ENTRIES, "cpu", 700)
     few_at_once = Capture(loss, optimizer).measure()
     by_autodiff, other_optimizer, _ = training(HELMHOLTZ, points=130, model=model, derivatives="autodiff")
     other_optimizer.load_state_dict(optimizer.state_dict())
@@ -134,12 +136,10 @@ def test_no_more_gradients_at_once_than_allowed(monkeypatch):
     """The memory of the gradients is bounded whatever the number of batches."""
     loss, optimizer, _ = training(HELMHOLTZ, points=100)
     entries = sum(parameter.numel() for parameter in loss.model.parameters() if parameter.ndim == 2)
-    monkeypatch.setattr(sources, "GRADIENT_ENTRIES", 10 * entries)
+    monkeypatch.setitem(GRADIENT_ENTRIES, "cpu", 10 * entries)
     chunks = []
-    add = sources.MomentAccumulator.add
-    monkeypatch.setattr(
-        sources.MomentAccumulator, "add", lambda self, chunk: (chunks.append(len(chunk[0])), add(self, chunk))
-    )
+    add = MomentAccumulator.add
+    monkeypatch.setattr(MomentAccumulator, "add", lambda self, chunk: (chunks.append(len(chunk[0])), add(self, chunk)))
     Capture(loss, optimizer, probes=["gradient_snr"]).measure()
     assert chunks == [10] * 10
 

@@ -1,6 +1,7 @@
 """Blocks, compiled or not, and captures in the training's own backward pass: the same numbers as the slow way."""
 
 import copy
+import itertools
 import warnings
 
 import pytest
@@ -9,14 +10,9 @@ from torch import nn
 
 import phasecore
 from phasecore.errors import InputError
-from phasecore_torch import PhaseMonitor, PhysicsLoss, sources
+from phasecore_torch import PhaseMonitor, PhysicsLoss
+from phasecore_torch.batches import BatchedResiduals
 from phasecore_torch.blocks import Blocks
-
-
-@pytest.fixture(autouse=True)
-def batches_of_any_size(monkeypatch):
-    monkeypatch.setattr(sources, "WORTH_A_PASS", 1)
-
 
 BURGERS = phasecore.problem("burgers")
 CAVITY = phasecore.problem("lid_driven_cavity")
@@ -193,15 +189,126 @@ def test_a_frozen_parameter_gets_no_gradient():
     assert copy.deepcopy(monitor.history[0])["snr"] > 0
 
 
-@pytest.mark.parametrize("worth", [1, 10**9])
-def test_small_batches_are_measured_apart_with_the_same_result(monkeypatch, worth):
-    monkeypatch.setattr(sources, "WORTH_A_PASS", worth)
-    passes = []
-    real = PhysicsLoss.batch_losses
-    monkeypatch.setattr(PhysicsLoss, "batch_losses", lambda self: passes.append(real(self)) or passes[-1])
+def networks():
+    """Models whose parameters are used in several ways, and one that cannot be vectorized over batches."""
+    torch.manual_seed(5)
+
+    class Frequencies(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.frequency = nn.Parameter(torch.tensor([1.0, 2.0]))
+            self.inner = nn.Linear(2, 5)
+            self.outer = nn.Linear(5, 1, bias=False)
+
+        def forward(self, points):
+            return self.outer(torch.sin(self.inner(points * self.frequency))) * self.frequency.sum()
+
+    shared = nn.Linear(6, 6)
+    normed = nn.utils.parametrizations.weight_norm(nn.Linear(2, 5))
+    elsewhere = nn.Linear(2, 4).double()
+
+    class Borrowing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.last = nn.Linear(4, 1)
+
+        def forward(self, points):
+            return self.last(torch.tanh(elsewhere(points)))
+
+    return {
+        "plain": nn.Sequential(nn.Linear(2, 6), nn.Tanh(), nn.Linear(6, 1)),
+        "frequencies": Frequencies(),
+        "shared": nn.Sequential(nn.Linear(2, 6), nn.Tanh(), shared, nn.Tanh(), shared, nn.Tanh(), nn.Linear(6, 1)),
+        "weight_norm": nn.Sequential(normed, nn.Tanh(), nn.Linear(5, 1)),
+        "layer_norm": nn.Sequential(nn.Linear(2, 6), nn.LayerNorm(6), nn.Tanh(), nn.Linear(6, 1)),
+        "borrowing": Borrowing(),
+    }
+
+
+@pytest.mark.parametrize(
+    ("style", "batches", "compiled"),
+    [
+        *itertools.product(networks(), [4, 7, 53], [False]),
+        ("plain", 7, True),
+        ("frequencies", 4, True),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Taylor-mode derivatives do not know this model")
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
+def test_moments_and_gradient_are_those_of_a_loop_over_batches(style, batches, compiled):
+    model = networks()[style].double()
+    loss = PhysicsLoss(BURGERS, model, BURGERS.sample(53, seed=1, condition_points=12), compiled=compiled)
+    assert loss.is_stackable == (style not in ("weight_norm", "layer_norm", "borrowing"))
+    trained = loss.trained_parameters()
+    assert len(trained) == len(list(model.parameters())) + (2 if style == "borrowing" else 0)
+    measured = list(trained.values())
+    batched = BatchedResiduals(
+        loss.residuals_at, 6, trained, measured, loss.points, batches, stackable=loss.is_stackable, compiled=compiled
+    )
+    assert batched.take() is None
+    own = []
+    for indices in torch.arange(53).tensor_split(batches):
+        residual = loss.residuals_at(loss.points[indices])["pde"]
+        own.append(torch.autograd.grad(residual.square().mean(), measured))
+    residual = batched(loss.points)["pde"]
+    torch.testing.assert_close(residual, loss.residuals()["pde"], rtol=1e-11, atol=1e-13)
+    found = torch.autograd.grad(residual.square().mean(), measured)
+    whole = torch.autograd.grad(loss.residuals()["pde"].square().mean(), measured)
+    torch.testing.assert_close(found, whole, rtol=1e-10, atol=1e-13)
+    accumulator, totals = batched.take()
+    assert batched.take() is None
+    for place, moments in enumerate(accumulator.result()):
+        samples = torch.stack([gradient[place] for gradient in own])
+        torch.testing.assert_close(moments.mean, samples.mean(0), rtol=1e-9, atol=1e-13)
+        torch.testing.assert_close(moments.standard_deviation, samples.std(0, correction=0), rtol=1e-9, atol=1e-13)
+        torch.testing.assert_close(totals[id(measured[place])], whole[place], rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.filterwarnings("ignore:Taylor-mode derivatives do not know this model")
+def test_nested_autodiff_is_not_compiled_and_says_so():
+    model = networks()["layer_norm"]
+    with pytest.warns(UserWarning, match="torch.compile does not go through nested autodiff"):
+        loss = PhysicsLoss(BURGERS, model, BURGERS.sample(20, seed=1), compiled=True)
+    assert not loss.blocks.compiled
+    loss().backward()
+    assert loss.blocks.compile_seconds is None
+
+
+def test_the_usual_backward_after_a_prepared_capture_trains_as_usual():
+    """Whoever goes back by `loss.backward()` all the same gets the gradients of the loss."""
     loss, model = loss_of()
     monitor = PhaseMonitor(loss, torch.optim.SGD(model.parameters(), lr=0.0), every=1, batches=10)
-    rows, slow = trained(loss, model, monitor, 3, one_pass=True)
-    assert [losses is not None for losses in passes] == [worth == 1] * 2
-    for row, expected in zip(rows, slow, strict=True):
-        assert {name: row[name] for name in expected} == pytest.approx(expected, rel=1e-9)
+    monitor.capture.prepare_backward(measure=True)
+    loss.eval()
+    prepared = gradients(loss, model)
+    monitor.capture.prepare_backward(measure=False)
+    torch.testing.assert_close(prepared, gradients(loss, model), rtol=1e-11, atol=1e-14)
+
+
+def test_what_else_the_loss_has_is_common_to_all_batches():
+    """A regularization that the user adds counts in the mean of the batches' gradients, and not in their deviation."""
+    loss, model = loss_of()
+    monitor = PhaseMonitor(loss, torch.optim.SGD(model.parameters(), lr=0.0), every=1, batches=10)
+    loss.eval()
+    rows = []
+    for strength in (0.0, 0.3):
+        monitor.capture.prepare_backward(measure=True)
+        penalty = sum(p.square().sum() for p in model.parameters())
+        rows.append(monitor.capture.backward(loss() + strength * penalty))
+    assert rows[1]["gradient_std_norm"] == pytest.approx(rows[0]["gradient_std_norm"], rel=1e-9)
+    assert rows[1]["gradient_mean_norm"] != pytest.approx(rows[0]["gradient_mean_norm"], rel=1e-2)
+
+
+def test_an_unused_parameter_stays_without_a_gradient():
+    """The bias of a last layer has no part in derivatives: an optimizer must see None there, as without a capture."""
+    problem = phasecore.problem("burgers")
+    model = mlp(problem)
+    model.spare = nn.Parameter(torch.ones(2, 2, dtype=torch.float64))
+    model.forward = lambda points: nn.Sequential.forward(nn.Sequential(*list(model)[:5]), points)
+    loss = PhysicsLoss(problem, model, problem.sample(30, seed=0, condition_points=5))
+    monitor = PhaseMonitor(loss, torch.optim.SGD(model.parameters(), lr=0.0), every=1, batches=5)
+    monitor.capture.prepare_backward(measure=True)
+    row = monitor.capture.backward(loss())
+    assert model.spare.grad is None
+    assert row["snr"] > 0
