@@ -2,6 +2,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 
+# Lightning, PINA and DeepXDE are installed beside the rest, in an environment that sees its packages.
+SITE_PACKAGES := "import sysconfig; print(sysconfig.get_path('purelib'))"
+
 .PHONY: demo test check format clean
 
 demo: .venv/for-demo  ## Train a vanilla and an RBA network on the Helmholtz equation and draw their phases.
@@ -24,9 +27,14 @@ format: .venv/for-test
 	$(PIP) '.[torch,report]'
 	touch $@
 
-.venv/for-test: pyproject.toml constraints.txt
+.venv/for-test: pyproject.toml constraints.txt tests/integrations/requirements.txt
 	$(PYTHON) -m venv .venv
 	$(PIP) '.[torch,keras,jax,report,loggers,dev]'
+	$(PYTHON) -m venv .venv/integrations
+	echo "import site; site.addsitedir('$$($(BIN)/python -c $(SITE_PACKAGES))')" \
+		> $$(.venv/integrations/bin/python -c $(SITE_PACKAGES))/main.pth
+	.venv/integrations/bin/python -m pip install --quiet --constraint constraints.txt \
+		--requirement tests/integrations/requirements.txt
 	touch $@
 
 clean:

@@ -12,6 +12,9 @@ import warnings
 import pytest
 
 ADAPTERS = {"phasecore_torch": "torch", "phasecore_keras": "keras"}
+ELSEWHERE = {"phasecore_torch.lightning", "phasecore_torch.pina", "phasecore_torch.deepxde", "phasecore_keras.deepxde"}
+"""Their examples run in the environment of `tests/integrations`."""
+
 FRAMEWORKS = ["torch", "keras", "tensorflow", "jax"]
 
 RUN_ALL = """
@@ -56,7 +59,7 @@ def test_examples_of_the_core(name, results):
     assert not results[name], results[name]
 
 
-@pytest.mark.parametrize("name", [name for package in ADAPTERS for name in modules(package)])
+@pytest.mark.parametrize("name", [n for package in ADAPTERS for n in modules(package) if n not in ELSEWHERE])
 def test_examples_of_the_adapters(name, tmp_path, monkeypatch):
     pytest.importorskip(ADAPTERS[name.partition(".")[0]])
     monkeypatch.chdir(tmp_path)

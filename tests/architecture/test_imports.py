@@ -274,7 +274,7 @@ KERAS_ALONE = {
 Keras' private parts, a run folder's contents for a training of one's own, and what happens between compiled steps."""
 
 
-TORCH_ALONE = {"blocks.py"}
+TORCH_ALONE = {"blocks.py", "batches.py", "compiling.py", "lightning.py", "pina.py"}
 """What compilers of Keras' backends do by themselves."""
 
 
@@ -300,7 +300,7 @@ def test_files_of_one_name_have_public_functions_of_one_signature(name):
 
 
 OPTIONAL = ["torch", "keras", "tensorflow", "jax", "scipy", "click", "rich", "matplotlib", "plotly", "mlflow", "wandb"]
-OPTIONAL += ["tensorboard"]
+OPTIONAL += ["tensorboard", "lightning", "pytorch_lightning", "pina", "deepxde"]
 
 
 @pytest.mark.parametrize("statement", ["import phasecore", "import phasecore_torch", "import phasecore_keras"])

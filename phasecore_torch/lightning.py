@@ -1,0 +1,276 @@
+"""Lightning: a callback that follows a training and says which phase it is in."""
+
+from __future__ import annotations
+
+import functools
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from phasecore.errors import InputError, MissingDependencyError
+from phasecore.loggers.content import numbers_of, sentence_of
+from phasecore.phases import Phase, Timeline
+from phasecore.runs.capture_log import CaptureLog
+from phasecore_torch.capture import Capture, Probes
+from phasecore_torch.loss import PhysicsLoss
+from phasecore_torch.sources import BatchLoss
+from phasecore_torch.undisturbed import undisturbed
+
+try:
+    from lightning.pytorch import Callback, LightningModule, Trainer
+    from lightning.pytorch.utilities.rank_zero import rank_zero_info
+except ModuleNotFoundError:
+    try:
+        from pytorch_lightning import Callback, LightningModule, Trainer
+        from pytorch_lightning.utilities.rank_zero import rank_zero_info
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            "phasecore_torch.lightning needs the package 'lightning' or 'pytorch_lightning'",
+            received=str(error),
+            fix="Install with: pip install lightning",
+        ) from error
+
+Points = Tensor | tuple[Tensor, ...]
+
+
+class LossFinder(ABC):
+    """Finds, when training starts, the loss whose batch gradients are measured; for libraries built on Lightning."""
+
+    @abstractmethod
+    def find(self, trainer: Trainer, module: LightningModule) -> tuple[PhysicsLoss | BatchLoss, Points | None]:
+        """Return the loss and its points, as `phasecore_torch.PhaseMonitor` takes them.
+
+        Raises:
+            InputError: if there is none.
+        """
+
+
+@final
+class PhaseCallback(Callback):  # type: ignore[misc, unused-ignore]
+    """Captures gradient statistics every few iterations and says which phase the training is in.
+
+    An iteration is one step of the optimizer: with gradient accumulation several batches, with manual optimization as
+    many as `training_step` makes. Each capture goes to all loggers of the Trainer, whatever its `log_every_n_steps`,
+    with the iteration as the step, and into `trainer.callback_metrics`, where `ModelCheckpoint(monitor="snr")` finds
+    it. Lightning's checkpoints carry the history. Nothing of the training is changed: gradients, weights and random
+    state stay as they are.
+
+    Args:
+        loss: a `PhysicsLoss`; by default the one that is an attribute of the LightningModule, or of its parts. Or your
+            own callable from a batch of points to its mean loss (then give `points`), or a `LossFinder`.
+        points: for your own callable: a tensor, or a tuple of tensors that belong together (inputs and targets), cut
+            into batches along the first axis in the order given; shuffle them first if they are sorted.
+        every: iterations between captures.
+        probes: names or objects; by default those of `phasecore.probes.DEFAULT_PROBES` whose signals are there.
+        batches: number of batches of the gradient statistics.
+        biases: count biases among the parameters of the statistics too.
+        history_file: also append each row to this file, as `phasecore detect` reads it.
+        resume: go on with a file that is there, in a training that goes on from a checkpoint.
+        on_capture: called with each row.
+
+    Attributes:
+        iteration: optimizer steps done.
+        history: the rows captured so far: "iteration" (optimizer steps done), "seconds", and the probes' scalars.
+        timeline: the phases so far, found without looking ahead.
+
+    Raises:
+        InputError: for bad arguments, or a `history_file` that exists without `resume`; when training starts, also for
+            several optimizers, several devices, no loss or several to choose from, a callback that has followed
+            another training already, and what cannot be captured (see `Capture`).
+
+    Example:
+        >>> import warnings, lightning, torch
+        >>> class Fit(lightning.LightningModule):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.network = torch.nn.Linear(1, 1)
+        ...     def loss(self, x):
+        ...         return (self.network(x) - x.sin()).square().mean()
+        ...     def training_step(self, batch, batch_idx):
+        ...         return self.loss(batch)
+        ...     def configure_optimizers(self):
+        ...         return torch.optim.Adam(self.parameters())
+        >>> module, x = Fit(), torch.rand(200, 1)
+        >>> phases = PhaseCallback(module.loss, points=x, every=5)
+        >>> names = ["logger", "enable_progress_bar", "enable_model_summary", "enable_checkpointing"]
+        >>> options = dict.fromkeys(names, False)
+        >>> with warnings.catch_warnings():
+        ...     warnings.simplefilter("ignore")
+        ...     trainer = lightning.Trainer(max_steps=10, accelerator="cpu", callbacks=[phases], **options)
+        ...     trainer.fit(module, torch.utils.data.DataLoader(x, batch_size=20))
+        >>> len(phases.history), "snr" in phases.history[0]
+        (2, True)
+    """
+
+    def __init__(
+        self,
+        loss: PhysicsLoss | BatchLoss | LossFinder | None = None,
+        *,
+        points: Points | None = None,
+        every: int = 10,
+        probes: Probes | None = None,
+        batches: int = 100,
+        biases: bool = False,
+        history_file: str | Path | None = None,
+        resume: bool = False,
+        on_capture: Callable[[Mapping[str, float]], None] | None = None,
+    ) -> None:
+        super().__init__()
+        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
+            raise InputError("argument 'every'", received=repr(every), expected="a positive integer")
+        self.every = every
+        self.iteration = 0
+        self._loss = loss
+        self._points = points
+        self._options: dict[str, Any] = {"probes": probes, "batches": batches, "biases": biases}
+        self._log = CaptureLog(history_file, on_capture, resume=resume)
+        self._capture: Capture | None = None
+        self._optimizer: torch.optim.Optimizer | None = None
+        self._release: Callable[[], None] = lambda: None
+        self._fresh: dict[str, float] = {}
+        self._seconds = 0.0
+        self._start: float | None = None
+
+    @property
+    def history(self) -> list[dict[str, float]]:
+        """The rows captured so far."""
+        return self._log.rows
+
+    @property
+    def timeline(self) -> Timeline:
+        """The phases so far, found without looking ahead."""
+        return self._log.timeline
+
+    @property
+    def phase(self) -> Phase | None:
+        """The phase that the training is in, or None while that cannot be told."""
+        return self.timeline.current
+
+    def detect(self) -> Timeline:
+        """Return the phases found offline in the whole history: better than `timeline`, once training is over.
+
+        Raises:
+            InputError: if nothing was captured yet.
+        """
+        return self._log.detect()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Set up the capture, and check everything; the state of a checkpoint is restored by now."""
+        if trainer.world_size > 1:
+            raise InputError(
+                "PhaseCallback",
+                received=f"a training on {trainer.world_size} devices, each of which sees its own part of the points",
+                expected="a training on one device",
+                fix="Train with devices=1.",
+            )
+        if self.iteration > trainer.global_step == 0:
+            raise InputError(
+                "PhaseCallback",
+                received=f"a training that begins at iteration 0, after one of {self.iteration} iterations",
+                expected="one training",
+                fix="Make a new PhaseCallback for each, or go on from a checkpoint.",
+            )
+        self.iteration = self.iteration or trainer.global_step
+        self._follow(trainer, pl_module)
+        self._log.begin(self.iteration, {}, {})
+        self._start = time.perf_counter() - self._seconds
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Follow the optimizer that another callback may have put in the place of the first one."""
+        if trainer.optimizers != [self._optimizer]:
+            self._follow(trainer, pl_module)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Make what was captured in this batch known to other callbacks."""
+        if self._fresh:
+            pl_module.log_dict(self._fresh, logger=False, on_step=True, on_epoch=False)
+            self._fresh = {}
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Let go of the optimizer and stop the clock; a later `fit` of the same Trainer goes on."""
+        self._release()
+        self._seconds, self._start = self._elapsed(), None
+        self._optimizer = None
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Do the same where training ends early."""
+        self.on_train_end(trainer, pl_module)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint carries: the iteration, the history and the time so far."""
+        return {
+            "iteration": self.iteration,
+            "seconds": self._elapsed(),
+            "history": [dict(row) for row in self.history],
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from `state_dict()`; the phases so far are replayed from the history."""
+        self.iteration = int(state_dict["iteration"])
+        self._seconds = float(state_dict["seconds"])
+        self._log.replay(state_dict["history"])
+
+    def _follow(self, trainer: Trainer, module: LightningModule) -> None:
+        if len(trainer.optimizers) != 1:
+            raise InputError(
+                "PhaseCallback",
+                received=f"{len(trainer.optimizers)} optimizers",
+                expected="one, whose steps are the iterations",
+                fix="Train all parameters with one optimizer; its parameter groups may have options of their own.",
+            )
+        self._release()
+        (self._optimizer,) = trainer.optimizers
+        loss, points = self._find(trainer, module)
+        with undisturbed(module):
+            self._capture = Capture(loss, self._optimizer, points=points, **self._options)
+        hook = functools.partial(self._stepped, trainer, module)
+        self._release = self._optimizer.register_step_post_hook(hook).remove
+
+    def _find(self, trainer: Trainer, module: LightningModule) -> tuple[PhysicsLoss | BatchLoss, Points | None]:
+        if isinstance(self._loss, LossFinder):
+            return self._loss.find(trainer, module)
+        if self._loss is not None:
+            return self._loss, _moved(self._points, module.device)
+        found = {name: part for name, part in module.named_modules() if isinstance(part, PhysicsLoss)}
+        if len(found) != 1:
+            raise InputError(
+                "PhaseCallback without a loss",
+                received=f"a LightningModule with {len(found)} of them {list(found) or ''}".rstrip(),
+                expected="one PhysicsLoss among its attributes",
+                fix="Pass a PhysicsLoss, or a callable from a batch to its mean loss, and points=.",
+            )
+        (loss,) = found.values()
+        return loss, self._points
+
+    def _stepped(self, trainer: Trainer, module: LightningModule, *unused: Any) -> None:
+        """Count a step of the optimizer, which has just been made, and capture if it is due."""
+        self.iteration += 1
+        if self.iteration % self.every or self._capture is None:
+            return
+        with undisturbed(module):
+            measured = self._capture.measure()
+        known = {transition.phase for transition in self.timeline.transitions}
+        self._log.take({"iteration": self.iteration, "seconds": self._elapsed(), **measured})
+        self._log.close()
+        self._fresh = numbers_of(measured)
+        for logger in trainer.loggers:
+            logger.log_metrics(self._fresh, step=self.iteration)
+        for transition in self.timeline.transitions:
+            if transition.phase not in known:
+                rank_zero_info(f"iteration {self.iteration}: {sentence_of(transition)}")
+
+    def _elapsed(self) -> float:
+        return self._seconds if self._start is None else time.perf_counter() - self._start
+
+
+def _moved(points: Points | None, device: torch.device) -> Points | None:
+    if isinstance(points, tuple):
+        return tuple(part.to(device) for part in points)
+    return None if points is None else points.to(device)

@@ -1,0 +1,94 @@
+"""Lightning, PINA and DeepXDE, each against the real package, in an environment that has them beside phasecore's own.
+
+Without that environment these tests fail, and say how to make it. To run one suite by hand:
+`PHASECORE_INTEGRATIONS_SUITE=1 .venv/integrations/bin/python -m pytest tests/integrations/suite/test_pina.py`.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SUITE = Path(__file__).parent / "suite"
+PYTHON = ROOT / ".venv" / "integrations" / "bin" / "python"
+DEEPXDE_BACKENDS = ["pytorch", "tensorflow", "jax"]
+QUIET = {
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_cpu_multi_thread_eigen=false",
+    "OMP_NUM_THREADS": "1",
+    "TF_NUM_INTEROP_THREADS": "1",
+    "TF_NUM_INTRAOP_THREADS": "1",
+}
+RUNS = {
+    "lightning": ("test_lightning.py", {}),
+    "pina": ("test_pina.py", {}),
+    **{f"deepxde-{backend}": ("test_deepxde.py", {"DDE_BACKEND": backend}) for backend in DEEPXDE_BACKENDS},
+}
+
+
+def start(name, output):
+    file, variables = RUNS[name]
+    environment = os.environ | QUIET | variables | {"PHASECORE_INTEGRATIONS_SUITE": "1"}
+    command = [str(PYTHON), "-m", "pytest", str(SUITE / file), "-q", "-p", "no:cacheprovider"]
+    with output.open("w") as stream:
+        return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=stream, stderr=subprocess.STDOUT)
+
+
+@pytest.fixture(scope="module")
+def suites(tmp_path_factory, request):
+    """The suites that are asked for, side by side."""
+    assert PYTHON.exists(), f"{PYTHON} is missing: make .venv/for-test"
+    folder = tmp_path_factory.mktemp("suites")
+    asked = {item.callspec.params["name"] for item in request.session.items if "suites" in item.fixturenames}
+    running = {name: (start(name, folder / name), folder / name) for name in RUNS if name in asked}
+    yield running
+    for process, _ in running.values():
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_suite_passes_on(name, suites):
+    process, output = suites[name]
+    code = process.wait()
+    assert code == 0, output.read_text()[-8000:]
+    assert " passed" in output.read_text()
+    assert " skipped" not in output.read_text()
+
+
+@pytest.mark.parametrize(
+    ("module", "hidden", "package"),
+    [
+        ("phasecore_torch.lightning", ["lightning", "pytorch_lightning"], "lightning"),
+        ("phasecore_torch.pina", ["pina"], "pina-mathlab"),
+        ("phasecore_torch.pina", ["lightning", "pytorch_lightning"], "lightning"),
+    ],
+)
+def test_an_absent_package_is_named_with_how_to_install_it(module, hidden, package):
+    code = (
+        "import sys, types\n"
+        f"sys.modules.update(dict.fromkeys({hidden!r}))\n"
+        # where Lightning is not installed, the error about PINA must be PINA's own
+        "if 'lightning' not in sys.modules:\n"
+        "    stand_in = types.ModuleType('phasecore_torch.lightning')\n"
+        "    stand_in.LossFinder = object\n"
+        "    sys.modules['phasecore_torch.lightning'] = stand_in\n"
+        "from phasecore.errors import MissingDependencyError\n"
+        "try:\n"
+        f"    import {module}\n"
+        "except MissingDependencyError as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert "Install with: pip install" in done.stdout
+    assert package in done.stdout
+
+
+def test_importing_the_adapter_imports_no_integration():
+    code = "import phasecore_torch, sys; print({'lightning', 'pytorch_lightning', 'pina'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "set()"
