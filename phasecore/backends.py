@@ -34,9 +34,11 @@ class Settings:
         every: iterations between captures.
         batches: number of batches of the SNR.
         condition_points: number of points of each condition; None lets the problem choose.
+        compiled: compile the training step where the framework does not do so by itself. Numbers differ by rounding.
 
     Raises:
-        InputError: if a count is not a positive integer, the seed is negative, or a rate is not a positive number.
+        InputError: if a count is not a positive integer, the seed is negative, a rate is not a positive number, or
+            `compiled` is neither True nor False.
     """
 
     iterations: int
@@ -50,11 +52,14 @@ class Settings:
     every: int = 10
     batches: int = 100
     condition_points: int | None = None
+    compiled: bool = False
 
     def __post_init__(self) -> None:
+        if not isinstance(self.compiled, bool):
+            raise InputError("setting 'compiled'", received=repr(self.compiled), expected="True or False")
         for item in fields(self):
             value = getattr(self, item.name)
-            if item.name == "condition_points" and value is None:
+            if item.name == "compiled" or (item.name == "condition_points" and value is None):
                 continue
             expected = _EXPECTED.get(item.name, "a positive integer")
             number = isinstance(value, int | float) and not isinstance(value, bool)

@@ -75,6 +75,13 @@ class _Session:
 
     def __init__(self, training: Training) -> None:
         problem, settings = training.problem, training.settings
+        if settings.compiled and keras.backend.backend() == "torch":
+            raise InputError(
+                "setting 'compiled'",
+                received="True, with Keras on torch",
+                expected="Keras on TensorFlow or JAX, which compile in any case",
+                fix="Set KERAS_BACKEND, leave the setting out, or use the backend 'torch'.",
+            )
         self.training = training
         self.iteration = 0
         self.seconds = 0.0

@@ -69,7 +69,9 @@ class _Session:
         self.iteration = 0
         self.seconds = 0.0
         self.model = network(len(problem.coordinates), len(problem.outputs), settings).to(_device())
-        self.loss = PhysicsLoss(problem, self.model, training.points, weighting=training.schemes)
+        self.loss = PhysicsLoss(
+            problem, self.model, training.points, weighting=training.schemes, compiled=settings.compiled
+        )
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=settings.learning_rate)
         self.scheduler = torch.optim.lr_scheduler.StepLR(self.optimizer, settings.decay_interval, settings.decay_factor)
         self.capture = Capture(self.loss, self.optimizer, probes=training.probes, batches=settings.batches)

@@ -206,6 +206,7 @@ def describe(training: Training) -> str:
         f"{training.problem.name}{f' ({parameters})' if parameters else ''}, {training.scheme_name}, "
         f"{training.backend}: {settings.points} points, {settings.depth} x {settings.width} tanh, "
         f"{settings.iterations} iterations, seed {settings.seed}"
+        f"{', compiled (the first iteration takes a while)' if settings.compiled else ''}"
     )
 
 

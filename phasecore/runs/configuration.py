@@ -98,7 +98,7 @@ def settings_of(configuration: Mapping[str, Any], file: Path) -> Settings:
 
 
 def check_agreement(folder: Path, training: Training, recorded: Mapping[str, Any]) -> None:
-    """Refuse to go on with a run under another configuration; only more iterations are allowed.
+    """Refuse to go on with a run under another configuration; only more iterations, compiled or not, are allowed.
 
     Raises:
         InputError: naming the first disagreement.
@@ -124,4 +124,5 @@ def _comparable(configuration: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(flat["weighting"], str):
         parts = split_specification(flat["weighting"])
         flat["weighting"] = [parse_specification(part, "weighting") for part in parts]
-    return {**flat, **(configuration.get("settings") or {})}
+    settings = configuration.get("settings") or {}
+    return {**flat, **{name: value for name, value in settings.items() if name != "compiled"}}

@@ -33,6 +33,7 @@ class Overrides(TypedDict, total=False):
     learning_rate: float | None
     seed: int | None
     every: int | None
+    compiled: bool | None
 
 
 def prepare(

@@ -255,6 +255,7 @@ def test_what_agrees_is_accepted_on_resuming(tmp_path: Path) -> None:
     )
     assert again.scheme_name == "rba:start=residuals,normalization=minmax,gamma=0.99"
     assert prepare_resumed(tmp_path).settings == again.settings
+    assert prepare_resumed(tmp_path, compiled=True).settings == replace(again.settings, compiled=True)
 
 
 def test_another_training_than_the_recorded_one_is_not_resumed(tmp_path: Path) -> None:

@@ -80,6 +80,7 @@ def test_snapshots_end_with_the_last_iteration() -> None:
         ({"every": 0}, "setting 'every'"),
         ({"seed": -1}, "setting 'seed': received -1; expected an integer, 0 or more"),
         ({"learning_rate": 0.0}, "setting 'learning_rate'"),
+        ({"compiled": 1}, "setting 'compiled': received 1; expected True or False"),
         ({"learning_rate": float("inf")}, "setting 'learning_rate'"),
         ({"iteration": 10}, "Did you mean 'iterations'"),
     ],

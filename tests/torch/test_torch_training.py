@@ -212,3 +212,12 @@ def test_the_backend_is_registered():
     backend = phasecore.backend("torch")
     assert isinstance(backend, TorchBackend)
     assert backend.versions()["torch"] == torch.__version__
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
+def test_a_compiled_training_differs_by_rounding():
+    plain, compiled = train().history(), train(compiled=True).history()
+    assert set(plain) == set(compiled)
+    for iteration, row in plain.items():
+        assert compiled[iteration] == pytest.approx(row, rel=1e-3)
