@@ -13,6 +13,7 @@ import keras
 from phasecore.errors import InputError
 from phasecore.phases import Phase, Timeline
 from phasecore.runs.capture_log import CaptureLog
+from phasecore.runs.monitored import checked_snapshots
 from phasecore_keras.capture import Capture, Probes
 from phasecore_keras.model import PINN
 from phasecore_keras.record import Snapshots, configuration_of, versions
@@ -89,7 +90,7 @@ class PhaseMonitor(keras.callbacks.Callback):  # type: ignore[misc, unused-ignor
         self._names: list[str] = []
         self._captured_of: tuple[int, ...] = ()
         self._log = CaptureLog(history_file, on_capture, run_folder=run_folder, resume=resume)
-        self._wanted = _checked_snapshots(snapshots, run_folder)
+        self._wanted = checked_snapshots(snapshots, run_folder)
         self._snapshots: Snapshots | None = None
         self._steps = StepCounter()
         self._seconds = 0.0
@@ -195,14 +196,3 @@ class PhaseMonitor(keras.callbacks.Callback):  # type: ignore[misc, unused-ignor
 
     def _elapsed(self) -> float:
         return self._seconds if self._start is None else time.perf_counter() - self._start
-
-
-def _checked_snapshots(snapshots: Sequence[int], run_folder: str | Path | None) -> tuple[int, ...]:
-    positive = all(isinstance(item, int) and not isinstance(item, bool) and item > 0 for item in snapshots)
-    if not positive or (snapshots and run_folder is None):
-        raise InputError(
-            "argument 'snapshots'",
-            received=repr(snapshots) if not positive else "snapshots without a run folder",
-            expected="positive iterations, and run_folder= to save them in",
-        )
-    return tuple(snapshots)

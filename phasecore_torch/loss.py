@@ -149,6 +149,7 @@ class PhysicsLoss(nn.Module):
         self._conditions = Conditions(problem, given.conditions, self.points, self._equations)
         self._tangents = Tangents(self._equations.model, self.residuals, self._conditions)
         schemes = registry.as_schemes(weighting)
+        self.specification = weighting if isinstance(weighting, str) else "+".join(schemes)
         fix = "Use a scheme that needs these signals only."
         for name, scheme in schemes.items():
             check_requirements(f"weighting {name!r}", scheme.requires, "torch", SUPPLIES, fix=fix)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
@@ -13,8 +13,10 @@ from torch import Tensor
 from phasecore.errors import InputError
 from phasecore.phases import Phase, Timeline
 from phasecore.runs.capture_log import CaptureLog
+from phasecore.runs.monitored import checked_snapshots
 from phasecore_torch.capture import Capture, Probes
 from phasecore_torch.loss import PhysicsLoss
+from phasecore_torch.record import Snapshots, configuration_of, versions
 from phasecore_torch.sources import BatchLoss
 
 
@@ -35,6 +37,11 @@ class PhaseMonitor:
         batches: number of batches of the gradient statistics.
         biases: count biases among the parameters of the statistics too.
         history_file: also append each row to this file, as `phasecore detect` reads it.
+        run_folder: also write a run folder, as `phasecore run` does: `run.json` with null for what is not known,
+            `history.jsonl`, and of a `PhysicsLoss` snapshots of fields, residuals and weights; `finish()` completes it.
+        snapshots: iterations after which snapshots are saved.
+        resume: go on with a file and a folder that are there, after `load_state_dict`. Their rows up to the restored
+            iteration are taken over; later ones are dropped with a warning. What is not there is begun.
         on_capture: called with each row.
 
     Attributes:
@@ -42,7 +49,8 @@ class PhaseMonitor:
         timeline: the phases so far, found without looking ahead.
 
     Raises:
-        InputError: for bad arguments (see also `Capture`), or a `history_file` that exists.
+        InputError: for bad arguments (see also `Capture`), or a `history_file` or run that exists without `resume`; at
+            the first step, with it, for rows that a training which begins at iteration 0 would lose.
 
     Example:
         >>> import torch
@@ -73,6 +81,9 @@ class PhaseMonitor:
         batches: int = 100,
         biases: bool = False,
         history_file: str | Path | None = None,
+        run_folder: str | Path | None = None,
+        snapshots: Sequence[int] = (),
+        resume: bool = False,
         on_capture: Callable[[Mapping[str, float]], None] | None = None,
     ) -> None:
         if isinstance(every, bool) or not isinstance(every, int) or every < 1:
@@ -81,7 +92,11 @@ class PhaseMonitor:
         self.every = every
         self.iteration = 0
         self._takes_backward = False
-        self._log = CaptureLog(history_file, on_capture)
+        self._log = CaptureLog(history_file, on_capture, run_folder=run_folder, resume=resume)
+        self._wanted = checked_snapshots(snapshots, run_folder)
+        self._snapshots = Snapshots(loss) if run_folder is not None and isinstance(loss, PhysicsLoss) else None
+        self._configuration = configuration_of(loss, self.capture, every, batches)
+        self._device = str(next(p for group in optimizer.param_groups for p in group["params"]).device)
         self._start = time.perf_counter()
 
     @property
@@ -101,7 +116,10 @@ class PhaseMonitor:
 
     def step(self) -> dict[str, float] | None:
         """Count one iteration; return the captured row if one was due, else None."""
+        self._begin()
         self.iteration += 1
+        if self.iteration in self._wanted and self._snapshots is not None:
+            self._log.snapshot(self.iteration, self._snapshots.arrays())
         due = self._is_due()
         if self._takes_backward:
             self.capture.prepare_backward(measure=due)
@@ -117,11 +135,33 @@ class PhaseMonitor:
         Args:
             loss: what the loss returned in this iteration, a scalar.
         """
+        self._begin()
         if not self._takes_backward or not self._is_due():
             self._takes_backward = True
             torch.autograd.backward(loss)
             return None
         return self._row(self.capture.backward(loss))
+
+    def finish(self) -> None:
+        """Say that the training is over: the run folder gets its last snapshot and `outcome.json`. It may go on later.
+
+        Raises:
+            InputError: if there is no run folder.
+        """
+        folder = self._log.folder
+        if folder is None:
+            raise InputError("finish()", received="a monitor without run_folder=", expected="one with it")
+        self._begin()
+        if self._snapshots is not None and not folder.has_snapshot(self.iteration):
+            self._log.snapshot(self.iteration, self._snapshots.arrays())
+        self._log.finish(self.iteration, time.perf_counter() - self._start)
+
+    def _begin(self) -> None:
+        if not self._log.begun:
+            restored = bool(self.history)
+            self._log.begin(self.iteration, self._configuration, {**versions(), "device": self._device})
+            if self.history and not restored:
+                self._start = time.perf_counter() - float(self.history[-1].get("seconds", 0.0))
 
     def _is_due(self) -> bool:
         return self.iteration > 0 and self.iteration % self.every == 0

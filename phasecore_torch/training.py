@@ -18,6 +18,7 @@ from phasecore.probes.schedule import is_due
 from phasecore_torch import capture, loss
 from phasecore_torch.capture import Capture
 from phasecore_torch.loss import PhysicsLoss
+from phasecore_torch.record import Snapshots, versions
 
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
 
@@ -39,7 +40,7 @@ class TorchBackend(Backend):
 
     def versions(self) -> Mapping[str, str]:
         """Return torch's version and the device."""
-        return {"torch": torch.__version__, "device": str(_device())}
+        return {**versions(), "device": str(_device())}
 
 
 def network(inputs: int, outputs: int, settings: Settings) -> nn.Sequential:
@@ -75,6 +76,7 @@ class _Session:
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=settings.learning_rate)
         self.scheduler = torch.optim.lr_scheduler.StepLR(self.optimizer, settings.decay_interval, settings.decay_factor)
         self.capture = Capture(self.loss, self.optimizer, probes=training.probes, batches=settings.batches)
+        self.snapshots = Snapshots(self.loss)
 
     def run(self, observer: Observer, file: Path | None) -> None:
         """Train to the end, telling the observer and saving checkpoints, the first before the first iteration.
@@ -96,7 +98,7 @@ class _Session:
             if due:
                 observer.captured(self._row(began))
             if snapshot:
-                observer.snapshot(self.iteration, self._snapshot())
+                observer.snapshot(self.iteration, self.snapshots.arrays())
             if time.perf_counter() - saved > SECONDS_BETWEEN_CHECKPOINTS:
                 self._save(file)
                 saved = time.perf_counter()
@@ -160,16 +162,6 @@ class _Session:
         measured = self.capture.measure()
         self.seconds = time.perf_counter() - began
         return row | {"seconds": self.seconds} | measured
-
-    def _snapshot(self) -> dict[str, Any]:
-        evaluation = self.loss.evaluate()
-        grid = self.training.problem.evaluation_points()
-        points = torch.as_tensor(grid, dtype=self.loss.points.dtype, device=self.loss.points.device)
-        arrays: dict[str, Tensor] = {"points": self.loss.points}
-        arrays |= {f"residual_{term}": values for term, values in evaluation.residuals.items()}
-        arrays |= {f"weight_{term}": values for term, values in self.loss.point_weights().items()}
-        arrays |= {f"field_{name}": values for name, values in self.loss.fields(points).items()}
-        return {name: values.detach().cpu().double().numpy() for name, values in arrays.items()} | {"grid": grid}
 
 
 def _device() -> torch.device:

@@ -26,8 +26,8 @@ _OPTIONS = (
     click.option(
         "--compiled/--no-compiled",
         default=None,
-        help="Compile the training step with torch.compile: about twice as fast for large networks, after up to a minute "
-        "at the start. Keras does so by itself with TensorFlow and JAX. Default: no.",
+        help="Compile the training step with torch.compile: for large networks up to twice as fast, after up to a "
+        "minute at the start. Keras does so by itself with TensorFlow and JAX. Default: no.",
     ),
     click.option(
         "--probes",

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasecore.backends import Settings
+from phasecore.errors import InputError
 from phasecore.problems.base import Problem
 from phasecore.runs.configuration import FORMAT, UNITS, provenance
 from phasecore.runs.folder import (
@@ -58,6 +59,26 @@ def monitored_configuration(
         "probes": list(probes),
     }
     return {key: plain(value) for key, value in document.items()}
+
+
+def checked_snapshots(snapshots: Sequence[int], run_folder: str | Path | None) -> tuple[int, ...]:
+    """Return the iterations after which snapshots are wanted.
+
+    Raises:
+        InputError: if one is no positive integer, or there is no run folder to save them in.
+
+    Example:
+        >>> checked_snapshots([100, 1000], "runs/mine")
+        (100, 1000)
+    """
+    positive = all(isinstance(item, int) and not isinstance(item, bool) and item > 0 for item in snapshots)
+    if not positive or (snapshots and run_folder is None):
+        raise InputError(
+            "argument 'snapshots'",
+            received=repr(snapshots) if not positive else "snapshots without a run folder",
+            expected="positive iterations, and run_folder= to save them in",
+        )
+    return tuple(snapshots)
 
 
 @final

@@ -266,12 +266,11 @@ KERAS_ALONE = {
     "distribution.py",
     "internals.py",
     "model.py",
-    "record.py",
     "steps.py",
     "updates.py",
 }
 """What torch has no need of: ways to differentiate, what `fit` is given, the model that it trains and on which devices,
-Keras' private parts, a run folder's contents for a training of one's own, and what happens between compiled steps."""
+Keras' private parts, and what happens between compiled steps."""
 
 
 TORCH_ALONE = {"blocks.py", "batches.py", "compiling.py", "lightning.py", "pina.py"}

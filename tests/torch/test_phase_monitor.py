@@ -1,5 +1,6 @@
 """The monitor in a loop: rows when they are due, a training that goes on as if alone, files and checkpoints."""
 
+import copy
 import json
 import pickle
 
@@ -10,6 +11,7 @@ from torch_oracles import mlp
 
 import phasecore
 from phasecore.errors import InputError
+from phasecore.runs import open_run
 from phasecore_torch import PhaseMonitor, PhysicsLoss
 
 HELMHOLTZ = phasecore.problem("helmholtz", a1=1, a2=2)
@@ -178,3 +180,62 @@ def test_a_state_survives_torch_save(tmp_path):
 def test_bad_intervals(every):
     with pytest.raises(InputError, match=r"argument 'every'.*a positive integer"):
         start(every=every)
+
+
+def recorded(folder, iterations, state=None, **options):
+    """A training of some iterations with a run folder, from the state of another one if given; return its own."""
+    torch.manual_seed(0)
+    problem = phasecore.problem("helmholtz")
+    model = torch.nn.Sequential(torch.nn.Linear(2, 6), torch.nn.Tanh(), torch.nn.Linear(6, 1))
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    loss = PhysicsLoss(problem, model, problem.sample(50, seed=0), weighting="rba:gamma=0.9")
+    monitor = PhaseMonitor(loss, optimizer, every=2, batches=10, run_folder=folder, **options)
+    parts = {"model": model, "optimizer": optimizer, "loss": loss, "monitor": monitor}
+    for name, part in parts.items():
+        if state is not None:
+            part.load_state_dict(copy.deepcopy(state[name]))
+    for _ in range(iterations):
+        optimizer.zero_grad()
+        loss().backward()
+        optimizer.step()
+        monitor.step()
+    return monitor, {name: copy.deepcopy(part.state_dict()) for name, part in parts.items()}
+
+
+def test_a_run_folder_of_ones_own_loop(tmp_path):
+    monitor, _ = recorded(tmp_path / "run", 6, snapshots=[3])
+    monitor.finish()
+    run = open_run(tmp_path / "run")
+    assert run.history["iteration"].tolist() == [2, 4, 6]
+    assert run.configuration["weighting"] == "rba:gamma=0.9"
+    assert run.configuration["settings"]["points"] == 50
+    assert run.configuration["seed"] is None
+    assert run.outcome["iterations"] == 6
+    assert sorted(run.snapshots) == [3, 6]
+    assert len(run.snapshot(6)["residual_pde"]) == 50
+    with pytest.raises(InputError, match="holds a run"):
+        recorded(tmp_path / "run", 0)
+
+
+def test_a_run_folder_is_gone_on_with(tmp_path):
+    whole, _ = recorded(tmp_path / "whole", 8)
+    _, state = recorded(tmp_path / "run", 3)
+    first, later = recorded(tmp_path / "run", 2, state, resume=True)
+    assert [row["iteration"] for row in first.history] == [2, 4]
+    with pytest.warns(UserWarning, match=r"rows after iteration 3 dropped \(1\)"):
+        again, _ = recorded(tmp_path / "run", 5, state, resume=True)
+    again.finish()
+    found = open_run(tmp_path / "run").history
+    assert found["iteration"].tolist() == [2, 4, 6, 8]
+    assert found["snr"].tolist() == [row["snr"] for row in whole.history]
+    assert later["monitor"]["iteration"] == 5
+    with pytest.raises(InputError, match="begins at iteration 0"):
+        recorded(tmp_path / "run", 1, resume=True)
+
+
+def test_what_a_run_folder_needs(tmp_path):
+    with pytest.raises(InputError, match="snapshots without a run folder"):
+        start(snapshots=[3])
+    _, _, monitor = start()
+    with pytest.raises(InputError, match=r"finish\(\): received a monitor without run_folder"):
+        monitor.finish()

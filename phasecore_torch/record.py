@@ -1,0 +1,66 @@
+"""What a run folder keeps of a torch training beside its history: versions, configuration, snapshots."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, final
+
+import numpy as np
+import torch
+
+from phasecore.runs.monitored import monitored_configuration
+from phasecore_torch.capture import Capture
+from phasecore_torch.loss import PhysicsLoss
+from phasecore_torch.undisturbed import undisturbed
+
+
+def versions() -> Mapping[str, str]:
+    """Return torch's version."""
+    return {"torch": torch.__version__}
+
+
+def configuration_of(model: Any, capture: Capture, every: int, batches: int) -> dict[str, Any]:
+    """Return what is known of the training of a loop of somebody's own, as `run.json` keeps it.
+
+    Args:
+        model: the `PhysicsLoss`, or the loss of the user's own.
+        capture: what is measured.
+        every: iterations between captures.
+        batches: number of batches of the gradient statistics.
+    """
+    settings: dict[str, Any] = {"every": every, "batches": batches}
+    problem, weighting = None, None
+    if isinstance(model, PhysicsLoss):
+        problem, weighting = model.problem, model.specification
+        settings |= {"points": len(model.points), "compiled": model.blocks.compiled}
+    return monitored_configuration(
+        backend="torch",
+        problem=problem,
+        weighting=weighting,
+        settings=settings,
+        probes=[probe.name for probe in capture.probes],
+    )
+
+
+@final
+class Snapshots:
+    """Evaluates what a snapshot holds of a physics-informed loss.
+
+    Args:
+        loss: the loss, with its points.
+    """
+
+    def __init__(self, loss: PhysicsLoss) -> None:
+        self._loss = loss
+
+    def arrays(self) -> dict[str, Any]:
+        """Return points, residuals, weights of points, the evaluation grid and the fields there, by name."""
+        loss = self._loss
+        grid = loss.problem.evaluation_points()
+        points = torch.as_tensor(grid, dtype=loss.points.dtype, device=loss.points.device)
+        with undisturbed(loss.model), torch.no_grad():
+            arrays = {"points": loss.points}
+            arrays |= {f"residual_{term}": values for term, values in loss.residuals().items()}
+            arrays |= {f"weight_{term}": values for term, values in loss.point_weights().items()}
+            arrays |= {f"field_{name}": values for name, values in loss.fields(points).items()}
+        return {name: np.asarray(v.detach().cpu().double()) for name, v in arrays.items()} | {"grid": grid}
