@@ -16,8 +16,6 @@ from phasecore.errors import InputError
 
 RESIDUALS = "residuals"
 CONDITION_RESIDUALS = "condition_residuals"
-RESIDUAL_MAXIMUM = "residual_maximum"
-RESIDUAL_MINIMUM = "residual_minimum"
 TERM_LOSSES = "term_losses"
 TERM_GRADIENTS = "term_gradients"
 TANGENT_KERNEL_TRACES = "tangent_kernel_traces"
@@ -39,8 +37,6 @@ DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
     {
         RESIDUALS: "{equation term: residual at each collocation point, shape (n,)}",
         CONDITION_RESIDUALS: "{condition term: residual at each condition point, shape (m,)}",
-        RESIDUAL_MAXIMUM: "{equation term: maximum of abs(residual) over the batch and all replicas, scalar}",
-        RESIDUAL_MINIMUM: "{equation term: minimum of abs(residual) over the batch and all replicas, scalar}",
         TERM_LOSSES: "{term: mean squared residual, unweighted, scalar}",
         TERM_GRADIENTS: "{term: {parameter: gradient of the term's mean squared residual, without weights, of the "
         "parameter's shape}}, for every trainable parameter",

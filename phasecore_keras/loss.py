@@ -17,8 +17,6 @@ from phasecore.signals import (
     CONDITION_RESIDUALS,
     COORDINATES,
     DOMAIN,
-    RESIDUAL_MAXIMUM,
-    RESIDUAL_MINIMUM,
     RESIDUALS,
     TANGENT_KERNEL_TRACES,
     TERM_GRADIENTS,
@@ -42,8 +40,6 @@ SUPPLIES = frozenset(
     {
         RESIDUALS,
         CONDITION_RESIDUALS,
-        RESIDUAL_MAXIMUM,
-        RESIDUAL_MINIMUM,
         TERM_LOSSES,
         TERM_GRADIENTS,
         TANGENT_KERNEL_TRACES,
@@ -282,8 +278,6 @@ class PhysicsLoss:
             {
                 RESIDUALS: residuals,
                 CONDITION_RESIDUALS: conditions,
-                RESIDUAL_MAXIMUM: {term: ops.max(ops.abs(residual)) for term, residual in residuals.items()},
-                RESIDUAL_MINIMUM: {term: ops.min(ops.abs(residual)) for term, residual in residuals.items()},
                 TERM_LOSSES: {term: ops.mean(ops.square(r)) for term, r in {**residuals, **conditions}.items()},
                 COORDINATES: coordinates,
                 UNIT_COORDINATES: unit_coordinates(coordinates, domain, self.problem.coordinates),

@@ -20,8 +20,6 @@ from phasecore.signals import (
     CONDITION_RESIDUALS,
     COORDINATES,
     DOMAIN,
-    RESIDUAL_MAXIMUM,
-    RESIDUAL_MINIMUM,
     RESIDUALS,
     TANGENT_KERNEL_TRACES,
     TERM_GRADIENTS,
@@ -47,8 +45,6 @@ SUPPLIES = frozenset(
     {
         RESIDUALS,
         CONDITION_RESIDUALS,
-        RESIDUAL_MAXIMUM,
-        RESIDUAL_MINIMUM,
         TERM_LOSSES,
         TERM_GRADIENTS,
         TANGENT_KERNEL_TRACES,
@@ -339,8 +335,6 @@ class PhysicsLoss(nn.Module):
         values: dict[str, Any] = {
             RESIDUALS: residuals,
             CONDITION_RESIDUALS: conditions,
-            RESIDUAL_MAXIMUM: {term: residual.abs().max() for term, residual in residuals.items()},
-            RESIDUAL_MINIMUM: {term: residual.abs().min() for term, residual in residuals.items()},
             TERM_LOSSES: {term: r.square().mean() for term, r in {**residuals, **conditions}.items()},
             COORDINATES: points,
             DOMAIN: self._domain,

@@ -116,8 +116,6 @@ def _core(layout: Layout, generator: np.random.Generator) -> dict[str, Tree]:
     return {
         names.RESIDUALS: residuals,
         names.CONDITION_RESIDUALS: condition_residuals,
-        names.RESIDUAL_MAXIMUM: {term: np.max(np.abs(values)) for term, values in residuals.items()},
-        names.RESIDUAL_MINIMUM: {term: np.min(np.abs(values)) for term, values in residuals.items()},
         names.TERM_LOSSES: {term: np.mean(values) for term, values in squares.items()},
         names.TERM_GRADIENTS: {
             term: {f"{layer}.weight": _gradient(values, rows) for layer, rows in tangents[term].items()}

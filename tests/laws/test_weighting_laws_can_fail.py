@@ -61,11 +61,9 @@ def of_two_equations(signals, state):
     return {second: signals.namespace.abs(signals["residuals"][first])}, state
 
 
-def reads_maximum(signals, state):
-    weights = {
-        term: xp_abs / signals["residual_maximum"][term]
-        for term, xp_abs in ((term, signals.namespace.abs(r)) for term, r in signals["residuals"].items())
-    }
+def divides_by_the_maximum(signals, state):
+    sizes = {term: signals.namespace.abs(residual) for term, residual in signals["residuals"].items()}
+    weights = {term: size / signals.maximum(size) for term, size in sizes.items()}
     return weights, state._replace(weights=weights)
 
 
@@ -125,13 +123,13 @@ BROKEN = {
     "per_point_state_has_a_row_for_each_point": scheme(each(lambda xp, r, w: xp.mean(xp.abs(r)))),
     "state_arrays_are_separate": scheme(init=init_one_array_twice),
     "init_reads_only_shapes": scheme(init=init_from_values),
-    "reads_what_it_requires": scheme(requires=("residuals", "residual_maximum")),
+    "reads_what_it_requires": scheme(requires=("residuals", "term_losses")),
     "state_and_signals_are_not_mutated": scheme(writes_in_place),
     "state_structure_is_stable": scheme(grows),
     "is_deterministic": counts_in_a_closure(),
     "weights_have_the_right_shape": scheme(each(lambda xp, r, w: xp.concat([w, w]))),
     "the_same_terms_are_always_weighted": scheme(forgets_a_term),
-    "weights_are_finite": scheme(reads_maximum, requires=("residuals", "residual_maximum")),
+    "weights_are_finite": scheme(divides_by_the_maximum),
     "weights_of_squares_are_not_negative": scheme(each(lambda xp, r, w: w + r), multiplies="squared_residual"),
     "runs_compiled": scheme(each(lambda xp, r, w: xp.abs(r) if bool(xp.max(r) > 1) else w)),
     "agrees_across_libraries": scheme(each(lambda xp, r, w: xp.abs(r) * (1 + 1e-9 * (xp.__name__ != "numpy")))),

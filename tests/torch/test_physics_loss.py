@@ -13,7 +13,7 @@ from torch_oracles import double, mlp, nested_conditions, nested_residuals
 
 import phasecore
 from phasecore.errors import InputError, PluginError, UnknownNameError
-from phasecore.signals import CONDITION_RESIDUALS, RESIDUAL_MAXIMUM, RESIDUALS, TERM_LOSSES
+from phasecore.signals import CONDITION_RESIDUALS, RESIDUALS, TERM_LOSSES
 from phasecore.weighting import WeightingScheme
 from phasecore_torch import PhysicsLoss
 
@@ -357,7 +357,7 @@ def test_wrong_weights_are_the_schemes_fault(shape, message):
 
 
 def test_a_signal_that_is_not_supplied():
-    scheme = per_point_scheme(lambda signals, seen: seen)._replace(requires=frozenset({"hessian", RESIDUAL_MAXIMUM}))
+    scheme = per_point_scheme(lambda signals, seen: seen)._replace(requires=frozenset({"hessian", RESIDUALS}))
     with pytest.raises(InputError, match=r"requires signal 'hessian': received backend 'torch', which supplies"):
         helmholtz_loss(weighting=scheme)
 
