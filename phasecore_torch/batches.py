@@ -102,6 +102,7 @@ class BatchedResiduals:
         self._scale = torch.tensor(scale, dtype=points.dtype, device=device)
         share = [size / count for size in self._sizes] + [0.0] * lacking
         self._shares = torch.tensor(share, dtype=points.dtype, device=device).reshape(groups, self._together)
+        self._means_are_totals = frozenset(self._measured if len(set(self._sizes)) == 1 else ())
         self._apply = Compiled(
             torch.func.vmap(evaluate) if stackable else evaluate,
             "gradients of batches are taken",
@@ -160,19 +161,23 @@ class BatchedResiduals:
         ]
         accumulator = MomentAccumulator(self._merge)
         totals: list[Tensor | None] = [None] * len(self._parameters)
-        remaining = len(self._sizes)
+        remaining, used = len(self._sizes), set[int]()
         for number, shares in enumerate(self._shares):
             group, groups[number] = groups[number], Group({}, [])
             found = _gradients(group, [values[number] for values in filled])
             samples = [gradient if gradient is None or self._stackable else gradient[None] for gradient in found]
             for place, sample in enumerate(samples):
-                if sample is not None:
+                if sample is not None and place not in self._means_are_totals:
                     part = torch.tensordot(shares, sample, 1)
                     total = totals[place]
                     totals[place] = part if total is None else total.add_(part)
             real = min(remaining, self._together)
             accumulator.add([self._sample(samples, group, place)[:real] for place in self._measured])
             remaining -= real
+            used |= {place for place, sample in enumerate(samples) if sample is not None}
+        for place, moments in zip(self._measured, accumulator.result(), strict=True):
+            if place in self._means_are_totals & used:
+                totals[place] = moments.mean.to(cotangents[0].dtype)
         parameters = self._parameters.values()
         known = {id(p): total for p, total in zip(parameters, totals, strict=True) if total is not None}
         self._taken = (accumulator, known)
