@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Mapping
-from typing import final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from phasecore.errors import InputError
 from phasecore_torch.compiling import Compiled
@@ -36,6 +37,8 @@ class Blocks:
         compiled: compile the evaluation with `torch.compile`, at its first use. Where that fails, one warning says why,
             and the evaluation goes on without.
         stackable: whether the evaluation can be vectorized over parts with parameters of their own.
+        recompute: parameters that the values depend on, to keep nothing of a block for the backward pass, which then
+            evaluates it again.
 
     Attributes:
         width: outputs of the model's widest layer.
@@ -57,11 +60,13 @@ class Blocks:
         *,
         compiled: bool = False,
         stackable: bool = False,
+        recompute: Sequence[Tensor] = (),
     ) -> None:
         if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
             raise InputError("argument 'block'", received=repr(size), expected="a positive integer, or None")
         self.size = size
         self.width = _width(model)
+        self._recompute = tuple(recompute)
         self._stacked = compiled and stackable
         self._model = model
         self._evaluate = evaluate
@@ -87,13 +92,24 @@ class Blocks:
             return self._evaluate(points)
         blocks = math.ceil(count / largest)
         if not self.compiled:
-            return _joined([self._evaluate(block) for block in torch.split(points, math.ceil(count / blocks))], count)
+            return _joined(
+                [self._block(self._evaluate, block) for block in torch.split(points, math.ceil(count / blocks))], count
+            )
         parts = torch.get_num_threads() if self._stacked and points.device.type == "cpu" else 1
         rows = math.ceil(count / (blocks * parts))
         # filled up, so that all blocks have one shape and are compiled once
         filled = torch.cat([points, points[-1:].expand(blocks * parts * rows - count, -1)])
         shape = (parts, rows, -1) if self._stacked else (rows, -1)
-        return _joined([self._apply(block.view(shape)) for block in torch.split(filled, parts * rows)], count)
+        return _joined(
+            [self._block(self._apply, block.view(shape)) for block in torch.split(filled, parts * rows)], count
+        )
+
+    def _block(self, evaluate: Evaluate, points: Tensor) -> dict[str, Tensor]:
+        if not self._recompute or not torch.is_grad_enabled():
+            return evaluate(points)
+        names: list[str] = []
+        values = _Recomputed.apply(evaluate, names, points, *self._recompute)  # type: ignore[no-untyped-call]
+        return dict(zip(names, values, strict=True))
 
     def _evaluate_stack(self, points: Tensor) -> dict[str, Tensor]:
         """Evaluate points of shape (parts, rows, dimension): shape (parts, rows) each."""
@@ -101,6 +117,30 @@ class Blocks:
         parameters = {name: p.expand(len(points), *p.shape) for name, p in self._model.named_parameters()}
         values: dict[str, Tensor] = torch.func.vmap(self._evaluate)(points, parameters)
         return values
+
+
+class _Recomputed(torch.autograd.Function):
+    """A block whose backward pass evaluates it again: to autograd, a function of the parameters."""
+
+    @staticmethod
+    def forward(ctx: Any, evaluate: Evaluate, names: list[str], points: Tensor, *parameters: Tensor) -> Any:
+        with torch.no_grad():
+            values = evaluate(points)
+        names += values
+        ctx.evaluate, ctx.points = evaluate, points
+        ctx.save_for_backward(*parameters)
+        return tuple(values.values())
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *cotangents: Tensor) -> Any:
+        parameters = ctx.saved_tensors
+        with torch.enable_grad():
+            values = ctx.evaluate(ctx.points)
+        pairs = [pair for pair in zip(values.values(), cotangents, strict=True) if pair[0].requires_grad]
+        outputs, own = zip(*pairs, strict=True) if pairs else ((), ())
+        found = torch.autograd.grad(outputs, parameters, own, allow_unused=True) if pairs else (None,) * len(parameters)
+        return None, None, None, *found
 
 
 def points_in_cache(points: Tensor, width: int) -> int:

@@ -91,6 +91,9 @@ class PhysicsLoss(nn.Module):
         compiled: compile the residuals with `torch.compile`: about twice as fast on a CPU, after some seconds at the
             first call (see `blocks.compile_seconds`). Derivatives by nested autodiff are not compiled.
         block: number of points that are evaluated at once; by default what suits the cache on a CPU, all elsewhere.
+        recompute: keep no activations for the backward pass, which evaluates each block again: a step takes a third
+            longer, and its memory no longer grows with the number of points. Captures within the backward pass keep
+            them.
 
     Raises:
         InputError: for points outside the domain or of a wrong shape, a model that does not fit the problem, or a
@@ -119,6 +122,7 @@ class PhysicsLoss(nn.Module):
         derivatives: Method = "auto",
         compiled: bool = False,
         block: int | None = None,
+        recompute: bool = False,
     ) -> None:
         super().__init__()
         self.problem = problem
@@ -132,15 +136,23 @@ class PhysicsLoss(nn.Module):
             model, problem.outputs, problem.coordinates, problem.all_partials(), self.points, derivatives
         )
         self._fields = self._equations.of(problem.fields_read)
+        trained = self.trained_parameters()
         self.is_stackable = self.method == "jets" and is_stackable(
-            self.residuals_at, self.model, self.points[:COMPARED], self.trained_parameters()
+            self.residuals_at, self.model, self.points[:COMPARED], trained
         )
         if compiled and self.method != "jets":
             warnings.warn(
                 "torch.compile does not go through nested autodiff; residuals are evaluated without it.", stacklevel=2
             )
             compiled = False
-        self.blocks = Blocks(self.residuals_at, self.model, block, compiled=compiled, stackable=self.is_stackable)
+        self.blocks = Blocks(
+            self.residuals_at,
+            self.model,
+            block,
+            compiled=compiled,
+            stackable=self.is_stackable,
+            recompute=list(trained.values()) if recompute else (),
+        )
         self._batched: BatchedResiduals | None = None
         self._conditions = Conditions(problem, given.conditions, self.points, self._equations)
         self._tangents = Tangents(self._equations.model, self.residuals, self._conditions)

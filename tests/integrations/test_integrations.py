@@ -65,6 +65,8 @@ def test_the_suite_passes_on(name, suites):
         ("phasecore_torch.lightning", ["lightning", "pytorch_lightning"], "lightning"),
         ("phasecore_torch.pina", ["pina"], "pina-mathlab"),
         ("phasecore_torch.pina", ["lightning", "pytorch_lightning"], "lightning"),
+        ("phasecore_torch.deepxde", ["deepxde"], "deepxde"),
+        ("phasecore_keras.deepxde", ["deepxde"], "deepxde"),
     ],
 )
 def test_an_absent_package_is_named_with_how_to_install_it(module, hidden, package):

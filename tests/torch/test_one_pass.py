@@ -312,3 +312,38 @@ def test_an_unused_parameter_stays_without_a_gradient():
     row = monitor.capture.backward(loss())
     assert model.spare.grad is None
     assert row["snr"] > 0
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
+def test_evaluating_again_changes_nothing_but_what_is_kept(compiled):
+    plain, again = loss_of(), loss_of(compiled=compiled, recompute=True, block=20)
+    for indices in (None, torch.tensor([3, 1, 1, 50]), None):
+        expected, found = gradients(*plain, indices), gradients(*again, indices)
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-14)
+    torch.testing.assert_close(again[0].evaluate(), plain[0].evaluate(), rtol=1e-9, atol=1e-14)
+
+
+def test_evaluating_again_keeps_no_activations():
+    kept = []
+    for options in ({}, {"recompute": True}):
+        loss, _ = loss_of(points=500, weighting="uniform", **options)
+        sizes = {}
+        hooks = torch.autograd.graph.saved_tensors_hooks(
+            lambda tensor, sizes=sizes: sizes.update({tensor.data_ptr(): tensor.numel()}) or tensor, lambda t: t
+        )
+        with hooks:
+            loss()
+        kept.append(sum(sizes.values()))
+    assert kept[0] > 10 * 500 * 9
+    assert kept[1] < 5 * 500
+
+
+@pytest.mark.filterwarnings("ignore:Taylor-mode derivatives do not know this model")
+@pytest.mark.parametrize("style", ["frequencies", "layer_norm", "borrowing"])
+def test_any_model_can_be_evaluated_again(style):
+    model = networks()[style].double()
+    points = BURGERS.sample(30, seed=1, condition_points=5)
+    found = [gradients(PhysicsLoss(BURGERS, model, points, recompute=again, block=7), model) for again in (False, True)]
+    torch.testing.assert_close(found[1], found[0], rtol=1e-10, atol=1e-14)

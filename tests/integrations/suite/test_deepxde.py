@@ -1,5 +1,6 @@
 """DeepXDE's Burgers example, smaller, on the backend that DDE_BACKEND names: captures, weights and refusals."""
 
+import doctest
 import importlib
 import json
 import random
@@ -24,12 +25,11 @@ BACKEND = dde.backend.backend_name
 ADAPTER, OTHER = ("torch", "keras") if BACKEND == "pytorch" else ("keras", "torch")
 ROOT = Path(__file__).parents[3]
 adapter = importlib.import_module(f"phasecore_{ADAPTER}.deepxde")
+pytestmark = [
+    # TensorFlow Probability asks for its version when it is first used
+    pytest.mark.filterwarnings("ignore:distutils Version classes are deprecated:DeprecationWarning"),
+]
 PhaseMonitor, Weighting = adapter.PhaseMonitor, adapter.Weighting
-
-
-@pytest.fixture(autouse=True)
-def _quiet(capsys):
-    """DeepXDE prints."""
 
 
 def values_of(outputs):
@@ -98,7 +98,7 @@ def parameters(model):
     if BACKEND == "pytorch":
         return [p.detach().numpy().copy() for p in model.net.parameters()]
     if BACKEND == "tensorflow":
-        return [np.array(v) for v in model.net.trainable_variables]
+        return [v.numpy() for v in model.net.trainable_variables]
     import jax
 
     return [np.array(leaf) for leaf in jax.tree.leaves(model.params[0])]
@@ -150,19 +150,19 @@ SYSTEM = {
     "loss": ["MSE", "MAE", "MSE", "MSE"],
 }
 CAPTURED = [
-    pytest.param({"loss_weights": [2.0, 1.0, 5.0]}, None, id="loss_weights"),
-    pytest.param(SYSTEM, None, id="system, losses of its own, regularizer"),
-    pytest.param({}, "rba:gamma=0.5,eta=0.5+grad_norm:every=2", id="weighted"),
+    pytest.param({"loss_weights": [2.0, 1.0, 5.0]}, None, 7, id="loss_weights, batches of two sizes"),
+    pytest.param(SYSTEM, None, 23, id="system, losses of its own, regularizer"),
+    pytest.param({}, "rba:gamma=0.5,eta=0.5+grad_norm:every=2", 23, id="weighted"),
 ]
 
 
-@pytest.mark.parametrize(("options", "scheme"), CAPTURED)
-def test_the_snr_is_that_of_naive_batch_gradients(options, scheme):
+@pytest.mark.parametrize(("options", "scheme", "batches"), CAPTURED)
+def test_the_snr_is_that_of_naive_batch_gradients(options, scheme, batches):
     options = dict(options)
     model = compiled(options.pop("data", problem)(), **options)
     expected = []
     # within a capture, while the weights are there
-    monitor = PhaseMonitor(every=2, batches=7, on_capture=lambda row: expected.append(naive_snr(model, 7)))
+    monitor = PhaseMonitor(every=2, batches=batches, on_capture=lambda row: expected.append(naive_snr(model, batches)))
     train(model, monitor, *([Weighting(scheme)] if scheme else []), iterations=4)
     assert [row["iteration"] for row in monitor.history] == [2, 4]
     assert [row["snr"] for row in monitor.history] == pytest.approx(expected, rel=1e-3)
@@ -191,7 +191,7 @@ def test_a_training_with_the_monitor_is_bitwise_that_without():
             kept = [value.numpy() for entry in model.opt.state.values() for value in entry.values()]
             state["torch"] = torch.random.get_rng_state().numpy().tobytes()
         elif BACKEND == "tensorflow":
-            kept = [np.array(variable) for variable in [*optimizer.variables, *model.net.variables]]
+            kept = [variable.numpy() for variable in [*optimizer.variables, *model.net.variables]]
         else:
             import jax
 
@@ -199,7 +199,7 @@ def test_a_training_with_the_monitor_is_bitwise_that_without():
         return [array.tobytes() for array in [*kept, *parameters(model)]], state, model
 
     monitor = PhaseMonitor(
-        every=2, batches=6, probes=["gradient_snr", "adam_snr", "term_losses", "residual_order", "gradient_alignment"]
+        every=2, batches=23, probes=["gradient_snr", "adam_snr", "term_losses", "residual_order", "gradient_alignment"]
     )
     alone, alone_state, _ = trained()
     watched, watched_state, model = trained(monitor)
@@ -218,7 +218,7 @@ def test_adams_moments_are_corrected_for_their_start():
         import keras
 
         optimizer = keras.optimizers.Adam(1e-3)
-    monitor = PhaseMonitor(every=1, batches=5)
+    monitor = PhaseMonitor(every=1, batches=23)
     train(compiled(optimizer=optimizer), monitor, iterations=2)
     first, second = (row["adam_snr"] for row in monitor.history)
     assert first == pytest.approx(1, rel=1e-3)
@@ -227,7 +227,7 @@ def test_adams_moments_are_corrected_for_their_start():
 
 def test_the_history_goes_on_over_trainings_and_into_a_file(tmp_path):
     file = tmp_path / "history.jsonl"
-    monitor = PhaseMonitor(every=4, batches=5, history_file=file)
+    monitor = PhaseMonitor(every=4, batches=23, history_file=file)
     model = compiled()
     train(model, monitor, iterations=26)
     train(model, monitor, iterations=26)
@@ -242,32 +242,35 @@ def test_the_history_goes_on_over_trainings_and_into_a_file(tmp_path):
         PhaseMonitor(history_file=file)
 
 
-WEIGHTED = ["rba:gamma=0.5,eta=0.5", "self_adaptive:start=2.0,start_conditions=3.0", "grad_norm:alpha=0.0+rba:eta=1.0"]
+WEIGHTED = [
+    ("rba:gamma=0.5,eta=0.5", burgers, ["pde", "dirichlet", "initial", "periodic"]),
+    ("self_adaptive:start=2.0,start_conditions=3.0", burgers, ["pde", "dirichlet", "initial", "periodic"]),
+    ("grad_norm:alpha=0.0+rba:eta=1.0", rotation, ["pde_1", "pde_2", "dirichlet", "initial", "periodic"]),
+]
 
 
-@pytest.mark.parametrize("scheme", WEIGHTED)
-def test_a_step_is_that_of_a_loss_written_by_hand(scheme):
+@pytest.mark.parametrize(("scheme", "pde", "terms"), WEIGHTED)
+def test_a_step_is_that_of_a_loss_written_by_hand(scheme, pde, terms):
     """DeepXDE's own way to weight points is a loss function for each term."""
-    before = parameters(compiled(problem(periodic=True)))
-    model = compiled(problem(periodic=True))
+    same = {"make": lambda: network(outputs=1 if pde is burgers else 2), "rate": 0.1}
+    model = compiled(problem(pde, periodic=True), **same)
+    train(model, iterations=0)
+    before = parameters(model)
     weighting = Weighting(scheme)
     train(model, weighting)
 
     def by_hand(factor):
-        column = np.asarray(factor, dtype=np.float32).reshape(-1, 1)
-        return lambda true, error: dde.backend.reduce_mean(dde.backend.square((error - true) * as_constant(column)))
-
-    def as_constant(column):
-        return dde.backend.as_tensor(column)
+        column = dde.backend.as_tensor(np.asarray(factor, dtype=np.float32).reshape(-1, 1))
+        return lambda true, error: dde.backend.reduce_mean(dde.backend.square((error - true) * column))
 
     factors = weighting.factors
-    assert list(factors) == ["pde", "dirichlet", "initial", "periodic"]
-    other = compiled(problem(periodic=True), loss=[by_hand(factor) for factor in factors.values()])
+    assert list(factors) == terms
+    other = compiled(problem(pde, periodic=True), **same, loss=[by_hand(factor) for factor in factors.values()])
     train(other)
     moved = [np.abs(own - start).max() for own, start in zip(parameters(model), before, strict=True)]
-    assert max(moved) > 1e-4
+    assert max(moved) > 1e-3
     for own, expected in zip(parameters(model), parameters(other), strict=True):
-        np.testing.assert_allclose(own, expected, rtol=1e-4, atol=1e-7)
+        np.testing.assert_allclose(own, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_the_weights_are_those_of_the_formulas():
@@ -290,7 +293,7 @@ def test_the_weights_leave_with_the_callback():
     targets = {"solution": lambda x: -np.sin(np.pi * x[:, 0:1])}
     model = compiled(problem(**targets))
     given = model.data.train_y
-    monitor = PhaseMonitor(every=1, batches=5)
+    monitor = PhaseMonitor(every=1, batches=23)
     train(model, Weighting("rba"), monitor)
     assert monitor.history[-1]["weighted_loss_pde"] < 1e-3 * monitor.history[-1]["loss_pde"]
     assert monitor.history[-1]["residual_order"] > 0
@@ -307,7 +310,7 @@ def test_points_that_change_are_refused_where_each_has_its_weight():
     model = compiled()
     resampler = dde.callbacks.PDEPointResampler(period=2)
     weighting = Weighting("relobralo")
-    train(model, weighting, PhaseMonitor(every=1, batches=5), resampler, iterations=4)
+    train(model, weighting, PhaseMonitor(every=1, batches=23), resampler, iterations=4)
     assert sum(float(factor) ** 2 for factor in weighting.factors.values()) == pytest.approx(3)
     weighting = Weighting("rba")
     with pytest.raises(InputError, match="other collocation points"):
@@ -322,8 +325,8 @@ def test_refusals_before_the_first_step():
     model = compiled(optimizer="sgd" if BACKEND != "tensorflow" else "adam")
     for callback, named in [
         (PhaseMonitor(batches=1000), "number of batches"),
-        (PhaseMonitor(probes=["relative_l2_error"], batches=5), "'fields' and 'reference_fields'"),
-        (PhaseMonitor(probes=["adam_snr"], batches=5), "'adam_moments'"),
+        (PhaseMonitor(probes=["relative_l2_error"], batches=23), "'fields' and 'reference_fields'"),
+        (PhaseMonitor(probes=["adam_snr"], batches=23), "'adam_moments'"),
     ]:
         with pytest.raises(InputError, match=named):
             train(model, callback)
@@ -379,7 +382,7 @@ if BACKEND == "pytorch":
                 return error.square().mean()
 
             functions = [loss if place == term else "MSE" for place in range(4)]
-            other = compiled(problem(periodic=True), loss=functions)
+            other = compiled(problem(periodic=True), rate=0.1, loss=functions)
             other.outputs_losses_train(other.data.train_x, None, None)
             squares = 0.0
             for value in kept[0].flatten():
@@ -432,7 +435,7 @@ if BACKEND != "jax":
 
     def test_lbfgs_after_adam():
         dde.optimizers.set_LBFGS_options(maxiter=12)
-        monitor = PhaseMonitor(every=5, batches=5)
+        monitor = PhaseMonitor(every=5, batches=23)
         model = compiled(optimizer="adam", rate=1e-3)
         train(model, monitor, iterations=5)
         model.compile("L-BFGS", verbose=0)
@@ -446,6 +449,10 @@ if BACKEND != "jax":
 
 
 if BACKEND != "jax":
+
+    def test_the_examples_run():
+        failed, tried = doctest.testmod(adapter)
+        assert (failed, tried > 0) == (0, True)
 
     def test_the_documentation_runs(run_section, monkeypatch):
         """On the page the adapter is torch's; the same lines are right with the other name."""

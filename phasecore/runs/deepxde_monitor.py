@@ -1,0 +1,197 @@
+"""What DeepXDE's callback that captures statistics does on every backend."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import phasecore
+from phasecore.errors import InputError
+from phasecore.phases import Phase, Timeline
+from phasecore.probes import DEFAULT_PROBES, Probe
+from phasecore.runs.capture_log import CaptureLog
+from phasecore.runs.deepxde_evaluation import Evaluator
+from phasecore.runs.deepxde_terms import Terms
+from phasecore.runs.deepxde_weighting import BACKEND, Steering
+from phasecore.runs.host_weighting import HostWeighting, check_points_stay
+from phasecore.signals import (
+    ADAM_MOMENTS,
+    BATCH_GRADIENT_MOMENTS,
+    BATCH_SIZES,
+    RESIDUAL_ATTENTION,
+    Signals,
+    check_requirements,
+)
+
+
+class Monitoring(ABC):
+    """Captures gradient statistics every few iterations, see the adapters' `PhaseMonitor`."""
+
+    model: Any
+
+    def __init__(
+        self,
+        *,
+        every: int = 10,
+        probes: Sequence[str | Probe] | None = None,
+        batches: int = 100,
+        biases: bool = False,
+        history_file: str | Path | None = None,
+        on_capture: Callable[[Mapping[str, float]], None] | None = None,
+    ) -> None:
+        super().__init__()
+        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
+            raise InputError("argument 'every'", received=repr(every), expected="a positive integer")
+        self.every = every
+        self.iteration = 0
+        self._wanted = probes
+        self._batches = batches
+        self._biases = biases
+        self._log = CaptureLog(history_file, on_capture)
+        self._evaluator: Evaluator | None = None
+        self._attention: HostWeighting | None = None
+        self._tracked: Any = None
+        self._seconds = 0.0
+        self._start: float | None = None
+
+    @abstractmethod
+    def evaluator(self, model: Any) -> Evaluator:
+        """Return what evaluates a compiled model."""
+
+    @property
+    def history(self) -> list[dict[str, float]]:
+        """The rows captured so far."""
+        return self._log.rows
+
+    @property
+    def timeline(self) -> Timeline:
+        """The phases so far, found without looking ahead."""
+        return self._log.timeline
+
+    @property
+    def phase(self) -> Phase | None:
+        """The phase that the training is in, or None while that cannot be told."""
+        return self.timeline.current
+
+    def detect(self) -> Timeline:
+        """Return the phases found offline in the whole history: better than `timeline`, once training is over.
+
+        Raises:
+            InputError: if nothing was captured yet.
+        """
+        return self._log.detect()
+
+    def on_train_begin(self) -> None:
+        """Set up the captures of the model as it is compiled now, and check everything."""
+        if self._evaluator is None or not self._evaluator.is_current:
+            self._evaluator = self.evaluator(self.model)
+        points = len(self.model.data.train_x) - sum(self.model.data.num_bcs)
+        if not 2 <= self._batches <= points:
+            raise InputError(
+                "number of batches of the gradient statistics",
+                received=self._batches,
+                expected=f"from 2 to the number of collocation points, {points}",
+            )
+        self.probes = self._choose(self._evaluator)
+        self._required = frozenset().union(*(probe.requires for probe in self.probes))
+        if RESIDUAL_ATTENTION in self._required and not self._attention_in_use() and self._attention is None:
+            self._attention = HostWeighting("rba", BACKEND, self._evaluator.supplies)
+        self.iteration = int(self.model.train_state.iteration)
+        self._start = time.perf_counter() - self._seconds
+
+    def on_batch_begin(self) -> None:
+        """Track the residual-based attention before the step, where a probe reads it and no weighting has it."""
+        if self._attention is None or self._evaluator is None:
+            return
+        if self._tracked is not None and self._tracked is not self.model.data.train_x:
+            check_points_stay(self._attention, "PhaseMonitor with probe 'residual_order': the attention")
+        self._tracked = self.model.data.train_x
+        evaluation = self._evaluator.evaluate(weighted=False)
+        self._attention.update(Terms(self.model.data, evaluation.errors).signals(evaluation), self.iteration)
+
+    def on_batch_end(self) -> None:
+        """Capture if the steps so far have reached an iteration that is due."""
+        iteration = int(self.model.train_state.iteration)
+        due = iteration // self.every > self.iteration // self.every
+        self.iteration = iteration
+        if due and self._evaluator is not None:
+            measured = self._measure(self._evaluator)
+            self._log.take({"iteration": iteration, "seconds": self._elapsed(), **measured})
+            self._log.close()
+
+    def on_train_end(self) -> None:
+        """Capture once more if steps passed unseen, as those of TensorFlow's L-BFGS do, and stop the clock."""
+        self.on_batch_end()
+        self._seconds = self._elapsed()
+        self._start = None
+
+    def _elapsed(self) -> float:
+        return self._seconds if self._start is None else time.perf_counter() - self._start
+
+    def _choose(self, evaluator: Evaluator) -> list[Probe]:
+        supplied = evaluator.supplies | ({ADAM_MOMENTS} if evaluator.keeps_adam else frozenset())
+        if self._wanted is None:
+            supplied |= {RESIDUAL_ATTENTION} if self._attention_in_use() else frozenset()
+            known = (phasecore.probe(name) for name in DEFAULT_PROBES)
+            return [probe for probe in known if probe.requires <= supplied]
+        chosen = [phasecore.probe(probe) if isinstance(probe, str) else probe for probe in self._wanted]
+        for probe in chosen:
+            check_requirements(
+                f"probe {probe.name!r}",
+                probe.requires,
+                BACKEND,
+                supplied | {RESIDUAL_ATTENTION},
+                fix="For 'adam_moments' compile with 'adam', on DeepXDE's backend tensorflow with an optimizer object "
+                "such as keras.optimizers.Adam(1e-3); or drop the probe.",
+            )
+        return chosen
+
+    def _attention_in_use(self) -> Steering | None:
+        callbacks = self.model.callbacks.callbacks
+        steering = (callback for callback in callbacks if isinstance(callback, Steering))
+        return next((callback for callback in steering if callback.has_attention), None)
+
+    def _measure(self, evaluator: Evaluator) -> dict[str, float]:
+        evaluation = evaluator.evaluate()
+        terms = Terms(self.model.data, evaluation.errors)
+        values = terms.signals(evaluation) | terms.further(evaluator, self._required)
+        if ADAM_MOMENTS in self._required:
+            adam = evaluator.adam_moments(biases=self._biases)
+            values |= {ADAM_MOMENTS: _by_layer(adam)} if adam else {}
+        if RESIDUAL_ATTENTION in self._required:
+            source = self._attention_in_use() or self._attention
+            attention = source.attention() if source is not None else None
+            values |= {RESIDUAL_ATTENTION: attention} if attention else {}
+        if self._required & {BATCH_GRADIENT_MOMENTS, BATCH_SIZES}:
+            batches = batch_rows(terms.start, len(terms.points), self._batches)
+            values[BATCH_SIZES] = np.asarray([len(batch) for batch in batches])
+            moments = evaluator.moments(batches, len(terms.equations), biases=self._biases)
+            values[BATCH_GRADIENT_MOMENTS] = _by_layer(moments)
+        signals = Signals(values, np)
+        row: dict[str, float] = {}
+        for probe in self.probes:
+            if probe.requires <= values.keys():
+                row |= probe.measure(signals)
+        return row
+
+
+def batch_rows(start: int, points: int, batches: int) -> list[NDArray[np.int64]]:
+    """Return the rows of the training points that make each batch: contiguous blocks of a random order of their own.
+
+    DeepXDE's points are sorted: initial, boundary, domain. The order is drawn anew, the same at each call.
+
+    Example:
+        >>> [len(rows) for rows in batch_rows(start=40, points=5, batches=2)]
+        [3, 2]
+    """
+    return np.array_split(start + np.random.default_rng(0).permutation(points), batches)
+
+
+def _by_layer(values: Sequence[Any]) -> dict[str, Any]:
+    return {f"layer{place}": value for place, value in enumerate(values)}

@@ -1,0 +1,114 @@
+"""What DeepXDE's callback that weights the loss does on every backend."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from phasecore.errors import InputError
+from phasecore.registry import Weighting
+from phasecore.runs.deepxde_evaluation import Evaluator
+from phasecore.runs.deepxde_terms import TermReader, Terms
+from phasecore.runs.host_weighting import Floats, HostWeighting, check_points_stay
+from phasecore.signals import CONDITION_RESIDUALS, RESIDUALS
+
+BACKEND = "deepxde"
+"""What supplies the signals, as messages call it."""
+
+
+class Steering(ABC):
+    """Weights the terms of the loss while a training has it among its callbacks, see the adapters' `Weighting`.
+
+    Class attributes:
+        supplies: names of the signals that schemes can read.
+    """
+
+    supplies: ClassVar[frozenset[str]]
+    model: Any
+
+    def __init__(self, weighting: Weighting = "rba") -> None:
+        super().__init__()
+        self._host = HostWeighting(weighting, BACKEND, self.supplies)
+        self._evaluator: Evaluator | None = None
+        self._factors: dict[str, Floats] = {}
+        self._points: Any = None
+        self._table: Any = None
+        self._targets: Any = None
+
+    @abstractmethod
+    def evaluator(self, model: Any) -> Evaluator:
+        """Return what evaluates a compiled model."""
+
+    @property
+    def factors(self) -> dict[str, Floats]:
+        """What multiplies each term's residuals, shape (n,) or (): the root of a weight that multiplies squares."""
+        return dict(self._factors)
+
+    @property
+    def has_attention(self) -> bool:
+        """Whether residual-based attention is among the schemes."""
+        return "rba" in self._host.names
+
+    def attention(self) -> dict[str, Floats] | None:
+        """Return the residual-based attention of each equation's points, or None before the first step."""
+        return self._host.attention()
+
+    def on_train_begin(self) -> None:
+        """Set up the evaluation of the model as it is compiled now.
+
+        Raises:
+            InputError: for another weighting in this training, or one whose training was interrupted.
+        """
+        others = [
+            other for other in self.model.callbacks.callbacks if isinstance(other, Steering) and other is not self
+        ]
+        left_over = "losses_train" in vars(self.model.data) and self._table is None
+        if others or left_over:
+            raise InputError(
+                "callback Weighting",
+                received="a model that another Weighting has its weights in",
+                expected="one Weighting for each training",
+                fix="Name several schemes at once, such as Weighting('rba+grad_norm'). If a training was interrupted, "
+                "call remove() of its Weighting.",
+            )
+        if self._evaluator is None or not self._evaluator.is_current:
+            self._evaluator = self.evaluator(self.model)
+
+    def on_batch_begin(self) -> None:
+        """Update the schemes that are due, and put the weights where the step finds them."""
+        assert self._evaluator is not None
+        data, required = self.model.data, self._host.required()
+        if self._points is not None and data.train_x is not self._points:
+            check_points_stay(self._host, "callback Weighting")
+        values: dict[str, Any] = {}
+        if required or data.train_y is not self._table or self._table is None:
+            evaluation = self._evaluator.evaluate(weighted=False)
+            terms = Terms(data, evaluation.errors)
+            values = terms.signals(evaluation) | terms.further(self._evaluator, required)
+        self._host.update(values, int(self.model.train_state.iteration))
+        if values:
+            self._apply(terms, {**values[RESIDUALS], **values[CONDITION_RESIDUALS]})
+
+    def on_train_end(self) -> None:
+        """Take the weights out of the loss."""
+        self.remove()
+
+    def remove(self) -> None:
+        """Take the weights out of the loss; the end of a training does so, unless it was interrupted."""
+        data = self.model.data
+        if self._table is not None and data.train_y is self._table:
+            data.train_y = self.model.train_state.y_train = self._targets
+        vars(data).pop("losses_train", None)
+        self._table = None
+
+    def _apply(self, terms: Terms, residuals: Mapping[str, Floats]) -> None:
+        data = self.model.data
+        sizes = {term: len(residual) for term, residual in residuals.items()}
+        self._host.check(sizes)
+        if data.train_y is not self._table or self._table is None:
+            self._targets = data.train_y
+        self._factors = {term: self._host.factor(term) for term in sizes}
+        self._table = data.train_y = terms.table(self._factors, sizes)
+        self._points = data.train_x
+        data.losses_train = TermReader(data).losses_train

@@ -1,0 +1,129 @@
+"""Weighting schemes updated between the steps of a training, in numpy: for loops that are not phasecore's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from phasecore.errors import InputError
+from phasecore.registry import Weighting, as_schemes
+from phasecore.signals import Signals, check_requirements
+from phasecore.weighting import State, Weights, check_weight_range, check_weight_shape
+from phasecore.weighting.rba import RBAState
+
+Floats = NDArray[np.float64]
+
+
+@final
+class HostWeighting:
+    """Runs schemes on numpy arrays, iteration by iteration, on the full set of points.
+
+    Args:
+        weighting: a scheme, a specification such as "rba" or "rba+grad_norm", or several, see
+            `phasecore.registry.as_schemes`.
+        backend: what supplies the signals, as messages call it.
+        supplies: names of the signals that there are.
+
+    Attributes:
+        names: of the schemes.
+        per_point: whether a scheme keeps a state for each point: it is lost where the points change.
+
+    Raises:
+        InputError: for an unknown scheme or option, or a scheme whose signals are not there.
+
+    Example:
+        >>> weighting = HostWeighting("rba:gamma=0.5,eta=0.5", "mine", ["residuals"])
+        >>> weighting.update({"residuals": {"pde": np.asarray([1.0, -2.0])}}, iteration=0)
+        >>> weighting.factor("pde").tolist()
+        [0.25, 0.5]
+    """
+
+    def __init__(self, weighting: Weighting, backend: str, supplies: Iterable[str]) -> None:
+        self._schemes = as_schemes(weighting)
+        for name, scheme in self._schemes.items():
+            fix = "Choose a scheme that reads what is there."
+            check_requirements(f"weighting {name!r}", scheme.requires, backend, supplies, fix=fix)
+        self.names = tuple(self._schemes)
+        self.per_point = any(scheme.per_point for scheme in self._schemes.values())
+        self._states: dict[str, State] = {}
+        self._weights: dict[str, Weights] = {name: {} for name in self._schemes}
+        self._iterations = 0
+
+    def required(self) -> frozenset[str]:
+        """Return the signals that the next `update` reads; none where no scheme is due."""
+        due = [scheme.requires for scheme in self._schemes.values() if self._iterations % scheme.every == 0]
+        return frozenset().union(*due)
+
+    def update(self, values: Mapping[str, Any], iteration: int) -> None:
+        """Count an iteration, and update the schemes that are due.
+
+        Args:
+            values: the required signals by name, as numpy arrays.
+            iteration: optimizer steps done, for messages.
+
+        Raises:
+            PluginError: if a scheme returns weights of a wrong shape, or that are not finite, or negative where they
+                multiply squares.
+        """
+        wide = _mapped(values, lambda array: np.asarray(array, dtype=np.float64))
+        signals = Signals(wide, np)
+        for name, scheme in self._schemes.items():
+            if self._iterations % scheme.every:
+                continue
+            if name not in self._states:
+                self._states[name] = scheme.init(Signals(_mapped(wide, np.zeros_like), np))
+            weights, self._states[name] = scheme.update(signals, self._states[name])
+            for term, weight in weights.items():
+                check_weight_range(name, scheme, term, float(np.min(weight)), float(np.max(weight)), iteration)
+            self._weights[name] = weights
+        self._iterations += 1
+
+    def check(self, sizes: Mapping[str, int]) -> None:
+        """Refuse weights of terms that are not there, or that do not fit the number of their points.
+
+        Args:
+            sizes: number of points of each term.
+
+        Raises:
+            PluginError: naming scheme and term.
+        """
+        for name, weights in self._weights.items():
+            for term, weight in weights.items():
+                check_weight_shape(name, term, np.shape(weight), sizes)
+
+    def factor(self, term: str) -> Floats:
+        """Return what multiplies a term's residual, shape (n,) or (): weights of squares enter as their roots."""
+        product = np.ones(())
+        for name, scheme in self._schemes.items():
+            weight = np.asarray(self._weights[name].get(term, 1.0), dtype=np.float64)
+            product = product * (weight if scheme.multiplies == "residual" else np.sqrt(weight))
+        return product
+
+    def attention(self) -> dict[str, Floats] | None:
+        """Return the residual-based attention of each equation's points, or None where rba is not among the schemes."""
+        states = (state for state in self._states.values() if isinstance(state, RBAState))
+        return next((dict(state.weights) for state in states), None)
+
+
+def check_points_stay(weighting: HostWeighting, callback: str) -> None:
+    """Refuse new points where a scheme has a state for each of the old ones.
+
+    Raises:
+        InputError: naming the callback.
+    """
+    if weighting.per_point:
+        raise InputError(
+            f"{callback} of a scheme that weights point by point",
+            received="other collocation points than before",
+            expected="the same points throughout",
+            fix="Leave out the callback that resamples points, or use a scheme of terms, such as 'grad_norm'.",
+        )
+
+
+def _mapped(values: Any, function: Callable[[Any], Any]) -> Any:
+    if isinstance(values, Mapping):
+        return {name: _mapped(value, function) for name, value in values.items()}
+    return function(values)

@@ -1,0 +1,131 @@
+"""DeepXDE on its tensorflow and jax backends: callbacks that say which phase a training is in, and weight its loss."""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+from phasecore.errors import InputError, MissingDependencyError
+from phasecore.runs.deepxde_evaluation import Evaluator
+from phasecore.runs.deepxde_monitor import Monitoring
+from phasecore.runs.deepxde_weighting import Steering
+from phasecore_keras.deepxde_evaluation import CompiledEvaluator, JaxEvaluator, TensorFlowEvaluator
+
+try:
+    import deepxde
+except ModuleNotFoundError as error:
+    raise MissingDependencyError(
+        f"phasecore_keras.deepxde needs the package {error.name!r}, which is not installed",
+        fix="Install with: pip install deepxde",
+    ) from error
+
+BACKEND = deepxde.backend.backend_name
+
+if BACKEND not in ("tensorflow", "jax"):
+    raise InputError(
+        "phasecore_keras.deepxde",
+        received=f"DeepXDE on its backend {BACKEND!r}",
+        expected="'tensorflow' or 'jax'",
+        fix="Import phasecore_torch.deepxde with 'pytorch', or set DDE_BACKEND. Paddle and TensorFlow 1.x "
+        "('tensorflow.compat.v1') are not supported.",
+    )
+
+
+@final
+class PhaseMonitor(Monitoring, deepxde.callbacks.Callback):  # type: ignore[misc, unused-ignore]
+    """Captures gradient statistics every few iterations and says which phase the training is in.
+
+    Pass it to `model.train(callbacks=[...])`. Nothing of the training is changed: parameters, Adam's state and random
+    state are bitwise those of a training without it. Loss functions and `loss_weights` that the model was compiled
+    with count, and so do the weights of a `Weighting`.
+
+    Args:
+        every: iterations between captures.
+        probes: names or objects; by default those of `phasecore.probes.DEFAULT_PROBES` whose signals are there.
+        batches: number of batches of the gradient statistics, blocks of the equations' points in a random order.
+        biases: count biases among the parameters of the statistics too.
+        history_file: also append each row to this file, as `phasecore detect` reads it.
+        on_capture: called with each row.
+
+    Attributes:
+        history: the rows captured so far: "iteration" (DeepXDE's), "seconds", and the probes' scalars.
+        timeline: the phases so far, found without looking ahead.
+        phase: the phase that the training is in, or None while that cannot be told.
+
+    Raises:
+        InputError: for bad arguments or a `history_file` that exists; when training begins, for data that is no
+            `PDE` or `TimePDE`, too few points, or a probe whose signals are not there.
+
+    Example:
+        >>> import deepxde as dde
+        >>> def decay(x, y):
+        ...     return dde.grad.jacobian(y, x) + y
+        >>> data = dde.data.PDE(dde.geometry.Interval(0, 1), decay, [], num_domain=40)
+        >>> model = dde.Model(data, dde.nn.FNN([1, 8, 1], "tanh", "Glorot normal"))
+        >>> model.compile("adam", lr=1e-3, verbose=0)
+        >>> monitor = PhaseMonitor(every=5, batches=20)
+        >>> _ = model.train(iterations=10, callbacks=[monitor], verbose=0)
+        >>> [row["iteration"] for row in monitor.history], "snr" in monitor.history[-1]
+        ([5, 10], True)
+    """
+
+    def evaluator(self, model: Any) -> Evaluator:
+        """Return what evaluates a compiled model."""
+        return _evaluator(model)
+
+
+@final
+class Weighting(Steering, deepxde.callbacks.Callback):  # type: ignore[misc, unused-ignore]
+    """Weights the terms of the loss, or each of their points, by schemes of phasecore's.
+
+    Weights are updated before each step from the errors at the current parameters, which costs one more evaluation of
+    them. They multiply the errors that DeepXDE hands to the loss function, beside the `loss_weights` of `compile`. The
+    end of the training takes them out again. The train losses that DeepXDE shows are the weighted ones.
+
+    Args:
+        weighting: a scheme, a specification such as "rba:gamma=0.99" or "rba+grad_norm", or several of these.
+
+    Attributes:
+        factors: what multiplies the residuals of each term, shape (n,) or ().
+
+    Raises:
+        InputError: for an unknown scheme or option, or one whose signals are not there; when training begins, for data
+            that is no `PDE` or `TimePDE`; while training, if the points change under a scheme that weights each.
+
+    Example:
+        >>> import deepxde as dde
+        >>> def decay(x, y):
+        ...     return dde.grad.jacobian(y, x) + y
+        >>> data = dde.data.PDE(dde.geometry.Interval(0, 1), decay, [], num_domain=40)
+        >>> model = dde.Model(data, dde.nn.FNN([1, 8, 1], "tanh", "Glorot normal"))
+        >>> model.compile("adam", lr=1e-3, verbose=0)
+        >>> weighting = Weighting("rba:gamma=0.5,eta=0.5")
+        >>> _ = model.train(iterations=10, callbacks=[weighting], verbose=0)
+        >>> weighting.factors["pde"].shape
+        (40,)
+    """
+
+    supplies = CompiledEvaluator.supplies
+
+    def on_train_begin(self) -> None:
+        """Set up the evaluation of the model as it is compiled now.
+
+        Raises:
+            InputError: for data that another weighting has its weights in, or TensorFlow's L-BFGS.
+        """
+        if deepxde.optimizers.is_external_optimizer(self.model.opt_name):
+            raise InputError(
+                "callback Weighting",
+                received=f"the optimizer {self.model.opt_name!r}, which DeepXDE runs in one call without callbacks",
+                expected="an optimizer that makes its steps one by one",
+                fix="Leave the callback out of this training.",
+            )
+        super().on_train_begin()
+
+    def evaluator(self, model: Any) -> Evaluator:
+        """Return what evaluates a compiled model."""
+        return _evaluator(model)
+
+
+def _evaluator(model: Any) -> Evaluator:
+    kind = TensorFlowEvaluator if BACKEND == "tensorflow" else JaxEvaluator
+    return kind(model, deepxde.data.PDE)
