@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt --edita
 # Lightning, PINA and DeepXDE are installed beside the rest, in an environment that sees its packages.
 SITE_PACKAGES := "import sysconfig; print(sysconfig.get_path('purelib'))"
 
-.PHONY: demo test check format clean
+.PHONY: demo test check format bench clean
 
 demo: .venv/for-demo  ## Train a vanilla and an RBA network on the Helmholtz equation and draw their phases.
 	$(BIN)/phasecore compare helmholtz --weightings uniform,rba
@@ -37,5 +37,15 @@ format: .venv/for-test
 		--requirement tests/integrations/requirements.txt
 	touch $@
 
+bench: .venv/for-test .venv-bench/deepxde/ready .venv-bench/pina/ready  ## Measure training steps beside other libraries.
+	$(BIN)/python -m benchmarks.peers
+
+.venv-bench/%/ready: benchmarks/peers/requirements-%.txt constraints.txt
+	$(PYTHON) -m venv .venv-bench/$*
+	echo "import site; site.addsitedir('$$($(BIN)/python -c $(SITE_PACKAGES))')" \
+		> $$(.venv-bench/$*/bin/python -c $(SITE_PACKAGES))/main.pth
+	.venv-bench/$*/bin/python -m pip install --quiet --constraint constraints.txt --requirement $<
+	touch $@
+
 clean:
-	rm -rf .venv build dist
+	rm -rf .venv .venv-bench build dist
