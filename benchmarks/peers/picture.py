@@ -24,15 +24,15 @@ def draw(measured: Measured, file: Path) -> None:
 
     device = measured.devices()[0]
     figure, (steps, time, memory) = plt.subplots(
-        1, 3, figsize=(13, 4.6), width_ratios=(1.6, 1, 1), layout="constrained"
+        1, 3, figsize=(14, 5.2), width_ratios=(1.7, 1, 1), layout="constrained"
     )
     _draw_steps(steps, measured, device)
     largest = max((case.width for case in measured.grown(device)), default=0)
     cases = [case for case in measured.grown(device) if case.problem == "burgers" and case.width == min(largest, 128)]
     _draw_growth(time, measured.seconds, cases, 1e3)
     _draw_growth(memory, measured.memory, cases, 2.0**-20)
-    time.set(ylabel="milliseconds of a step", title="Burgers, time of a step")
-    memory.set(ylabel="MiB", title="Burgers, peak memory of a step")
+    time.set(ylabel="milliseconds of a step", title="Burgers: time")
+    memory.set(ylabel="MiB", title="Burgers: peak memory")
     for axes in (steps, time, memory):
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(file, dpi=150)
@@ -75,4 +75,5 @@ def _draw_steps(axes: Any, measured: Measured, device: str) -> None:
     axes.set_yticks(range(len(names)), [ENTRIES[name].title for name in names], fontsize=8)
     axes.invert_yaxis()
     axes.axvline(1.0, color=INK, linewidth=0.8)
+    axes.margins(x=0.25)
     axes.set(xlabel="time of a step, relative to phasecore, torch, compiled", title=title)
