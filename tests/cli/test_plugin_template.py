@@ -1,0 +1,58 @@
+"""A new plugin's package: names that will do, those that will not and why, and nothing written over."""
+
+import pytest
+
+from phasecore.cli.plugin_template import write_plugin
+from phasecore.errors import InputError
+
+
+@pytest.mark.parametrize("name", ["my-scheme", "scheme", "My_Scheme2", "a1-b2-c3", "x"])
+def test_names_that_will_do(name, tmp_path):
+    package = name.replace("-", "_").lower()
+    written = write_plugin(name, tmp_path / "new")
+    assert tmp_path / "new" / package / "__init__.py" in written.files
+    assert f'name = "{name}"' in (tmp_path / "new" / "pyproject.toml").read_text()
+    for file in written.files:
+        assert "$" not in file.read_text()
+        if file.suffix == ".py":
+            compile(file.read_text(), str(file), "exec")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        " ",
+        "-scheme",
+        "scheme-",
+        "my--scheme",
+        "2fast",
+        "my scheme",
+        "my.scheme",
+        "../up",
+        "schéma",
+        "class",
+        "a/b",
+        "x\n",
+    ],
+)
+def test_names_of_no_package(name, tmp_path):
+    with pytest.raises(InputError, match="letters and digits, joined by hyphens"):
+        write_plugin(name, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("name", ["rba", "grad-norm", "RBA", "phasecore", "phasecore-torch", "json", "tests"])
+def test_names_that_are_taken(name, tmp_path):
+    with pytest.raises(InputError, match="which is taken; expected a name of your own"):
+        write_plugin(name, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_nothing_is_written_over(tmp_path):
+    (tmp_path / "mine").write_text("kept")
+    for folder in (tmp_path, tmp_path / "mine"):
+        with pytest.raises(InputError, match="holds something"):
+            write_plugin("my-scheme", folder)
+    assert (tmp_path / "mine").read_text() == "kept"
+    assert list(tmp_path.iterdir()) == [tmp_path / "mine"]
