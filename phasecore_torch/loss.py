@@ -56,6 +56,10 @@ SUPPLIES = frozenset(
 """Signals that a weighting scheme can require of this backend."""
 
 
+UPDATES_BETWEEN_CHECKS = 100
+"""How often the values of weights are looked at."""
+
+
 class Evaluation(NamedTuple):
     """One evaluation with the current weights: residuals of equations and conditions, and the loss of each term."""
 
@@ -166,7 +170,7 @@ class PhysicsLoss(nn.Module):
         self._required = frozenset().union(*(scheme.requires for scheme in schemes.values()))
         self.weighting = Weighting(schemes, self._blank_signals(), self._sizes)
         self.attention: Weighting | None = None
-        self._is_checked = False
+        self._updates = 0
         self.register_load_state_dict_pre_hook(_with_or_without_attention)  # type: ignore[no-untyped-call]
         self.losses = Losses({}, {})
 
@@ -229,6 +233,16 @@ class PhysicsLoss(nn.Module):
         """Return the conditions' part of the loss, the same for every batch, with the current weights."""
         losses = [self.weighting.loss(term, residual, None) for term, residual in self._conditions().items()]
         return torch.stack(losses).sum() if losses else torch.zeros_like(self.points[0, 0])
+
+    def check_weights(self) -> None:
+        """Refuse weights that are not finite, or negative where they multiply squares.
+
+        Done by itself at the first update, every hundredth, and at each capture: at every one, devices would wait.
+
+        Raises:
+            PluginError: naming scheme, term and iteration, counted in updates of the weights.
+        """
+        self.weighting.check(self._updates)
 
     def track_attention(self) -> None:
         """Keep the paper's residual-based attention beside the weights in use, as a statistic that enters no loss."""
@@ -317,9 +331,11 @@ class PhysicsLoss(nn.Module):
         self.weighting.update_weights(signals, indices)
         if self.attention is not None:
             self.attention.update_weights(signals, indices)
-        if not self._is_checked and not torch.compiler.is_compiling():
-            self.weighting.check(1)
-            self._is_checked = True
+        if torch.compiler.is_compiling():
+            return
+        self._updates += 1
+        if self._updates == 1 or self._updates % UPDATES_BETWEEN_CHECKS == 0:
+            self.check_weights()
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _with_gradients(self, signals: Signals, required: frozenset[str], indices: Tensor | None) -> Signals:

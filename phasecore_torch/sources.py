@@ -148,6 +148,7 @@ class PhysicsSource(Source):
     def signals(self, required: frozenset[str]) -> dict[str, Any]:
         """Return residuals, losses, weights, gradients, activations and fields at the current state."""
         loss = self._loss
+        loss.check_weights()
         values: dict[str, Any] = {}
         if required & {RESIDUALS, CONDITION_RESIDUALS, TERM_LOSSES, WEIGHTED_TERM_LOSSES}:
             with torch.no_grad():

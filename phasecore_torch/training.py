@@ -150,6 +150,7 @@ class _Session:
 
     def _check(self, value: Tensor) -> None:
         if not bool(torch.isfinite(value)):
+            self.loss.check_weights()
             raise TrainingError(
                 f"training of {self.training.problem.name!r} at iteration {self.iteration}",
                 received=f"loss {float(value)}",

@@ -20,7 +20,7 @@ from phasecore.signals import (
     TERM_LOSSES,
 )
 from phasecore.weighting import WeightingScheme
-from phasecore_torch import PhysicsLoss
+from phasecore_torch import PhaseMonitor, PhysicsLoss
 
 BURGERS = phasecore.problem("burgers")
 HELMHOLTZ = phasecore.problem("helmholtz")
@@ -248,6 +248,34 @@ def test_weights_that_no_loss_can_use(multiplies, value, message):
     scheme = WeightingScheme(lambda signals: Costs({}), update, frozenset({RESIDUALS}), multiplies=multiplies)
     loss, _ = loss_of(scheme)
     with pytest.raises(PluginError, match=message):
+        loss()
+
+
+def worse_and_worse():
+    """A scheme whose weights are NaN from the third update on."""
+
+    def update(signals, state):
+        count = state.seen["pde"] + 1
+        weights = {"pde": signals[RESIDUALS]["pde"] * 0 + torch.where(count > 2, float("nan"), count)}
+        return weights, state._replace(seen={"pde": count})
+
+    def init(signals):
+        return Costs({"pde": signals[RESIDUALS]["pde"].sum() * 0})
+
+    return WeightingScheme(init, update, frozenset({RESIDUALS}))
+
+
+def test_weights_that_go_bad_are_found_at_a_capture_and_every_hundred_updates():
+    loss, model = loss_of(worse_and_worse())
+    monitor = PhaseMonitor(loss, torch.optim.SGD(model.parameters(), lr=0.1), every=1, batches=5)
+    loss(), loss()
+    monitor.step()
+    loss()
+    with pytest.raises(PluginError, match="weights of term 'pde' at iteration 3: received values from nan to nan"):
+        monitor.step()
+    for _ in range(96):
+        loss()
+    with pytest.raises(PluginError, match="at iteration 100: received values from nan"):
         loss()
 
 
