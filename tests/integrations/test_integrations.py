@@ -42,7 +42,8 @@ def suites(tmp_path_factory, request):
     """The suites that are asked for, side by side."""
     assert PYTHON.exists(), f"{PYTHON} is missing: make .venv/for-test"
     folder = tmp_path_factory.mktemp("suites")
-    asked = {item.callspec.params["name"] for item in request.session.items if "suites" in item.fixturenames}
+    ours = [item for item in request.session.items if item.path == request.path and "suites" in item.fixturenames]
+    asked = {item.callspec.params["name"] for item in ours}
     running = {name: (start(name, folder / name), folder / name) for name in RUNS if name in asked}
     yield running
     for process, _ in running.values():
