@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple, final
@@ -33,11 +32,11 @@ from phasecore.weighting.rba import RBAState
 from phasecore_torch.batches import BatchedResiduals
 from phasecore_torch.blocks import Blocks, is_stackable
 from phasecore_torch.conditions import Conditions
-from phasecore_torch.derivatives import COMPARED, Method, Model, Parameters, PartialDerivatives, leaves
+from phasecore_torch.derivatives import COMPARED, Method, Model, Parameters, PartialDerivatives, leaves, placement
 from phasecore_torch.namespace import namespace
 from phasecore_torch.tangents import Tangents
 from phasecore_torch.undisturbed import undisturbed
-from phasecore_torch.weighting import Weighting
+from phasecore_torch.weighting import Weighting, check_indices
 
 Floats = NDArray[np.float64]
 
@@ -134,7 +133,7 @@ class PhysicsLoss(nn.Module):
         given = problem.check_collocation_points(
             points.detach().cpu().numpy() if isinstance(points, Tensor) else points
         )
-        dtype, device = _placement(model, points)
+        dtype, device = placement(model, points)
         self.register_buffer("points", torch.as_tensor(given.interior, dtype=dtype, device=device), persistent=False)
         self._equations = PartialDerivatives(
             model, problem.outputs, problem.coordinates, problem.all_partials(), self.points, derivatives
@@ -194,7 +193,7 @@ class PhysicsLoss(nn.Module):
         Raises:
             InputError: for indices of another type or shape.
         """
-        _check_indices(indices)
+        check_indices(indices)
         conditions = self._conditions()
         through_batches = self._batched is not None and indices is None and torch.is_grad_enabled()
         if through_batches and not torch.compiler.is_compiling():
@@ -386,15 +385,6 @@ class PhysicsLoss(nn.Module):
         return Signals(values, namespace)
 
 
-def _placement(model: Model, points: object) -> tuple[torch.dtype, torch.device]:
-    """Where the model computes: as its parameters say, else as points that are a tensor do, else by default."""
-    owned = itertools.chain(model.parameters(), model.buffers()) if isinstance(model, nn.Module) else ()
-    for tensor in (*owned, points):
-        if isinstance(tensor, Tensor) and (tensor.is_floating_point() or tensor.is_complex()):
-            return tensor.dtype.to_real(), tensor.device
-    return torch.get_default_dtype(), torch.get_default_device()
-
-
 def _with_or_without_attention(loss: nn.Module, state: dict[str, Any], prefix: str, *unused: Any) -> None:
     """Let a state be loaded whether or not a monitor tracked the attention when it was saved, or does now."""
     assert isinstance(loss, PhysicsLoss)
@@ -403,11 +393,3 @@ def _with_or_without_attention(loss: nn.Module, state: dict[str, Any], prefix: s
         loss.track_attention()
     elif loss.attention is not None:
         state.update(loss.attention.state_dict(prefix=prefix))
-
-
-def _check_indices(indices: Tensor | None) -> None:
-    if indices is not None and not (isinstance(indices, Tensor) and indices.dtype == torch.int64 and indices.ndim == 1):
-        given = f"{indices.dtype} of shape {tuple(indices.shape)}" if isinstance(indices, Tensor) else type(indices)
-        raise InputError(
-            "indices of collocation points", received=given, expected="a tensor of torch.int64 of shape (batch,)"
-        )

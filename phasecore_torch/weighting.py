@@ -8,6 +8,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
+from phasecore.errors import InputError
 from phasecore.signals import RESIDUALS, Signals
 from phasecore.weighting import WeightingScheme, check_weight_range, check_weight_shape, state_leaves
 
@@ -192,3 +193,16 @@ class Weighting(nn.ModuleDict):
 def _count_calls(part: nn.Module, incompatible: Any) -> None:
     assert isinstance(part, IndexedWeighting)
     part._calls = int(part.calls)
+
+
+def check_indices(indices: Tensor | None) -> None:
+    """Refuse indices of points that are not integers of shape (batch,), or None for all.
+
+    Raises:
+        InputError: if so.
+    """
+    if indices is not None and not (isinstance(indices, Tensor) and indices.dtype == torch.int64 and indices.ndim == 1):
+        given = f"{indices.dtype} of shape {tuple(indices.shape)}" if isinstance(indices, Tensor) else type(indices)
+        raise InputError(
+            "indices of collocation points", received=given, expected="a tensor of torch.int64 of shape (batch,)"
+        )
