@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -141,6 +142,15 @@ class _Recomputed(torch.autograd.Function):
         outputs, own = zip(*pairs, strict=True) if pairs else ((), ())
         found = torch.autograd.grad(outputs, parameters, own, allow_unused=True) if pairs else (None,) * len(parameters)
         return None, None, None, *found
+
+
+def placement(model: object, points: object) -> tuple[torch.dtype, torch.device]:
+    """Return where the model computes: as its parameters say, else as points that are a tensor do, else by default."""
+    owned = itertools.chain(model.parameters(), model.buffers()) if isinstance(model, nn.Module) else ()
+    for tensor in (*owned, points):
+        if isinstance(tensor, Tensor) and (tensor.is_floating_point() or tensor.is_complex()):
+            return tensor.dtype.to_real(), tensor.device
+    return torch.get_default_dtype(), torch.get_default_device()
 
 
 def points_in_cache(points: Tensor, width: int) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import itertools
 import operator
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -271,12 +270,3 @@ def leaves(values: Tensor) -> list[Tensor]:
             else:
                 found[variable] = None
     return list(found)
-
-
-def placement(model: Model, points: object) -> tuple[torch.dtype, torch.device]:
-    """Return where the model computes: as its parameters say, else as points that are a tensor do, else by default."""
-    owned = itertools.chain(model.parameters(), model.buffers()) if isinstance(model, nn.Module) else ()
-    for tensor in (*owned, points):
-        if isinstance(tensor, Tensor) and (tensor.is_floating_point() or tensor.is_complex()):
-            return tensor.dtype.to_real(), tensor.device
-    return torch.get_default_dtype(), torch.get_default_device()

@@ -30,9 +30,9 @@ from phasecore.signals import (
 )
 from phasecore.weighting.rba import RBAState
 from phasecore_torch.batches import BatchedResiduals
-from phasecore_torch.blocks import Blocks, is_stackable
+from phasecore_torch.blocks import Blocks, is_stackable, placement
 from phasecore_torch.conditions import Conditions
-from phasecore_torch.derivatives import COMPARED, Method, Model, Parameters, PartialDerivatives, leaves, placement
+from phasecore_torch.derivatives import COMPARED, Method, Model, Parameters, PartialDerivatives, leaves
 from phasecore_torch.namespace import namespace
 from phasecore_torch.tangents import Tangents
 from phasecore_torch.undisturbed import undisturbed
