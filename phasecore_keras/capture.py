@@ -8,15 +8,14 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-import phasecore
 from phasecore.errors import InputError
-from phasecore.probes import DEFAULT_PROBES, Probe
+from phasecore.probes import Probe
+from phasecore.runs.monitoring import choose_probes
 from phasecore.signals import (
     ADAM_MOMENTS,
     BATCH_GRADIENT_MOMENTS,
     AdamMoments,
     Signals,
-    check_requirements,
 )
 from phasecore_keras.autodiff import to_numpy
 from phasecore_keras.internals import adam_moments
@@ -119,19 +118,8 @@ class Capture:
         supplied = self._source.supplies
         if hasattr(inner(self._model.optimizer), "beta_2"):
             supplied = supplied | {ADAM_MOMENTS}
-        if probes is None:
-            known = (phasecore.probe(name) for name in DEFAULT_PROBES)
-            return [probe for probe in known if probe.requires <= supplied]
-        chosen = [phasecore.probe(probe) if isinstance(probe, str) else probe for probe in probes]
-        for probe in chosen:
-            check_requirements(
-                f"probe {probe.name!r}",
-                probe.requires,
-                "keras",
-                supplied,
-                fix="Use a PINN, or an optimizer of the Adam family for 'adam_moments', or drop the probe.",
-            )
-        return chosen
+        fix = "Use a PINN, or an optimizer of the Adam family for 'adam_moments', or drop the probe."
+        return choose_probes(probes, supplied, "keras", fix=fix)
 
     def _adam_moments(self) -> dict[str, AdamMoments] | None:
         """Bias-corrected moments, or None before the optimizer's first step."""

@@ -10,10 +10,9 @@ from typing import Any, final
 
 import keras
 
-from phasecore.errors import InputError
-from phasecore.phases import Phase, Timeline
 from phasecore.runs.capture_log import CaptureLog
 from phasecore.runs.monitored import checked_snapshots
+from phasecore.runs.monitoring import Monitor, check_every
 from phasecore_keras.capture import Capture, Probes
 from phasecore_keras.model import PINN
 from phasecore_keras.record import Snapshots, configuration_of, versions
@@ -21,7 +20,7 @@ from phasecore_keras.steps import StepCounter
 
 
 @final
-class PhaseMonitor(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
+class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
     """Captures gradient statistics every few iterations and says which phase the training is in.
 
     Nothing of the training is changed, and nothing is waited for in the epochs in which nothing is captured. An
@@ -80,9 +79,7 @@ class PhaseMonitor(keras.callbacks.Callback):  # type: ignore[misc, unused-ignor
         on_capture: Callable[[Mapping[str, float]], None] | None = None,
     ) -> None:
         super().__init__()
-        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
-            raise InputError("argument 'every'", received=repr(every), expected="a positive integer")
-        self.every = every
+        self.every = check_every(every)
         self.capture: Capture | None = None
         self.iteration = 0
         self._points = points
@@ -97,19 +94,8 @@ class PhaseMonitor(keras.callbacks.Callback):  # type: ignore[misc, unused-ignor
         self._start: float | None = None
 
     @property
-    def history(self) -> list[dict[str, float]]:
-        """The rows captured so far."""
-        return self._log.rows
-
-    @property
-    def timeline(self) -> Timeline:
-        """The phases so far, found without looking ahead."""
-        return self._log.timeline
-
-    @property
-    def phase(self) -> Phase | None:
-        """The phase that the training is in, or None while that cannot be told."""
-        return self.timeline.current
+    def _captures(self) -> CaptureLog:
+        return self._log
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Set up the capture of the model, and check everything."""
@@ -159,14 +145,6 @@ class PhaseMonitor(keras.callbacks.Callback):  # type: ignore[misc, unused-ignor
             if self._snapshots is not None and not folder.has_snapshot(self.iteration):
                 self._log.snapshot(self.iteration, self._snapshots.arrays())
             self._log.finish(self.iteration, self._seconds)
-
-    def detect(self) -> Timeline:
-        """Return the phases found offline in the whole history: better than `timeline`, once training is over.
-
-        Raises:
-            InputError: if nothing was captured yet.
-        """
-        return self._log.detect()
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint must carry: the history and the time so far."""

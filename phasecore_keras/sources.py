@@ -12,6 +12,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from phasecore.errors import InputError
+from phasecore.runs.monitoring import check_batches
 from phasecore.signals import (
     ACTIVATIONS,
     BATCH_GRADIENT_MOMENTS,
@@ -105,7 +106,7 @@ class PhysicsSource(Source):
             raise InputError("capturing a PINN", received="no points", fix="Call pinn.points(...) first.")
         self._model, self._physics = model, physics
         self._points = physics.points
-        _check_batches(batches, len(self._points))
+        check_batches(batches, len(self._points))
         self._batches = np.array_split(np.arange(len(self._points)), batches)
         self._coordinates = ops.convert_to_tensor(self._points)
         self._variables = list(variables)
@@ -239,7 +240,7 @@ class CustomSource(Source):
         lengths = [len(column) if column.ndim else 0 for column in columns]
         if len(set(lengths)) != 1:
             raise InputError("argument 'points'", received=f"arrays of lengths {lengths}", expected=expected)
-        _check_batches(batches, lengths[0])
+        check_batches(batches, lengths[0])
         floatx = keras.config.floatx()
         columns = [column.astype(floatx) if column.dtype.kind == "f" else column for column in columns]
         parts = zip(*(np.array_split(column, batches) for column in columns), strict=True)
@@ -291,15 +292,6 @@ class CustomSource(Source):
         for batch in self._batches:
             accumulator.add([to_numpy(gradient)[None] for gradient in self._gradient(*batch)])
         return accumulator.result()
-
-
-def _check_batches(batches: int, points: int) -> None:
-    if isinstance(batches, bool) or not isinstance(batches, int) or not 2 <= batches <= points:
-        raise InputError(
-            "number of batches of the gradient statistics",
-            received=batches,
-            expected=f"from 2 to the number of points, {points}",
-        )
 
 
 def _by_layer(blocks: Iterable[list[Tensor]]) -> Arrays:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from phasecore_torch.blocks import Evaluate, points_in_cache
+from phasecore_torch.blocks import Evaluate, go_back, points_in_cache
 from phasecore_torch.compiling import Compiled
 from phasecore_torch.moments import MomentAccumulator
 
@@ -161,10 +161,11 @@ class BatchedResiduals:
         ]
         accumulator = MomentAccumulator(self._merge)
         totals: list[Tensor | None] = [None] * len(self._parameters)
-        remaining, used = len(self._sizes), set[int]()
+        remaining = len(self._sizes)
+        samples: list[Tensor | None] = []
         for number, shares in enumerate(self._shares):
             group, groups[number] = groups[number], Group({}, [])
-            found = _gradients(group, [values[number] for values in filled])
+            found = go_back(group.residuals.values(), [values[number] for values in filled], group.parameters)
             samples = [gradient if gradient is None or self._stackable else gradient[None] for gradient in found]
             for place, sample in enumerate(samples):
                 if sample is not None and place not in self._means_are_totals:
@@ -172,32 +173,22 @@ class BatchedResiduals:
                     total = totals[place]
                     totals[place] = part if total is None else total.add_(part)
             real = min(remaining, self._together)
-            accumulator.add([self._sample(samples, group, place)[:real] for place in self._measured])
+            accumulator.add([self._sample(samples, place)[:real] for place in self._measured])
             remaining -= real
-            used |= {place for place, sample in enumerate(samples) if sample is not None}
-        for place, moments in zip(self._measured, accumulator.result(), strict=True):
-            if place in self._means_are_totals & used:
-                totals[place] = moments.mean.to(cotangents[0].dtype)
+        for place, mean in zip(self._measured, accumulator.means, strict=True):
+            if place in self._means_are_totals and samples[place] is not None:
+                totals[place] = mean.to(cotangents[0].dtype)
         parameters = self._parameters.values()
         known = {id(p): total for p, total in zip(parameters, totals, strict=True) if total is not None}
         self._taken = (accumulator, known)
         return totals
 
-    def _sample(self, samples: Sequence[Tensor | None], group: Group, place: int) -> Tensor:
+    def _sample(self, samples: Sequence[Tensor | None], place: int) -> Tensor:
         sample = samples[place]
         if sample is not None:
             return sample
         parameter = list(self._parameters.values())[place]
         return parameter.new_zeros(self._together, *parameter.shape)
-
-
-def _gradients(group: Group, cotangents: Sequence[Tensor]) -> Sequence[Tensor | None]:
-    """Go back through a group; None for a parameter that the residuals do not depend on."""
-    pairs = [pair for pair in zip(group.residuals.values(), cotangents, strict=True) if pair[0].requires_grad]
-    if not pairs:
-        return [None] * len(group.parameters)
-    outputs, own = zip(*pairs, strict=True)
-    return torch.autograd.grad(outputs, group.parameters, own, allow_unused=True)
 
 
 class _Residuals(torch.autograd.Function):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, final
 
 import torch
@@ -138,10 +138,24 @@ class _Recomputed(torch.autograd.Function):
         parameters = ctx.saved_tensors
         with torch.enable_grad():
             values = ctx.evaluate(ctx.points)
-        pairs = [pair for pair in zip(values.values(), cotangents, strict=True) if pair[0].requires_grad]
-        outputs, own = zip(*pairs, strict=True) if pairs else ((), ())
-        found = torch.autograd.grad(outputs, parameters, own, allow_unused=True) if pairs else (None,) * len(parameters)
-        return None, None, None, *found
+        return None, None, None, *go_back(values.values(), cotangents, parameters)
+
+
+def go_back(
+    values: Iterable[Tensor], cotangents: Sequence[Tensor], parameters: Sequence[Tensor]
+) -> Sequence[Tensor | None]:
+    """Return the gradient of each parameter; None for one that the values do not depend on.
+
+    Args:
+        values: with their graph, or without where they are constant.
+        cotangents: gradient of the loss with respect to each of the values, of its shape.
+        parameters: that the gradients are taken with respect to.
+    """
+    pairs = [pair for pair in zip(values, cotangents, strict=True) if pair[0].requires_grad]
+    if not pairs:
+        return [None] * len(parameters)
+    outputs, own = zip(*pairs, strict=True)
+    return torch.autograd.grad(outputs, parameters, own, allow_unused=True)
 
 
 def placement(model: object, points: object) -> tuple[torch.dtype, torch.device]:

@@ -9,16 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-import phasecore
 from phasecore.errors import InputError
-from phasecore.probes import DEFAULT_PROBES, Probe
+from phasecore.probes import Probe
+from phasecore.runs.monitoring import choose_probes
 from phasecore.signals import (
     ADAM_MOMENTS,
     BATCH_GRADIENT_MOMENTS,
     AdamMoments,
     Moments,
     Signals,
-    check_requirements,
 )
 from phasecore_torch.loss import PhysicsLoss
 from phasecore_torch.sources import BatchLoss, CustomSource, PhysicsSource, Source, as_numpy
@@ -126,20 +125,11 @@ class Capture:
         supplied = self._source.supplies
         if any("betas" in group for group in self._optimizer.param_groups):
             supplied = supplied | {ADAM_MOMENTS}
-        if probes is None:
-            known = (phasecore.probe(name) for name in DEFAULT_PROBES)
-            return [probe for probe in known if probe.requires <= supplied]
-        chosen = [phasecore.probe(probe) if isinstance(probe, str) else probe for probe in probes]
-        for probe in chosen:
-            check_requirements(
-                f"probe {probe.name!r}",
-                probe.requires,
-                "torch",
-                supplied,
-                fix="Use a PhysicsLoss, an optimizer of the Adam family for 'adam_moments', torch's own activation "
-                "functions for 'activations', or drop the probe.",
-            )
-        return chosen
+        fix = (
+            "Use a PhysicsLoss, an optimizer of the Adam family for 'adam_moments', torch's own activation "
+            "functions for 'activations', or drop the probe."
+        )
+        return choose_probes(probes, supplied, "torch", fix=fix)
 
     def _adam_moments(self) -> dict[str, AdamMoments] | None:
         """Bias-corrected moments, or None before the optimizer's first step."""

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from phasecore.errors import InputError, MissingDependencyError
 from phasecore.loggers.content import numbers_of, sentence_of
-from phasecore.phases import Phase, Timeline
 from phasecore.runs.capture_log import CaptureLog
+from phasecore.runs.monitoring import Monitor, check_every
 from phasecore_torch.capture import Capture, Probes
 from phasecore_torch.loss import PhysicsLoss
 from phasecore_torch.sources import BatchLoss
@@ -51,7 +51,7 @@ class LossFinder(ABC):
 
 
 @final
-class PhaseCallback(Callback):  # type: ignore[misc, unused-ignore]
+class PhaseCallback(Monitor, Callback):  # type: ignore[misc, unused-ignore]
     """Captures gradient statistics every few iterations and says which phase the training is in.
 
     An iteration is one step of the optimizer: with gradient accumulation several batches, with manual optimization as
@@ -121,9 +121,7 @@ class PhaseCallback(Callback):  # type: ignore[misc, unused-ignore]
         on_capture: Callable[[Mapping[str, float]], None] | None = None,
     ) -> None:
         super().__init__()
-        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
-            raise InputError("argument 'every'", received=repr(every), expected="a positive integer")
-        self.every = every
+        self.every = check_every(every)
         self.iteration = 0
         self._loss = loss
         self._points = points
@@ -137,27 +135,8 @@ class PhaseCallback(Callback):  # type: ignore[misc, unused-ignore]
         self._start: float | None = None
 
     @property
-    def history(self) -> list[dict[str, float]]:
-        """The rows captured so far."""
-        return self._log.rows
-
-    @property
-    def timeline(self) -> Timeline:
-        """The phases so far, found without looking ahead."""
-        return self._log.timeline
-
-    @property
-    def phase(self) -> Phase | None:
-        """The phase that the training is in, or None while that cannot be told."""
-        return self.timeline.current
-
-    def detect(self) -> Timeline:
-        """Return the phases found offline in the whole history: better than `timeline`, once training is over.
-
-        Raises:
-            InputError: if nothing was captured yet.
-        """
-        return self._log.detect()
+    def _captures(self) -> CaptureLog:
+        return self._log
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Set up the capture, and check everything; the state of a checkpoint is restored by now."""

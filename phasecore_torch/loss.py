@@ -94,9 +94,9 @@ class PhysicsLoss(nn.Module):
         compiled: compile the residuals with `torch.compile`: about twice as fast on a CPU, after some seconds at the
             first call (see `blocks.compile_seconds`). Derivatives by nested autodiff are not compiled.
         block: number of points that are evaluated at once; by default what suits the cache on a CPU, all elsewhere.
-        recompute: keep no activations for the backward pass, which evaluates each block again: a step takes a third
-            longer, and its memory no longer grows with the number of points. Captures within the backward pass keep
-            them.
+        recompute: keep no activations for the backward pass, which evaluates each block again: a step of a large
+            network takes up to a fifth longer, and its memory no longer grows with the number of points. Captures
+            within the backward pass keep them.
 
     Raises:
         InputError: for points outside the domain or of a wrong shape, a model that does not fit the problem, or a
@@ -214,14 +214,13 @@ class PhysicsLoss(nn.Module):
         """Return residuals and losses at all points with the current weights, which stay as they are."""
         return self._evaluation(self.residuals(), self._conditions(), None)
 
-    def residuals(self, indices: Tensor | None = None, parameters: Parameters | None = None) -> dict[str, Tensor]:
+    def residuals(self, indices: Tensor | None = None) -> dict[str, Tensor]:
         """Return the unweighted residual of each equation at the collocation points, shape (batch,) each."""
-        points = self.points if indices is None else self.points[indices]
-        return self.blocks(points) if parameters is None else self.residuals_at(points, parameters)
+        return self.blocks(self.points if indices is None else self.points[indices])
 
-    def batch_loss(self, indices: Tensor, parameters: Parameters | None = None) -> Tensor:
+    def batch_loss(self, indices: Tensor) -> Tensor:
         """Return the equations' part of the loss on a batch of points; the weights are used and stay as they are."""
-        residuals = self.residuals(indices, parameters)
+        residuals = self.residuals(indices)
         return torch.stack([self.weighting.loss(term, r, indices) for term, r in residuals.items()]).sum()
 
     def evaluate_through(self, batched: BatchedResiduals | None) -> None:

@@ -25,6 +25,9 @@ class MomentAccumulator:
     Args:
         merge: `MomentAccumulator.merge`, or that compiled.
 
+    Attributes:
+        means: of the samples so far, for each parameter.
+
     Example:
         >>> import torch
         >>> accumulator = MomentAccumulator()
@@ -36,18 +39,18 @@ class MomentAccumulator:
     def __init__(self, merge: Merge | None = None) -> None:
         self._merge = merge or self.merge
         self._count = 0
-        self._means: list[Tensor] = []
+        self.means: list[Tensor] = []
         self._squares: list[Tensor] = []
 
     def add(self, chunk: Sequence[Tensor]) -> None:
         """Take one chunk: for each parameter its samples, shape (samples, *shape), the same number for all."""
         samples = [values.detach() for values in chunk]
         if not self._count:
-            self._means = [_widened(torch.zeros_like(values[0])) for values in samples]
-            self._squares = [torch.zeros_like(mean) for mean in self._means]
+            self.means = [_widened(torch.zeros_like(values[0])) for values in samples]
+            self._squares = [torch.zeros_like(mean) for mean in self.means]
         # a tensor, so that what is compiled serves every count
         before = _widened(samples[0].new_tensor(float(self._count)))
-        self._means, self._squares = self._merge(samples, self._means, self._squares, before)
+        self.means, self._squares = self._merge(samples, self.means, self._squares, before)
         self._count += len(samples[0])
 
     @staticmethod
@@ -67,9 +70,7 @@ class MomentAccumulator:
 
     def result(self, shift: Sequence[Tensor] = ()) -> list[Moments]:
         """Return the moments of each parameter; `shift` is a constant added to every sample, if given."""
-        means = (
-            [mean + _widened(extra) for mean, extra in zip(self._means, shift, strict=True)] if shift else self._means
-        )
+        means = [mean + _widened(extra) for mean, extra in zip(self.means, shift, strict=True)] if shift else self.means
         deviations = [(square / self._count).sqrt() for square in self._squares]
         return [Moments(mean, deviation) for mean, deviation in zip(means, deviations, strict=True)]
 

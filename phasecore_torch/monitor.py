@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from phasecore.errors import InputError
-from phasecore.phases import Phase, Timeline
 from phasecore.runs.capture_log import CaptureLog
 from phasecore.runs.monitored import checked_snapshots
+from phasecore.runs.monitoring import Monitor, check_every
 from phasecore_torch.capture import Capture, Probes
 from phasecore_torch.loss import PhysicsLoss
 from phasecore_torch.record import Snapshots, configuration_of, versions
@@ -21,7 +21,7 @@ from phasecore_torch.sources import BatchLoss
 
 
 @final
-class PhaseMonitor:
+class PhaseMonitor(Monitor):
     """Captures gradient statistics every few iterations and says which phase the training is in.
 
     Call `step()` after each `optimizer.step()`. Nothing of the training is changed: gradients, weights and random state
@@ -86,10 +86,8 @@ class PhaseMonitor:
         resume: bool = False,
         on_capture: Callable[[Mapping[str, float]], None] | None = None,
     ) -> None:
-        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
-            raise InputError("argument 'every'", received=repr(every), expected="a positive integer")
         self.capture = Capture(loss, optimizer, points=points, probes=probes, batches=batches, biases=biases)
-        self.every = every
+        self.every = check_every(every)
         self.iteration = 0
         self._takes_backward = False
         self._log = CaptureLog(history_file, on_capture, run_folder=run_folder, resume=resume)
@@ -100,19 +98,8 @@ class PhaseMonitor:
         self._start = time.perf_counter()
 
     @property
-    def history(self) -> list[dict[str, float]]:
-        """The rows captured so far."""
-        return self._log.rows
-
-    @property
-    def timeline(self) -> Timeline:
-        """The phases so far, found without looking ahead."""
-        return self._log.timeline
-
-    @property
-    def phase(self) -> Phase | None:
-        """The phase that the training is in, or None while that cannot be told."""
-        return self.timeline.current
+    def _captures(self) -> CaptureLog:
+        return self._log
 
     def step(self) -> dict[str, float] | None:
         """Count one iteration; return the captured row if one was due, else None."""
@@ -171,14 +158,6 @@ class PhaseMonitor:
         self._log.take(row)
         self._log.close()
         return row
-
-    def detect(self) -> Timeline:
-        """Return the phases found offline in the whole history: better than `timeline`, once training is over.
-
-        Raises:
-            InputError: if nothing was captured yet.
-        """
-        return self._log.detect()
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint must carry: the iteration, the history and the time so far."""

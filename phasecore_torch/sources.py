@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from phasecore.errors import InputError
+from phasecore.runs.monitoring import check_batches
 from phasecore.signals import (
     ACTIVATIONS,
     BATCH_GRADIENT_MOMENTS,
@@ -114,7 +115,7 @@ class PhysicsSource(Source):
     def __init__(self, loss: PhysicsLoss, parameters: Mapping[str, Tensor], batches: int) -> None:
         self._loss = loss
         self._parameters = dict(parameters)
-        _check_batches(batches, len(loss.points))
+        check_batches(batches, len(loss.points))
         self._sizes = np.asarray([len(part) for part in np.array_split(np.arange(len(loss.points)), batches)])
         trained = loss.trained_parameters()
         known = {id(parameter) for parameter in trained.values()}
@@ -256,7 +257,7 @@ class CustomSource(Source):
                 received=f"tensors of lengths {[len(column) for column in columns]}",
                 expected="tensors of one length",
             )
-        _check_batches(batches, len(columns[0]))
+        check_batches(batches, len(columns[0]))
         self._loss = loss
         self._parameters = parameters
         self._batches = list(zip(*(column.tensor_split(batches) for column in columns), strict=True))
@@ -306,15 +307,6 @@ def _gradients(loss: Tensor, parameters: Mapping[Any, Tensor]) -> list[Tensor]:
         torch.zeros_like(parameter) if gradient is None else gradient
         for parameter, gradient in zip(parameters.values(), found, strict=True)
     ]
-
-
-def _check_batches(batches: int, points: int) -> None:
-    if not 2 <= batches <= points:
-        raise InputError(
-            "number of batches of the gradient statistics",
-            received=batches,
-            expected=f"from 2 to the number of points, {points}",
-        )
 
 
 def as_numpy(tensor: Tensor) -> np.ndarray[Any, Any]:

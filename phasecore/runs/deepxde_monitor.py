@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,26 +11,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import phasecore
-from phasecore.errors import InputError
-from phasecore.phases import Phase, Timeline
-from phasecore.probes import DEFAULT_PROBES, Probe
+from phasecore.probes import Probe
 from phasecore.runs.capture_log import CaptureLog
 from phasecore.runs.deepxde_evaluation import Evaluator
 from phasecore.runs.deepxde_terms import Terms
 from phasecore.runs.deepxde_weighting import BACKEND, Steering
 from phasecore.runs.host_weighting import HostWeighting, check_points_stay
+from phasecore.runs.monitoring import Monitor, check_batches, check_every, choose_probes
 from phasecore.signals import (
     ADAM_MOMENTS,
     BATCH_GRADIENT_MOMENTS,
     BATCH_SIZES,
     RESIDUAL_ATTENTION,
     Signals,
-    check_requirements,
 )
 
 
-class Monitoring(ABC):
+class Monitoring(Monitor):
     """Captures gradient statistics every few iterations, see the adapters' `PhaseMonitor`."""
 
     model: Any
@@ -46,9 +43,7 @@ class Monitoring(ABC):
         on_capture: Callable[[Mapping[str, float]], None] | None = None,
     ) -> None:
         super().__init__()
-        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
-            raise InputError("argument 'every'", received=repr(every), expected="a positive integer")
-        self.every = every
+        self.every = check_every(every)
         self.iteration = 0
         self._wanted = probes
         self._batches = batches
@@ -65,39 +60,15 @@ class Monitoring(ABC):
         """Return what evaluates a compiled model."""
 
     @property
-    def history(self) -> list[dict[str, float]]:
-        """The rows captured so far."""
-        return self._log.rows
-
-    @property
-    def timeline(self) -> Timeline:
-        """The phases so far, found without looking ahead."""
-        return self._log.timeline
-
-    @property
-    def phase(self) -> Phase | None:
-        """The phase that the training is in, or None while that cannot be told."""
-        return self.timeline.current
-
-    def detect(self) -> Timeline:
-        """Return the phases found offline in the whole history: better than `timeline`, once training is over.
-
-        Raises:
-            InputError: if nothing was captured yet.
-        """
-        return self._log.detect()
+    def _captures(self) -> CaptureLog:
+        return self._log
 
     def on_train_begin(self) -> None:
         """Set up the captures of the model as it is compiled now, and check everything."""
         if self._evaluator is None or not self._evaluator.is_current:
             self._evaluator = self.evaluator(self.model)
         points = len(self.model.data.train_x) - sum(self.model.data.num_bcs)
-        if not 2 <= self._batches <= points:
-            raise InputError(
-                "number of batches of the gradient statistics",
-                received=self._batches,
-                expected=f"from 2 to the number of collocation points, {points}",
-            )
+        check_batches(self._batches, points, of="collocation points")
         self.probes = self._choose(self._evaluator)
         self._required = frozenset().union(*(probe.requires for probe in self.probes))
         if RESIDUAL_ATTENTION in self._required and not self._attention_in_use() and self._attention is None:
@@ -136,21 +107,13 @@ class Monitoring(ABC):
 
     def _choose(self, evaluator: Evaluator) -> list[Probe]:
         supplied = evaluator.supplies | ({ADAM_MOMENTS} if evaluator.keeps_adam else frozenset())
-        if self._wanted is None:
-            supplied |= {RESIDUAL_ATTENTION} if self._attention_in_use() else frozenset()
-            known = (phasecore.probe(name) for name in DEFAULT_PROBES)
-            return [probe for probe in known if probe.requires <= supplied]
-        chosen = [phasecore.probe(probe) if isinstance(probe, str) else probe for probe in self._wanted]
-        for probe in chosen:
-            check_requirements(
-                f"probe {probe.name!r}",
-                probe.requires,
-                BACKEND,
-                supplied | {RESIDUAL_ATTENTION},
-                fix="For 'adam_moments' compile with 'adam', on DeepXDE's backend tensorflow with an optimizer object "
-                "such as keras.optimizers.Adam(1e-3); or drop the probe.",
-            )
-        return chosen
+        if self._wanted is not None or self._attention_in_use():
+            supplied |= {RESIDUAL_ATTENTION}
+        fix = (
+            "For 'adam_moments' compile with 'adam', on DeepXDE's backend tensorflow with an optimizer object "
+            "such as keras.optimizers.Adam(1e-3); or drop the probe."
+        )
+        return choose_probes(self._wanted, supplied, BACKEND, fix=fix)
 
     def _attention_in_use(self) -> Steering | None:
         callbacks = self.model.callbacks.callbacks
