@@ -106,9 +106,10 @@ class BatchedResiduals:
         self._apply = Compiled(
             torch.func.vmap(evaluate) if stackable else evaluate,
             "gradients of batches are taken",
+            parameters=self._parameters.values(),
             active=compiled and stackable,
         )
-        self._merge = Compiled(MomentAccumulator.merge, "moments are accumulated", active=compiled)
+        self._merge = Compiled(MomentAccumulator.merge, "moments are accumulated", parameters=measured, active=compiled)
         self._taken: tuple[MomentAccumulator, dict[int, Tensor]] | None = None
 
     def __call__(self, points: Tensor) -> dict[str, Tensor]:

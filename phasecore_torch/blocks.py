@@ -72,7 +72,10 @@ class Blocks:
         self._model = model
         self._evaluate = evaluate
         self._apply = Compiled(
-            self._evaluate_stack if self._stacked else evaluate, "residuals are evaluated", active=compiled
+            self._evaluate_stack if self._stacked else evaluate,
+            "residuals are evaluated",
+            parameters=model.parameters() if isinstance(model, nn.Module) else (),
+            active=compiled,
         )
 
     @property

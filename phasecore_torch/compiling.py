@@ -3,37 +3,50 @@
 from __future__ import annotations
 
 import time
+import types
 import warnings
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any, final
 
 import torch
+from torch import Tensor
+
+_CODES: weakref.WeakValueDictionary[Hashable, types.CodeType] = weakref.WeakValueDictionary()
 
 
 @final
 class Compiled:
     """A function that is compiled at its first call; where that fails, one warning says why, and it runs as it is.
 
+    torch keeps what it compiled with a function's code, eight versions of it at most; any further one would run as it
+    is, unnoticed. So functions that are alike share a code of their own: networks of one shape are compiled once, and
+    any number of shapes can be.
+
     Args:
         function: of tensors, or of lists and mappings of tensors.
         what: the beginning of what the warning says: "residuals are evaluated".
+        parameters: that the function computes with: functions are alike if these have the same shapes.
         active: False to run the function as it is from the start.
 
     Attributes:
         seconds: how long the first compiled call took, or None.
 
     Example:
-        >>> double = Compiled(lambda x: 2 * x, "numbers are doubled", active=False)
+        >>> double = Compiled(lambda x: 2 * x, "numbers are doubled", parameters=[], active=False)
         >>> double(torch.ones(2)), double.seconds
         (tensor([2., 2.]), None)
     """
 
-    def __init__(self, function: Callable[..., Any], what: str, *, active: bool = True) -> None:
+    def __init__(
+        self, function: Callable[..., Any], what: str, *, parameters: Iterable[Tensor], active: bool = True
+    ) -> None:
         self.active = active
         self.seconds: float | None = None
         self._function = function
         self._what = what
-        self._fast = torch.compile(function, dynamic=False) if active else function
+        alike = (what, *(tuple(parameter.shape) for parameter in parameters))
+        self._fast = torch.compile(_with_code_of(alike, function), dynamic=False) if active else function
 
     def __call__(self, *args: Any) -> Any:
         """Return what the function returns."""
@@ -50,3 +63,11 @@ class Compiled:
         if self.seconds is None:
             self.seconds = time.perf_counter() - began
         return result
+
+
+def _with_code_of(alike: Hashable, function: Callable[..., Any]) -> Callable[..., Any]:
+    def call(*args: Any) -> Any:
+        return function(*args)
+
+    call.__code__ = _CODES.setdefault(alike, call.__code__.replace())
+    return call
