@@ -21,12 +21,13 @@ class Compiled:
 
     torch keeps what it compiled with a function's code, eight versions of it at most; any further one would run as it
     is, unnoticed. So functions that are alike share a code of their own: networks of one shape are compiled once, and
-    any number of shapes can be.
+    any number of shapes, of networks or of what they are applied to first, can be.
 
     Args:
         function: of tensors, or of lists and mappings of tensors.
         what: the beginning of what the warning says: "residuals are evaluated".
-        parameters: that the function computes with: functions are alike if these have the same shapes.
+        parameters: that the function computes with: functions are alike if these, and the tensors that the first call
+            is given, have the same shapes.
         active: False to run the function as it is from the start.
 
     Attributes:
@@ -45,8 +46,8 @@ class Compiled:
         self.seconds: float | None = None
         self._function = function
         self._what = what
-        alike = (what, *(tuple(parameter.shape) for parameter in parameters))
-        self._fast = torch.compile(_with_code_of(alike, function), dynamic=False) if active else function
+        self._shapes = tuple(parameter.shape for parameter in parameters)
+        self._fast: Callable[..., Any] | None = None
 
     def __call__(self, *args: Any) -> Any:
         """Return what the function returns."""
@@ -54,6 +55,10 @@ class Compiled:
             return self._function(*args)
         began = time.perf_counter()
         try:
+            if self._fast is None:
+                applied_to = tuple(given.shape for given in args if isinstance(given, Tensor))
+                function = _with_code_of((self._what, self._shapes, applied_to), self._function)
+                self._fast = torch.compile(function, dynamic=False)
             result = self._fast(*args)
         except Exception as error:
             result = self._function(*args)

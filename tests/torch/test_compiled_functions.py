@@ -5,8 +5,8 @@ import torch
 from phasecore_torch.compiling import Compiled
 
 
-def graphs_of(monkeypatch, widths):
-    """Compile a function for networks of these widths, all of them kept; return how many graphs torch made."""
+def graphs_of(monkeypatch, sizes):
+    """Compile networks for (width, number of points) each, keep all; return how many graphs torch made."""
     graphs = []
 
     def keep(graph, inputs):
@@ -16,10 +16,10 @@ def graphs_of(monkeypatch, widths):
     real = torch.compile
     monkeypatch.setattr(torch, "compile", lambda function, **options: real(function, backend=keep, **options))
     kept = []
-    for width in widths:
+    for width, count in sizes:
         model = torch.nn.Linear(2, width)
         compiled = Compiled(model.forward, "a layer is evaluated", parameters=model.parameters())
-        points = torch.ones(3, 2)
+        points = torch.ones(count, 2)
         torch.testing.assert_close(compiled(points), model(points))
         assert compiled.active
         assert compiled.seconds is not None
@@ -28,8 +28,12 @@ def graphs_of(monkeypatch, widths):
 
 
 def test_more_shapes_than_torch_keeps_versions_of_one_function(monkeypatch):
-    assert graphs_of(monkeypatch, range(31, 51)) == 20
+    assert graphs_of(monkeypatch, [(width, 3) for width in range(31, 51)]) == 20
+
+
+def test_more_numbers_of_points_than_that_for_networks_of_one_shape(monkeypatch):
+    assert graphs_of(monkeypatch, [(54, count) for count in range(3, 23)]) == 20
 
 
 def test_networks_of_one_shape_are_compiled_once(monkeypatch):
-    assert graphs_of(monkeypatch, [53] * 12) == 1
+    assert graphs_of(monkeypatch, [(53, 3)] * 12) == 1
