@@ -1,4 +1,4 @@
-"""The command line: `phasecore run`, `compare`, `detect` and `plugins`.
+"""The command line: `phasecore run`, `compare`, `detect`, `report` and `plugins`.
 
 Exit status: 0 for success, 2 for bad arguments or input, 1 for a failure in training, 130 for an interruption.
 Errors are one message on standard error.
@@ -18,6 +18,7 @@ COMMANDS = {
     "run": "phasecore.cli.run",
     "compare": "phasecore.cli.compare",
     "detect": "phasecore.cli.detect",
+    "report": "phasecore.cli.report",
     "plugins": "phasecore.cli.plugins",
 }
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from phasecore.cli.progress import duration, number
 from phasecore.phases import Phase
 from phasecore.runs.comparison import Compared
 from phasecore.runs.palette import PHASE_COLOURS, PHASE_NAMES
+from phasecore.runs.wording import duration, number
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -34,9 +34,7 @@ class Compared:
 
     def final(self, name: str) -> float:
         """Return the last finite value of a column, or NaN if it has none."""
-        values = self.columns.get(name, np.empty(0))
-        finite = values[np.isfinite(values)]
-        return float(finite[-1]) if finite.size else math.nan
+        return last_finite(self.columns, name)
 
     def seconds_at(self, iteration: int) -> float:
         """Return the training time at an iteration, in seconds, between captures by linear interpolation."""
@@ -48,6 +46,18 @@ class Compared:
         """Return the iteration at which a phase begins and the seconds until then, or None if it did not."""
         iteration = self.outcome.timeline.start(phase)
         return None if iteration is None else (iteration, self.seconds_at(iteration))
+
+
+def last_finite(columns: Columns, name: str) -> float:
+    """Return the last finite value of a column, or NaN if it has none.
+
+    Example:
+        >>> last_finite({"snr": np.asarray([1.0, 2.0, np.nan])}, "snr"), last_finite({}, "snr")
+        (2.0, nan)
+    """
+    values = columns.get(name, np.empty(0))
+    finite = values[np.isfinite(values)]
+    return float(finite[-1]) if finite.size else math.nan
 
 
 def split_weightings(text: str, what: str = "--weightings") -> list[str]:

@@ -53,7 +53,7 @@ def draw_timeline(curve: Curve, timeline: Timeline, file: str | Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    drawn = [(panel, values) for panel in PANELS if (values := _values(curve, panel[0])) is not None]
+    drawn = [(panel, values) for panel in PANELS if (values := quantity(curve, panel[0])) is not None]
     rows = max((len(transition.evidence) for transition in timeline.transitions), default=0)
     heights = [2.2 if place == 0 else 1.3 for place in range(len(drawn))] + [0.3 + 0.28 * max(rows, 1)]
     figure = Figure(figsize=(11.0, sum(heights) + 1.0), layout="constrained", facecolor="white")
@@ -86,7 +86,20 @@ def draw_timeline(curve: Curve, timeline: Timeline, file: str | Path) -> None:
         ) from None
 
 
-def _values(curve: Curve, name: str) -> NDArray[np.float64] | None:
+def quantity(curve: Curve, name: str) -> NDArray[np.float64] | None:
+    """Return the values of a panel's quantity, shape (captures,), or None if none of them is finite.
+
+    Args:
+        curve: what was recorded.
+        name: of the quantity, see `PANELS`; the SNR may have been recorded as its mean and standard deviation.
+
+    Example:
+        >>> curve = Curve.from_columns(
+        ...     {"iteration": [1, 2], "gradient_mean_norm": [1.0, 3.0], "gradient_std_norm": [2.0, 2.0]}
+        ... )
+        >>> quantity(curve, "snr").tolist(), quantity(curve, "residual_order")
+        ([0.5, 1.5], None)
+    """
     if name in ("snr", "adam_snr"):
         ratio = curve.ratio(name)
         values = None if ratio is None else signal_to_noise_ratio(*ratio)

@@ -1,0 +1,9 @@
+"""The report of runs: one HTML page that needs nothing but a browser.
+
+`write_report` is what `phasecore report` calls.
+"""
+
+from phasecore.runs.report.page import write_report
+from phasecore.runs.report.reported import Reported, gather
+
+__all__ = ["Reported", "gather", "write_report"]

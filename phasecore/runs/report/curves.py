@@ -1,0 +1,239 @@
+"""The figures of histories: phases as bars, the main quantities below them, and everything recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import cycle, islice
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from phasecore.phases import Curve, Phase
+from phasecore.runs.comparison_figure import running_median
+from phasecore.runs.palette import FAINT, INK, PHASE_COLOURS, PHASE_NAMES, SHADE
+from phasecore.runs.report.reported import Reported
+from phasecore.runs.timeline_figure import PANELS, quantity
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+Floats = NDArray[np.float64]
+
+RUN_COLOURS = (INK, "#d55e00", "#cc79a7", "#56b4e9", "#7f6a00")
+"""Colours of runs, from Okabe and Ito's palette, none of them that of a phase."""
+
+DASHES = ("solid", "dash", "dot")
+
+MOST_DRAWN = 2000
+"""Captures of a run that are drawn at most, evenly over the logarithm of the iterations."""
+
+CLOCKS = {"seconds", "learning_rate"}
+"""Columns that say when, not what: last in the menu."""
+
+NOT_KNOWN = "#d5dadf"
+"""Colour of a bar where the phase is not known."""
+
+BAR = 26
+"""Height of a run's bar of phases, in pixels."""
+
+
+def styles(count: int) -> list[tuple[str, str]]:
+    """Return a colour and a dash for each of some runs.
+
+    Example:
+        >>> styles(6)[0] == styles(6)[5], len(set(styles(15)))
+        (False, 15)
+    """
+    pairs = [(colour, dash) for dash in DASHES for colour in RUN_COLOURS]
+    return list(islice(cycle(pairs), count))
+
+
+def thinned(iteration: Floats, most: int = MOST_DRAWN) -> NDArray[np.intp]:
+    """Return the places of at most `most` captures, evenly over the logarithm of the iterations, the last included.
+
+    Args:
+        iteration: ascending and positive, shape (captures,).
+        most: at least 2.
+
+    Example:
+        >>> thinned(np.asarray([1.0, 10.0, 20.0, 30.0, 100.0]), 3).tolist()
+        [0, 1, 4]
+    """
+    if iteration.size <= most:
+        return np.arange(iteration.size)
+    wanted = np.geomspace(iteration[0], iteration[-1], most)
+    return np.unique(np.minimum(np.searchsorted(iteration, wanted * (1 - 1e-12)), iteration.size - 1))
+
+
+def curves_figure(reported: Sequence[Reported]) -> Figure:
+    """Draw the phases of each run as a bar, and below them the main quantities over the iterations.
+
+    The phases of a single run are shaded behind its curves too. Captures before the first iteration are left out.
+
+    Args:
+        reported: the runs, at least one.
+    """
+    from plotly.subplots import make_subplots
+
+    curves = [Curve.from_columns(item.run.history) if item.run.history else None for item in reported]
+    recorded = [curve for curve in curves if curve is not None]
+    panels = [panel for panel in PANELS if any(quantity(curve, panel[0]) is not None for curve in recorded)]
+    heights = [BAR * len(reported) + 10, *(250 if place == 0 else 170 for place in range(len(panels)))]
+    figure = make_subplots(
+        rows=len(heights), cols=1, shared_xaxes=True, row_heights=heights, vertical_spacing=18 / (sum(heights) * 1.1)
+    )
+    for item in reported:
+        _draw_phases(figure, item)
+    for (colour, dash), item, curve in zip(styles(len(reported)), reported, curves, strict=True):
+        shown = True
+        for row, (name, _, scale) in enumerate(panels, start=2):
+            values = None if curve is None else quantity(curve, name)
+            if curve is None or values is None:
+                continue
+            _draw_curve(figure, row, item.label, curve.iteration, values, scale, colour, dash, shown)
+            shown = False
+    for row, (name, label, scale) in enumerate(panels, start=2):
+        together = [values for curve in recorded if (values := quantity(curve, name)) is not None]
+        figure.update_yaxes(title_text=label, row=row, col=1, **_axis(np.concatenate(together), scale == "log"))
+        if len(reported) == 1:
+            for phase, first, end in reported[0].timeline.spans(reported[0].last_iteration):
+                figure.add_vrect(
+                    x0=max(first, 1), x1=max(end, 1), fillcolor=PHASE_COLOURS[phase], opacity=SHADE, line_width=0,
+                    layer="below", row=row, col=1,
+                )  # fmt: skip
+    figure.update_xaxes(type="log", dtick=1, exponentformat="power")
+    figure.update_xaxes(title_text="iteration", row=len(heights), col=1)
+    figure.update_yaxes(autorange="reversed", row=1, col=1)
+    plain_layout(figure, height=sum(heights) + 140)
+    return figure
+
+
+def recorded_figure(reported: Sequence[Reported]) -> Figure | None:
+    """Draw any recorded column of all runs, chosen from a menu; None if nothing was recorded.
+
+    Args:
+        reported: the runs.
+    """
+    from plotly.graph_objects import Figure, Scatter
+
+    histories = [item.run.history for item in reported]
+    shown_above = {name for name, _, _ in PANELS}
+    names = [name for name in dict.fromkeys(name for columns in histories for name in columns) if name != "iteration"]
+    names.sort(key=lambda name: (name in CLOCKS, name in shown_above))
+    figure = Figure()
+    owners: list[str] = []
+    axes: dict[str, dict[str, Any]] = {}
+    for name in names:
+        together: list[Floats] = []
+        for (colour, dash), item in zip(styles(len(reported)), reported, strict=True):
+            iteration, values = _drawable(item.run.history, name)
+            if not values.size:
+                continue
+            together.append(values)
+            style = {"color": colour, "dash": dash, "width": 1.3}
+            shown = not owners or owners[0] == name
+            line = Scatter(x=iteration, y=values, name=item.label, line=style, visible=shown, showlegend=True)
+            figure.add_trace(line.update(mode="lines"))
+            owners.append(name)
+        if together:
+            values = np.concatenate(together)
+            axes[name] = _axis(values, bool(values.min() > 0 and values.max() > 30 * values.min()))
+    if not owners:
+        return None
+    buttons = [
+        {
+            "label": name,
+            "method": "update",
+            "args": [
+                {"visible": [owner == name for owner in owners]},
+                {f"yaxis.{key}": value for key, value in {"title.text": name, **axes[name]}.items()},
+            ],
+        }
+        for name in dict.fromkeys(owners)
+    ]
+    figure.update_xaxes(type="log", dtick=1, exponentformat="power", title_text="iteration")
+    figure.update_yaxes(title_text=owners[0], **axes[owners[0]])
+    plain_layout(figure, height=440)
+    menu = {"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"}
+    figure.update_layout(updatemenus=[menu], legend={"x": 1, "xanchor": "right"}, margin={"t": 80})
+    return figure
+
+
+def plain_layout(figure: Figure, *, height: int) -> None:
+    """Give a figure the look that all figures of a report share.
+
+    Args:
+        figure: changed in place.
+        height: in pixels.
+    """
+    figure.update_layout(
+        height=height, template="plotly_white", font={"color": INK, "size": 12}, hovermode="closest",
+        margin={"l": 80, "r": 20, "t": 60, "b": 50}, legend={"orientation": "h", "y": 1.0, "yanchor": "bottom"},
+    )  # fmt: skip
+    figure.update_xaxes(showline=True, linecolor=FAINT, ticks="outside")
+    figure.update_yaxes(exponentformat="power", zeroline=False)
+
+
+def _draw_phases(figure: Figure, item: Reported) -> None:
+    from plotly.graph_objects import Scatter
+
+    last = max(item.last_iteration, 1)
+    spans: list[tuple[Phase | None, int, int]] = [*item.timeline.spans(last)]
+    begin = spans[0][1] if spans else last
+    if begin > 1:
+        spans.insert(0, (None, 1, begin))
+    for phase, first, end in spans:
+        name = "not known" if phase is None else PHASE_NAMES[phase]
+        figure.add_trace(
+            Scatter(
+                x=[max(first, 1), max(end, 1)], y=[item.label] * 2, mode="lines", name=name, showlegend=False,
+                line={"color": NOT_KNOWN if phase is None else PHASE_COLOURS[phase], "width": BAR - 8},
+                hovertemplate=f"{name}: iteration {first} to {end}<extra>%{{y}}</extra>",
+            ),
+            row=1, col=1,
+        )  # fmt: skip
+
+
+def _draw_curve(
+    figure: Figure, row: int, label: str, iteration: Floats, values: Floats, scale: str, colour: str, dash: str,
+    legend: bool,
+) -> None:  # fmt: skip
+    """Draw what was recorded faintly, and its running median over it."""
+    from plotly.graph_objects import Scatter
+
+    kept = (iteration >= 1) & np.isfinite(values)
+    if scale == "log":
+        kept &= values > 0
+    iteration, values = iteration[kept], values[kept]
+    place = thinned(iteration)
+    iteration, values = iteration[place], values[place]
+    common: dict[str, Any] = {"x": iteration, "legendgroup": label, "name": label}
+    figure.add_trace(
+        Scatter(**common, y=values, mode="markers", showlegend=False, hoverinfo="skip",
+                marker={"color": colour, "size": 3, "opacity": 0.25}),
+        row=row, col=1,
+    )  # fmt: skip
+    figure.add_trace(
+        Scatter(**common, y=running_median(iteration, values), mode="lines", showlegend=legend,
+                line={"color": colour, "dash": dash, "width": 1.8}),
+        row=row, col=1,
+    )  # fmt: skip
+
+
+def _drawable(columns: Any, name: str) -> tuple[Floats, Floats]:
+    iteration = columns.get("iteration", np.empty(0))
+    values = columns.get(name, np.full(iteration.shape, np.nan))
+    kept = (iteration >= 1) & np.isfinite(values)
+    iteration, values = iteration[kept], values[kept]
+    place = thinned(iteration)
+    return iteration[place], values[place]
+
+
+def _axis(values: Floats, logarithmic: bool) -> dict[str, Any]:
+    """Return an axis' scale, and ticks at powers of ten, or at 1, 2 and 5 times those if there would be few."""
+    if not logarithmic:
+        return {"type": "linear", "dtick": None}
+    values = values[np.isfinite(values) & (values > 0)]
+    wide = values.size and values.max() > 300 * values.min()
+    return {"type": "log", "dtick": 1 if wide else "D2"}

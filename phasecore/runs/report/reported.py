@@ -1,0 +1,143 @@
+"""The runs of a report: which they are, what they are called, and the phases found in each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+from phasecore.errors import InputError
+from phasecore.phases import Phase, Timeline, detect
+from phasecore.runs.comparison import last_finite
+from phasecore.runs.folder import CONFIGURATION, Run, open_run
+from phasecore.runs.history import plain
+
+IDENTITY = ("problem", "problem_parameters", "backend", "weighting", "preset", "seed")
+"""What `run.json` says of a run, and a report repeats."""
+
+
+@final
+@dataclass(frozen=True)
+class Reported:
+    """A run in a report.
+
+    Attributes:
+        run: as its folder holds it.
+        label: what sets it apart from the others in the report.
+        timeline: the phases found in its whole history.
+    """
+
+    run: Run
+    label: str
+    timeline: Timeline
+
+    @property
+    def last_iteration(self) -> int:
+        """The iteration of the last capture, 0 if there is none."""
+        return int(self.final("iteration")) if self.run.history else 0
+
+    @property
+    def problem(self) -> str:
+        """The problem with its parameters, in words."""
+        return problem_text(self.run.configuration)
+
+    def final(self, name: str) -> float:
+        """Return the last finite value of a column, or NaN if it has none."""
+        return last_finite(self.run.history, name)
+
+    def start(self, phase: Phase) -> tuple[int, float] | None:
+        """Return the iteration at which a phase begins and how sure that is, or None if it was not found."""
+        found = [item for item in self.timeline.transitions if item.phase is phase]
+        return (found[0].iteration, found[0].confidence) if found else None
+
+    def summary(self) -> dict[str, Any]:
+        """Return the run as `phasecore run --json` prints it, as far as it has come."""
+        document = {name: self.run.configuration.get(name) for name in IDENTITY} | {
+            "iterations": self.last_iteration,
+            "seconds": self.final("seconds"),
+            "relative_l2_error": self.final("relative_l2_error"),
+            "phases": self.timeline.to_json(),
+            "output": str(self.run.folder),
+        }
+        return {key: plain(value) for key, value in document.items()}
+
+
+def gather(folders: Sequence[str | Path]) -> list[Reported]:
+    """Read runs, find their phases and name them.
+
+    Args:
+        folders: run folders, or folders of such (a comparison's); each run counts once.
+
+    Raises:
+        InputError: if there is none, one holds no run, or a file of a run cannot be read; the message names it.
+    """
+    found: dict[Path, Path] = {}
+    for folder in map(Path, folders):
+        for place in _run_folders(folder):
+            found.setdefault(place.resolve(), place)
+    if not found:
+        raise InputError("report", received="no folders", expected="run folders, or folders of such")
+    runs = [open_run(folder) for folder in found.values()]
+    labels = _labels([run.configuration for run in runs], [str(run.folder) for run in runs])
+    return [Reported(run, label, _timeline(run)) for run, label in zip(runs, labels, strict=True)]
+
+
+def problem_text(configuration: Mapping[str, Any]) -> str:
+    """Return a problem with its parameters, in words.
+
+    Example:
+        >>> problem_text({"problem": "helmholtz", "problem_parameters": {"a1": 1, "k": 1.0}})
+        'helmholtz (a1 = 1, k = 1.0)'
+    """
+    name = configuration.get("problem") or "a training"
+    parameters = configuration.get("problem_parameters") or {}
+    listed = ", ".join(f"{key} = {value}" for key, value in parameters.items())
+    return f"{name} ({listed})" if listed else str(name)
+
+
+def _run_folders(folder: Path) -> list[Path]:
+    """Return the folder itself if it holds a run, else those within that do, in the order of their start."""
+    if (folder / CONFIGURATION).is_file():
+        return [folder]
+    within = [file.parent for file in folder.glob(f"*/{CONFIGURATION}")]
+    if not within:
+        raise InputError(
+            f"no run at {folder}",
+            received="a folder without" if folder.is_dir() else "a file" if folder.exists() else "no such path",
+            expected=f"a folder with {CONFIGURATION}, or a folder of such folders",
+        )
+    return sorted(within, key=lambda place: (str(open_run(place).configuration.get("created_at_utc")), place.name))
+
+
+def _labels(configurations: Sequence[Mapping[str, Any]], folders: Sequence[str]) -> list[str]:
+    """Name each run by its weighting and by whatever else tells the runs apart; by their folders if nothing does.
+
+    Example:
+        >>> _labels([{"weighting": "uniform", "seed": 0}, {"weighting": "rba", "seed": 0}], ["a", "b"])
+        ['uniform', 'rba']
+        >>> _labels([{"weighting": "rba", "seed": 0}, {"weighting": "rba", "seed": 1}], ["a", "b"])
+        ['rba, seed 0', 'rba, seed 1']
+        >>> _labels([{"weighting": "rba"}, {"weighting": "rba"}], ["a", "b"])
+        ['rba, a', 'rba, b']
+    """
+    parts = [[str(item.get("weighting") or "training")] for item in configurations]
+    told_apart: tuple[tuple[str, str], ...] = (("problem", ""), ("backend", ""), ("preset", ""), ("seed", "seed "))
+    for name, word in told_apart:
+        values = [problem_text(item) if name == "problem" else str(item.get(name)) for item in configurations]
+        if len(set(values)) > 1:
+            for part, value in zip(parts, values, strict=True):
+                part.append(word + value)
+    labels = [", ".join(part) for part in parts]
+    if len(set(labels)) == len(labels):
+        return labels
+    return [f"{label}, {folder}" for label, folder in zip(labels, folders, strict=True)]
+
+
+def _timeline(run: Run) -> Timeline:
+    if not run.history:
+        return Timeline((), None, "cannot tell: nothing was captured yet")
+    try:
+        return detect(run.history)
+    except InputError as error:
+        return Timeline((), None, f"cannot tell: {error}")
