@@ -1,17 +1,17 @@
-"""Partial derivatives by name: "u", "u_t", "u_xx", and sums of one order such as "u_xx + u_yy".
+"""Partial derivatives by name: "u", "u_t", "u_xx", and sums such as "u_xx + u_yy" or "u_t - viscosity*u_xx".
 
-A name is the output, an underscore, and the coordinates in the order of differentiation. A sum of partials of
-one output and one order, with numeric factors if needed ("u_xxxx + 2*u_xxyy + u_yyyy"), is one partial too: a
-single linear differential operator, which jets carry as a single coefficient.
+A name is the output, an underscore, and the coordinates in the order of differentiation. A sum of partials of one
+output is one partial too, a single linear differential operator, which jets carry as a single coefficient. Factors are
+numbers or names, such as those of a problem's parameters: "u_xxxx + 2*u_xxyy + u_yyyy", "u_tt - 2*damping*u_t".
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 from phasecore.errors import InputError
 
@@ -19,7 +19,7 @@ Exponents = tuple[int, ...]
 """How often each coordinate is differentiated: (1, 2) is d/dx d2/dy2."""
 
 Operator = tuple[tuple[Exponents, float], ...]
-"""A homogeneous linear differential operator: sorted pairs of exponents and factor."""
+"""A linear differential operator with constant factors: sorted pairs of exponents and factor."""
 
 
 @final
@@ -39,55 +39,73 @@ class Partial:
 
     @property
     def order(self) -> int:
-        """Order of differentiation, 0 for the output itself."""
-        return sum(self.operator[0][0])
+        """The highest order of differentiation, 0 for the output itself."""
+        return order_of(self.operator)
 
 
-def parse_partial(name: str, outputs: Sequence[str], coordinates: Sequence[str]) -> Partial:
+def order_of(operator: Operator) -> int:
+    """Return the highest order of differentiation in an operator.
+
+    Example:
+        >>> order_of((((0, 1), 1.0), ((2, 0), -0.1)))
+        2
+    """
+    return max(sum(exponents) for exponents, _ in operator)
+
+
+def parse_partial(
+    name: str, outputs: Sequence[str], coordinates: Sequence[str], factors: Mapping[str, Any] | None = None
+) -> Partial:
     """Read a partial's name.
 
     Args:
-        name: "u", "u_t", "u_xx + u_yy", "2*psi_xxy - psi_yyy".
+        name: "u", "u_t", "u_xx + u_yy", "2*psi_xxy - psi_yyy", "u_t - viscosity*u_xx".
         outputs: names of the network's outputs.
         coordinates: names of the coordinates, in the order of the network's inputs.
+        factors: values of the names that may be factors, such as a problem's parameters.
 
     Raises:
-        InputError: for an unknown output or coordinate, or a sum over several outputs or orders.
+        InputError: for an unknown output, coordinate or factor, or a sum over several outputs.
 
     Example:
         >>> parse_partial("u_xx + u_yy", ["u"], ["x", "y"]).operator
         (((0, 2), 1.0), ((2, 0), 1.0))
+        >>> parse_partial("u_t - nu*u_xx", ["u"], ["x", "t"], {"nu": 0.1}).operator
+        (((0, 1), 1.0), ((2, 0), -0.1))
     """
+    known = dict(factors or {})
     expected = f"a sum of partials of one output among {list(outputs)} with respect to {list(coordinates)}"
-    factors: dict[Exponents, float] = {}
+    if known:
+        expected += f", factors being numbers or among {list(known)}"
+    found: dict[Exponents, float] = {}
     found_outputs = set()
     for sign, term in _signed_terms(name):
-        factor, _, symbol = term.rpartition("*")
+        *given, symbol = term.split("*")
         try:
-            scale = sign * _factor(factor)
+            scale = math.prod((_factor(factor.strip(), known) for factor in given), start=sign)
             output, exponents = _parse_symbol(symbol.strip(), outputs, coordinates)
         except ValueError:
             raise InputError("unreadable partial derivative", received=repr(name), expected=expected) from None
         found_outputs.add(output)
-        factors[exponents] = factors.get(exponents, 0.0) + scale
-    if not factors:
+        found[exponents] = found.get(exponents, 0.0) + scale
+    if not found:
         raise InputError("empty partial derivative", received=repr(name), expected=expected)
-    if len(found_outputs) != 1 or len({sum(exponents) for exponents in factors}) != 1:
+    if len(found_outputs) != 1:
         raise InputError(
-            "partial derivative over several outputs or orders",
+            "partial derivative over several outputs",
             received=repr(name),
-            expected=expected + ", all of one order",
-            fix="Declare each output and order as a partial of its own and add them in residuals().",
+            expected=expected,
+            fix="Declare each output's part as a partial of its own and add them in residuals().",
         )
-    operator = tuple(sorted((exponents, factor) for exponents, factor in factors.items() if factor != 0.0))
+    operator = tuple(sorted((exponents, factor) for exponents, factor in found.items() if factor != 0.0))
     if not operator:
         raise InputError("partial derivative that cancels to zero", received=repr(name), expected=expected)
     return Partial(name, found_outputs.pop(), operator)
 
 
-def _factor(text: str) -> float:
-    factor = float(text) if text else 1.0
-    if not math.isfinite(factor):
+def _factor(text: str, known: Mapping[str, Any]) -> float:
+    value = known.get(text, text)
+    if isinstance(value, bool) or not math.isfinite(factor := float(value)):
         raise ValueError(text)
     return factor
 

@@ -49,6 +49,7 @@ class PartialDerivatives:
         names: the partials, see `phasecore.partials`.
         points: a few points for the comparison, shape (n, dimension).
         method: "jets" or "autodiff" to insist on one.
+        factors: values of the names that the partials have as factors, such as a problem's parameters.
 
     Raises:
         InputError: for a model whose inputs or outputs do not fit, or an unreadable partial.
@@ -67,10 +68,12 @@ class PartialDerivatives:
         names: Sequence[str],
         points: ArrayLike,
         method: Method = "auto",
+        factors: Mapping[str, Any] | None = None,
     ) -> None:
         self.model = model
         self.outputs = tuple(outputs)
         self.coordinates = tuple(coordinates)
+        self._factors = factors
         self._columns = {output: column for column, output in enumerate(outputs)}
         self._propagate = Propagation(model)
         self._declare(names)
@@ -86,7 +89,7 @@ class PartialDerivatives:
         return other
 
     def _declare(self, names: Sequence[str]) -> None:
-        self.partials = {name: parse_partial(name, self.outputs, self.coordinates) for name in names}
+        self.partials = {name: parse_partial(name, self.outputs, self.coordinates, self._factors) for name in names}
         self._algebra = algebra_of(len(self.coordinates), [partial.operator for partial in self.partials.values()])
 
     def __call__(self, points: Tensor) -> dict[str, Tensor]:

@@ -114,6 +114,7 @@ class PhysicsLoss:
             problem.all_partials(),
             problem.sample(16, seed=0).interior,
             derivatives,
+            problem.parameters,
         )
         self._fields = self._equations.of(problem.fields_read)
         self._conditions = Conditions(problem, (), self._dtype, self._equations)

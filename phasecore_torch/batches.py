@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from phasecore_torch.blocks import Evaluate, go_back, points_in_cache
+from phasecore_torch.blocks import Evaluate, go_back, points_in_cache, threads_of
 from phasecore_torch.compiling import Compiled
 from phasecore_torch.moments import MomentAccumulator
 
@@ -82,9 +82,8 @@ class BatchedResiduals:
         count, device = len(points), points.device
         self._sizes = [len(batch) for batch in torch.arange(count).tensor_split(batches)]
         entries = max(1, sum(parameter.numel() for parameter in measured))
-        most = min(
-            points_in_cache(points, width) // self._sizes[0], GRADIENT_ENTRIES.get(device.type, ELSEWHERE) // entries
-        )
+        together = threads_of(points) * points_in_cache(points, width)
+        most = min(together // self._sizes[0], GRADIENT_ENTRIES.get(device.type, ELSEWHERE) // entries)
         groups = math.ceil(batches / max(1, most)) if stackable else batches
         self._together = math.ceil(batches / groups)
         longest = self._sizes[0]

@@ -28,12 +28,12 @@ class Blocks:
     Autograd goes back block by block too, so the loss is an ordinary one: `loss.backward()` is all that it needs.
 
     Compiled on a CPU, a block is a stack of as many parts as torch has threads: each thread then multiplies matrices of
-    its own, which wastes less time than sharing each of them.
+    its own, which wastes less time than sharing each of them, and what it touches is to suit the cache of its core.
 
     Args:
         evaluate: maps points (n, dimension), and parameters to use in place of the model's own, by name, to values by
             name, each of shape (n,).
-        model: chooses the size of the blocks: its widest layer has `CACHED_NUMBERS` activations in one.
+        model: chooses the size of the blocks: its widest layer has `CACHED_NUMBERS` activations in one, or in a part.
         size: number of points of a block instead; on accelerators everything is one block by default.
         compiled: compile the evaluation with `torch.compile`, at its first use. Where that fails, one warning says why,
             and the evaluation goes on without.
@@ -91,15 +91,14 @@ class Blocks:
     def __call__(self, points: Tensor) -> dict[str, Tensor]:
         """Return the values at `points`, shape (n,) each."""
         count = len(points)
-        largest = self.size or points_in_cache(points, self.width)
         if torch.compiler.is_compiling() or not count:
             return self._evaluate(points)
-        blocks = math.ceil(count / largest)
+        parts = threads_of(points) if self.compiled and self._stacked else 1
+        blocks = math.ceil(count / (self.size or parts * points_in_cache(points, self.width)))
         if not self.compiled:
             return _joined(
                 [self._block(self._evaluate, block) for block in torch.split(points, math.ceil(count / blocks))], count
             )
-        parts = torch.get_num_threads() if self._stacked and points.device.type == "cpu" else 1
         rows = math.ceil(count / (blocks * parts))
         # filled up, so that all blocks have one shape and are compiled once
         filled = torch.cat([points, points[-1:].expand(blocks * parts * rows - count, -1)])
@@ -173,6 +172,11 @@ def placement(model: object, points: object) -> tuple[torch.dtype, torch.device]
 def points_in_cache(points: Tensor, width: int) -> int:
     """Return how many points a block may have by default: all on an accelerator, else what suits the cache."""
     return max(len(points), 1) if points.device.type != "cpu" else max(256, CACHED_NUMBERS // width)
+
+
+def threads_of(points: Tensor) -> int:
+    """Return among how many threads torch shares work on points: 1 on an accelerator."""
+    return torch.get_num_threads() if points.device.type == "cpu" else 1
 
 
 def is_stackable(evaluate: Evaluate, model: object, points: Tensor, parameters: Mapping[str, Tensor]) -> bool:

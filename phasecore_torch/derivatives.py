@@ -44,6 +44,7 @@ class PartialDerivatives:
         names: the partials, see `phasecore.partials`.
         points: a few points of the right dtype and device for the comparison, shape (n, dimension).
         method: "jets" or "autodiff" to insist on one.
+        factors: values of the names that the partials have as factors, such as a problem's parameters.
 
     Raises:
         InputError: for a model whose inputs or outputs do not fit, or an unreadable partial.
@@ -65,11 +66,13 @@ class PartialDerivatives:
         names: Sequence[str],
         points: Tensor,
         method: Method = "auto",
+        factors: Mapping[str, Any] | None = None,
     ) -> None:
         # a compiled module cannot be differentiated twice: the module inside it can
         self.model: Model = getattr(model, "_orig_mod", model)
         self.outputs = tuple(outputs)
         self.coordinates = tuple(coordinates)
+        self._factors = factors
         self._columns = {output: column for column, output in enumerate(outputs)}
         self._declare(names)
         with undisturbed(self.model):
@@ -83,7 +86,7 @@ class PartialDerivatives:
         return other
 
     def _declare(self, names: Sequence[str]) -> None:
-        self.partials = {name: parse_partial(name, self.outputs, self.coordinates) for name in names}
+        self.partials = {name: parse_partial(name, self.outputs, self.coordinates, self._factors) for name in names}
         self._algebra = algebra_of(len(self.coordinates), [partial.operator for partial in self.partials.values()])
 
     def __call__(self, points: Tensor, parameters: Parameters | None = None) -> dict[str, Tensor]:

@@ -136,7 +136,13 @@ class PhysicsLoss(nn.Module):
         dtype, device = placement(model, points)
         self.register_buffer("points", torch.as_tensor(given.interior, dtype=dtype, device=device), persistent=False)
         self._equations = PartialDerivatives(
-            model, problem.outputs, problem.coordinates, problem.all_partials(), self.points, derivatives
+            model,
+            problem.outputs,
+            problem.coordinates,
+            problem.all_partials(),
+            self.points,
+            derivatives,
+            problem.parameters,
         )
         self._fields = self._equations.of(problem.fields_read)
         trained = self.trained_parameters()

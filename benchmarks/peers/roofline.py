@@ -24,9 +24,9 @@ def operations(case: Case) -> int:
 
 
 def _products(problem: Problem, names: tuple[str, ...], case: Case, points: int) -> int:
-    partials = [parse_partial(name, problem.outputs, problem.coordinates) for name in names]
+    partials = [parse_partial(name, problem.outputs, problem.coordinates, problem.parameters) for name in names]
     algebra = algebra_of(len(problem.coordinates), [partial.operator for partial in partials])
-    first = sum(order <= 1 for order in algebra.orders)
+    first = sum(any(sum(exponents) <= 1 for exponents, _ in operator) for operator in algebra.operators)
     carried = len(algebra.operators)
     inner = (case.depth - 1) * case.width**2 + case.width * len(problem.outputs)
     return 2 * points * (2 * first * len(problem.coordinates) * case.width + 3 * carried * inner)

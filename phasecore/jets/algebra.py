@@ -3,7 +3,8 @@
 A jet carries, for each of a few linear differential operators D, the values of `D f`. To multiply two jets one needs
 Leibniz' rule for each operator, `D(f g) = D f g + f D g + sum c (D1 f)(D2 g)`, with D1 and D2 of lower order and
 carried too. For an operator with symbol P that sum is the polynomial `P(a + b) - P(a) - P(b)`: the reduced coproduct.
-The Laplacian's is `2 a_x b_x + 2 a_y b_y`, so that it costs one coefficient beside the gradient, in any dimension.
+The Laplacian's is `2 a_x b_x + 2 a_y b_y`, so that it costs one coefficient beside the gradient, in any dimension; that
+of the heat operator `d/dt - nu d2/dx2` is `-2 nu a_x b_x`, so that it needs no time derivative of its own.
 
 Sources: Griewank and Walther, "Evaluating Derivatives" (2nd ed., chapter 13), for propagating Taylor coefficients; the
 Laplacian as one coefficient is the "forward Laplacian" of Li et al. (arXiv 2307.08214); linear operators are collapsed
@@ -20,7 +21,7 @@ from typing import NamedTuple, final
 
 import numpy as np
 
-from phasecore.partials import Exponents, Operator
+from phasecore.partials import Exponents, Operator, order_of
 
 NEGLIGIBLE = 1e-13
 """What counts as zero beside one: rounding of an elimination."""
@@ -41,7 +42,7 @@ class Algebra:
 
     Attributes:
         dimension: number of coordinates.
-        operators: the carried operators; the first is the identity, orders never decrease.
+        operators: the carried operators; the first is the identity, the highest orders never decrease.
         products: for each operator the mixed summands of Leibniz' rule, without `D f g + f D g`.
         combinations: each wanted operator as a linear combination of carried ones: pairs of factor and index.
     """
@@ -65,8 +66,8 @@ class Algebra:
 
     @functools.cached_property
     def orders(self) -> tuple[int, ...]:
-        """Order of each operator."""
-        return tuple(_order(operator) for operator in self.operators)
+        """Highest order of each operator."""
+        return tuple(order_of(operator) for operator in self.operators)
 
     @property
     def order(self) -> int:
@@ -75,10 +76,10 @@ class Algebra:
 
 
 def algebra_of(dimension: int, wanted: Iterable[Operator]) -> Algebra:
-    """Return the smallest algebra, order by order, that carries every wanted operator.
+    """Return the smallest algebra that carries every wanted operator.
 
-    Of each order it carries a basis of what is wanted and of what Leibniz' rule for the higher orders needs: for an
-    operator with symbol P the derivatives of P.
+    It carries a basis of what is wanted and of what Leibniz' rule needs: for an operator with symbol P the derivatives
+    of P.
 
     Args:
         dimension: number of coordinates.
@@ -88,20 +89,18 @@ def algebra_of(dimension: int, wanted: Iterable[Operator]) -> Algebra:
         >>> laplacian = (((2, 0), 1.0), ((0, 2), 1.0))
         >>> len(algebra_of(2, [laplacian]).operators)
         4
+        >>> heat = (((0, 1), 1.0), ((2, 0), -0.1))
+        >>> algebra_of(2, [heat]).operators
+        ((((0, 0), 1.0),), (((1, 0), 1.0),), (((0, 1), 1.0), ((2, 0), -0.1)))
     """
     wanted = tuple(wanted)
-    needed: dict[int, list[Operator]] = {}
+    needed: list[Operator] = []
     for operator in wanted:
-        needed.setdefault(_order(operator), []).append(operator)
-    carried: dict[Exponents, Operator] = {}
-    for order in range(max(needed, default=0), 0, -1):
-        basis = _basis(needed.get(order, []))
-        for operator in basis.values():
-            for lower in range(1, order):
-                needed.setdefault(lower, []).extend(_factors(operator, lower))
-        carried = basis | carried
+        without_identity = tuple((exponents, factor) for exponents, factor in operator if any(exponents))
+        if without_identity:
+            needed += [without_identity, *_factors(without_identity)]
     identity = (0,) * dimension
-    carried = {identity: ((identity, 1.0),)} | carried
+    carried = {identity: ((identity, 1.0),)} | _basis(needed)
     return Algebra(
         dimension,
         tuple(carried.values()),
@@ -119,26 +118,22 @@ def _merge_symmetric(products: tuple[Product, ...]) -> tuple[Product, ...]:
     return tuple(Product(factor, left, right) for (left, right), factor in merged.items())
 
 
-def _order(operator: Operator) -> int:
-    return sum(operator[0][0])
-
-
-def _coproduct(operator: Operator, left_order: int) -> dict[tuple[Exponents, Exponents], float]:
-    """Terms `factor * a^left b^right` of P(a + b) with the left exponents summing to `left_order`."""
+def _coproduct(operator: Operator) -> dict[tuple[Exponents, Exponents], float]:
+    """Terms `factor * a^left b^right` of P(a + b) - P(a) - P(b)."""
     terms: dict[tuple[Exponents, Exponents], float] = {}
     for exponents, factor in operator:
         for left in np.ndindex(*(exponent + 1 for exponent in exponents)):
-            if sum(left) == left_order:
-                right = tuple(total - part for total, part in zip(exponents, left, strict=True))
+            right = tuple(total - part for total, part in zip(exponents, left, strict=True))
+            if any(left) and any(right):
                 ways = math.prod(math.comb(total, part) for total, part in zip(exponents, left, strict=True))
                 terms[left, right] = terms.get((left, right), 0.0) + factor * ways
     return terms
 
 
-def _factors(operator: Operator, order: int) -> list[Operator]:
-    """The operators of `order` that appear opposite each monomial in Leibniz' rule for `operator`."""
+def _factors(operator: Operator) -> list[Operator]:
+    """The operators that appear opposite each monomial in Leibniz' rule for `operator`."""
     opposite: dict[Exponents, list[tuple[Exponents, float]]] = {}
-    for (left, right), factor in _coproduct(operator, order).items():
+    for (left, right), factor in _coproduct(operator).items():
         opposite.setdefault(right, []).append((left, factor))
     return [tuple(sorted(terms)) for terms in opposite.values()]
 
@@ -147,7 +142,8 @@ def _basis(operators: list[Operator]) -> dict[Exponents, Operator]:
     """Return a basis of the span by pivots: monomials of which each has factor one in its own operator, else zero.
 
     A member of the span is then the sum of the basis with the factors of its pivots. Found by Gauss-Jordan elimination
-    with complete pivoting.
+    with complete pivoting: of a sum over several orders the largest factor is the pivot, so that a small one, such as a
+    viscosity, is never divided by. Sorted by highest order.
     """
     monomials = sorted({exponents for operator in operators for exponents, _ in operator}, reverse=True)
     rows = np.asarray([[dict(operator).get(exponents, 0.0) for exponents in monomials] for operator in operators])
@@ -173,21 +169,19 @@ def _basis(operators: list[Operator]) -> dict[Exponents, Operator]:
         )
         for row, column in pivots.items()
     }
-    return dict(sorted(basis.items(), reverse=True))
+    descending = sorted(basis.items(), reverse=True)
+    return dict(sorted(descending, key=lambda pair: order_of(pair[1])))
 
 
 def _products(operator: Operator, pivots: list[Exponents]) -> tuple[Product, ...]:
     """Leibniz' rule for `operator`: its coproduct at pairs of pivots."""
-    products = []
-    for left_order in range(1, _order(operator)):
-        coproduct = _coproduct(operator, left_order)
-        products += [
-            Product(coproduct[left, right], i, j)
-            for i, left in enumerate(pivots)
-            for j, right in enumerate(pivots)
-            if (left, right) in coproduct
-        ]
-    return tuple(products)
+    coproduct = _coproduct(operator)
+    return tuple(
+        Product(coproduct[left, right], i, j)
+        for i, left in enumerate(pivots)
+        for j, right in enumerate(pivots)
+        if (left, right) in coproduct
+    )
 
 
 def _combination(operator: Operator, pivots: list[Exponents]) -> tuple[tuple[float, int], ...]:

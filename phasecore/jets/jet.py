@@ -159,12 +159,13 @@ def coordinates(points: Array, algebra: Algebra, xp: ArrayNamespace) -> Jet:
     first = points[:, :1]
     zero, one = xp.zeros_like(first), xp.ones_like(first)
     coefficients: list[Array | None] = [points]
-    for operator, order in zip(algebra.operators[1:], algebra.orders[1:], strict=True):
-        if order > 1:
+    for operator in algebra.operators[1:]:
+        first_order = [(exponents, factor) for exponents, factor in operator if sum(exponents) == 1]
+        if not first_order:
             coefficients.append(None)
             continue
         slopes = [0.0] * algebra.dimension
-        for exponents, factor in operator:
+        for exponents, factor in first_order:
             slopes[exponents.index(1)] = factor
         coefficients.append(xp.concat([zero if slope == 0.0 else slope * one for slope in slopes], axis=1))
     return Jet(algebra, tuple(coefficients))

@@ -259,7 +259,7 @@ class Problem(ABC):
         declared = [*self.all_partials(), *self.fields_read]
         declared += [name for condition in self.conditions for name in condition.partials]
         for name in declared:
-            parse_partial(name, self.outputs, self.coordinates)
+            parse_partial(name, self.outputs, self.coordinates, self.parameters)
 
 
 def relative_l2_error(prediction: Mapping[str, Array], reference: Mapping[str, Array]) -> float:

@@ -66,7 +66,7 @@ class ProblemSubject:
             NotApplicableError: if the reference does not give the differentiated output.
         """
         problem = self.problem
-        partial = parse_partial(name, problem.outputs, problem.coordinates)
+        partial = parse_partial(name, problem.outputs, problem.coordinates, problem.parameters)
         if partial.output not in problem.reference(points[:1]) or problem.fields_read != problem.outputs:
             raise NotApplicableError(f"the reference gives no output {partial.output!r}, so {name!r} is not known")
         values, errors = np.zeros(len(points)), np.zeros(len(points))

@@ -43,10 +43,10 @@ def nested_partial(values, points, operator):
     return total
 
 
-def nested_partials(model, points, outputs, coordinates, names):
+def nested_partials(model, points, outputs, coordinates, names, factors=None):
     points = points.detach().clone().requires_grad_()
     values = model(points)
-    parsed = {name: parse_partial(name, outputs, coordinates) for name in names}
+    parsed = {name: parse_partial(name, outputs, coordinates, factors) for name in names}
     return {
         name: nested_partial(values[:, outputs.index(partial.output)], points, partial.operator)
         for name, partial in parsed.items()
@@ -55,7 +55,8 @@ def nested_partials(model, points, outputs, coordinates, names):
 
 def nested_residuals(problem, model, points):
     """Residuals of a problem's equations at a tensor of points, by nested autodiff."""
-    partials = nested_partials(model, points, problem.outputs, problem.coordinates, problem.all_partials())
+    names = problem.all_partials()
+    partials = nested_partials(model, points, problem.outputs, problem.coordinates, names, problem.parameters)
     columns = {name: points[:, axis] for axis, name in enumerate(problem.coordinates)}
     return problem.residuals(columns, partials, namespace)
 
