@@ -13,6 +13,7 @@ from torch.autograd.function import once_differentiable
 
 from phasecore_torch.blocks import Evaluate, go_back, points_in_cache, threads_of
 from phasecore_torch.compiling import Compiled
+from phasecore_torch.memory import Anchors
 from phasecore_torch.moments import MomentAccumulator
 
 GRADIENT_ENTRIES = {"cpu": 2**21}
@@ -109,6 +110,7 @@ class BatchedResiduals:
             active=compiled and stackable,
         )
         self._merge = Compiled(MomentAccumulator.merge, "moments are accumulated", parameters=measured, active=compiled)
+        self._anchors = Anchors()
         self._taken: tuple[MomentAccumulator, dict[int, Tensor]] | None = None
 
     def __call__(self, points: Tensor) -> dict[str, Tensor]:
@@ -129,7 +131,9 @@ class BatchedResiduals:
 
     def evaluate(self, points: Tensor) -> list[Group]:
         """Evaluate all groups, with what autograd needs to go back."""
-        return [self._group(points[index]) for index in self._index]
+        groups = [self._group(points[index]) for index in self._index]
+        self._anchors.drop(points)
+        return groups
 
     def _group(self, points: Tensor) -> Group:
         if not self._stackable:

@@ -14,6 +14,7 @@ from torch.autograd.function import once_differentiable
 
 from phasecore.errors import InputError
 from phasecore_torch.compiling import Compiled
+from phasecore_torch.memory import Anchors
 
 Evaluate = Callable[..., dict[str, Tensor]]
 
@@ -68,6 +69,7 @@ class Blocks:
         self.size = size
         self.width = _width(model)
         self._recompute = tuple(recompute)
+        self._anchors = Anchors()
         self._stacked = compiled and stackable
         self._model = model
         self._evaluate = evaluate
@@ -93,6 +95,11 @@ class Blocks:
         count = len(points)
         if torch.compiler.is_compiling() or not count:
             return self._evaluate(points)
+        values = self._in_blocks(points, count)
+        self._anchors.drop(points)
+        return values
+
+    def _in_blocks(self, points: Tensor, count: int) -> dict[str, Tensor]:
         parts = threads_of(points) if self.compiled and self._stacked else 1
         blocks = math.ceil(count / (self.size or parts * points_in_cache(points, self.width)))
         if not self.compiled:

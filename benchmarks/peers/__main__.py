@@ -32,6 +32,7 @@ TWO = (OURS, "nested")
 FOUR = (OURS, "phasecore_again", "phasecore", "nested")
 SOURCES = (
     *(f"{folder}/*.py" for folder in ("phasecore_torch", "phasecore_keras", "phasecore/jets", "phasecore/weighting")),
+    *("phasecore/partials.py", "phasecore/problems/*.py"),
     *(f"benchmarks/peers/{name}.py" for name in ("with_*", "nested", "equations")),
 )
 """What a change of makes results those of another program."""
