@@ -273,8 +273,8 @@ KERAS_ALONE = {
 Keras' private parts, and what happens between compiled steps."""
 
 
-TORCH_ALONE = {"blocks.py", "batches.py", "compiling.py", "lightning.py", "pina.py"}
-"""What compilers of Keras' backends do by themselves."""
+TORCH_ALONE = {"blocks.py", "batches.py", "compiling.py", "memory.py", "lightning.py", "pina.py"}
+"""What the backends of Keras do by themselves, and packages for torch alone."""
 
 
 def test_the_adapters_have_the_same_files():
