@@ -84,7 +84,7 @@ def parse_partial(
         try:
             scale = math.prod((_factor(factor.strip(), known) for factor in given), start=sign)
             output, exponents = _parse_symbol(symbol.strip(), outputs, coordinates)
-        except ValueError:
+        except (TypeError, ValueError):
             raise InputError("unreadable partial derivative", received=repr(name), expected=expected) from None
         found_outputs.add(output)
         found[exponents] = found.get(exponents, 0.0) + scale

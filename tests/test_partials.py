@@ -102,13 +102,13 @@ def test_what_is_no_partial_is_refused_with_what_would_be_one(name, complaint):
 
 
 def test_factors_may_have_names():
-    factors = {"nu": 0.25, "k": 3, "steep": True, "word": "half", "endless": math.inf, "exact": 2.0}
+    factors = {"nu": 0.25, "k": 3, "steep": True, "word": "half", "endless": math.inf, "nothing": None}
     partial = parse_partial("u_t - nu*u_xx + 2*k*k*u", OUTPUTS, COORDINATES, factors)
     assert dict(partial.operator) == {(0, 0, 1): 1.0, (2, 0, 0): -0.25, (0, 0, 0): 18.0}
     assert partial.order == 2
     assert parse_partial("2 * nu * u_x", OUTPUTS, COORDINATES, factors).operator == (((1, 0, 0), 0.5),)
     assert parse_partial("u_t - 0*u_xx", OUTPUTS, COORDINATES).operator == (((0, 0, 1), 1.0),)
-    for wrong in ("steep", "word", "endless", "unknown"):
+    for wrong in ("steep", "word", "endless", "nothing", "unknown"):
         with pytest.raises(InputError, match="unreadable") as caught:
             parse_partial(f"{wrong}*u_x", OUTPUTS, COORDINATES, factors)
         assert "'nu'" in str(caught.value)

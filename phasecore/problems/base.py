@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar, final
 
 import numpy as np
@@ -129,8 +129,8 @@ class Problem(ABC):
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The equation's parameters by name."""
-        return {item.name: getattr(self, item.name) for item in fields(self)}  # type: ignore[arg-type]
+        """The equation's parameters by name: the fields of the dataclass, if it is one."""
+        return {item.name: getattr(self, item.name) for item in fields(self)} if is_dataclass(self) else {}
 
     @property
     def terms(self) -> tuple[str, ...]:

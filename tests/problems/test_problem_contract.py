@@ -169,3 +169,23 @@ def test_the_relative_error_is_over_all_fields_of_the_reference():
     prediction = {"p": np.asarray([9.0]), "v": np.asarray([0.0, 4.0]), "u": np.asarray([2.0])}
     assert relative_l2_error(prediction, reference) == pytest.approx(0.2)
     assert relative_l2_error(reference, reference) == 0.0
+
+
+def test_parameters_may_be_factors_of_partials():
+    flow = Flow(viscosity=0.5)
+    assert flow.parameters == {"speed": 1.0, "viscosity": 0.5}
+
+    class Diffusing(Flow):
+        equations: ClassVar = {"momentum": ("p_t - viscosity*p_xx + speed*p_x",), "pressure": ("rate*p",)}
+
+    with pytest.raises(InputError, match=r"'rate\*p'.*'speed', 'viscosity'"):
+        Diffusing().check_partials()
+    Diffusing.equations = {"momentum": ("p_t - viscosity*p_xx + speed*p_x",)}
+    Diffusing().check_partials()
+
+
+def test_a_problem_without_parameters_need_be_no_dataclass():
+    class Still(Problem):
+        domain = conditions = residuals = reference = None
+
+    assert Still().parameters == {}
