@@ -41,8 +41,8 @@ def comparison_table(runs: Sequence[Compared]) -> Table:
 
 
 def _confidence(run: Compared, phase: Phase) -> str:
-    found = [item.confidence for item in run.outcome.timeline.transitions if item.phase is phase]
-    return f"{found[0]:.2f}" if found else "-"
+    found = run.outcome.timeline.transition(phase)
+    return "-" if found is None else f"{found.confidence:.2f}"
 
 
 def run_table(run: Compared) -> Table:

@@ -110,17 +110,19 @@ class Timeline:
     current: Phase | None
     reason: str
 
+    def transition(self, phase: Phase) -> Transition | None:
+        """Return the transition to a phase, or None where it was not found."""
+        return next((transition for transition in self.transitions if transition.phase is phase), None)
+
     def start(self, phase: Phase) -> int | None:
         """Return the iteration at which a phase begins, or None where that is not known.
 
         Fitting begins at iteration 0 wherever it was seen at all.
         """
-        for transition in self.transitions:
-            if transition.phase is phase:
-                return transition.iteration
-        saw_fitting = self.current is Phase.FITTING or any(
-            transition.phase is Phase.DIFFUSION for transition in self.transitions
-        )
+        found = self.transition(phase)
+        if found is not None:
+            return found.iteration
+        saw_fitting = self.current is Phase.FITTING or self.transition(Phase.DIFFUSION) is not None
         return 0 if phase is Phase.FITTING and saw_fitting else None
 
     def phase_at(self, iteration: int) -> Phase | None:

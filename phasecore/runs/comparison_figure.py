@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from phasecore.errors import MissingDependencyError
 from phasecore.phases import Timeline
 from phasecore.runs.comparison import Compared
+from phasecore.runs.dependencies import check_installed
 from phasecore.runs.palette import FAINT, INK, PHASE_COLOURS, PHASE_NAMES, SHADE
 
 if TYPE_CHECKING:
@@ -38,11 +37,7 @@ def check_matplotlib() -> None:
     Raises:
         MissingDependencyError: if matplotlib is not installed.
     """
-    if importlib.util.find_spec("matplotlib") is None:
-        raise MissingDependencyError(
-            "the figure of a comparison needs matplotlib, not installed",
-            fix="Install with: pip install 'phasecore[report]'",
-        )
+    check_installed("matplotlib", "the figure of a comparison")
 
 
 def draw_comparison(runs: Sequence[Compared], file: Path) -> None:

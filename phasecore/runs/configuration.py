@@ -19,6 +19,8 @@ from phasecore.registry import parse_specification, split_specification
 from phasecore.runs.history import plain
 
 FORMAT = 1
+IDENTITY = ("problem", "problem_parameters", "backend", "weighting", "preset", "seed")
+"""What `run.json`, `outcome.json` and reports say a run is, settings apart."""
 UNITS = {"every": "capture_interval_iterations", "decay_interval": "decay_interval_iterations"}
 """Names of settings in `run.json` that carry their unit."""
 
@@ -119,8 +121,7 @@ def check_agreement(folder: Path, training: Training, recorded: Mapping[str, Any
 
 
 def _comparable(configuration: Mapping[str, Any]) -> dict[str, Any]:
-    names = ("problem", "problem_parameters", "backend", "weighting", "preset", "seed")
-    flat = {name: configuration.get(name) for name in names}
+    flat = {name: configuration.get(name) for name in IDENTITY}
     if isinstance(flat["weighting"], str):
         parts = split_specification(flat["weighting"])
         flat["weighting"] = [parse_specification(part, "weighting") for part in parts]

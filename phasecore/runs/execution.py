@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from phasecore import plugins, registry
 from phasecore.backends import Backend, Outcome, Training
 from phasecore.errors import InputError
@@ -160,17 +163,25 @@ def _register_session(training: Training, folder: Path, recorded: Mapping[str, A
 
 
 def _outcome(training: Training, rows: Sequence[Row]) -> Outcome:
-    columns = columns_of(rows)
-    try:
-        timeline = detect(columns)
-    except InputError as error:
-        timeline = Timeline((), None, f"cannot tell: {error}")
     return Outcome(
         iterations=training.settings.iterations,
         seconds=_last(rows, "seconds"),
         relative_l2_error=_last(rows, "relative_l2_error"),
-        timeline=timeline,
+        timeline=timeline_of(columns_of(rows)),
     )
+
+
+def timeline_of(columns: Mapping[str, NDArray[np.float64]]) -> Timeline:
+    """Return the phases in a history; where it is no curve, a timeline that says why.
+
+    Example:
+        >>> timeline_of({"iteration": np.asarray([1.0, 1.0]), "snr": np.asarray([2.0, 3.0])}).current is None
+        True
+    """
+    try:
+        return detect(columns)
+    except InputError as error:
+        return Timeline((), None, f"cannot tell: {error}")
 
 
 def _last(rows: Sequence[Row], name: str) -> float:

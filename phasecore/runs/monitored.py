@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from phasecore.backends import Settings
 from phasecore.errors import InputError
 from phasecore.problems.base import Problem
-from phasecore.runs.configuration import FORMAT, UNITS, provenance
+from phasecore.runs.configuration import FORMAT, IDENTITY, UNITS, provenance
 from phasecore.runs.folder import (
     CONFIGURATION,
     OUTCOME,
@@ -127,5 +127,4 @@ class MonitoredFolder:
     def finish(self, outcome: Mapping[str, Any]) -> None:
         """Write how the training ended, beside what `run.json` says of it."""
         recorded = read_configuration(self.folder)
-        names = ("problem", "problem_parameters", "backend", "weighting", "preset", "seed")
-        write_json(self.folder / OUTCOME, {**{name: recorded.get(name) for name in names}, **outcome})
+        write_json(self.folder / OUTCOME, {**{name: recorded.get(name) for name in IDENTITY}, **outcome})

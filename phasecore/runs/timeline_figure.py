@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from phasecore.errors import InputError, MissingDependencyError
+from phasecore.errors import InputError
 from phasecore.phases import Curve, Timeline, Transition
 from phasecore.phases.statistics import signal_to_noise_ratio
+from phasecore.runs.dependencies import check_installed
 from phasecore.runs.palette import FAINT, INK, PHASE_COLOURS, PHASE_NAMES, SHADE
 
 if TYPE_CHECKING:
@@ -45,11 +45,7 @@ def draw_timeline(curve: Curve, timeline: Timeline, file: str | Path) -> None:
         MissingDependencyError: matplotlib is not installed.
         InputError: the file cannot be written, or its suffix is of no known format.
     """
-    if importlib.util.find_spec("matplotlib") is None:
-        raise MissingDependencyError(
-            "the figure of a timeline needs matplotlib, not installed",
-            fix="Install with: pip install 'phasecore[report]'",
-        )
+    check_installed("matplotlib", "the figure of a timeline")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

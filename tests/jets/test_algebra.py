@@ -92,6 +92,11 @@ def test_as_many_as_the_span_of_the_symbols_derivatives(case):
     rank = exact_rank([[derivative.get(e, 0.0) for e in every if any(e)] for derivative in needed])
     assert len(algebra.operators) == 1 + rank
     assert algebra.order == max(sum(exponents) for symbol in wanted for exponents, _ in symbol)
+    if all(len({sum(exponents) for exponents, _ in symbol}) == 1 for symbol in wanted):
+        for order in range(1, algebra.order + 1):
+            of_order = monomials(dimension, order)
+            rank = exact_rank([[derivative.get(e, 0.0) for e in of_order] for derivative in needed])
+            assert algebra.orders.count(order) == rank
     assert algebra.orders[0] == 0
     assert algebra.orders == tuple(sorted(algebra.orders))
 

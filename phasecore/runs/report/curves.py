@@ -76,25 +76,21 @@ def curves_figure(reported: Sequence[Reported]) -> Figure:
     """
     from plotly.subplots import make_subplots
 
-    curves = [Curve.from_columns(item.run.history) if item.run.history else None for item in reported]
-    recorded = [curve for curve in curves if curve is not None]
-    panels = [panel for panel in PANELS if any(quantity(curve, panel[0]) is not None for curve in recorded)]
+    recorded = [_quantities(item) for item in reported]
+    panels = [panel for panel in PANELS if any(panel[0] in quantities for quantities in recorded)]
     heights = [BAR * len(reported) + 10, *(250 if place == 0 else 170 for place in range(len(panels)))]
     figure = make_subplots(
         rows=len(heights), cols=1, shared_xaxes=True, row_heights=heights, vertical_spacing=18 / (sum(heights) * 1.1)
     )
     for item in reported:
         _draw_phases(figure, item)
-    for (colour, dash), item, curve in zip(styles(len(reported)), reported, curves, strict=True):
-        shown = True
+    for (colour, dash), item, quantities in zip(styles(len(reported)), reported, recorded, strict=True):
         for row, (name, _, scale) in enumerate(panels, start=2):
-            values = None if curve is None else quantity(curve, name)
-            if curve is None or values is None:
-                continue
-            _draw_curve(figure, row, item.label, curve.iteration, values, scale, colour, dash, shown)
-            shown = False
+            if name in quantities:
+                first_of_run = name == next(iter(quantities))
+                _draw_curve(figure, row, item.label, *quantities[name], scale, colour, dash, first_of_run)
     for row, (name, label, scale) in enumerate(panels, start=2):
-        together = [values for curve in recorded if (values := quantity(curve, name)) is not None]
+        together = [quantities[name][1] for quantities in recorded if name in quantities]
         figure.update_yaxes(title_text=label, row=row, col=1, **_axis(np.concatenate(together), scale == "log"))
         if len(reported) == 1:
             for phase, first, end in reported[0].timeline.spans(reported[0].last_iteration):
@@ -127,14 +123,16 @@ def recorded_figure(reported: Sequence[Reported]) -> Figure | None:
     for name in names:
         together: list[Floats] = []
         for (colour, dash), item in zip(styles(len(reported)), reported, strict=True):
-            iteration, values = _drawable(item.run.history, name)
+            if name not in item.run.history:
+                continue
+            iteration, values = _drawable(item.run.history["iteration"], item.run.history[name])
             if not values.size:
                 continue
             together.append(values)
             style = {"color": colour, "dash": dash, "width": 1.3}
             shown = not owners or owners[0] == name
-            line = Scatter(x=iteration, y=values, name=item.label, line=style, visible=shown, showlegend=True)
-            figure.add_trace(line.update(mode="lines"))
+            line: dict[str, Any] = {"mode": "lines", "line": style, "visible": shown, "showlegend": True}
+            figure.add_trace(Scatter(x=iteration, y=values, name=item.label, **line))
             owners.append(name)
         if together:
             values = np.concatenate(together)
@@ -202,12 +200,7 @@ def _draw_curve(
     """Draw what was recorded faintly, and its running median over it."""
     from plotly.graph_objects import Scatter
 
-    kept = (iteration >= 1) & np.isfinite(values)
-    if scale == "log":
-        kept &= values > 0
-    iteration, values = iteration[kept], values[kept]
-    place = thinned(iteration)
-    iteration, values = iteration[place], values[place]
+    iteration, values = _drawable(iteration, values, positive=scale == "log")
     common: dict[str, Any] = {"x": iteration, "legendgroup": label, "name": label}
     figure.add_trace(
         Scatter(**common, y=values, mode="markers", showlegend=False, hoverinfo="skip",
@@ -221,10 +214,20 @@ def _draw_curve(
     )  # fmt: skip
 
 
-def _drawable(columns: Any, name: str) -> tuple[Floats, Floats]:
-    iteration = columns.get("iteration", np.empty(0))
-    values = columns.get(name, np.full(iteration.shape, np.nan))
+def _quantities(item: Reported) -> dict[str, tuple[Floats, Floats]]:
+    """The main quantities that a run has recorded: iterations and values of each."""
+    if not item.run.history:
+        return {}
+    curve = Curve.from_columns(item.run.history)
+    found = {name: quantity(curve, name) for name, _, _ in PANELS}
+    return {name: (curve.iteration, values) for name, values in found.items() if values is not None}
+
+
+def _drawable(iteration: Floats, values: Floats, *, positive: bool = False) -> tuple[Floats, Floats]:
+    """Return what can be drawn over the logarithm of the iterations, thinned."""
     kept = (iteration >= 1) & np.isfinite(values)
+    if positive:
+        kept &= values > 0
     iteration, values = iteration[kept], values[kept]
     place = thinned(iteration)
     return iteration[place], values[place]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from phasecore import registry
 from phasecore.errors import PhasecoreError
-from phasecore.problems import Problem
+from phasecore.problems import Problem, relative_l2_error
 from phasecore.runs.folder import Run
 from phasecore.runs.report.curves import plain_layout
 
@@ -64,7 +64,11 @@ def fields_figure(run: Run) -> Figure | None:
     from plotly.subplots import make_subplots
 
     problem = problem_of(run.configuration)
-    pages = {iteration: panels_of(run.snapshot(iteration), problem) for iteration in run.snapshots}
+    snapshots = {iteration: run.snapshot(iteration) for iteration in run.snapshots}
+    # the evaluation grid is the same in all snapshots of a run
+    grid = next((arrays["grid"] for arrays in snapshots.values() if "grid" in arrays), None)
+    reference = problem.reference(grid) if problem is not None and grid is not None and _is_plane(grid) else {}
+    pages = {iteration: panels_of(arrays, reference) for iteration, arrays in snapshots.items()}
     pages = {iteration: panels for iteration, panels in pages.items() if panels}
     if not pages:
         return None
@@ -121,17 +125,16 @@ def problem_of(configuration: Mapping[str, Any]) -> Problem | None:
         return None
 
 
-def panels_of(arrays: Mapping[str, Floats], problem: Problem | None) -> list[Panel]:
+def panels_of(arrays: Mapping[str, Floats], reference: Mapping[str, Floats]) -> list[Panel]:
     """Return what a snapshot shows, panel by panel; nothing for other than two coordinates.
 
     Args:
         arrays: of the snapshot, by name.
-        problem: for the reference solution; None leaves errors out.
+        reference: the reference solution on the snapshot's grid, by field; those not in it have no error.
     """
     panels: list[Panel] = []
     grid, points = arrays.get("grid"), arrays.get("points")
     if grid is not None and _is_plane(grid):
-        reference = {} if problem is None else problem.reference(grid)
         for name, values in _named(arrays, "field_"):
             exact = reference.get(name)
             style: dict[str, Any] = {"colorscale": "RdBu_r"}
@@ -140,7 +143,7 @@ def panels_of(arrays: Mapping[str, Floats], problem: Problem | None) -> list[Pan
             panels.append(Panel(name, *on_grid(grid, values), style))
             if exact is not None:
                 error = values - exact
-                size = float(np.sqrt(np.square(error).sum() / np.square(exact).sum())) if exact.any() else math.inf
+                size = relative_l2_error({name: values}, {name: exact}) if exact.any() else math.inf
                 title = f"error of {name}, relative L2 {size:.2g}"
                 panels.append(Panel(title, *on_grid(grid, error), {"colorscale": "RdBu_r", "zmid": 0.0}))
     if points is not None and _is_plane(points):

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phasecore.errors import InputError, MissingDependencyError
+from phasecore.errors import InputError
 from phasecore.phases import Phase, Transition
+from phasecore.runs.dependencies import check_installed
 from phasecore.runs.history import replace_file
-from phasecore.runs.palette import PHASE_COLOURS, PHASE_NAMES
+from phasecore.runs.palette import FAINT, PHASE_COLOURS, PHASE_NAMES
 from phasecore.runs.report.curves import MOST_DRAWN, NOT_KNOWN, curves_figure, recorded_figure
 from phasecore.runs.report.fields import fields_figure
 from phasecore.runs.report.reported import Reported, gather
@@ -58,7 +58,7 @@ def write_report(folders: Sequence[str | Path], file: str | Path) -> list[Report
         >>> [item.label for item in write_report([run], run / "report.html")]
         ['rba']
     """
-    check_plotly()
+    check_installed("plotly", "a report")
     file = Path(file)
     _check_replaceable(file)
     reported = gather(folders)
@@ -69,18 +69,6 @@ def write_report(folders: Sequence[str | Path], file: str | Path) -> list[Report
     except OSError as error:
         raise InputError(f"cannot write the report {file}", received=str(error), expected="a path for a file") from None
     return reported
-
-
-def check_plotly() -> None:
-    """Refuse to begin what ends in a report if none can be written.
-
-    Raises:
-        MissingDependencyError: if plotly is not installed.
-    """
-    if importlib.util.find_spec("plotly") is None:
-        raise MissingDependencyError(
-            "a report needs plotly, not installed", fix="Install with: pip install 'phasecore[report]'"
-        )
 
 
 def page(reported: Sequence[Reported]) -> str:
@@ -140,8 +128,8 @@ def _table(reported: Sequence[Reported]) -> str:
 
 
 def _start(item: Reported, phase: Phase) -> str:
-    found = item.start(phase)
-    return "not reached" if found is None else f"{found[0]} ({found[1]:.0%})"
+    found = item.timeline.transition(phase)
+    return "not reached" if found is None else f"{found.iteration} ({found.confidence:.0%})"
 
 
 def _legend() -> str:
@@ -174,7 +162,7 @@ def _evidence(transition: Transition) -> str:
             escape(item.statement),
             f"{item.log_odds:+.1f}",
             f'<span class="bar" style="width:{12 * min(abs(item.log_odds), 12):.0f}px;'
-            f'background:{colour if item.log_odds > 0 else "#8a949e"}"></span>',
+            f'background:{colour if item.log_odds > 0 else FAINT}"></span>',
         ]
         for item in transition.evidence
     ]

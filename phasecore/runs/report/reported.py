@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any, final
 
 from phasecore.errors import InputError
-from phasecore.phases import Phase, Timeline, detect
+from phasecore.phases import Timeline
 from phasecore.runs.comparison import last_finite
-from phasecore.runs.folder import CONFIGURATION, Run, open_run
+from phasecore.runs.configuration import IDENTITY
+from phasecore.runs.execution import timeline_of
+from phasecore.runs.folder import CONFIGURATION, Run, open_run, read_configuration
 from phasecore.runs.history import plain
-
-IDENTITY = ("problem", "problem_parameters", "backend", "weighting", "preset", "seed")
-"""What `run.json` says of a run, and a report repeats."""
 
 
 @final
@@ -45,11 +44,6 @@ class Reported:
     def final(self, name: str) -> float:
         """Return the last finite value of a column, or NaN if it has none."""
         return last_finite(self.run.history, name)
-
-    def start(self, phase: Phase) -> tuple[int, float] | None:
-        """Return the iteration at which a phase begins and how sure that is, or None if it was not found."""
-        found = [item for item in self.timeline.transitions if item.phase is phase]
-        return (found[0].iteration, found[0].confidence) if found else None
 
     def summary(self) -> dict[str, Any]:
         """Return the run as `phasecore run --json` prints it, as far as it has come."""
@@ -107,7 +101,7 @@ def _run_folders(folder: Path) -> list[Path]:
             received="a folder without" if folder.is_dir() else "a file" if folder.exists() else "no such path",
             expected=f"a folder with {CONFIGURATION}, or a folder of such folders",
         )
-    return sorted(within, key=lambda place: (str(open_run(place).configuration.get("created_at_utc")), place.name))
+    return sorted(within, key=lambda place: (str(read_configuration(place).get("created_at_utc")), place.name))
 
 
 def _labels(configurations: Sequence[Mapping[str, Any]], folders: Sequence[str]) -> list[str]:
@@ -137,7 +131,4 @@ def _labels(configurations: Sequence[Mapping[str, Any]], folders: Sequence[str])
 def _timeline(run: Run) -> Timeline:
     if not run.history:
         return Timeline((), None, "cannot tell: nothing was captured yet")
-    try:
-        return detect(run.history)
-    except InputError as error:
-        return Timeline((), None, f"cannot tell: {error}")
+    return timeline_of(run.history)
