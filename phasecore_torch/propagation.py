@@ -16,6 +16,7 @@ from torch import Tensor
 
 from phasecore.jets import FUNCTIONS, Function, Jet, concat, power, stack
 from phasecore_torch.namespace import namespace
+from phasecore_torch.rewritten import linear
 
 LINEAR = (
     "clone",
@@ -197,8 +198,9 @@ def _affine(input: Any, weight: Any, bias: Any = None) -> TracedTensor:
     if not isinstance(input, TracedTensor) or isinstance(weight, TracedTensor) or isinstance(bias, TracedTensor):
         raise UnsupportedOperation("linear with a weight or bias that depends on the coordinates")
     value, *others = input.jet.value, *input.jet.coefficients[1:]
-    images = (None if coefficient is None else F.linear(coefficient, weight) for coefficient in others)
-    return TracedTensor(Jet(input.jet.algebra, (F.linear(value, weight, bias), *images)))
+    images = (None if coefficient is None else linear(coefficient, weight) for coefficient in others)
+    image = linear(value, weight)
+    return TracedTensor(Jet(input.jet.algebra, (image if bias is None else image + bias, *images)))
 
 
 def _linear(function: Callable[..., Any]) -> Callable[..., Any]:
