@@ -102,7 +102,8 @@ class BatchedResiduals:
         self._scale = torch.tensor(scale, dtype=points.dtype, device=device)
         share = [size / count for size in self._sizes] + [0.0] * lacking
         self._shares = torch.tensor(share, dtype=points.dtype, device=device).reshape(groups, self._together)
-        self._means_are_totals = frozenset(self._measured if len(set(self._sizes)) == 1 else ())
+        means_are_totals = self._measured if len(set(self._sizes)) == 1 else ()
+        self._summed = [place for place in range(len(self._parameters)) if place not in means_are_totals]
         self._apply = Compiled(
             torch.func.vmap(evaluate) if stackable else evaluate,
             "gradients of batches are taken",
@@ -164,28 +165,35 @@ class BatchedResiduals:
             c.new_zeros(shape.numel()).index_copy(0, self._where, c * self._scale).reshape(shape) for c in cotangents
         ]
         accumulator = MomentAccumulator(self._merge)
-        totals: list[Tensor | None] = [None] * len(self._parameters)
         remaining = len(self._sizes)
+        total: Tensor | None = None
         samples: list[Tensor | None] = []
         for number, shares in enumerate(self._shares):
             group, groups[number] = groups[number], Group({}, [])
             found = go_back(group.residuals.values(), [values[number] for values in filled], group.parameters)
             samples = [gradient if gradient is None or self._stackable else gradient[None] for gradient in found]
-            for place, sample in enumerate(samples):
-                if sample is not None and place not in self._means_are_totals:
-                    part = torch.tensordot(shares, sample, 1)
-                    total = totals[place]
-                    totals[place] = part if total is None else total.add_(part)
+            if self._summed:
+                part = shares @ torch.cat([self._sample(samples, place).flatten(1) for place in self._summed], 1)
+                total = part if total is None else total.add_(part)
             real = min(remaining, self._together)
             accumulator.add([self._sample(samples, place)[:real] for place in self._measured])
             remaining -= real
-        for place, mean in zip(self._measured, accumulator.means, strict=True):
-            if place in self._means_are_totals and samples[place] is not None:
-                totals[place] = mean.to(cotangents[0].dtype)
+        sums = {} if total is None else self._split(total)
+        means = dict(zip(self._measured, accumulator.means, strict=True))
+        totals = [
+            None if sample is None else sums[place] if place in sums else means[place].to(cotangents[0].dtype)
+            for place, sample in enumerate(samples)
+        ]
         parameters = self._parameters.values()
         known = {id(p): total for p, total in zip(parameters, totals, strict=True) if total is not None}
         self._taken = (accumulator, known)
         return totals
+
+    def _split(self, total: Tensor) -> dict[int, Tensor]:
+        """The sums of the parameters' gradients, by place, from all of them in a row."""
+        shapes = [list(self._parameters.values())[place].shape for place in self._summed]
+        parts = total.split([shape.numel() for shape in shapes])
+        return {place: part.view(shape) for place, part, shape in zip(self._summed, parts, shapes, strict=True)}
 
     def _sample(self, samples: Sequence[Tensor | None], place: int) -> Tensor:
         sample = samples[place]
