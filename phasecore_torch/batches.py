@@ -192,7 +192,7 @@ class BatchedResiduals:
     def _split(self, total: Tensor) -> dict[int, Tensor]:
         """The sums of the parameters' gradients, by place, from all of them in a row."""
         shapes = [list(self._parameters.values())[place].shape for place in self._summed]
-        parts = total.split([shape.numel() for shape in shapes])
+        parts = torch.split(total, [shape.numel() for shape in shapes])
         return {place: part.view(shape) for place, part, shape in zip(self._summed, parts, shapes, strict=True)}
 
     def _sample(self, samples: Sequence[Tensor | None], place: int) -> Tensor:

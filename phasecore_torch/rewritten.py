@@ -1,10 +1,12 @@
-"""Functions in a form that the compiler makes faster code of, with derivatives of their own; as torch has them elsewhere.
+"""Functions in a form that the compiler makes faster code of; without the compiler they are torch's own.
 
-They are vectorized by their own rules, so that `torch.func.vmap` over parts of the points keeps that form.
+They have derivatives and rules of vectorization of their own, which keep that form in the backward pass and under
+`torch.func.vmap`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -67,7 +69,8 @@ class _Tanh(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> Tensor:
         (t,) = ctx.saved_tensors
-        return cotangents[0] * (1.0 - t * t)
+        gradient: Tensor = cotangents[0] * (1.0 - t * t)
+        return gradient
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int], x: Tensor) -> tuple[Any, int]:
@@ -128,12 +131,7 @@ def _apply(function: type[torch.autograd.Function], *args: Tensor) -> Tensor:
     return result
 
 
-# the compiler takes them as they are, without a look inside
-@torch.compiler.allow_in_graph
-def _rewritten_tanh(x: Tensor) -> Tensor:
-    return _apply(_Tanh, x)
-
-
-@torch.compiler.allow_in_graph
-def _rewritten_linear(x: Tensor, weight: Tensor) -> Tensor:
-    return _apply(_Linear, x, weight)
+# taken into the compiler's graph as they are: it would otherwise leave the rules of vectorization aside
+_allow: Any = torch.compiler.allow_in_graph
+_rewritten_tanh: Callable[[Tensor], Tensor] = _allow(lambda x: _apply(_Tanh, x))
+_rewritten_linear: Callable[[Tensor, Tensor], Tensor] = _allow(lambda x, weight: _apply(_Linear, x, weight))

@@ -273,7 +273,7 @@ KERAS_ALONE = {
 Keras' private parts, and what happens between compiled steps."""
 
 
-TORCH_ALONE = {"blocks.py", "batches.py", "compiling.py", "memory.py", "lightning.py", "pina.py"}
+TORCH_ALONE = {"blocks.py", "batches.py", "compiling.py", "memory.py", "rewritten.py", "lightning.py", "pina.py"}
 """What the backends of Keras do by themselves, and packages for torch alone."""
 
 
