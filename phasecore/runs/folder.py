@@ -47,14 +47,20 @@ class Run:
         """Return fields, residuals and weights by name, as they were after an iteration.
 
         Raises:
-            InputError: if there is no snapshot of that iteration.
+            InputError: if there is no snapshot of that iteration, or it cannot be read; the message names its file.
         """
         if iteration not in self.snapshots:
             raise InputError(
                 f"snapshot of {self.folder}", received=iteration, expected=f"one of {list(self.snapshots)}"
             )
-        with np.load(snapshot_file(self.folder, iteration), allow_pickle=False) as arrays:
-            return dict(arrays)
+        file = snapshot_file(self.folder, iteration)
+        try:
+            with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+                return dict(arrays)
+        except Exception as error:  # a damaged archive raises whatever its reader stumbles over
+            raise InputError(
+                f"cannot read {file}", received=str(error), expected="a snapshot", fix="Delete it to go on without it."
+            ) from None
 
 
 def open_run(folder: str | Path) -> Run:

@@ -1,5 +1,6 @@
 """The run folder refuses to overwrite, and gives back what was put in."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,29 @@ def test_a_run_is_read_back(tmp_path: Path) -> None:
     assert (tmp_path / "snapshots" / "iteration_00001000.npz").exists()
     with pytest.raises(InputError, match=r"\[10, 1000\]"):
         run.snapshot(11)
+
+
+def test_a_damaged_snapshot_is_named(tmp_path: Path) -> None:
+    create(tmp_path, {"problem": "helmholtz"})
+    save_snapshot(tmp_path, 10, {"u": np.arange(4.0)})
+    file = tmp_path / "snapshots" / "iteration_00000010.npz"
+    whole, run = file.read_bytes(), open_run(tmp_path)
+    objects = io.BytesIO()
+    np.savez(objects, u=np.asarray([{}], dtype=object))
+    shorter = [whole[:length] for length in range(len(whole))]
+    flipped = [whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :] for place in range(len(whole))]
+    messages = []
+    for damaged in (b"", b"text", objects.getvalue(), *shorter, *flipped):
+        file.write_bytes(damaged)
+        try:
+            arrays = run.snapshot(10)
+        except InputError as error:
+            messages.append(str(error))
+        else:
+            assert all(values.tolist() == [0.0, 1.0, 2.0, 3.0] for values in arrays.values())
+    assert all(str(file) in message and "Delete it" in message for message in messages)
+    # what the archive does not check, such as dates, may be anything
+    assert len(messages) > len(shorter) + len(flipped) // 2
 
 
 def test_what_is_no_run_is_said_to_be_none(tmp_path: Path) -> None:
