@@ -3,6 +3,8 @@
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
+from functorch.compile import make_boxed_func
+from torch._dynamo.backends.common import aot_autograd
 
 from phasecore.jets import FUNCTIONS
 from phasecore_torch import rewritten
@@ -96,22 +98,31 @@ def test_each_part_has_its_gradients(parts, points, weights, in_dims):
 
 @pytest.mark.parametrize(("parts", "products"), [(4, 2), (5, 1)])
 def test_equal_weights_take_a_product_for_each_thread(parts, products):
-    threads = torch.get_num_threads()
-    torch.set_num_threads(2)
+    graphs = []
+
+    def record(graph, inputs):
+        graphs.append(graph.graph)
+        return make_boxed_func(graph.forward)
+
+    backend = aot_autograd(fw_compiler=record, bw_compiler=record)
     x = torch.randn(parts, 6, 3, requires_grad=True)
     weight = torch.randn(7, 3).expand(parts, 7, 3).requires_grad_()
-    linear = compiled(torch.func.vmap(rewritten.linear))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    torch.compiler.reset()
     try:
+        linear = torch.compile(torch.func.vmap(rewritten.linear), backend=backend, dynamic=False, fullgraph=True)
         linear(x, weight).sum().backward()
-        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], record_shapes=True) as profile:
-            linear(x, weight).sum().backward()
     finally:
         torch.set_num_threads(threads)
-    shapes = {tuple(map(tuple, event.input_shapes[:2])) for event in profile.events() if event.name == "aten::bmm"}
+    shapes = {
+        tuple(tuple(factor.meta["val"].shape) for factor in node.args)
+        for graph in graphs
+        for node in graph.nodes
+        if node.target is torch.ops.aten.bmm.default
+    }
     rows = parts * 6 // products
-    image, of_x, of_weight = (
-        ((products, rows, 3), (products, 3, 7)),
-        ((products, rows, 7), (products, 7, 3)),
-        ((parts, 7, 6), (parts, 6, 3)),
-    )
+    image = ((products, rows, 3), (products, 3, 7))
+    of_x = ((products, rows, 7), (products, 7, 3))
+    of_weight = ((parts, 7, 6), (parts, 6, 3))
     assert shapes == {image, of_x, of_weight}
