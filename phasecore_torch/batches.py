@@ -167,11 +167,12 @@ class BatchedResiduals:
         accumulator = MomentAccumulator(self._merge)
         remaining = len(self._sizes)
         total: Tensor | None = None
-        samples: list[Tensor | None] = []
+        reached: set[int] = set()
         for number, shares in enumerate(self._shares):
             group, groups[number] = groups[number], Group({}, [])
             found = go_back(group.residuals.values(), [values[number] for values in filled], group.parameters)
             samples = [gradient if gradient is None or self._stackable else gradient[None] for gradient in found]
+            reached.update(place for place, sample in enumerate(samples) if sample is not None)
             if self._summed:
                 part = shares @ torch.cat([self._sample(samples, place).flatten(1) for place in self._summed], 1)
                 total = part if total is None else total.add_(part)
@@ -179,11 +180,9 @@ class BatchedResiduals:
             accumulator.add([self._sample(samples, place)[:real] for place in self._measured])
             remaining -= real
         sums = {} if total is None else self._split(total)
-        means = dict(zip(self._measured, accumulator.means, strict=True))
-        totals = [
-            None if sample is None else sums[place] if place in sums else means[place].to(cotangents[0].dtype)
-            for place, sample in enumerate(samples)
-        ]
+        means = zip(self._measured, accumulator.means, strict=True)
+        sums |= {place: mean.to(cotangents[0].dtype) for place, mean in means if place not in sums}
+        totals = [sums[place] if place in reached else None for place in range(len(self._parameters))]
         parameters = self._parameters.values()
         known = {id(p): total for p, total in zip(parameters, totals, strict=True) if total is not None}
         self._taken = (accumulator, known)

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from phasecore_torch.blocks import threads_of
+
 NEAR = (-3.33332819422e-1, 1.33314422036e-1, -5.37397155531e-2, 2.06390887954e-2, -5.70498872745e-3)
 """Of tanh(x) / x - 1 in powers of x^2, for |x| < 0.625 (S. L. Moshier, Cephes mathematical library, tanhf.c)."""
 
@@ -47,7 +49,9 @@ def linear(x: Tensor, weight: Tensor) -> Tensor:
         tensor([[3.],
                 [3.]])
     """
-    return _rewritten_linear(x, weight) if torch.compiler.is_compiling() else F.linear(x, weight)
+    if torch.compiler.is_compiling() and x.ndim == weight.ndim == 2:
+        return _rewritten_linear(x, weight)
+    return F.linear(x, weight)
 
 
 class _Tanh(torch.autograd.Function):
@@ -77,19 +81,21 @@ class _Tanh(torch.autograd.Function):
         return _apply(_Tanh, x), in_dims[0]
 
 
+def _save_inputs(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs)
+
+
 class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, weight: Tensor) -> Tensor:
         return F.linear(x, weight)
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
+    setup_context = staticmethod(_save_inputs)
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor, Tensor]:
         x, weight = ctx.saved_tensors
-        return cotangents[0] @ weight, cotangents[0].mT @ x
+        return cotangents[0] @ weight.conj(), cotangents[0].mT @ x.conj()
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, int | None], x: Tensor, weight: Tensor) -> tuple[Any, int]:
@@ -97,7 +103,7 @@ class _Linear(torch.autograd.Function):
             tensor.expand(info.batch_size, *tensor.shape) if axis is None else tensor.movedim(axis, 0)
             for tensor, axis in zip((x, weight), in_dims, strict=True)
         )
-        if x.ndim == weight.ndim == 3 and weight.stride(0) == 0:
+        if weight.stride(0) == 0:
             return _apply(_LinearOfEqualWeights, x, weight), 0
         return torch.func.vmap(F.linear)(x, weight), 0
 
@@ -109,19 +115,17 @@ class _LinearOfEqualWeights(torch.autograd.Function):
     def forward(x: Tensor, weight: Tensor) -> Tensor:
         return _product(x, weight.mT)
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
+    setup_context = staticmethod(_save_inputs)
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor, Tensor]:
         x, weight = ctx.saved_tensors
-        return _product(cotangents[0], weight), torch.bmm(cotangents[0].mT, x)
+        return _product(cotangents[0], weight.conj()), torch.bmm(cotangents[0].mT, x.conj())
 
 
 def _product(x: Tensor, equal: Tensor) -> Tensor:
     """Return `x @ equal`, shape (parts, n, columns), in one product for each thread."""
-    threads = torch.get_num_threads() if x.device.type == "cpu" else 1
+    threads = threads_of(x)
     products = threads if len(x) % threads == 0 else 1
     return torch.bmm(x.reshape(products, -1, x.shape[-1]), equal[:products]).reshape(*x.shape[:2], -1)
 

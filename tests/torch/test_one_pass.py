@@ -300,6 +300,23 @@ def test_what_else_the_loss_has_is_common_to_all_batches():
     assert rows[1]["gradient_mean_norm"] != pytest.approx(rows[0]["gradient_mean_norm"], rel=1e-2)
 
 
+@pytest.mark.parametrize("batches", [2, 3])
+def test_a_parameter_that_the_last_batch_does_without_has_its_gradient(batches):
+    slope, offset = (torch.ones(1, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    points = torch.arange(1.0, 9.0, dtype=torch.float64)[:, None]
+
+    def evaluate(points, parameters=None):
+        rises = points[:, 0] * slope
+        return {"r": rises + offset if points[0, 0] < 4 else rises}
+
+    parameters = {"slope": slope, "offset": offset}
+    batched = BatchedResiduals(evaluate, 1, parameters, [slope], points, batches, stackable=False)
+    batched(points)["r"].mean().backward()
+    first = sum(len(batch) for batch in points.tensor_split(batches) if batch[0, 0] < 4)
+    assert slope.grad.item() == pytest.approx(points.mean().item())
+    assert offset.grad.item() == pytest.approx(first / len(points))
+
+
 def test_an_unused_parameter_stays_without_a_gradient():
     """The bias of a last layer has no part in derivatives: an optimizer must see None there, as without a capture."""
     problem = phasecore.problem("burgers")

@@ -10,7 +10,10 @@ from phasecore.jets import FUNCTIONS
 from phasecore_torch import rewritten
 from phasecore_torch.namespace import namespace
 
-pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:Torchinductor does not support code generation for complex"),
+]
 
 
 def compiled(function):
@@ -68,10 +71,11 @@ def test_derivatives_of_functions_made_of_it_and_their_gradients(name):
 def image_and_gradients(function, x, weight):
     own = [tensor.detach().requires_grad_() for tensor in (x, weight)]
     image = function(*own)
-    pull = torch.sin(torch.arange(image.numel(), dtype=image.dtype)).reshape(image.shape)
+    pull = torch.sin(torch.arange(image.numel(), dtype=torch.float64)).reshape(image.shape).to(image.dtype)
     return [image, *torch.autograd.grad(image, own, pull)]
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
 @pytest.mark.parametrize("parts", [4, 5])
 @pytest.mark.parametrize(
     ("points", "weights", "in_dims"),
@@ -84,16 +88,24 @@ def image_and_gradients(function, x, weight):
         ("single", "equal", (0, 0)),
     ],
 )
-def test_each_part_has_its_gradients(parts, points, weights, in_dims):
+def test_each_part_has_its_gradients(dtype, parts, points, weights, in_dims):
     torch.manual_seed(0)
     x = {"own": (parts, 6, 3), "shared": (6, 3), "last": (6, parts, 3), "single": (parts, 3)}[points]
-    weight = torch.randn(7, 3, dtype=torch.float64)
+    weight = torch.randn(7, 3, dtype=dtype)
     if weights != "shared":
-        weight = weight.expand(parts, 7, 3) if weights == "equal" else torch.randn(parts, 7, 3, dtype=torch.float64)
-    x = torch.randn(x, dtype=torch.float64)
+        weight = weight.expand(parts, 7, 3) if weights == "equal" else torch.randn(parts, 7, 3, dtype=dtype)
+    x = torch.randn(x, dtype=dtype)
     found = image_and_gradients(compiled(torch.func.vmap(rewritten.linear, in_dims)), x, weight)
     expected = image_and_gradients(torch.func.vmap(F.linear, in_dims), x, weight)
     torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
+@pytest.mark.parametrize("shape", [(3,), (6, 3), (2, 6, 3)])
+def test_without_parts_the_gradients_are_torchs(dtype, shape):
+    x, weight = torch.randn(shape, dtype=dtype), torch.randn(7, 3, dtype=dtype)
+    found = image_and_gradients(compiled(lambda x, weight: rewritten.linear(x, weight)), x, weight)
+    torch.testing.assert_close(found, image_and_gradients(F.linear, x, weight))
 
 
 @pytest.mark.parametrize(("parts", "products"), [(4, 2), (5, 1)])
