@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import warnings
@@ -20,6 +21,7 @@ from phasecore_torch.memory import Anchors
 from phasecore_torch.undisturbed import undisturbed
 
 Evaluate = Callable[..., dict[str, Tensor]]
+Again = Callable[[], dict[str, Tensor]]
 
 CACHED_NUMBERS = 2**17
 """How many activations of a layer a block may have on a CPU: half a megabyte in float32."""
@@ -105,28 +107,26 @@ class Blocks:
         return values
 
     def _in_blocks(self, points: Tensor, count: int) -> dict[str, Tensor]:
+        evaluate: Evaluate = self._apply if self.compiled else self._evaluate
+        if self._recompute and torch.is_grad_enabled():
+            evaluate = functools.partial(self._recomputed, evaluate, self._trained(points[:2]))
         parts = threads_of(points) if self.compiled and self._stacked else 1
         blocks = math.ceil(count / (self.size or parts * points_in_cache(points, self.width)))
         if not self.compiled:
-            return _joined(
-                [self._block(self._evaluate, block) for block in torch.split(points, math.ceil(count / blocks))], count
-            )
+            return _joined([evaluate(block) for block in torch.split(points, math.ceil(count / blocks))], count)
         rows = math.ceil(count / (blocks * parts))
         # filled up, so that all blocks have one shape and are compiled once
         filled = torch.cat([points, points[-1:].expand(blocks * parts * rows - count, -1)])
         shape = (parts, rows, -1) if self._stacked else (rows, -1)
-        return _joined(
-            [self._block(self._apply, block.view(shape)) for block in torch.split(filled, parts * rows)], count
-        )
+        return _joined([evaluate(block.view(shape)) for block in torch.split(filled, parts * rows)], count)
 
-    def _block(self, evaluate: Evaluate, points: Tensor) -> dict[str, Tensor]:
-        if not self._recompute or not torch.is_grad_enabled():
-            return evaluate(points)
+    def _trained(self, points: Tensor) -> list[Tensor]:
+        """All that the values depend on now, as the graph of a few points tells."""
+        with undisturbed(*self._stateful):
+            return leaves(list(self._evaluate(points).values()))
+
+    def _recomputed(self, evaluate: Evaluate, trained: Sequence[Tensor], points: Tensor) -> dict[str, Tensor]:
         drawn_from, drawn_from_devices = torch.get_rng_state(), get_device_states(points)
-        values = evaluate(points)
-        found = leaves(list(values.values()))
-        if not found:
-            return values
 
         def again() -> dict[str, Tensor]:
             with undisturbed(*self._stateful):
@@ -134,9 +134,10 @@ class Blocks:
                 set_device_states(*drawn_from_devices)
                 return evaluate(points)
 
-        # the graph is given up: what autograd keeps of it is what it begins with
-        kept = _Recomputed.apply(again, not self.compiled, list(values.values()), *found)  # type: ignore[no-untyped-call]
-        return dict(zip(values, kept, strict=True))
+        names: list[str] = []
+        first = functools.partial(evaluate, points)
+        values = _Recomputed.apply(first, again, not self.compiled, names, *trained)  # type: ignore[no-untyped-call]
+        return dict(zip(names, values, strict=True))
 
     def _evaluate_stack(self, points: Tensor) -> dict[str, Tensor]:
         """Evaluate points of shape (parts, rows, dimension): shape (parts, rows) each."""
@@ -150,13 +151,14 @@ class _Recomputed(torch.autograd.Function):
     """A block whose backward pass evaluates it again: to autograd, a function of all that it was computed from."""
 
     @staticmethod
-    def forward(
-        ctx: Any, again: Callable[[], dict[str, Tensor]], retain: bool, values: Sequence[Tensor], *leaves: Tensor
-    ) -> Any:
+    def forward(ctx: Any, first: Again, again: Again, retain: bool, names: list[str], *trained: Tensor) -> Any:
+        with torch.no_grad():
+            values = first()
+        names += values
         # what the user computed once for all blocks is gone back through once for each; compiled code forbids it
         ctx.again, ctx.retain = again, retain
-        ctx.save_for_backward(*leaves)
-        return tuple(own.detach() for own in values)
+        ctx.save_for_backward(*trained)
+        return tuple(values.values())
 
     @staticmethod
     @once_differentiable
@@ -166,7 +168,7 @@ class _Recomputed(torch.autograd.Function):
         pairs = [pair for pair in zip(values.values(), cotangents, strict=True) if pair[0].requires_grad]
         outputs, own = zip(*pairs, strict=True)
         found = torch.autograd.grad(outputs, ctx.saved_tensors, own, retain_graph=ctx.retain, allow_unused=True)
-        return None, None, None, *found
+        return None, None, None, None, *found
 
 
 def placement(model: object, points: object) -> tuple[torch.dtype, torch.device]:

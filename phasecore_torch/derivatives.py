@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from phasecore.errors import InputError
 from phasecore.jets import Jet, algebra_of, coordinates, read
 from phasecore.partials import Exponents, parse_partial
-from phasecore_torch.gradients import leaves
+from phasecore_torch.gradients import coordinates_of, leaves
 from phasecore_torch.namespace import namespace
 from phasecore_torch.propagation import TracedTensor
 from phasecore_torch.undisturbed import undisturbed
@@ -121,7 +121,7 @@ class PartialDerivatives:
 
     def _by_autodiff(self, points: Tensor, parameters: Parameters | None = None) -> dict[str, Tensor]:
         keep = torch.is_grad_enabled()
-        points = points.detach().requires_grad_(True)
+        points = coordinates_of(points)
         result = {name: torch.stack(parts).sum(0) for name, parts in self._summands(points, parameters).items()}
         return result if keep else {name: value.detach() for name, value in result.items()}
 
@@ -189,14 +189,14 @@ class PartialDerivatives:
     @torch.enable_grad()
     def _unlike_autodiff(self, points: Tensor) -> str:
         """Say what jets get wrong, or nothing; what autodiff cannot differentiate cannot be compared."""
-        points = points.detach().requires_grad_(True)
+        points = coordinates_of(points)
         try:
             by_jets = self._by_jets(points.detach())
         except Exception as error:
             return f"{type(error).__name__}: {error}"
         try:
             by_autodiff = {name: torch.stack(parts) for name, parts in self._summands(points).items()}
-            return _disagreement(by_jets, by_autodiff) or _gradient_disagreement(by_jets, by_autodiff, points)
+            return _disagreement(by_jets, by_autodiff) or _gradient_disagreement(by_jets, by_autodiff)
         except Exception:
             return ""
 
@@ -252,10 +252,10 @@ def _disagreement(by_jets: Mapping[str, Tensor], by_autodiff: Mapping[str, Tenso
     return ""
 
 
-def _gradient_disagreement(by_jets: Mapping[str, Tensor], by_autodiff: Mapping[str, Tensor], points: Tensor) -> str:
+def _gradient_disagreement(by_jets: Mapping[str, Tensor], by_autodiff: Mapping[str, Tensor]) -> str:
     """Compare what training needs: an `autograd.Function` of the user's hides from autograd what jets do in it."""
     sums = {name: parts.sum(0) for name, parts in by_autodiff.items()}
-    parameters = [leaf for leaf in leaves(list(sums.values())) if leaf is not points]
+    parameters = leaves(list(sums.values()))
     if not parameters:
         return ""
     gradients = []

@@ -7,6 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.weak import WeakTensorKeyDictionary
+
+_COORDINATES = WeakTensorKeyDictionary()
 
 
 def plain(values: Tensor) -> Tensor:
@@ -43,8 +46,18 @@ def zeros_like(parameter: Tensor) -> Tensor:
     return plain(torch.zeros_like(parameter, layout=torch.strided))
 
 
+def coordinates_of(points: Tensor) -> Tensor:
+    """Return points as coordinates that derivatives can be taken with respect to."""
+    coordinates = points.detach().requires_grad_(True)
+    _COORDINATES[coordinates] = None
+    return coordinates
+
+
 def leaves(values: Tensor | Sequence[Tensor]) -> list[Tensor]:
-    """Return the tensors that autograd would give gradients to: the parameters that values were computed from."""
+    """Return the tensors that autograd would give gradients to: all that is trained of what values were computed from.
+
+    Coordinates that nested derivatives are taken with respect to are none, see `coordinates_of`.
+    """
     found: dict[int, Tensor] = {}
     nodes: list[Any] = [own.grad_fn for own in ([values] if isinstance(values, Tensor) else values)]
     seen: set[Any] = {None}
@@ -55,7 +68,7 @@ def leaves(values: Tensor | Sequence[Tensor]) -> list[Tensor]:
             variable = getattr(node, "variable", None)
             if variable is None:
                 nodes += [following for following, _ in node.next_functions]
-            else:
+            elif variable not in _COORDINATES:
                 found[id(variable)] = variable
     return list(found.values())
 

@@ -211,10 +211,12 @@ class PhysicsSource(Source):
         """
         arrived: dict[str, Tensor] = {}
         hooked = any(parameter._backward_hooks for parameter in parameters.values())
-        handles = [
-            parameter.register_hook(functools.partial(arrived.__setitem__, name))
-            for name, parameter in parameters.items()
-        ]
+
+        def arrive(name: str, gradient: Tensor | None) -> None:
+            if gradient is not None:
+                arrived[name] = plain(gradient)
+
+        handles = [parameter.register_hook(functools.partial(arrive, name)) for name, parameter in parameters.items()]
         try:
             torch.autograd.backward(loss)
         finally:
@@ -225,7 +227,7 @@ class PhysicsSource(Source):
             return None
         return taken.moments(
             {
-                name: plain(gradient) - taken.totals[name] if name in taken.totals else plain(gradient)
+                name: gradient - taken.totals[name] if name in taken.totals else gradient
                 for name, gradient in arrived.items()
             }
         )
@@ -287,8 +289,8 @@ class CustomSource(Source):
         self._batches.cut(batches)
         self._hidden = HiddenActivations(loss)
         self._called: list[nn.Module] = []
-        first = next(iter(self._batches))
         with torch.inference_mode(False), torch.enable_grad(), undisturbed(loss) as keeper:
+            first = next(iter(self._batches))
             self._called, value = modules_called(keeper, loss, *first)
             found = gradients(self._checked(value), parameters.values())
             if all(gradient is None for gradient in found):

@@ -13,6 +13,7 @@ from phasecore.errors import InputError
 from phasecore_torch import PhaseMonitor, PhysicsLoss
 from phasecore_torch.batches import BatchedResiduals
 from phasecore_torch.blocks import Blocks
+from phasecore_torch.gradients import trained
 
 BURGERS = phasecore.problem("burgers")
 CAVITY = phasecore.problem("lid_driven_cavity")
@@ -92,7 +93,7 @@ def test_the_size_of_blocks_follows_the_width():
     assert [max(size for size in sizes[start:]) for start in (0, 3, 43)] == [13334, 1000, 255]
 
 
-def trained(loss, model, monitor, iterations, one_pass, every_state=None):
+def rows_of_a_training(loss, model, monitor, iterations, one_pass):
     optimizer = monitor.capture._optimizer
     rows, slow = [], []
     for _ in range(iterations):
@@ -119,8 +120,8 @@ def test_one_pass_captures_what_a_capture_of_its_own_does(weighting, dtype, tole
         loss, model = loss_of(weighting=weighting, dtype=dtype, block=16)
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
         parts.append((loss, model, PhaseMonitor(loss, optimizer, every=2, batches=10, **options)))
-    rows, slow = trained(*parts[0], 9, one_pass=True)
-    trained(*parts[1], 9, one_pass=False)
+    rows, slow = rows_of_a_training(*parts[0], 9, one_pass=True)
+    rows_of_a_training(*parts[1], 9, one_pass=False)
     assert [row["iteration"] for row in rows] == [2, 4, 6, 8]
     for row, expected in zip(rows, slow, strict=True):
         assert {name: row[name] for name in expected} == pytest.approx(expected, rel=tolerance)
@@ -239,13 +240,21 @@ def networks():
 def test_moments_and_gradient_are_those_of_a_loop_over_batches(style, batches, compiled):
     model = networks()[style].double()
     loss = PhysicsLoss(BURGERS, model, BURGERS.sample(53, seed=1, condition_points=12), compiled=compiled)
-    assert loss.is_stackable == (style not in ("weight_norm", "layer_norm", "borrowing"))
-    trained = loss.trained_parameters()
-    assert len(trained) == len(list(model.parameters())) + (2 if style == "borrowing" else 0)
-    measured = list(trained.values())
+    assert loss.is_stackable == (style not in ("weight_norm", "layer_norm"))
+    every = trained(model, list(loss.residuals().values()))
+    assert len(every) == len(list(model.parameters())) + (2 if style == "borrowing" else 0)
+    own_parameters = dict(model.named_parameters())
     batched = BatchedResiduals(
-        loss.residuals_at, 6, trained, measured, loss.points, batches, stackable=loss.is_stackable, compiled=compiled
+        loss.residuals_at,
+        6,
+        own_parameters,
+        list(own_parameters),
+        loss.points,
+        batches,
+        stackable=loss.is_stackable,
+        compiled=compiled,
     )
+    measured = list(every.values())
     assert batched.take() is None
     own = []
     for indices in torch.arange(53).tensor_split(batches):
@@ -256,13 +265,15 @@ def test_moments_and_gradient_are_those_of_a_loop_over_batches(style, batches, c
     found = torch.autograd.grad(residual.square().mean(), measured)
     whole = torch.autograd.grad(loss.residuals()["pde"].square().mean(), measured)
     torch.testing.assert_close(found, whole, rtol=1e-10, atol=1e-13)
-    accumulator, totals = batched.take()
+    taken = batched.take()
     assert batched.take() is None
-    for place, moments in enumerate(accumulator.result()):
+    moments_found = taken.moments({})
+    for place, name in enumerate(own_parameters):
         samples = torch.stack([gradient[place] for gradient in own])
+        moments = moments_found[name]
         torch.testing.assert_close(moments.mean, samples.mean(0), rtol=1e-9, atol=1e-13)
         torch.testing.assert_close(moments.standard_deviation, samples.std(0, correction=0), rtol=1e-9, atol=1e-13)
-        torch.testing.assert_close(totals[id(measured[place])], whole[place], rtol=1e-10, atol=1e-13)
+        torch.testing.assert_close(taken.totals[name], whole[place], rtol=1e-10, atol=1e-13)
 
 
 @pytest.mark.filterwarnings("ignore:Taylor-mode derivatives do not know this model")
@@ -305,12 +316,13 @@ def test_a_parameter_that_the_last_batch_does_without_has_its_gradient(batches):
     slope, offset = (torch.ones(1, dtype=torch.float64, requires_grad=True) for _ in range(2))
     points = torch.arange(1.0, 9.0, dtype=torch.float64)[:, None]
 
-    def evaluate(points, parameters=None):
-        rises = points[:, 0] * slope
-        return {"r": rises + offset if points[0, 0] < 4 else rises}
+    originals = {"slope": slope, "offset": offset}
 
-    parameters = {"slope": slope, "offset": offset}
-    batched = BatchedResiduals(evaluate, 1, parameters, [slope], points, batches, stackable=False)
+    def evaluate(points, parameters=originals):
+        rises = points[:, 0] * parameters["slope"]
+        return {"r": rises + parameters["offset"] if points[0, 0] < 4 else rises}
+
+    batched = BatchedResiduals(evaluate, 1, originals, ["slope"], points, batches, stackable=False)
     batched(points)["r"].mean().backward()
     first = sum(len(batch) for batch in points.tensor_split(batches) if batch[0, 0] < 4)
     assert slope.grad.item() == pytest.approx(points.mean().item())
