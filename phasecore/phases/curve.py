@@ -1,15 +1,16 @@
 """A recorded curve: validated columns of a training history.
 
 A curve tolerates what histories really contain: irregular spacing, gaps, cells that are empty, NaN or
-infinite. It does not tolerate what makes an answer meaningless: iterations that repeat or go backwards,
-columns of different lengths, negative norms.
+infinite; it tells what was not recorded (None) from what was measured and is no number (NaN, infinity). It does not
+tolerate what makes an answer meaningless: iterations that repeat or go backwards, columns of different lengths,
+negative norms.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import final
 
 import numpy as np
@@ -57,11 +58,13 @@ class Curve:
 
     Args:
         iteration: optimizer iterations, strictly increasing, shape `(captures,)`.
-        columns: the known quantities, each of shape `(captures,)`, NaN where not recorded.
+        columns: the known quantities, each of shape `(captures,)`, NaN where there is no number.
+        nonfinite: of the columns that were measured as NaN or infinity somewhere, those values, and 0 everywhere else.
     """
 
     iteration: FloatArray
     columns: Mapping[str, FloatArray]
+    nonfinite: Mapping[str, FloatArray] = field(default_factory=dict)
 
     @classmethod
     def from_columns(cls, columns: Mapping[str, npt.ArrayLike]) -> Curve:
@@ -70,8 +73,9 @@ class Curve:
         Args:
             columns: `iteration` and at least one signal-to-noise ratio (`snr`; or `gradient_mean_norm` and
                 `gradient_std_norm`; or `gradient_order`; or `adam_snr` or its two norms), each of shape
-                `(captures,)`. Other known columns are used where they help, unknown ones ignored. NaN, None
-                and infinity stand for "not recorded".
+                `(captures,)`. Other known columns are used where they help, unknown ones ignored. None stands
+                for "not recorded", NaN and infinity for a measurement that is no number; neither is used, but a curve
+                that ends in the latter says so.
 
         Raises:
             InputError: a column is missing, not numeric, not of shape `(captures,)` or negative; an iteration
@@ -98,7 +102,12 @@ class Curve:
                     expected=f"{iteration.size}, one per iteration",
                 )
         _check_iterations(iteration)
+        nonfinite = {}
         for name, values in known.items():
+            lost = ~np.isfinite(values) & _recorded(columns[name])
+            if lost.any():
+                nonfinite[name] = np.where(lost, values, 0.0)
+            values[~np.isfinite(values)] = np.nan
             negative = np.flatnonzero(values < 0)
             if negative.size:
                 row = int(negative[0])
@@ -108,8 +117,7 @@ class Curve:
                     expected="a value that is not negative",
                     fix="A norm, a ratio of norms, a loss or an order parameter cannot be negative.",
                 )
-            values[~np.isfinite(values)] = np.nan
-        curve = cls(iteration, known)
+        curve = cls(iteration, known, nonfinite)
         if curve.ratio("snr") is None and curve.ratio("adam_snr") is None:
             raise InputError(
                 "curve without a signal-to-noise ratio",
@@ -165,6 +173,12 @@ def _numbers(name: str, values: npt.ArrayLike) -> FloatArray:
     if numbers.ndim != 1:
         raise InputError(f"column {name!r}", received=f"shape {numbers.shape}", expected="one value per capture")
     return numbers
+
+
+def _recorded(values: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    """Return which values are not None, same shape."""
+    given = values if isinstance(values, np.ndarray) else np.asarray(values, dtype=object)
+    return np.not_equal(given, None) if given.dtype == object else np.ones(given.shape, dtype=bool)
 
 
 def _check_iterations(iteration: FloatArray) -> None:

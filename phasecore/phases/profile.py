@@ -52,15 +52,19 @@ def bin_of(times: npt.ArrayLike) -> npt.NDArray[np.int64]:
     return np.floor(np.asarray(times) * BINS_PER_DECADE + 1e-6).astype(np.int64)
 
 
-def profile_of(curve: Curve) -> Profile:
+def profile_of(curve: Curve, channels: FloatArray | None = None) -> Profile:
     """Return the profile of a whole curve.
+
+    Args:
+        curve: the curve.
+        channels: those of it, where they are known already.
 
     Example:
         >>> profile_of(Curve.from_columns({"iteration": [100, 101, 102, 200], "snr": [1, 1e4, 10, 10]})).values[0]
         array([1., 1.])
     """
     times = logarithmic_time(curve.iteration)
-    channels = channels_of(curve)
+    channels = channels_of(curve) if channels is None else channels
     occupied, members = np.unique(bin_of(times), return_inverse=True)
     counts = np.bincount(members, minlength=occupied.size)
     mean_times = np.bincount(members, weights=times, minlength=occupied.size) / counts
