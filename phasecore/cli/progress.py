@@ -79,7 +79,8 @@ class ConsoleDisplay(Display):
         """Take the measured values and the phases so far."""
         self._first = self._first or (self.clock(), int(row["iteration"]))
         self.iteration, self.row, self.timeline = int(row["iteration"]), row, timeline
-        self.loss = row.get("training_loss") or self.loss
+        loss = row.get("training_loss", self.loss)
+        self.loss = math.nan if loss is None else loss
         if timeline.transitions and timeline.current not in (self._phase, None):
             self.entered(timeline.current, timeline.transitions[-1].iteration)
         self._phase = timeline.current or self._phase

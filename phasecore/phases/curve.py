@@ -139,6 +139,12 @@ class Curve:
         numbers = [int(match.group(1)) for match in matches if match is not None and match.group(2) == "mean"]
         return tuple(number for number in sorted(numbers) if f"layer{number}_std_norm" in self.columns)
 
+    def values(self, name: str) -> list[float | None]:
+        """Return a column as `from_columns` takes it: None where not recorded, NaN and infinity where measured so."""
+        lost = self.nonfinite.get(name, np.zeros(self.captures))
+        pairs = zip(self.columns[name].tolist(), lost.tolist(), strict=True)
+        return [value if value == value else missing if missing else None for value, missing in pairs]
+
     def ratio(self, name: str) -> tuple[FloatArray, FloatArray] | None:
         """Return the numerator and denominator of a signal-to-noise ratio, each of shape `(captures,)`.
 

@@ -94,7 +94,7 @@ class Tracker(NamedTuple):
     """
 
     init: Callable[[], TrackerState]
-    update: Callable[[Mapping[str, float], TrackerState], tuple[Timeline, TrackerState]]
+    update: Callable[[Mapping[str, float | None], TrackerState], tuple[Timeline, TrackerState]]
 
 
 def tracker(configuration: DetectorConfiguration | None = None) -> Tracker:
@@ -106,8 +106,8 @@ def tracker(configuration: DetectorConfiguration | None = None) -> Tracker:
     Returns:
         `init() -> state` and `update(capture, state) -> (timeline, state)`. A capture maps the column names of
         a recorded curve to numbers; `iteration` is required, None and a missing key stand for "not recorded", NaN and
-        infinity for a measurement that is no number, other keys are ignored. `update` raises InputError on an iteration that is missing, not whole or not after the
-        last, and on a negative quantity.
+        infinity for a measurement that is no number, other keys are ignored. `update` raises InputError on an
+        iteration that is missing, not whole or not after the last, and on a negative quantity.
 
     Example:
         >>> init, update = tracker()
@@ -147,14 +147,10 @@ def _update(
             received=f"iteration {iteration:.0f} after {state.clock[LAST]:.0f}",
             expected="strictly increasing iterations",
         )
-    time = math.log10(max(iteration, 1.0))
-    place = math.floor(time * BINS_PER_DECADE + 1e-6)
-    if state.counts[HELD] and state.counts[BIN] != place:
-        state = _with_bin_closed(state, time, configuration)
-    state = _with_capture(state, iteration, time, place, channels)
-    held = int(state.counts[HELD])
-    if held & (held - 1) == 0 and not state.fall[DECLARED_FALL] > 0.0:
-        state = _with_fall_declared(state, time, configuration)
+    if any(channel == channel for channel in channels):
+        state = _followed_on(state, iteration, channels, configuration)
+    else:
+        state = state._replace(clock=np.concatenate([[iteration], state.clock[1:]]))
     captures, bins = int(state.counts[CAPTURES]), int(state.counts[BINS])
     high = bool(state.clock[LEVEL] > 0.0)
     extent = Extent(min(captures, MINIMUM_CAPTURES), min(bins + 1, MINIMUM_BINS), float(state.clock[FIRST]), high)
@@ -164,6 +160,21 @@ def _update(
         state = state._replace(gaps=with_capture(state.gaps, iteration, channels, lost))
         timeline = told(timeline, state.gaps)
     return timeline, state
+
+
+def _followed_on(
+    state: TrackerState, iteration: float, channels: list[float], configuration: DetectorConfiguration
+) -> TrackerState:
+    """Take a capture that measured something."""
+    time = math.log10(max(iteration, 1.0))
+    place = math.floor(time * BINS_PER_DECADE + 1e-6)
+    if state.counts[HELD] and state.counts[BIN] != place:
+        state = _with_bin_closed(state, time, configuration)
+    state = _with_capture(state, iteration, time, place, channels)
+    held = int(state.counts[HELD])
+    if held & (held - 1) == 0 and not state.fall[DECLARED_FALL] > 0.0:
+        state = _with_fall_declared(state, time, configuration)
+    return state
 
 
 def _with_capture(

@@ -41,6 +41,6 @@ def nonfinite_warning(nonfinite: Nonfinite) -> str:
     """
     statement = nonfinite.statement
     return (
-        f"{statement[:1].upper()}{statement[1:]}: no phase can be told from there. If the loss is not finite, go back to "
-        "a state from before, with a lower learning rate; if it is, the gradient is zero or was not measured."
+        f"{statement[:1].upper()}{statement[1:]}: no phase can be told from there. If the loss is not finite, go back "
+        "to a state from before, with a lower learning rate; if it is, the gradient is zero or was not measured."
     )
