@@ -9,7 +9,7 @@ negative norms.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import final
 
@@ -20,6 +20,7 @@ from phasecore.errors import InputError
 from phasecore.phases.statistics import snr_of_order
 
 FloatArray = npt.NDArray[np.float64]
+Column = npt.ArrayLike | Sequence[float | None]
 
 KNOWN_COLUMNS = (
     "snr",
@@ -67,7 +68,7 @@ class Curve:
     nonfinite: Mapping[str, FloatArray] = field(default_factory=dict)
 
     @classmethod
-    def from_columns(cls, columns: Mapping[str, npt.ArrayLike]) -> Curve:
+    def from_columns(cls, columns: Mapping[str, Column]) -> Curve:
         """Validate columns and make a curve of them.
 
         Args:
@@ -171,7 +172,7 @@ class Curve:
         return np.where(absent, np.nan, above), np.where(absent, np.nan, below)
 
 
-def _numbers(name: str, values: npt.ArrayLike) -> FloatArray:
+def _numbers(name: str, values: Column) -> FloatArray:
     try:
         numbers = np.array(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -181,10 +182,12 @@ def _numbers(name: str, values: npt.ArrayLike) -> FloatArray:
     return numbers
 
 
-def _recorded(values: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-    """Return which values are not None, same shape."""
-    given = values if isinstance(values, np.ndarray) else np.asarray(values, dtype=object)
-    return np.not_equal(given, None) if given.dtype == object else np.ones(given.shape, dtype=bool)
+def _recorded(values: Column) -> npt.NDArray[np.bool_]:
+    """Return which values are not None, shape `(captures,)`."""
+    given = np.asarray(values)
+    if given.dtype != object:
+        return np.ones(given.shape, dtype=bool)
+    return np.array([value is not None for value in given], dtype=bool)
 
 
 def _check_iterations(iteration: FloatArray) -> None:

@@ -43,7 +43,9 @@ def no_gaps() -> FloatArray:
     longest one before it held, whether it holds NaN (1), infinity (2) or both (3), and the last iteration at which
     the channel was finite, as far as that was followed.
     """
-    return np.zeros((len(CHANNELS), 5)) - np.eye(5)[FINITE]
+    gaps = np.zeros((len(CHANNELS), 5))
+    gaps[:, FINITE] = -1.0
+    return gaps
 
 
 def with_capture(gaps: FloatArray, iteration: float, channels: list[float], lost: list[float] | None) -> FloatArray:

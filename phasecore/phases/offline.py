@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from phasecore.phases.channels import ADAM_SNR, SNR, channels_of, lost_in
 from phasecore.phases.configuration import DetectorConfiguration
-from phasecore.phases.curve import Curve
+from phasecore.phases.curve import Column, Curve
 from phasecore.phases.fall import Fall, follow_fall
 from phasecore.phases.findings import Extent, Finding, fall_finding, may_begin, rise_finding, timeline_of
 from phasecore.phases.knee import knee
@@ -27,7 +27,7 @@ LASTING = 0.5
 MOST = 2.0
 
 
-def detect(curve: Curve | Mapping[str, npt.ArrayLike], configuration: DetectorConfiguration | None = None) -> Timeline:
+def detect(curve: Curve | Mapping[str, Column], configuration: DetectorConfiguration | None = None) -> Timeline:
     """Find the phases of a recorded curve.
 
     Args:

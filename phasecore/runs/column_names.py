@@ -80,7 +80,8 @@ def choose_columns(file: Path, table: Table, given: Mapping[str, str]) -> dict[s
             names = [ours] if ours in names else [name for name in names if not kept or _family(name) in kept]
             if len(names) > 1:
                 _refuse_several(file, ours, names)
-            chosen |= {ours: name for name in names}
+            if names:
+                chosen[ours] = names[0]
     if "iteration" not in chosen:
         chosen["iteration"] = _step(file, table, candidates, {_family(name) for name in chosen.values()})
     if not _has_ratio(chosen) and (scalar := _scalar_named_by(file)) and len(candidates.get(VALUE, ())) == 1:

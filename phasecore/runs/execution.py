@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import ArrayLike
-
 from phasecore import plugins, registry
 from phasecore.backends import Backend, Outcome, Training
 from phasecore.errors import InputError
 from phasecore.phases import Timeline, detect
+from phasecore.phases.curve import Column
 from phasecore.runs.configuration import check_agreement, configuration_of, provenance
 from phasecore.runs.folder import (
     CHECKPOINT,
@@ -170,7 +169,7 @@ def _outcome(training: Training, rows: Sequence[Row]) -> Outcome:
     )
 
 
-def timeline_of(columns: Mapping[str, ArrayLike]) -> Timeline:
+def timeline_of(columns: Mapping[str, Column]) -> Timeline:
     """Return the phases in a history; where it is no curve, a timeline that says why.
 
     Example:

@@ -25,9 +25,10 @@ def read_curve(path: str | Path, columns: Mapping[str, str] | None = None) -> Cu
     r"""Read the curve of a training.
 
     Args:
-        path: a run folder (its `history.jsonl` is read), a `history.jsonl`, or what another tool wrote: a text file with a
-            header, or JSON, an object per line or in one list. Rows that were cut off when the process was killed are
-            left out; rows of one step are put together, and those that a resumed training replaced left out.
+        path: a run folder (its `history.jsonl` is read), a `history.jsonl`, or what another tool wrote: a text file
+            with a header, or JSON, an object per line or in one list. A last line that was cut off when the process was
+            killed is left out. Rows of one step are put together; those that a resumed training replaced are left out,
+            with a warning.
         columns: our names of columns and those of the file, where it calls them otherwise; names that end in ours, such
             as "train/snr", are found without. A number stands for a place, from 1, where no column has it as a name.
 

@@ -1,8 +1,9 @@
 """Rows in the order of their steps: what other tools repeat, resume or leave unsorted.
 
-Each column is put in order by itself, since tools write the columns of one step into several lines. Where its steps go back
-now and then, the training was resumed: what was recorded before from that step on is replaced. Where they go back all
-the time, the rows are not sorted, and are. A step that is there twice with one value counts once; with two it is refused.
+Each column is put in order by itself, since tools write the columns of one step into several lines. Where its steps go
+back now and then, the training was resumed: what was recorded before from that step on is replaced. Where they go back
+all the time, the rows are unsorted, and are sorted. A step that is there twice with one value counts once; with two it
+is refused.
 """
 
 from __future__ import annotations
@@ -73,8 +74,8 @@ def _column(name: str, series: Sequence[tuple[int, float, float]], notes: list[s
             continue
         if place < len(kept):
             notes.append(
-                f"from row {part[0][0] + 1} on the iterations from {begin:g} to {kept[-1][1]:g} are there again, as after "
-                "a training was resumed: the later rows count"
+                f"from row {part[0][0] + 1} on the iterations from {begin:.0f} to {kept[-1][1]:.0f} are there again, "
+                "as after a training was resumed: the later rows count"
             )
         kept = kept[:place] + part
     return _by_step(name, kept)

@@ -48,7 +48,8 @@ def found(request):
     [
         ({"snr": NAN, "training_loss": NAN}, "the training loss and the SNR are NaN"),
         ({"snr": INFINITY, "training_loss": -INFINITY}, "the training loss and the SNR are infinite"),
-        ({"snr": NAN, "training_loss": INFINITY}, "the training loss is infinite from iteration 1230 on, the SNR is NaN"),
+        ({"snr": NAN, "training_loss": INFINITY},
+         "the training loss is infinite from iteration 1230 on, the SNR is NaN"),
         ({"snr": NAN}, "the SNR is NaN"),
         ({"snr": None, "training_loss": NAN}, "the training loss is NaN"),
         ({"gradient_mean_norm": 0.0, "gradient_std_norm": 0.0}, "the SNR is NaN"),

@@ -1,4 +1,4 @@
-"""Curves in the files of other tools: the phases found are those of the curve itself, whoever wrote it down, and how."""
+"""Curves in the files of other tools: the phases found are those of the curve itself, whoever wrote it, and how."""
 
 import json
 import math
@@ -160,7 +160,8 @@ def test_a_file_of_one_scalar_is_what_it_is_named_after(write, name):
     ("name", "content", "columns"),
     [
         ("curve.csv", SCALARS["run-.-tag-train_snr.csv"], "iteration=Step,snr=Value"),
-        ("curve.csv", lines('i,"ratio, of snr=3"', (f"{a},{b!r}" for a, b, _ in ROWS)), "iteration=i,snr=ratio, of snr=3"),
+        ("curve.csv", lines('i,"ratio, of snr=3"', (f"{a},{b!r}" for a, b, _ in ROWS)),
+         "iteration=i,snr=ratio, of snr=3"),
         ("curve.csv", PLAIN.partition("\n")[2], "iteration=1,snr=2"),
         ("loss.dat", "# step, loss_train, loss_test, metrics_test\n"
          + "".join(f"{a} 1.0 2.0 1.0 2.0 {b!r}\n" for a, b, _ in ROWS), "snr=6"),
@@ -197,11 +198,13 @@ def test_json_of_other_tools_writes_what_is_no_number_as_text(write):
     ("name", "content", "messages"),
     [
         ("a.csv", "time,snr\n1,2\n", ["without iterations", "the columns time, snr", "--columns iteration="]),
-        ("a.csv", "Step,acc\n1,2\n", ["without a signal-to-noise ratio", "Step, acc", "--columns iteration=Step,snr=acc"]),
+        ("a.csv", "Step,acc\n1,2\n",
+         ["without a signal-to-noise ratio", "Step, acc", "--columns iteration=Step,snr=acc"]),
         ("a.csv", "Wall time,Step,Value\n1,2,3\n", ["the columns Wall time, Step, Value", "snr=Value"]),
         ("a.csv", "1,2\n2,3\n", ["without iterations", "the columns 1, 2 (without names)", "--columns"]),
         ("loss.dat", "# step, loss_train, loss_test, metrics_test\n0 1 2 3 4\n", ["signal-to-noise", "loss_train"]),
-        ("a.csv", "step,train/snr,val/snr\n1,2,3\n", ["several columns could be 'snr'", "train/snr, val/snr", "snr=train/snr"]),
+        ("a.csv", "step,train/snr,val/snr\n1,2,3\n",
+         ["several columns could be 'snr'", "train/snr, val/snr", "snr=train/snr"]),
         ("a.csv", '"Step","a - snr","b - snr"\n1,2,3\n', ["several columns could be 'snr'", "snr=a - snr"]),
         ("a.csv", "run,step,snr\na,1,2\nb,1,3\n", ["the runs a, b", "the rows of one run"]),
         ("a.csv", "step,snr\n1,2\n1,3\n", ["iteration in row 2 is repeated", "2 and 3"]),
