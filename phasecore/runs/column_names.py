@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -121,7 +122,7 @@ def as_columns(file: Path, table: Table) -> Table:
         (line, {**{name: row.get(name) for name in others}, str(row.get(label)): row.get(value)})
         for line, row in table.rows
     ]
-    return Table([*others, *labels], rows, ", ".join([*others, *labels]))
+    return table._replace(names=[*others, *labels], rows=rows, listing=", ".join([*others, *labels]))
 
 
 def _pairs(text: str) -> list[str]:
@@ -195,11 +196,11 @@ def _refuse_several(file: Path, ours: str, names: Sequence[str]) -> None:
         f"{file}: several columns could be {ours!r}",
         received=", ".join(names),
         expected="one",
-        fix=f"Say which: --columns {ours}={names[0]}.",
+        fix=f"Say which: --columns {shlex.quote(f'{ours}={names[0]}')}.",
     )
 
 
 def _example(chosen: Mapping[str, str], table: Table) -> str:
     step = chosen["iteration"]
     other = next((name for name in reversed(table.names) if name not in chosen.values() and name), "NAME")
-    return f"--columns iteration={step},snr={other}"
+    return f"--columns {shlex.quote(f'iteration={step},snr={other}')}"

@@ -6,6 +6,7 @@ last before the numbers may be the header; a header that is repeated where a tra
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import math
 import re
@@ -36,11 +37,13 @@ class Table(NamedTuple):
         names: of the columns, in order.
         rows: the number of each line, and its cells by column; a cell that is not there was not recorded.
         listing: the columns in words, for messages.
+        decimal_comma: whether a comma in a number is a decimal one: not where commas separate the cells.
     """
 
     names: list[str]
     rows: list[tuple[int, dict[str, Any]]]
     listing: str
+    decimal_comma: bool = False
 
 
 def read_table(file: Path, text: str) -> Table:
@@ -90,7 +93,7 @@ def read_table(file: Path, text: str) -> Table:
                 expected=f"{len(names)}, one per column of the header",
             )
         rows.append((line, dict(zip(names, cells, strict=False))))
-    return Table(names, rows, listing)
+    return Table(names, rows, listing, decimal_comma=delimiter != ",")
 
 
 def number_of(value: Any, *, decimal_comma: bool = False) -> float | None:
@@ -111,9 +114,9 @@ def number_of(value: Any, *, decimal_comma: bool = False) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise ValueError(value)
-    if not isinstance(value, str):
+    with contextlib.suppress(ValueError):
         return float(value)
-    text = value.strip().lower()
+    text = str(value).strip().lower()
     if text in NOT_RECORDED:
         return None
     if text in SPELLINGS:
@@ -122,11 +125,6 @@ def number_of(value: Any, *, decimal_comma: bool = False) -> float | None:
         text = text.replace(".", "") if text.rfind(".") < text.rfind(",") else text
         text = text.replace(",", "." if text.count(",") == 1 and "." not in text else "")
     return float(text)
-
-
-def has_decimal_commas(table: Table, names: list[str]) -> bool:
-    """Return whether cells of columns have commas in them, which is so where commas do not separate them."""
-    return any(isinstance(row.get(name), str) and "," in row[name] for _, row in table.rows for name in names)
 
 
 def _named(columns: int, comments: list[str]) -> tuple[list[str], str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from phasecore.errors import InputError
 from phasecore.phases.curve import Curve
 from phasecore.runs.column_names import as_columns, choose_columns
-from phasecore.runs.delimited import Table, has_decimal_commas, number_of, read_table
+from phasecore.runs.delimited import Table, number_of, read_table
 from phasecore.runs.history import HISTORY, parse_rows
 from phasecore.runs.row_order import in_order
 
@@ -107,14 +107,13 @@ def _numbers(file: Path, table: Table, chosen: Mapping[str, str], *, is_json: bo
 
     Null is how a history writes a number that is none; elsewhere it is what was not recorded.
     """
-    commas = not is_json and has_decimal_commas(table, list(chosen.values()))
     lost = math.nan if is_json and chosen["iteration"] == "iteration" else None
     numbers: dict[str, list[float | None]] = {ours: [] for ours in chosen}
     for line, row in table.rows:
         for ours, theirs in chosen.items():
             value = row.get(theirs)
             try:
-                number = number_of(value, decimal_comma=commas)
+                number = number_of(value, decimal_comma=table.decimal_comma)
             except ValueError:
                 what = f"{file}, line {line}, {'' if is_json else 'column '}{theirs!r}"
                 raise InputError(what, received=repr(value), expected="a number") from None
