@@ -153,7 +153,7 @@ def lost_in_capture(capture: Mapping[str, float], channels: list[float]) -> list
     for place, names in absent:
         values = [capture[name] for name in names if capture[name] is not None]
         if place != ADAM_SNR or capture["iteration"] >= ADAM_MEMORY:
-            lost[place] = sum(abs(float(value)) for value in values if not math.isfinite(value))
+            lost[place] = sum((abs(value) for value in values if not math.isfinite(value)), 0.0)
             if len(values) == 2 and not any(values):
                 lost[place] = math.nan
     return lost if any(lost) else None

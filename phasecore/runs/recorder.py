@@ -130,9 +130,10 @@ class Recorder:
 
     def stopped(self, error: BaseException) -> None:
         """Announce that the training ended early; where what ended it was measured, that is the last row."""
-        if isinstance(error, TrainingError) and error.row is not None:
+        row = error.row if isinstance(error, TrainingError) else None
+        if row is not None and (not self.rows or self.rows[-1]["iteration"] < row["iteration"]):
             self._warned = True
-            self.captured(error.row)
+            self.captured(row)
         self._hooks.call("run_stopped", training=self._training, error=error)
 
     def close(self) -> None:

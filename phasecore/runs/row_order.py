@@ -34,7 +34,7 @@ def in_order(
     Example:
         >>> columns = {"snr": [9.0, None, 8.0, 7.0, 6.0, 5.0, 4.0], "adam_snr": [None, 1.0] + [None] * 5}
         >>> in_order([1, 1, 2, 3, 4, 3, 4], columns)[0]
-        {'iteration': [1, 2, 3, 4], 'snr': [9.0, 8.0, 5.0, 4.0], 'adam_snr': [1.0, None, None, None]}
+        {'iteration': [1.0, 2.0, 3.0, 4.0], 'snr': [9.0, 8.0, 5.0, 4.0], 'adam_snr': [1.0, None, None, None]}
     """
     kept = [place for place, step in enumerate(steps) if _is_step(step) or _finite_in(columns, place)]
     for place in kept:
