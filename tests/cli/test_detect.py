@@ -102,11 +102,20 @@ def test_a_training_that_has_gone_to_nan(tmp_path, options):
     assert document["current"] is None
     assert document["nonfinite"]["iteration"] == 1230
     assert "the training loss and the SNR are NaN from iteration 1230 on" in document["reason"]
-    picture = tmp_path / "nan.png"
+    picture = tmp_path / "nan.svg"
     printed = detect(tmp_path / "nan.csv", *options, "--plot", picture).stdout
     assert "now:" not in printed
     assert "NaN from iteration 1230 on" in printed
     assert picture.exists()
+
+
+def test_the_picture_of_a_training_that_was_told_apart_and_has_gone_to_nan(file, tmp_path):
+    ends = [f"{step}{',nan' * (len(MADE.columns) - 1)}" for step in range(200_000, 200_005)]
+    (tmp_path / "nan.csv").write_text(file.read_text() + "\n".join(ends) + "\n")
+    document = json.loads(detect(tmp_path / "nan.csv", "--plot", tmp_path / "nan.png", "--json").stdout)
+    assert [transition["phase"] for transition in document["transitions"]] == ["diffusion", "total_diffusion"]
+    assert document["nonfinite"]["iteration"] == 200_000
+    assert (tmp_path / "nan.png").stat().st_size > 10_000
 
 
 def test_columns_of_other_names(tmp_path, file):
