@@ -2,8 +2,8 @@
 
 Each column is put in order by itself, since tools write the columns of one step into several lines. Where its steps go
 back now and then, the training was resumed: what was recorded before from that step on is replaced. Where they go back
-all the time, the rows are unsorted, and are sorted. A step that is there twice with one value counts once; with two it
-is refused.
+all the time, the rows are unsorted, and are sorted. A step that is there twice with one value counts once; with a number
+and NaN it has the number, and with two numbers it is refused.
 """
 
 from __future__ import annotations
@@ -85,7 +85,9 @@ def _by_step(name: str, series: Sequence[tuple[int, float, float]]) -> dict[floa
     column: dict[float, float] = {}
     for place, step, value in series:
         before = column.setdefault(step, value)
-        if before != value and not (math.isnan(before) and math.isnan(value)):
+        if math.isnan(before):
+            column[step] = value
+        elif before != value and not math.isnan(value):
             raise InputError(
                 f"iteration in row {place + 1} is repeated",
                 received=f"{step:g} with {name} {before:g} and {value:g}",

@@ -116,6 +116,13 @@ FILES = {
         + "\n"
         for a, b, c in ROWS
     ),
+    "nulls beside iterations.jsonl": "".join(
+        json.dumps({"iteration": a, "snr": b, "training_loss": None})
+        + "\n"
+        + json.dumps({"iteration": a, "snr": None, "training_loss": c})
+        + "\n"
+        for a, b, c in ROWS
+    ),
     "list.json": json.dumps([{"epoch": a, "snr": b, "training_loss": c} for a, b, c in ROWS]),
 }
 SCALARS = {
