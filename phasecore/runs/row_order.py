@@ -2,8 +2,8 @@
 
 Each column is put in order by itself, since tools write the columns of one step into several lines. Where its steps go
 back now and then, the training was resumed: what was recorded before from that step on is replaced. Where they go back
-all the time, the rows are unsorted, and are sorted. A step that is there twice with one value counts once; with a number
-and NaN it has the number, and with two numbers it is refused.
+all the time, the rows are unsorted, and are sorted. A step that is there twice with one value counts once; with a
+number and NaN it has the number, and with two numbers it is refused.
 """
 
 from __future__ import annotations
