@@ -6,7 +6,7 @@ Sources: the message layout follows the design's section on errors; near matches
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 
 class PhasecoreError(Exception):
@@ -72,4 +72,26 @@ class PluginError(PhasecoreError):
 
 
 class TrainingError(PhasecoreError, RuntimeError):
-    """A training that could not go on (a loss that is not finite, a scheme that returns NaN); exit status 1."""
+    """A training that could not go on (a loss that is not finite, a scheme that returns NaN); exit status 1.
+
+    Args:
+        what: what failed, and the rest as in `PhasecoreError`.
+        received: what was given.
+        expected: what would have been accepted.
+        fix: what to do about it.
+        row: the last row of the history, where the failure is one: "iteration" and what was measured.
+    """
+
+    row: Mapping[str, float] | None = None
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        received: object = None,
+        expected: object = None,
+        fix: str = "",
+        row: Mapping[str, float] | None = None,
+    ) -> None:
+        super().__init__(what, received=received, expected=expected, fix=fix)
+        self.row = row

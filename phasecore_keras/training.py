@@ -176,6 +176,7 @@ class _Session:
                 received=f"loss {value}",
                 expected="a finite number",
                 fix="Lower the learning rate, or look at the weighting scheme's weights in the last snapshot.",
+                row={"iteration": self.iteration, "training_loss": value},
             )
 
     def _row(self, began: float) -> dict[str, float]:

@@ -156,6 +156,7 @@ class _Session:
                 received=f"loss {float(value)}",
                 expected="a finite number",
                 fix="Lower the learning rate, or look at the weighting scheme's weights in the last snapshot.",
+                row={"iteration": self.iteration, "training_loss": float(value)},
             )
 
     def _row(self, began: float) -> dict[str, float]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 
 import click
 
 from phasecore.phases import Curve, Timeline, detect, tracker
+from phasecore.runs.column_names import parse_columns
 from phasecore.runs.palette import PHASE_COLOURS, PHASE_NAMES
 from phasecore.runs.reading import read_curve
 
@@ -16,14 +18,25 @@ from phasecore.runs.reading import read_curve
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
 @click.option("--online", is_flag=True, help="Replay the curve through the online tracker.")
+@click.option(
+    "--columns",
+    metavar="NAME=COLUMN[,...]",
+    multiple=True,
+    help="What FILE calls the columns of a history, where it calls them otherwise: iteration=Step,snr=train/snr.",
+)
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw the curve, its phases and the evidence.")
-def command(file: Path, as_json: bool, online: bool, plot: Path | None) -> None:
-    """Find the phases of the curve in FILE: a CSV with a header, a run folder, or a history.jsonl.
+def command(file: Path, as_json: bool, online: bool, columns: tuple[str, ...], plot: Path | None) -> None:
+    """Find the phases of the curve in FILE: a CSV with a header, JSON lines, a run folder, or a history.jsonl.
 
-    A CSV needs the columns iteration and snr, or iteration, gradient_mean_norm and gradient_std_norm; other
-    columns of a history are used where they help. Exit status 2 if FILE is no such curve.
+    A file needs the columns iteration and snr, or iteration, gradient_mean_norm and gradient_std_norm; other
+    columns of a history are used where they help. Files of Keras, Lightning, TensorBoard, W&B and MLflow are read as
+    they are, or with --columns. Exit status 2 if FILE is no such curve.
     """
-    curve = read_curve(file)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        curve = read_curve(file, parse_columns(columns))
+    for warning in caught:
+        click.echo(f"Warning: {warning.message}", err=True)
     timeline = replay(curve) if online else detect(curve)
     if plot is not None:
         from phasecore.runs.timeline_figure import draw_timeline
@@ -46,7 +59,8 @@ def replay(curve: Curve) -> Timeline:
     state = online.init()
     timeline = Timeline((), None, "cannot tell: no captures")
     names = ["iteration", *curve.columns]
-    for row in zip(curve.iteration.tolist(), *(values.tolist() for values in curve.columns.values()), strict=True):
+    values = [curve.values(name) for name in curve.columns]
+    for row in zip(curve.iteration.tolist(), *values, strict=True):
         timeline, state = online.update(dict(zip(names, row, strict=True)), state)
     return timeline
 

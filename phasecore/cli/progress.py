@@ -53,6 +53,7 @@ class ConsoleDisplay(Display):
         self.loss = math.nan
         self.row: Mapping[str, Any] = {}
         self.timeline: Timeline | None = None
+        self._phase: Phase | None = None
         self._first: tuple[float, int] | None = None
 
     def __enter__(self) -> Self:
@@ -77,11 +78,12 @@ class ConsoleDisplay(Display):
     def captured(self, row: Mapping[str, Any], timeline: Timeline) -> None:
         """Take the measured values and the phases so far."""
         self._first = self._first or (self.clock(), int(row["iteration"]))
-        before = self.timeline.current if self.timeline else None
         self.iteration, self.row, self.timeline = int(row["iteration"]), row, timeline
-        self.loss = row.get("training_loss") or self.loss
-        if timeline.transitions and timeline.current not in (before, None):
+        loss = row.get("training_loss", self.loss)
+        self.loss = math.nan if loss is None else loss
+        if timeline.transitions and timeline.current not in (self._phase, None):
             self.entered(timeline.current, timeline.transitions[-1].iteration)
+        self._phase = timeline.current or self._phase
         self.update(captured=True)
 
     def warned(self, message: str) -> None:
@@ -129,6 +131,8 @@ class ConsoleDisplay(Display):
         text.append(f" error {number(self.row.get('relative_l2_error')):<9}")
         text.append(f" SNR {number(self.row.get('snr')):<9} ")
         current = self.timeline.current if self.timeline else None
+        if self.timeline is not None and self.timeline.nonfinite is not None:
+            return text.append(f"not finite from iteration {self.timeline.nonfinite.iteration} on", style="bold red")
         if current is None:
             return text.append("phase not known yet", style="dim")
         return text.append(PHASE_NAMES[current], style=f"bold {PHASE_COLOURS[current]}")

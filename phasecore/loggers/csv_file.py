@@ -19,7 +19,8 @@ from phasecore.runs.history import replace_file
 class CSVLogger:
     """Writes each capture as a line of a CSV file, handed to the operating system at once.
 
-    A column that appears later than the first line is added to the whole file. Going on with a run, the lines from the
+    What was measured and is no number is written as "nan"; what was not measured is an empty cell. A column that
+    appears later than the first line is added to the whole file. Going on with a run, the lines from the
     resumed iteration on are replaced. `phasecore detect` reads the file.
 
     Args:
@@ -49,7 +50,8 @@ class CSVLogger:
     @hookimpl
     def phasecore_captured(self, row: Mapping[str, Any]) -> None:
         """Write a line."""
-        line = {"iteration": str(row["iteration"]), **{name: repr(value) for name, value in numbers_of(row).items()}}
+        lost = {name: "nan" for name, value in row.items() if value is None}
+        line = {"iteration": str(row["iteration"]), **lost, **{k: repr(value) for k, value in numbers_of(row).items()}}
         new = [name for name in line if name not in self._columns]
         if new or self._stream is None:
             self._rewrite(new, before=int(row["iteration"]))

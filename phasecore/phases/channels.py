@@ -3,7 +3,7 @@
 | channel | value at a capture |
 |---|---|
 | snr | log10 of the gradient SNR |
-| layer_snr | log10 of the median SNR of the layers |
+| layer_snr | log10 of the median SNR of the layers that have one |
 | adam_snr | log10 of the Adam SNR, from the tenth iteration on |
 | residual_order | minus log10 of the residuals' coefficient of variation, `sqrt(1 / order^2 - 1)`; at most 1.25 |
 | training_loss | minus log10 of the training loss |
@@ -11,7 +11,8 @@
 
 The Adam SNR of the first ten iterations is left out: the bias correction makes it 1 at the first step whatever
 the gradients are, and its first moment averages over `1 / (1 - 0.9)` iterations. Residuals that vary by less than
-6% are called uniform: below that the coefficient of variation says nothing about training.
+6% are called uniform: below that the coefficient of variation says nothing about training. A ratio of two zeros is no
+number: of a gradient that is zero everywhere nothing can be said.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def channels_of(curve: Curve) -> FloatArray:
     channels[SNR] = _log_ratio(curve, "snr")
     layers = [_log_ratio(curve, f"layer{number}") for number in curve.layers]
     if layers:
-        channels[LAYER_SNR] = np.median(layers, axis=0)
+        channels[LAYER_SNR] = _median(np.asarray(layers))
     channels[ADAM_SNR] = np.where(curve.iteration >= ADAM_MEMORY, _log_ratio(curve, "adam_snr"), np.nan)
     if "residual_order" in curve.columns:
         order = curve.columns["residual_order"]
@@ -66,7 +67,17 @@ def _log_ratio(curve: Curve, name: str) -> FloatArray:
     ratio = curve.ratio(name)
     if ratio is None:
         return np.full(curve.captures, np.nan)
-    return _logarithm(ratio[0]) - _logarithm(ratio[1])
+    undefined = (ratio[0] == 0.0) & (ratio[1] == 0.0)
+    return np.where(undefined, np.nan, _logarithm(ratio[0]) - _logarithm(ratio[1]))
+
+
+def _median(layers: FloatArray) -> FloatArray:
+    """Return the median along the first axis, leaving NaN out."""
+    ordered = np.sort(layers, axis=0)
+    held = np.isfinite(ordered).sum(axis=0)
+    low, high = np.maximum(held - 1, 0) // 2, np.minimum(held // 2, len(layers) - 1)
+    pair = np.take_along_axis(ordered, np.stack([low, high]), axis=0)
+    return np.asarray(0.5 * pair.sum(axis=0))
 
 
 def _logarithm(values: FloatArray) -> FloatArray:
@@ -77,7 +88,7 @@ def channels_of_capture(capture: Mapping[str, float]) -> tuple[float, list[float
     """Return the iteration and the six channels of one capture, as `channels_of` does for a curve.
 
     Args:
-        capture: column names and numbers; NaN, None and infinity stand for "not recorded".
+        capture: column names and numbers; NaN, None and infinity make a channel absent.
 
     Raises:
         InputError: the iteration is missing or not a whole number, or a quantity is negative or not a number.
@@ -93,7 +104,7 @@ def channels_of_capture(capture: Mapping[str, float]) -> tuple[float, list[float
         )
     plan = _plan_of(tuple(capture))
     snr = _measured(capture, plan.snr)
-    per_layer = sorted([_measured(capture, pair) for pair in plan.layers])
+    per_layer = sorted([value for pair in plan.layers if (value := _measured(capture, pair)) == value])
     middle = len(per_layer) // 2
     layer_snr = 0.5 * (per_layer[middle] + per_layer[~middle]) if per_layer else math.nan
     adam = _measured(capture, plan.adam_snr) if iteration >= ADAM_MEMORY else math.nan
@@ -103,6 +114,63 @@ def channels_of_capture(capture: Mapping[str, float]) -> tuple[float, list[float
     if plan.gradient_order:
         snr = _order_logarithm(capture, "gradient_order")
     return float(iteration), [snr, layer_snr, adam, min(order, UNIFORM), loss, error]
+
+
+def lost_in(curve: Curve) -> FloatArray:
+    """Return what was measured for the channels and is no number, shape `(6, captures)`: NaN, infinity, or 0 for none.
+
+    That of `layer_snr` is left out: it is the SNR's.
+
+    Example:
+        >>> curve = Curve.from_columns({"iteration": [1, 2, 3], "snr": [1.0, None, float("nan")]})
+        >>> lost_in(curve)[SNR].tolist()
+        [0.0, 0.0, nan]
+    """
+    lost = np.zeros((len(CHANNELS), curve.captures))
+    for place, names in _sources(tuple(curve.columns)):
+        for name in names:
+            lost[place] += np.abs(curve.nonfinite.get(name, 0.0))
+        if len(names) == 2:
+            lost[place, (curve.columns[names[0]] == 0.0) & (curve.columns[names[1]] == 0.0)] = np.nan
+    lost[ADAM_SNR, curve.iteration < ADAM_MEMORY] = 0.0
+    return lost
+
+
+def lost_in_capture(capture: Mapping[str, float], channels: list[float]) -> list[float] | None:
+    """Return what was measured for each channel and is no number, as `lost_in` does; None where nothing is.
+
+    Args:
+        capture: as `channels_of_capture` takes it.
+        channels: those that it returned.
+
+    Example:
+        >>> capture = {"iteration": 20, "snr": float("inf"), "training_loss": None}
+        >>> lost_in_capture(capture, channels_of_capture(capture)[1])
+        [inf, 0.0, 0.0, 0.0, 0.0, 0.0]
+    """
+    absent = [source for source in _sources(tuple(capture)) if channels[source[0]] != channels[source[0]]]
+    lost = [0.0] * len(CHANNELS)
+    for place, names in absent:
+        values = [capture[name] for name in names if capture[name] is not None]
+        if place != ADAM_SNR or capture["iteration"] >= ADAM_MEMORY:
+            lost[place] = sum((abs(value) for value in values if not math.isfinite(value)), 0.0)
+            if len(values) == 2 and not any(values):
+                lost[place] = math.nan
+    return lost if any(lost) else None
+
+
+@functools.lru_cache(maxsize=64)
+def _sources(names: tuple[str, ...]) -> tuple[tuple[int, tuple[str, ...]], ...]:
+    """Return the channels that were measured, and the columns that each is made of."""
+    plan = _plan_of(names)
+    sources = (
+        (SNR, plan.snr or ("gradient_order",) * plan.gradient_order),
+        (ADAM_SNR, plan.adam_snr),
+        (RESIDUAL_ORDER, ("residual_order",) * plan.residual_order),
+        (TRAINING_LOSS, plan.training_loss),
+        (RELATIVE_L2_ERROR, plan.relative_l2_error),
+    )
+    return tuple((place, columns) for place, columns in sources if columns)
 
 
 class _Plan(NamedTuple):
@@ -149,6 +217,8 @@ def _measured(capture: Mapping[str, float], columns: tuple[str, ...]) -> float:
         return math.log10(above / below)
     if len(columns) == 1:
         return _careful_logarithm(columns[0], above)
+    if above == 0.0 == below:
+        return math.nan
     return _careful_logarithm(columns[0], above) - _careful_logarithm(columns[1], below)
 
 
@@ -164,9 +234,11 @@ def _number(name: str, value: float | None) -> float:
         number = float(value)
     except (TypeError, ValueError):
         raise InputError(f"capture, {name!r}", received=repr(value), expected="a number") from None
+    if not math.isfinite(number):
+        return math.nan
     if number < 0.0:
         raise InputError(f"capture, {name!r}", received=f"{number:g}", expected="a value that is not negative")
-    return number if number != math.inf else math.nan
+    return number
 
 
 def _order_logarithm(capture: Mapping[str, float], name: str) -> float:

@@ -1,15 +1,16 @@
 """A recorded curve: validated columns of a training history.
 
 A curve tolerates what histories really contain: irregular spacing, gaps, cells that are empty, NaN or
-infinite. It does not tolerate what makes an answer meaningless: iterations that repeat or go backwards,
-columns of different lengths, negative norms.
+infinite; it tells what was not recorded (None) from what was measured and is no number (NaN, infinity). It does not
+tolerate what makes an answer meaningless: iterations that repeat or go backwards, columns of different lengths,
+negative norms.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import final
 
 import numpy as np
@@ -19,6 +20,7 @@ from phasecore.errors import InputError
 from phasecore.phases.statistics import snr_of_order
 
 FloatArray = npt.NDArray[np.float64]
+Column = npt.ArrayLike | Sequence[float | None]
 
 KNOWN_COLUMNS = (
     "snr",
@@ -57,21 +59,24 @@ class Curve:
 
     Args:
         iteration: optimizer iterations, strictly increasing, shape `(captures,)`.
-        columns: the known quantities, each of shape `(captures,)`, NaN where not recorded.
+        columns: the known quantities, each of shape `(captures,)`, NaN where there is no number.
+        nonfinite: of the columns that were measured as NaN or infinity somewhere, those values, and 0 everywhere else.
     """
 
     iteration: FloatArray
     columns: Mapping[str, FloatArray]
+    nonfinite: Mapping[str, FloatArray] = field(default_factory=dict)
 
     @classmethod
-    def from_columns(cls, columns: Mapping[str, npt.ArrayLike]) -> Curve:
+    def from_columns(cls, columns: Mapping[str, Column]) -> Curve:
         """Validate columns and make a curve of them.
 
         Args:
             columns: `iteration` and at least one signal-to-noise ratio (`snr`; or `gradient_mean_norm` and
                 `gradient_std_norm`; or `gradient_order`; or `adam_snr` or its two norms), each of shape
-                `(captures,)`. Other known columns are used where they help, unknown ones ignored. NaN, None
-                and infinity stand for "not recorded".
+                `(captures,)`. Other known columns are used where they help, unknown ones ignored. None stands
+                for "not recorded", NaN and infinity for a measurement that is no number; neither is used, but a curve
+                that ends in the latter says so.
 
         Raises:
             InputError: a column is missing, not numeric, not of shape `(captures,)` or negative; an iteration
@@ -98,7 +103,12 @@ class Curve:
                     expected=f"{iteration.size}, one per iteration",
                 )
         _check_iterations(iteration)
+        nonfinite = {}
         for name, values in known.items():
+            lost = ~np.isfinite(values) & _recorded(columns[name])
+            if lost.any():
+                nonfinite[name] = np.where(lost, values, 0.0)
+            values[~np.isfinite(values)] = np.nan
             negative = np.flatnonzero(values < 0)
             if negative.size:
                 row = int(negative[0])
@@ -108,8 +118,7 @@ class Curve:
                     expected="a value that is not negative",
                     fix="A norm, a ratio of norms, a loss or an order parameter cannot be negative.",
                 )
-            values[~np.isfinite(values)] = np.nan
-        curve = cls(iteration, known)
+        curve = cls(iteration, known, nonfinite)
         if curve.ratio("snr") is None and curve.ratio("adam_snr") is None:
             raise InputError(
                 "curve without a signal-to-noise ratio",
@@ -130,6 +139,12 @@ class Curve:
         matches = [LAYER_COLUMN.fullmatch(name) for name in self.columns]
         numbers = [int(match.group(1)) for match in matches if match is not None and match.group(2) == "mean"]
         return tuple(number for number in sorted(numbers) if f"layer{number}_std_norm" in self.columns)
+
+    def values(self, name: str) -> list[float | None]:
+        """Return a column as `from_columns` takes it: None where not recorded, NaN and infinity where measured so."""
+        lost = self.nonfinite.get(name, np.zeros(self.captures))
+        pairs = zip(self.columns[name].tolist(), lost.tolist(), strict=True)
+        return [value if value == value else missing if missing else None for value, missing in pairs]
 
     def ratio(self, name: str) -> tuple[FloatArray, FloatArray] | None:
         """Return the numerator and denominator of a signal-to-noise ratio, each of shape `(captures,)`.
@@ -157,7 +172,7 @@ class Curve:
         return np.where(absent, np.nan, above), np.where(absent, np.nan, below)
 
 
-def _numbers(name: str, values: npt.ArrayLike) -> FloatArray:
+def _numbers(name: str, values: Column) -> FloatArray:
     try:
         numbers = np.array(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -165,6 +180,14 @@ def _numbers(name: str, values: npt.ArrayLike) -> FloatArray:
     if numbers.ndim != 1:
         raise InputError(f"column {name!r}", received=f"shape {numbers.shape}", expected="one value per capture")
     return numbers
+
+
+def _recorded(values: Column) -> npt.NDArray[np.bool_]:
+    """Return which values are not None, shape `(captures,)`."""
+    given = np.asarray(values)
+    if given.dtype != object:
+        return np.ones(given.shape, dtype=bool)
+    return np.array([value is not None for value in given], dtype=bool)
 
 
 def _check_iterations(iteration: FloatArray) -> None:

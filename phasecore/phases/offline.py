@@ -7,12 +7,13 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from phasecore.phases.channels import ADAM_SNR, SNR
+from phasecore.phases.channels import ADAM_SNR, SNR, channels_of, lost_in
 from phasecore.phases.configuration import DetectorConfiguration
-from phasecore.phases.curve import Curve
+from phasecore.phases.curve import Column, Curve
 from phasecore.phases.fall import Fall, follow_fall
 from phasecore.phases.findings import Extent, Finding, fall_finding, may_begin, rise_finding, timeline_of
 from phasecore.phases.knee import knee
+from phasecore.phases.nonfinite import gaps_of, told
 from phasecore.phases.profile import Profile, clipped, profile_of
 from phasecore.phases.rise import rise_evidence
 from phasecore.phases.timeline import Timeline
@@ -26,7 +27,7 @@ LASTING = 0.5
 MOST = 2.0
 
 
-def detect(curve: Curve | Mapping[str, npt.ArrayLike], configuration: DetectorConfiguration | None = None) -> Timeline:
+def detect(curve: Curve | Mapping[str, Column], configuration: DetectorConfiguration | None = None) -> Timeline:
     """Find the phases of a recorded curve.
 
     Args:
@@ -35,7 +36,7 @@ def detect(curve: Curve | Mapping[str, npt.ArrayLike], configuration: DetectorCo
 
     Returns:
         The transitions found, with intervals, confidences and evidence; "no total diffusion yet" and "cannot
-        tell" are answers too.
+        tell" are answers too, and the latter is that for a training that has gone to NaN.
 
     Raises:
         InputError: the columns make no curve (see `Curve.from_columns`).
@@ -50,15 +51,16 @@ def detect(curve: Curve | Mapping[str, npt.ArrayLike], configuration: DetectorCo
     configuration = configuration or DetectorConfiguration()
     if not isinstance(curve, Curve):
         curve = Curve.from_columns(curve)
-    profile = profile_of(curve)
+    channels = channels_of(curve)
+    profile = profile_of(curve, channels)
     ended, rise = find_transitions(profile, configuration)
     first = float(profile.times[0]) if profile.times.size else 0.0
-    ratios = [ratio[0] for ratio in (curve.ratio("snr"), curve.ratio("adam_snr")) if ratio is not None]
-    captures = int(np.isfinite(ratios).any(axis=0).sum())
+    captures = int(np.isfinite(channels[[SNR, ADAM_SNR]]).any(axis=0).sum())
     snr = primary(profile)
     last = snr[np.isfinite(snr)][-LAST_BINS:]
     extent = Extent(captures, profile.times.size, first, bool(last.size and last.mean() > 0.0))
-    return timeline_of(ended, rise, extent, likely(rise), configuration)
+    timeline = timeline_of(ended, rise, extent, likely(rise), configuration)
+    return told(timeline, gaps_of(curve.iteration, channels, lost_in(curve)))
 
 
 def find_fall(profile: Profile, configuration: DetectorConfiguration) -> Fall:

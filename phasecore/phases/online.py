@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from phasecore.errors import InputError
-from phasecore.phases.channels import ADAM_SNR, CHANNELS, SNR, channels_of_capture
+from phasecore.phases.channels import ADAM_SNR, CHANNELS, SNR, channels_of_capture, lost_in_capture
 from phasecore.phases.configuration import DetectorConfiguration
 from phasecore.phases.fall import FALL_NUMBERS, Fall, fall_from_array, fall_to_array, follow_fall
 from phasecore.phases.findings import (
@@ -32,6 +32,8 @@ from phasecore.phases.findings import (
     rise_finding,
     timeline_of,
 )
+from phasecore.phases.nonfinite import CAPTURES as GAP_CAPTURES
+from phasecore.phases.nonfinite import no_gaps, told, with_capture
 from phasecore.phases.profile import BINS_PER_DECADE, Profile
 from phasecore.phases.rise import QUANTITIES, rise_evidence
 from phasecore.phases.timeline import Timeline
@@ -68,6 +70,7 @@ class TrackerState(NamedTuple):
         fall: the end of fitting as `fall_to_array` writes it, shape `(146,)`.
         rise: time, interval, log odds and declaration of total diffusion, shape `(5,)`.
         rise_table: the evidence for it, shape `(7, 4)`.
+        gaps: captures at which a channel was measured and is no number, as `no_gaps` has them, shape `(6, 5)`.
     """
 
     counts: IntArray
@@ -78,6 +81,7 @@ class TrackerState(NamedTuple):
     fall: FloatArray
     rise: FloatArray
     rise_table: FloatArray
+    gaps: FloatArray = no_gaps()
 
 
 class Tracker(NamedTuple):
@@ -90,7 +94,7 @@ class Tracker(NamedTuple):
     """
 
     init: Callable[[], TrackerState]
-    update: Callable[[Mapping[str, float], TrackerState], tuple[Timeline, TrackerState]]
+    update: Callable[[Mapping[str, float | None], TrackerState], tuple[Timeline, TrackerState]]
 
 
 def tracker(configuration: DetectorConfiguration | None = None) -> Tracker:
@@ -101,9 +105,9 @@ def tracker(configuration: DetectorConfiguration | None = None) -> Tracker:
 
     Returns:
         `init() -> state` and `update(capture, state) -> (timeline, state)`. A capture maps the column names of
-        a recorded curve to numbers; `iteration` is required, NaN and infinity stand for "not recorded", other keys
-        are ignored. `update` raises InputError on an iteration that is missing, not whole or not after the
-        last, and on a negative quantity.
+        a recorded curve to numbers; `iteration` is required, None and a missing key stand for "not recorded", NaN and
+        infinity for a measurement that is no number, other keys are ignored. `update` raises InputError on an
+        iteration that is missing, not whole or not after the last, and on a negative quantity.
 
     Example:
         >>> init, update = tracker()
@@ -129,6 +133,7 @@ def _init() -> TrackerState:
         fall_to_array(Fall()),
         np.full(5, nan),
         np.full((len(QUANTITIES), 4), nan),
+        no_gaps(),
     )
 
 
@@ -142,6 +147,25 @@ def _update(
             received=f"iteration {iteration:.0f} after {state.clock[LAST]:.0f}",
             expected="strictly increasing iterations",
         )
+    if any(channel == channel for channel in channels):
+        state = _followed_on(state, iteration, channels, configuration)
+    else:
+        state = state._replace(clock=np.concatenate([[iteration], state.clock[1:]]))
+    captures, bins = int(state.counts[CAPTURES]), int(state.counts[BINS])
+    high = bool(state.clock[LEVEL] > 0.0)
+    extent = Extent(min(captures, MINIMUM_CAPTURES), min(bins + 1, MINIMUM_BINS), float(state.clock[FIRST]), high)
+    timeline = _timeline(state.fall.tobytes(), state.rise.tobytes(), state.rise_table.tobytes(), extent, configuration)
+    lost = lost_in_capture(capture, channels)
+    if lost is not None or state.gaps[:, GAP_CAPTURES].any():
+        state = state._replace(gaps=with_capture(state.gaps, iteration, channels, lost))
+        timeline = told(timeline, state.gaps)
+    return timeline, state
+
+
+def _followed_on(
+    state: TrackerState, iteration: float, channels: list[float], configuration: DetectorConfiguration
+) -> TrackerState:
+    """Take a capture that measured something."""
     time = math.log10(max(iteration, 1.0))
     place = math.floor(time * BINS_PER_DECADE + 1e-6)
     if state.counts[HELD] and state.counts[BIN] != place:
@@ -150,11 +174,7 @@ def _update(
     held = int(state.counts[HELD])
     if held & (held - 1) == 0 and not state.fall[DECLARED_FALL] > 0.0:
         state = _with_fall_declared(state, time, configuration)
-    captures, bins = int(state.counts[CAPTURES]), int(state.counts[BINS])
-    high = bool(state.clock[LEVEL] > 0.0)
-    extent = Extent(min(captures, MINIMUM_CAPTURES), min(bins + 1, MINIMUM_BINS), float(state.clock[FIRST]), high)
-    timeline = _timeline(state.fall.tobytes(), state.rise.tobytes(), state.rise_table.tobytes(), extent, configuration)
-    return timeline, state
+    return state
 
 
 def _with_capture(

@@ -52,15 +52,20 @@ def bin_of(times: npt.ArrayLike) -> npt.NDArray[np.int64]:
     return np.floor(np.asarray(times) * BINS_PER_DECADE + 1e-6).astype(np.int64)
 
 
-def profile_of(curve: Curve) -> Profile:
-    """Return the profile of a whole curve.
+def profile_of(curve: Curve, channels: FloatArray | None = None) -> Profile:
+    """Return the profile of a whole curve; captures that measured nothing are left out.
+
+    Args:
+        curve: the curve.
+        channels: those of it, where they are known already.
 
     Example:
         >>> profile_of(Curve.from_columns({"iteration": [100, 101, 102, 200], "snr": [1, 1e4, 10, 10]})).values[0]
         array([1., 1.])
     """
-    times = logarithmic_time(curve.iteration)
-    channels = channels_of(curve)
+    channels = channels_of(curve) if channels is None else channels
+    measured = np.isfinite(channels).any(axis=0)
+    times, channels = logarithmic_time(curve.iteration[measured]), channels[:, measured]
     occupied, members = np.unique(bin_of(times), return_inverse=True)
     counts = np.bincount(members, minlength=occupied.size)
     mean_times = np.bincount(members, weights=times, minlength=occupied.size) / counts

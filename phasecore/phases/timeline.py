@@ -89,6 +89,26 @@ class Transition:
 
 @final
 @dataclass(frozen=True)
+class Nonfinite:
+    """The end of what can be told: from an iteration on what was measured is NaN or infinite.
+
+    Args:
+        iteration: the first capture of which nothing can be told.
+        statement: which quantities are no numbers, and from which iteration on, in words.
+        before: the phase until then, or None for "cannot tell".
+
+    Example:
+        >>> Nonfinite(1230, "the SNR is NaN from iteration 1230 on", Phase.FITTING).iteration
+        1230
+    """
+
+    iteration: int
+    statement: str
+    before: Phase | None
+
+
+@final
+@dataclass(frozen=True)
 class Timeline:
     """The phases of a training, as far as they can be told.
 
@@ -96,6 +116,7 @@ class Timeline:
         transitions: the transitions found, in order; an absent one was not found.
         current: the phase at the last capture, or None for "cannot tell".
         reason: one sentence on why the current phase is what it is.
+        nonfinite: from where on what is measured is no number, or None if it is.
 
     Example:
         >>> begun = Transition(Phase.DIFFUSION, 150, (120, 190), 0.9, ())
@@ -109,6 +130,7 @@ class Timeline:
     transitions: tuple[Transition, ...]
     current: Phase | None
     reason: str
+    nonfinite: Nonfinite | None = None
 
     def transition(self, phase: Phase) -> Transition | None:
         """Return the transition to a phase, or None where it was not found."""
@@ -122,14 +144,16 @@ class Timeline:
         found = self.transition(phase)
         if found is not None:
             return found.iteration
-        saw_fitting = self.current is Phase.FITTING or self.transition(Phase.DIFFUSION) is not None
+        saw_fitting = self._last is Phase.FITTING or self.transition(Phase.DIFFUSION) is not None
         return 0 if phase is Phase.FITTING and saw_fitting else None
 
     def phase_at(self, iteration: int) -> Phase | None:
         """Return the phase at an iteration, or None where that is not known."""
+        if self.nonfinite is not None and iteration >= self.nonfinite.iteration:
+            return None
         found = Phase.FITTING if self.start(Phase.FITTING) is not None else None
         if not self.transitions:
-            return self.current
+            return self._last
         for transition in self.transitions:
             if iteration >= transition.iteration:
                 found = transition.phase
@@ -137,6 +161,8 @@ class Timeline:
 
     def spans(self, last_iteration: int) -> list[tuple[Phase, int, int]]:
         """Return `(phase, first iteration, last iteration)` for each known phase up to an iteration."""
+        if self.nonfinite is not None:
+            last_iteration = min(last_iteration, self.nonfinite.iteration)
         starts = [(phase, self.start(phase)) for phase in Phase]
         known = [(phase, start) for phase, start in starts if start is not None and start <= last_iteration]
         ends = [*(start for _, start in known[1:]), last_iteration][: len(known)]
@@ -149,8 +175,16 @@ class Timeline:
             >>> Timeline((), Phase.FITTING, "no diffusion yet").to_json()
             {'current': 'fitting', 'transitions': [], 'reason': 'no diffusion yet'}
         """
-        return {
+        document: dict[str, Any] = {
             "current": None if self.current is None else str(self.current),
             "transitions": [transition.to_json() for transition in self.transitions],
             "reason": self.reason,
         }
+        if self.nonfinite is not None:
+            document["nonfinite"] = {"iteration": self.nonfinite.iteration, "statement": self.nonfinite.statement}
+        return document
+
+    @property
+    def _last(self) -> Phase | None:
+        """The last phase that was known."""
+        return self.current if self.nonfinite is None else self.nonfinite.before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,11 +15,13 @@ from numpy.typing import NDArray
 from phasecore.errors import InputError
 from phasecore.phases import Timeline, detect, tracker
 from phasecore.runs.folder import CONFIGURATION
-from phasecore.runs.history import HISTORY, History, read_rows
+from phasecore.runs.history import HISTORY, History, read_rows, recorded_columns
 from phasecore.runs.monitored import MonitoredFolder
+from phasecore.runs.wording import nonfinite_warning
 
 Row = dict[str, float]
 
+PACKAGES = frozenset({"phasecore", "phasecore_torch", "phasecore_keras"})
 _NOTHING_YET = Timeline((), None, "cannot tell: nothing was captured yet")
 
 
@@ -72,6 +75,7 @@ class CaptureLog:
         self._histories = [History(file) for file in self._files]
         self._resume = resume
         self.begun = False
+        self._warned = False
         self._on_capture = on_capture
         self._tracker = tracker()
         self.replay([])
@@ -117,12 +121,15 @@ class CaptureLog:
         self.begun = True
 
     def take(self, row: Row) -> None:
-        """Keep a row."""
+        """Keep a row; warn at the first of which it is known that the training has gone to NaN."""
         self._track(row)
         for history in self._histories:
             history.append(row)
         if self._on_capture is not None:
             self._on_capture(row)
+        if self.timeline.nonfinite is not None and not self._warned:
+            self._warned = True
+            warnings.warn(nonfinite_warning(self.timeline.nonfinite), RuntimeWarning, stacklevel=_level_outside())
 
     def replay(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Start again from rows that were taken, and written, before."""
@@ -139,8 +146,7 @@ class CaptureLog:
         """
         if not self.rows:
             raise InputError("phase detection", received="no capture yet", expected="at least one row of history")
-        names = dict.fromkeys(name for row in self.rows for name in row)
-        return detect({name: [row.get(name, math.nan) for row in self.rows] for name in names})
+        return detect(recorded_columns(self.rows))
 
     def snapshot(self, iteration: int, arrays: Mapping[str, NDArray[np.float64]]) -> None:
         """Save fields, residuals and weights by name in the run folder, where there is one."""
@@ -170,6 +176,14 @@ class CaptureLog:
     def _track(self, row: Row) -> None:
         self.rows.append(row)
         self.timeline, self._state = self._tracker.update(row, self._state)
+
+
+def _level_outside() -> int:
+    """Return how far up the first caller outside phasecore and its adapters is, for a warning of this one's caller."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in PACKAGES:
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def _numbers(row: Mapping[str, Any]) -> Row:

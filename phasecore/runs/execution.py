@@ -7,13 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from phasecore import plugins, registry
 from phasecore.backends import Backend, Outcome, Training
 from phasecore.errors import InputError
 from phasecore.phases import Timeline, detect
+from phasecore.phases.curve import Column
 from phasecore.runs.configuration import check_agreement, configuration_of, provenance
 from phasecore.runs.folder import (
     CHECKPOINT,
@@ -25,7 +23,7 @@ from phasecore.runs.folder import (
     read_json,
     write_json,
 )
-from phasecore.runs.history import HISTORY, Row, columns_of, plain, read_rows
+from phasecore.runs.history import HISTORY, Row, plain, read_rows, recorded_columns
 from phasecore.runs.preparation import check_supplies
 from phasecore.runs.recorder import Display, Recorder, Silent
 
@@ -167,15 +165,15 @@ def _outcome(training: Training, rows: Sequence[Row]) -> Outcome:
         iterations=training.settings.iterations,
         seconds=_last(rows, "seconds"),
         relative_l2_error=_last(rows, "relative_l2_error"),
-        timeline=timeline_of(columns_of(rows)),
+        timeline=timeline_of(recorded_columns(rows)),
     )
 
 
-def timeline_of(columns: Mapping[str, NDArray[np.float64]]) -> Timeline:
+def timeline_of(columns: Mapping[str, Column]) -> Timeline:
     """Return the phases in a history; where it is no curve, a timeline that says why.
 
     Example:
-        >>> timeline_of({"iteration": np.asarray([1.0, 1.0]), "snr": np.asarray([2.0, 3.0])}).current is None
+        >>> timeline_of({"iteration": [1.0, 1.0], "snr": [2.0, 3.0]}).current is None
         True
     """
     try:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasecore.errors import InputError
-from phasecore.runs.history import HISTORY, columns_of, plain, read_rows, replace_file
+from phasecore.runs.history import HISTORY, columns_of, plain, read_rows, recorded_columns, replace_file
 
 CONFIGURATION = "run.json"
 OUTCOME = "outcome.json"
@@ -35,6 +35,7 @@ class Run:
         history: each column of the history, shape (captures,), NaN where a capture has no finite value.
         outcome: what `outcome.json` says, or None if the run has not finished.
         snapshots: the iterations of the snapshots, ascending.
+        recorded: the history as the detector takes it, None where a capture lacks a column.
     """
 
     folder: Path
@@ -42,6 +43,7 @@ class Run:
     history: Mapping[str, NDArray[np.float64]]
     outcome: Mapping[str, Any] | None
     snapshots: tuple[int, ...]
+    recorded: Mapping[str, list[float | None]]
 
     def snapshot(self, iteration: int) -> dict[str, NDArray[np.float64]]:
         """Return fields, residuals and weights by name, as they were after an iteration.
@@ -83,12 +85,14 @@ def open_run(folder: str | Path) -> Run:
     history = folder / HISTORY
     names = sorted(path.name for path in (folder / SNAPSHOTS).glob("*.npz"))
     matches = [match for match in map(_SNAPSHOT.fullmatch, names) if match]
+    rows = read_rows(history) if history.exists() else []
     return Run(
         folder,
         configuration,
-        columns_of(read_rows(history)) if history.exists() else {},
+        columns_of(rows),
         read_json(folder / OUTCOME) if (folder / OUTCOME).exists() else None,
         tuple(sorted(int(match.group(1)) for match in matches)),
+        recorded_columns(rows),
     )
 
 

@@ -100,6 +100,17 @@ def columns_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, NDArray[np.float6
     return {name: np.asarray([_number(row.get(name)) for row in rows], dtype=np.float64) for name in names}
 
 
+def recorded_columns(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[float | None]]:
+    """Return each numeric column of the rows as the detector takes it: None where a row lacks it, NaN for null.
+
+    Example:
+        >>> recorded_columns([{"iteration": 0, "snr": 2.0}, {"iteration": 10, "snr": None}, {"iteration": 20}])["snr"]
+        [2.0, nan, None]
+    """
+    rows = list(rows)
+    return {name: [_number(row[name]) if name in row else None for row in rows] for name in columns_of(rows)}
+
+
 def _number(value: object) -> float:
     return float(value) if isinstance(value, int | float) else math.nan
 

@@ -1,25 +1,40 @@
-"""Reading a recorded curve from a CSV file, a run folder or a history."""
+"""Reading a recorded curve from a run folder, a history, or a file that another tool wrote."""
 
 from __future__ import annotations
 
+import codecs
 import csv
+import json
 import math
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 from phasecore.errors import InputError
-from phasecore.phases.curve import Curve, is_known_column
+from phasecore.phases.curve import Curve
+from phasecore.runs.column_names import as_columns, choose_columns
+from phasecore.runs.delimited import Table, number_of, read_table
 from phasecore.runs.history import HISTORY, parse_rows
+from phasecore.runs.row_order import in_order
+
+LINES_OF_JSON = frozenset({".jsonl", ".ndjson"})
+SCALARS = ("Wall time", "Step", "Value")
 
 
-def read_curve(path: str | Path) -> Curve:
+def read_curve(path: str | Path, columns: Mapping[str, str] | None = None) -> Curve:
     r"""Read the curve of a training.
 
     Args:
-        path: a CSV file with a header, a run folder (its `history.jsonl` is read), or a `history.jsonl`. In a
-            history, a last line that was half written when the process was killed is left out.
+        path: a run folder (its `history.jsonl` is read), a `history.jsonl`, or what another tool wrote: a text file
+            with a header, or JSON, an object per line or in one list. A last line that was cut off when the process was
+            killed is left out. Rows of one step are put together; those that a resumed training replaced are left out,
+            with a warning.
+        columns: our names of columns and those of the file, where it calls them otherwise; names that end in ours, such
+            as "train/snr", are found without. A number stands for a place, from 1, where no column has it as a name.
 
     Raises:
-        InputError: the file does not exist, cannot be read, or holds a bad line or column; the message names it.
+        InputError: the file does not exist, cannot be read, holds a bad line or column, or lacks what is needed; the
+            message names it.
 
     Example:
         >>> import tempfile
@@ -36,58 +51,71 @@ def read_curve(path: str | Path) -> Curve:
             received=f"a folder without {HISTORY}" if path.is_dir() else "a path that does not exist",
             expected="a CSV file with a header, a run folder, or a history.jsonl",
         )
+    text = _text(file)
+    is_json = file.suffix in LINES_OF_JSON or text.lstrip()[:1] in {"{", "["}
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        table = as_columns(file, _json_table(file, text) if is_json else read_table(file, text))
+    except csv.Error as error:
+        raise InputError(f"cannot read {file}", received=str(error), expected="one row per line") from None
+    chosen = choose_columns(file, table, columns or {})
+    numbers = _numbers(file, table, chosen, is_json=is_json)
+    steps = numbers.pop("iteration")
+    try:
+        if file.name == HISTORY:
+            return Curve.from_columns({"iteration": [math.nan if step is None else step for step in steps], **numbers})
+        ordered, notes = in_order(steps, numbers)
+        curve = Curve.from_columns(ordered)
+    except InputError as error:
+        raise InputError(f"{file}: {str(error).rstrip('.')}") from None
+    for note in notes:
+        warnings.warn(f"{file}: {note}", stacklevel=2)
+    return curve
+
+
+def _text(file: Path) -> str:
+    try:
+        content = file.read_bytes()
+        wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        text = content.decode("utf-16" if wide else "utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read {file}", received=str(error), expected="a text file in UTF-8") from None
     if not text.strip():
         raise InputError(f"{file} is empty", expected="a header and one line per capture")
-    is_history = file.suffix in {".jsonl", ".ndjson"} or text.lstrip().startswith("{")
-    columns = _history_columns(file, text) if is_history else _csv_columns(file, text)
-    try:
-        return Curve.from_columns(columns)
-    except InputError as error:
-        raise InputError(f"{file}: {str(error).rstrip('.')}") from None
+    return text
 
 
-def _csv_columns(file: Path, text: str) -> dict[str, list[float]]:
-    rows = csv.reader(text.splitlines())
-    header = [name.strip() for name in next(rows)]
-    duplicated = sorted({name for name in header if header.count(name) > 1})
-    if duplicated:
-        raise InputError(f"{file}, line 1", received=f"column {duplicated[0]!r} twice", expected="distinct names")
-    wanted = [(place, name) for place, name in enumerate(header) if name == "iteration" or is_known_column(name)]
-    columns: dict[str, list[float]] = {name: [] for name in header}
-    for row in rows:
-        if not row:
-            continue
-        if len(row) != len(header):
-            raise InputError(
-                f"{file}, line {rows.line_num}",
-                received=f"{len(row)} cells",
-                expected=f"{len(header)}, one per column of the header",
-            )
-        for place, name in wanted:
-            cell = row[place].strip()
+def _json_table(file: Path, text: str) -> Table:
+    """Return the objects of a file, one per line or all in one list; TensorBoard's lists have no names."""
+    if text.lstrip().startswith("["):
+        try:
+            items = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise InputError(f"cannot read {file}", received=str(error), expected="a list of JSON objects") from None
+        objects = [dict(zip(SCALARS, item, strict=False)) if isinstance(item, list) else item for item in items]
+        rows = list(enumerate(objects, start=1))
+        bad = next((number for number, row in rows if not isinstance(row, dict)), None)
+        if bad is not None:
+            raise InputError(f"{file}, item {bad}", received=type(items[bad - 1]).__name__, expected="a JSON object")
+    else:
+        rows = list(parse_rows(file, text))
+    names = list(dict.fromkeys(["iteration"] * (file.name == HISTORY) + [name for _, row in rows for name in row]))
+    return Table(names, rows, ", ".join(names))
+
+
+def _numbers(file: Path, table: Table, chosen: Mapping[str, str], *, is_json: bool) -> dict[str, list[float | None]]:
+    """Return the values of the columns under our names.
+
+    Null is how a history writes a number that is none; elsewhere it is what was not recorded.
+    """
+    lost = math.nan if is_json and chosen["iteration"] == "iteration" else None
+    numbers: dict[str, list[float | None]] = {ours: [] for ours in chosen}
+    for line, row in table.rows:
+        for ours, theirs in chosen.items():
+            value = row.get(theirs)
             try:
-                columns[name].append(float(cell) if cell else math.nan)
+                number = number_of(value, decimal_comma=table.decimal_comma)
             except ValueError:
-                raise InputError(
-                    f"{file}, line {rows.line_num}, column {name!r}", received=repr(cell), expected="a number"
-                ) from None
-    return columns
-
-
-def _history_columns(file: Path, text: str) -> dict[str, list[float]]:
-    captures = list(parse_rows(file, text))
-    names = dict.fromkeys(name for _, capture in captures for name in capture)
-    wanted = ["iteration", *(name for name in names if is_known_column(name))]
-    columns: dict[str, list[float]] = {name: [] for name in [*wanted, *names]}
-    for line, capture in captures:
-        for name in wanted:
-            values = columns[name]
-            value = capture.get(name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-                raise InputError(f"{file}, line {line}, {name!r}", received=repr(value), expected="a number")
-            values.append(math.nan if value is None else float(value))
-    return columns
+                what = f"{file}, line {line}, {'' if is_json else 'column '}{theirs!r}"
+                raise InputError(what, received=repr(value), expected="a number") from None
+            numbers[ours].append(lost if value is None and theirs in row else number)
+    return numbers

@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasecore.backends import Outcome, Training
+from phasecore.errors import TrainingError
 from phasecore.phases import Phase, Timeline, tracker
 from phasecore.plugins import Listener
 from phasecore.runs.folder import save_snapshot
 from phasecore.runs.history import HISTORY, History, Row, plain
 from phasecore.runs.hooks import RunHooks
+from phasecore.runs.wording import nonfinite_warning
 
 
 class Display(Protocol):
@@ -83,6 +85,7 @@ class Recorder:
         self._tracker = tracker()
         self._state = self._tracker.init()
         self._declared: set[Phase] = set()
+        self._warned = False
 
     def started(self) -> None:
         """Announce the training."""
@@ -111,6 +114,9 @@ class Recorder:
                 self._declared.add(transition.phase)
                 self._hooks.call("phase_changed", training=self._training, transition=transition)
         self._display.captured(clean, timeline)
+        if timeline.nonfinite is not None and not self._warned:
+            self._warned = True
+            self._display.warned(nonfinite_warning(timeline.nonfinite))
 
     def snapshot(self, iteration: int, arrays: Mapping[str, NDArray[np.float64]]) -> None:
         """Save fields, residuals and weights by name, where there is a run folder."""
@@ -123,7 +129,11 @@ class Recorder:
         self._display.finished(outcome)
 
     def stopped(self, error: BaseException) -> None:
-        """Announce that the training ended early."""
+        """Announce that the training ended early; where what ended it was measured, that is the last row."""
+        row = error.row if isinstance(error, TrainingError) else None
+        if row is not None and (not self.rows or self.rows[-1]["iteration"] < row["iteration"]):
+            self._warned = True
+            self.captured(row)
         self._hooks.call("run_stopped", training=self._training, error=error)
 
     def close(self) -> None:

@@ -70,6 +70,8 @@ def draw_timeline(curve: Curve, timeline: Timeline, file: str | Path) -> None:
             panel.set_xlabel("iteration", color=INK, fontsize=9)
     for place, transition in enumerate(timeline.transitions):
         _draw_evidence(figure.add_subplot(grid[-1, place]), transition, rows)
+    if timeline.nonfinite is not None and timeline.transitions:
+        figure.suptitle(timeline.nonfinite.statement, color=INK, fontsize=9)
     if not timeline.transitions:
         panel = figure.add_subplot(grid[-1, :])
         panel.axis("off")

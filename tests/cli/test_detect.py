@@ -92,3 +92,48 @@ def test_a_picture_that_cannot_be_saved(file, tmp_path):
         result = detect(file, "--plot", picture)
         assert result.exit_code == 2
         assert "cannot save the figure" in result.stderr
+
+
+@pytest.mark.parametrize("options", [[], ["--online"]])
+def test_a_training_that_has_gone_to_nan(tmp_path, options):
+    rows = [f"{step},{'nan,nan' if step >= 1230 else '30,0.1'}" for step in range(10, 2000, 10)]
+    (tmp_path / "nan.csv").write_text("\n".join(["iteration,snr,training_loss", *rows]) + "\n")
+    document = json.loads(detect(tmp_path / "nan.csv", *options, "--json").stdout)
+    assert document["current"] is None
+    assert document["nonfinite"]["iteration"] == 1230
+    assert "the training loss and the SNR are NaN from iteration 1230 on" in document["reason"]
+    picture = tmp_path / "nan.svg"
+    printed = detect(tmp_path / "nan.csv", *options, "--plot", picture).stdout
+    assert "now:" not in printed
+    assert "NaN from iteration 1230 on" in printed
+    assert picture.exists()
+
+
+def test_the_picture_of_a_training_that_was_told_apart_and_has_gone_to_nan(file, tmp_path):
+    ends = [f"{step}{',nan' * (len(MADE.columns) - 1)}" for step in range(200_000, 200_005)]
+    (tmp_path / "nan.csv").write_text(file.read_text() + "\n".join(ends) + "\n")
+    document = json.loads(detect(tmp_path / "nan.csv", "--plot", tmp_path / "nan.png", "--json").stdout)
+    assert [transition["phase"] for transition in document["transitions"]] == ["diffusion", "total_diffusion"]
+    assert document["nonfinite"]["iteration"] == 200_000
+    assert (tmp_path / "nan.png").stat().st_size > 10_000
+
+
+def test_columns_of_other_names(tmp_path, file):
+    text = file.read_text()
+    (tmp_path / "other.csv").write_text(text.replace("iteration", "n").replace("snr", "ratio", 1))
+    result = detect(tmp_path / "other.csv", "--columns", "iteration=n", "--columns", "snr=ratio", "--json")
+    assert result.stdout == detect(tmp_path / "other.csv", "--columns", "iteration=n,snr=ratio", "--json").stdout
+    assert json.loads(result.stdout)["current"] == "total_diffusion"
+    missing = detect(tmp_path / "other.csv")
+    assert missing.exit_code == 2
+    assert "the columns n, ratio" in missing.stderr
+    assert "--columns iteration=" in missing.stderr
+
+
+def test_what_a_resumed_training_replaced_is_mentioned_on_standard_error(tmp_path):
+    rows = [f"{step},30" for step in [*range(1, 60), *range(50, 90)]]
+    (tmp_path / "resumed.csv").write_text("\n".join(["iteration,snr", *rows]) + "\n")
+    result = detect(tmp_path / "resumed.csv", "--json")
+    assert json.loads(result.stdout)["current"] == "fitting"
+    assert result.stderr.startswith("Warning: ")
+    assert "from row 60 on the iterations from 50 to 59 are there again" in result.stderr

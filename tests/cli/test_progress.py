@@ -3,13 +3,14 @@
 import io
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 from phasecore.backends import Outcome
 from phasecore.cli.progress import LiveDisplay, PlainDisplay, duration, number
-from phasecore.phases import Phase, Timeline, Transition
+from phasecore.phases import Nonfinite, Phase, Timeline, Transition
 from phasecore.runs import prepare
 
 DIFFUSION = Timeline((Transition(Phase.DIFFUSION, 150, (120, 190), 0.9, ()),), Phase.DIFFUSION, "")
@@ -65,6 +66,22 @@ def test_a_phase_is_announced_once() -> None:
         display.captured({"iteration": iteration, "snr": 0.5}, DIFFUSION if iteration > 100 else UNKNOWN)
     announced = [line for line in stream.getvalue().splitlines() if "since iteration" in line]
     assert announced == ["rba: iteration 200: diffusion since iteration 150"]
+
+
+def test_a_training_that_has_gone_to_nan_shows_no_earlier_loss_and_no_phase() -> None:
+    display, stream = plain(0.0)
+    display.started(prepare("helmholtz", backend="synthetic", points=60, iterations=1000))
+    ended = replace(DIFFUSION, current=None, nonfinite=Nonfinite(300, "the SNR is NaN", Phase.DIFFUSION))
+    for iteration in (200, 300, 400, 500):
+        lost = iteration in (300, 400)
+        row = {"iteration": iteration, "snr": None if lost else 0.5, "training_loss": None if lost else 2.0}
+        display.captured(row, ended if lost else DIFFUSION)
+    lines = stream.getvalue().splitlines()
+    assert [line for line in lines if "since iteration" in line] == [
+        "rba: iteration 200: diffusion since iteration 150"
+    ]
+    assert ["not finite from iteration 300 on" in line for line in lines[2:]] == [False, True, True, False]
+    assert "loss -" in lines[3]
 
 
 def test_the_time_left_is_that_of_this_sessions_pace() -> None:

@@ -37,7 +37,10 @@ def check(timeline: Timeline, first: float, last: float):
         assert max(first, 1) * 0.9 <= transition.iteration <= last
         assert 0.0 <= transition.confidence <= 1.0
         assert all(np.isfinite(item.log_odds) and item.statement for item in transition.evidence)
-    if timeline.transitions:
+    if timeline.nonfinite is not None:
+        assert timeline.current is None
+        assert timeline.nonfinite.statement in timeline.reason
+    elif timeline.transitions:
         assert timeline.current is timeline.transitions[-1].phase
 
 

@@ -2,7 +2,7 @@
 
 import json
 
-from phasecore.phases import Evidence, Phase, Timeline, Transition
+from phasecore.phases import Evidence, Nonfinite, Phase, Timeline, Transition
 
 DIFFUSION = Transition(Phase.DIFFUSION, 150, (120, 190), 0.91234567, (Evidence("snr", "SNR fell", 2.5),))
 TOTAL = Transition(Phase.TOTAL_DIFFUSION, 11100, (9000, 13000), 0.8, (), declared_at=15000)
@@ -65,3 +65,15 @@ def test_what_was_not_seen_is_not_claimed():
     unknown = Timeline((), None, "cannot tell")
     assert unknown.phase_at(10) is None
     assert unknown.spans(100) == []
+
+
+def test_what_was_known_before_the_numbers_ended_is_still_known():
+    ended = Timeline((DIFFUSION,), None, "cannot tell: it is NaN", Nonfinite(3000, "it is NaN", Phase.DIFFUSION))
+    assert [ended.phase_at(iteration) for iteration in (10, 200, 2999)] == [Phase.FITTING, *[Phase.DIFFUSION] * 2]
+    assert ended.phase_at(3000) is None
+    assert ended.spans(9000) == [(Phase.FITTING, 0, 150), (Phase.DIFFUSION, 150, 3000)]
+    never = Timeline((), None, "cannot tell: it is NaN", Nonfinite(3000, "it is NaN", Phase.FITTING))
+    assert never.phase_at(10) is Phase.FITTING
+    assert never.spans(9000) == [(Phase.FITTING, 0, 3000)]
+    assert ended.to_json()["nonfinite"] == {"iteration": 3000, "statement": "it is NaN"}
+    assert "nonfinite" not in Timeline((DIFFUSION,), Phase.DIFFUSION, "").to_json()

@@ -79,7 +79,7 @@ def test_bad_histories_name_the_line(tmp_path, text, message):
         ("iteration,snr\n1,2\n2,high\n", "line 3, column 'snr': received 'high'"),
         ("iteration,snr,snr\n1,2,3\n", "line 1: received column 'snr' twice"),
         ("iteration,snr\n1,2\n1,3\n", "iteration in row 2 is repeated"),
-        ("step,snr\n1,2\n", "without iterations"),
+        ("time,snr\n1,2\n", "without iterations: received the columns time, snr"),
         ("iteration,loss\n1,2\n", "without a signal-to-noise ratio: received the columns iteration, loss"),
     ],
 )

@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+import warnings
 
 import pytest
 import torch
@@ -239,3 +240,29 @@ def test_what_a_run_folder_needs(tmp_path):
     _, _, monitor = start()
     with pytest.raises(InputError, match=r"finish\(\): received a monitor without run_folder"):
         monitor.finish()
+
+
+@pytest.mark.parametrize("one_pass", [False, True])
+@pytest.mark.parametrize("optimizer", [torch.optim.Adam, torch.optim.SGD])
+def test_a_training_that_goes_to_nan_is_said_once_with_the_iteration(one_pass, optimizer):
+    loss, _, _ = start("uniform")
+    stepping = optimizer(loss.model.parameters(), lr=1e-3)
+    monitor = PhaseMonitor(loss, stepping, every=2, batches=10)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for iteration in range(60):
+            if iteration == 41:
+                nn.init.constant_(loss.model[0].weight, float("nan"))
+            stepping.zero_grad()
+            value = loss()
+            monitor.backward(value) if one_pass else value.backward()
+            stepping.step()
+            monitor.step()
+    (warning,) = caught
+    assert issubclass(warning.category, RuntimeWarning)
+    assert warning.filename == __file__
+    assert " are NaN from iteration 42 on" in str(warning.message)
+    for timeline in (monitor.timeline, monitor.detect()):
+        assert timeline.current is monitor.phase is None
+        assert timeline.nonfinite.iteration == 42
+        assert "the training loss, the SNR" in timeline.reason

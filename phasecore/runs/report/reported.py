@@ -131,4 +131,4 @@ def _labels(configurations: Sequence[Mapping[str, Any]], folders: Sequence[str])
 def _timeline(run: Run) -> Timeline:
     if not run.history:
         return Timeline((), None, "cannot tell: nothing was captured yet")
-    return timeline_of(run.history)
+    return timeline_of(run.recorded)
