@@ -76,12 +76,14 @@ class Plugins:
         entries: what can be looked up, with its plugin, in order of registration.
         failures: what could not be loaded.
         sources: where each of the manager's plugins comes from, by the name that the manager knows it by.
+        rivals: by kind and name, the plugins that offer what another one was registered for first.
     """
 
     manager: pluggy.PluginManager
     entries: tuple[tuple[Entry, Source], ...]
     failures: tuple[Failure, ...]
     sources: Mapping[str, Source] = field(default_factory=dict)
+    rivals: Mapping[tuple[str, str], tuple[Source, ...]] = field(default_factory=dict)
 
     def listeners(self) -> list[Listener]:
         """Return the plugins that listen to every training, in order of registration."""
@@ -118,13 +120,15 @@ def load(entry_points: Iterable[importlib.metadata.EntryPoint]) -> Plugins:
             if manager.has_plugin(unique):
                 manager.unregister(name=unique)
             failures.append(Failure(source, _reason(error), traceback.format_exc()))
-    return Plugins(manager, *_collect(manager, sources, failures), sources)
+    entries, rivals = _collect(manager, sources, failures)
+    return Plugins(manager, entries, tuple(failures), sources, rivals)
 
 
 def _collect(
     manager: pluggy.PluginManager, sources: dict[str, Source], failures: list[Failure]
-) -> tuple[tuple[tuple[Entry, Source], ...], tuple[Failure, ...]]:
+) -> tuple[tuple[tuple[Entry, Source], ...], dict[tuple[str, str], tuple[Source, ...]]]:
     entries: dict[tuple[str, str], tuple[Entry, Source]] = {}
+    rivals: dict[tuple[str, str], tuple[Source, ...]] = {}
     for unique, source in sources.items():
         plugin = manager.get_plugin(unique)
         others = [other for other in manager.get_plugins() if other is not plugin]
@@ -147,9 +151,10 @@ def _collect(
                 failures.append(
                     Failure(source, f"{entry.kind} {entry.name!r} is already registered by {entries[key][1]}")
                 )
+                rivals[key] = (*rivals.get(key, ()), source)
                 continue
             entries[key] = (entry, source)
-    return tuple(entries.values()), tuple(failures)
+    return tuple(entries.values()), rivals
 
 
 def run_hooks_of(plugin: object) -> set[str]:

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, final
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from phasecore.errors import InputError
 from phasecore.probes import Probe
+from phasecore.runs.measuring import Measuring
 from phasecore.runs.monitoring import choose_probes
 from phasecore.signals import (
     ADAM_MOMENTS,
     BATCH_GRADIENT_MOMENTS,
     AdamMoments,
     Moments,
-    Signals,
 )
 from phasecore_torch.loss import PhysicsLoss
 from phasecore_torch.sources import BatchLoss, CustomSource, PhysicsSource, Source, as_numpy
@@ -76,35 +75,36 @@ class Capture:
         else:
             self._source = CustomSource(loss, parameters, batches, points)
         self.probes = self._choose(probes)
+        self._measuring = Measuring(self.probes)
         self._required = frozenset().union(*(probe.requires for probe in self.probes))
         self._source.prepare(self._required)
 
-    def measure(self) -> dict[str, float]:
-        """Return the scalars of all probes at the current state."""
-        return self._measured(None)
+    def measure(self, iteration: int | None = None) -> dict[str, float]:
+        """Return the scalars of all probes at the current state.
+
+        Args:
+            iteration: optimizer steps done, for messages.
+        """
+        return self._measured(None, iteration)
 
     def prepare_backward(self, *, measure: bool) -> None:
         """Say, before the loss is evaluated, whether `backward` will be called with it."""
         self._source.prepare_backward(measure=measure and BATCH_GRADIENT_MOMENTS in self._required)
 
-    def backward(self, loss: Tensor) -> dict[str, float]:
+    def backward(self, loss: Tensor, iteration: int | None = None) -> dict[str, float]:
         """Do `loss.backward()` and return the scalars of all probes at the current state, in one pass where it can.
 
         Args:
             loss: of the training, a scalar.
+            iteration: optimizer steps done, for messages.
         """
         trained = [p for group in self._optimizer.param_groups for p in group["params"] if p.requires_grad]
-        return self._measured(self._source.backward(loss, trained))
+        return self._measured(self._source.backward(loss, trained), iteration)
 
-    def _measured(self, moments: list[Moments] | None) -> dict[str, float]:
+    def _measured(self, moments: list[Moments] | None, iteration: int | None) -> dict[str, float]:
         with undisturbed(self._model), torch.enable_grad():
             values = self._values(moments)
-        signals = Signals(values, np)
-        row: dict[str, float] = {}
-        for probe in self.probes:
-            if probe.requires <= values.keys():
-                row |= probe.measure(signals)
-        return row
+        return self._measuring.row(values, iteration)
 
     def _values(self, moments: list[Moments] | None) -> dict[str, Any]:
         values: dict[str, Any] = {}

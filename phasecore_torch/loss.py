@@ -13,8 +13,10 @@ from torch import Tensor, nn
 
 import phasecore
 from phasecore import registry
-from phasecore.errors import InputError
+from phasecore.errors import InputError, PluginError
 from phasecore.problems import CollocationPoints, Problem
+from phasecore.problems.checks import fields_of, residuals_of
+from phasecore.problems.finite import check_residuals_are_finite, explained
 from phasecore.signals import (
     CONDITION_RESIDUALS,
     COORDINATES,
@@ -31,12 +33,13 @@ from phasecore.signals import (
 from phasecore.weighting.rba import RBAState
 from phasecore_torch.batches import BatchedResiduals
 from phasecore_torch.blocks import Blocks, is_stackable, placement
+from phasecore_torch.checks import residuals_now
 from phasecore_torch.conditions import Conditions
 from phasecore_torch.derivatives import COMPARED, Method, Model, Parameters, PartialDerivatives, leaves
 from phasecore_torch.namespace import namespace
 from phasecore_torch.tangents import Tangents
 from phasecore_torch.undisturbed import undisturbed
-from phasecore_torch.weighting import Weighting, check_indices
+from phasecore_torch.weighting import Weighting, check_indices, with_or_without_attention
 
 Floats = NDArray[np.float64]
 
@@ -53,7 +56,6 @@ SUPPLIES = frozenset(
     }
 )
 """Signals that a weighting scheme can require of this backend."""
-
 
 UPDATES_BETWEEN_CHECKS = 100
 """How often the values of weights are looked at."""
@@ -130,7 +132,7 @@ class PhysicsLoss(nn.Module):
         super().__init__()
         self.problem = problem
         problem.check_terms()
-        given = problem.check_collocation_points(
+        self.collocation = given = problem.check_collocation_points(
             points.detach().cpu().numpy() if isinstance(points, Tensor) else points
         )
         dtype, device = placement(model, points)
@@ -170,13 +172,16 @@ class PhysicsLoss(nn.Module):
         fix = "Use a scheme that needs these signals only."
         for name, scheme in schemes.items():
             check_requirements(f"weighting {name!r}", scheme.requires, "torch", SUPPLIES, fix=fix)
+        check_residuals_are_finite(problem, given, residuals_now(self))
         self._sizes = dict.fromkeys(problem.equations, len(self.points)) | self._conditions.sizes()
         self.register_buffer("_domain", torch.as_tensor(problem.bounds, dtype=dtype, device=device), persistent=False)
+        some = {name: self._domain.new_zeros(2) for name in problem.fields_read}
+        self.field_names = tuple(fields_of(problem, self._named(self._domain), some, namespace))
         self._required = frozenset().union(*(scheme.requires for scheme in schemes.values()))
         self.weighting = Weighting(schemes, self._blank_signals(), self._sizes)
         self.attention: Weighting | None = None
         self._updates = 0
-        self.register_load_state_dict_pre_hook(_with_or_without_attention)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(with_or_without_attention)  # type: ignore[no-untyped-call]
         self.losses = Losses({}, {})
 
     @property
@@ -224,6 +229,10 @@ class PhysicsLoss(nn.Module):
         """Return the unweighted residual of each equation at the collocation points, shape (batch,) each."""
         return self.blocks(self.points if indices is None else self.points[indices])
 
+    def condition_residuals(self) -> dict[str, Tensor]:
+        """Return the unweighted residual of each condition term at all its points, shape (m,)."""
+        return self._conditions()  # type: ignore[no-any-return]
+
     def batch_loss(self, indices: Tensor) -> Tensor:
         """Return the equations' part of the loss on a batch of points; the weights are used and stay as they are."""
         residuals = self.residuals(indices)
@@ -246,7 +255,11 @@ class PhysicsLoss(nn.Module):
         Raises:
             PluginError: naming scheme, term and iteration, counted in updates of the weights.
         """
-        self.weighting.check(self._updates)
+        try:
+            self.weighting.check(self._updates)
+        except PluginError as error:
+            now = residuals_now(self)
+            raise explained(error, self.problem, self._updates, self.collocation, now) from None
 
     def track_attention(self) -> None:
         """Keep the paper's residual-based attention beside the weights in use, as a statistic that enters no loss."""
@@ -288,7 +301,7 @@ class PhysicsLoss(nn.Module):
         """Return the problem's fields at `points`, shape (m,) each, evaluated in blocks without gradient."""
         with torch.no_grad():
             parts = [
-                self.problem.fields(self._named(part), self._fields(part), namespace)
+                fields_of(self.problem, self._named(part), self._fields(part), namespace)
                 for part in torch.split(points, block)
             ]
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
@@ -300,8 +313,7 @@ class PhysicsLoss(nn.Module):
             points: shape (m, dimension).
             parameters: used in place of the model's own, by name, as by `torch.func.functional_call`.
         """
-        partials = self._equations(points, parameters)
-        return dict(self.problem.residuals(self._named(points), partials, namespace))
+        return residuals_of(self.problem, self._named(points), self._equations(points, parameters), namespace)
 
     def trained_parameters(self) -> dict[str, Tensor]:
         """Return the parameters that the model's outputs are computed from, by the model's names where it has some."""
@@ -388,13 +400,3 @@ class PhysicsLoss(nn.Module):
         if TANGENT_KERNEL_TRACES in self._required:
             values[TANGENT_KERNEL_TRACES] = {term: zeros.sum() for term, zeros in blank.items()}
         return Signals(values, namespace)
-
-
-def _with_or_without_attention(loss: nn.Module, state: dict[str, Any], prefix: str, *unused: Any) -> None:
-    """Let a state be loaded whether or not a monitor tracked the attention when it was saved, or does now."""
-    assert isinstance(loss, PhysicsLoss)
-    prefix += "attention."
-    if any(key.startswith(prefix) for key in state):
-        loss.track_attention()
-    elif loss.attention is not None:
-        state.update(loss.attention.state_dict(prefix=prefix))

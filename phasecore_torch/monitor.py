@@ -110,7 +110,7 @@ class PhaseMonitor(Monitor):
         due = self._is_due()
         if self._takes_backward:
             self.capture.prepare_backward(measure=due)
-        return self._row(self.capture.measure()) if due and not self._takes_backward else None
+        return self._row(self.capture.measure(self.iteration)) if due and not self._takes_backward else None
 
     def backward(self, loss: Tensor) -> dict[str, float] | None:
         """Do `loss.backward()`; return the captured row if one was due, else None.
@@ -127,7 +127,7 @@ class PhaseMonitor(Monitor):
             self._takes_backward = True
             torch.autograd.backward(loss)
             return None
-        return self._row(self.capture.backward(loss))
+        return self._row(self.capture.backward(loss, self.iteration))
 
     def finish(self) -> None:
         """Say that the training is over: the run folder gets its last snapshot and `outcome.json`. It may go on later.

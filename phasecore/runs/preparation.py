@@ -14,6 +14,7 @@ from phasecore import registry
 from phasecore.backends import Settings, Training
 from phasecore.errors import InputError, UnknownNameError
 from phasecore.probes import DEFAULT_PROBES, Probe
+from phasecore.probes.checks import check_declaration
 from phasecore.problems.base import Preset, Problem
 from phasecore.runs.configuration import check_agreement, settings_of
 from phasecore.runs.folder import CONFIGURATION, read_configuration
@@ -176,6 +177,7 @@ def check_supplies(training: Training) -> None:
             f"weighting {name!r}", scheme.requires, training.backend, supplies, fix=f"{instead}, or another scheme."
         )
     for probe in training.probes:
+        check_declaration(probe)
         check_requirements(
             f"probe {probe.name!r}", probe.requires, training.backend, supplies, fix=f"{instead}, or drop the probe."
         )
