@@ -105,7 +105,6 @@ def called(where: str, call: Callable[[], Any]) -> Any:
         raise PluginError(
             where,
             received=f"{type(error).__name__}: {error}",
-            expected="a value",
             fix="That name is not there: read what is declared, and declare what is read." if missing else "",
         ) from error
 
