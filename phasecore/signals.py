@@ -111,9 +111,8 @@ class Signals:
         if name not in self.values:
             if self.reader:
                 raise PluginError(
-                    f"{self.reader} reads signal {name!r}, which it does not declare",
-                    received=f"a reading beside 'requires', which names {sorted(self.values)}",
-                    expected="readings of the signals that 'requires' names",
+                    f"signal {name!r} is not available to {self.reader}, which does not declare it",
+                    received=f"requires {sorted(self.values)}",
                     fix=f"Name {name!r} in 'requires', so that it is supplied or refused before training.",
                 )
             raise InputError(

@@ -300,10 +300,8 @@ class PhysicsLoss(nn.Module):
     def fields(self, points: Tensor, block: int = 16_384) -> dict[str, Tensor]:
         """Return the problem's fields at `points`, shape (m,) each, evaluated in blocks without gradient."""
         with torch.no_grad():
-            parts = [
-                fields_of(self.problem, self._named(part), self._fields(part), namespace)
-                for part in torch.split(points, block)
-            ]
+            blocks = torch.split(points, block)
+            parts = [fields_of(self.problem, self._named(part), self._fields(part), namespace) for part in blocks]
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def residuals_at(self, points: Tensor, parameters: Parameters | None = None) -> dict[str, Tensor]:

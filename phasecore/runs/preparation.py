@@ -213,8 +213,9 @@ def _assemble(
 
 
 def _given_as_objects(problem: str | Problem | None, probes: Sequence[str | Probe] | None) -> list[Kind]:
-    kinds: list[Kind] = ["problem"] if isinstance(problem, Problem) else []
-    return kinds if probes is None else [*kinds, "probe"]
+    """Kinds that need not be what the run had by name; loggers are free to be others."""
+    given: dict[Kind, bool] = {"logger": True, "problem": isinstance(problem, Problem), "probe": probes is not None}
+    return [kind for kind, is_given in given.items() if is_given]
 
 
 def _probe(probe: str | Probe) -> Probe:
