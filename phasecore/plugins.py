@@ -108,24 +108,34 @@ def load(entry_points: Iterable[importlib.metadata.EntryPoint]) -> Plugins:
     manager.register(builtin, "builtin")
     sources = {"builtin": own}
     failures: list[Failure] = []
+    twins: dict[str, tuple[Source, ...]] = {}
     for point in sorted(entry_points, key=lambda point: (_distribution(point) != "phasecore", point.name)):
         source = Source(point.name, _distribution(point), point.dist.version if point.dist else "unknown")
         unique = f"{source.distribution}:{source.plugin}"
         try:
             plugin = point.load()
             check_hook_names(plugin)
+            first = manager.get_name(plugin)
+            if first in sources:
+                twins[first] = (*twins.get(first, ()), source)
+                raise PluginError(
+                    f"module {point.value!r} is that of {sources[first]} too", expected="a module of each package's own"
+                )
             manager.register(plugin, unique)
             sources[unique] = source
         except (Exception, SystemExit) as error:
             if manager.has_plugin(unique):
                 manager.unregister(name=unique)
             failures.append(Failure(source, _reason(error), traceback.format_exc()))
-    entries, rivals = _collect(manager, sources, failures)
+    entries, rivals = _collect(manager, sources, failures, twins)
     return Plugins(manager, entries, tuple(failures), sources, rivals)
 
 
 def _collect(
-    manager: pluggy.PluginManager, sources: dict[str, Source], failures: list[Failure]
+    manager: pluggy.PluginManager,
+    sources: dict[str, Source],
+    failures: list[Failure],
+    twins: Mapping[str, tuple[Source, ...]],
 ) -> tuple[tuple[tuple[Entry, Source], ...], dict[tuple[str, str], tuple[Source, ...]]]:
     entries: dict[tuple[str, str], tuple[Entry, Source]] = {}
     rivals: dict[tuple[str, str], tuple[Source, ...]] = {}
@@ -154,6 +164,8 @@ def _collect(
                 rivals[key] = (*rivals.get(key, ()), source)
                 continue
             entries[key] = (entry, source)
+            if unique in twins:
+                rivals[key] = twins[unique]
     return tuple(entries.values()), rivals
 
 

@@ -160,7 +160,7 @@ def rivalry(kind: Kind, name: str) -> str:
         return ""
     _, source = find(kind, name)
     rest = " and ".join(map(str, others))
-    return f"{kind} {name!r} is taken from {source}; {rest} offers the name too, and is not used"
+    return f"{kind} {name!r} is taken from {source}; {rest} {'offers' if len(others) == 1 else 'offer'} the name too"
 
 
 def source_of(kind: Kind, name: str, module: str) -> Source | None:
