@@ -79,12 +79,12 @@ class HostWeighting:
                 self._states[name] = first_state(name, scheme, Signals(_mapped(wide, np.zeros_like), np))
             weights, self._states[name] = updated(name, scheme, signals, self._states[name])
             for term, weight in weights.items():
-                values = np.asarray(weight)
-                if values.dtype.kind not in "fiu":
+                found = np.asarray(weight)
+                if found.dtype.kind not in "fiu":
                     what = f"weighting {name!r}, weights of term {term!r}"
                     raise PluginError(what, received=described(weight), expected="an array of real numbers")
                 try:
-                    check_weight_range(name, scheme, term, float(np.min(values)), float(np.max(values)), iteration)
+                    check_weight_range(name, scheme, term, float(np.min(found)), float(np.max(found)), iteration)
                 except PluginError:
                     _check_residuals(wide, iteration)
                     raise

@@ -1,5 +1,8 @@
 """Nothing that a plugin returns wrongly trains on any backend of Keras: it is refused or switched off, and named."""
 
+import re
+import warnings
+
 import faulty_plugins as faulty
 import keras
 import numpy as np
@@ -78,9 +81,11 @@ def test_a_column_that_is_taken_is_refused_before_the_first_epoch_naming_both(pr
 @pytest.mark.parametrize("what", ["None", "an array", "text", "an error", "an undeclared signal"])
 def test_a_probe_that_fails_is_switched_off_with_one_warning_and_leaves_the_rest_alone(what):
     probe, told = faulty.SWITCHED_OFF[what]
-    with pytest.warns(PluginWarning, match=told) as caught:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", PluginWarning)
         monitor = train(compiled(SOUND), probes=["term_losses", probe])
-    assert sum(issubclass(item.category, PluginWarning) for item in caught) == 1
+    (warning,) = [item for item in caught if issubclass(item.category, PluginWarning)]
+    assert re.search(told, str(warning.message))
     assert len(monitor.history) == 3
     assert all(type(value) in (int, float) for row in monitor.history for value in row.values())
 
