@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 
 class PhasecoreError(Exception):
@@ -95,3 +96,51 @@ class TrainingError(PhasecoreError, RuntimeError):
     ) -> None:
         super().__init__(what, received=received, expected=expected, fix=fix)
         self.row = row
+
+
+class PluginWarning(RuntimeWarning):
+    """What a plugin does to a training that goes on: it was switched off, or another package offers its name too."""
+
+
+def called(where: str, call: Callable[[], Any]) -> Any:
+    """Return what a function of a plugin returns.
+
+    Args:
+        where: the function, as messages call it.
+        call: calls it.
+
+    Raises:
+        PluginError: if it raises, naming it; what phasecore raises on purpose, and a lack of memory, stay as they are.
+
+    Example:
+        >>> called("problem 'mine', residuals()", lambda: 3)
+        3
+    """
+    try:
+        return call()
+    except (PhasecoreError, MemoryError):
+        raise
+    except Exception as error:
+        if "Memory" in type(error).__name__ or "Exhausted" in type(error).__name__:  # as frameworks call it
+            raise
+        missing = isinstance(error, KeyError)
+        raise PluginError(
+            where,
+            received=f"{type(error).__name__}: {error}",
+            fix="That name is not there: read what is declared, and declare what is read." if missing else "",
+        ) from error
+
+
+def described(value: Any) -> str:
+    """Return what a value is, for messages.
+
+    Example:
+        >>> described({"pde": 1}), described(None), described("text")
+        ("a mapping with ['pde']", 'None', "a str, 'text'")
+    """
+    if value is None:
+        return "None"
+    if isinstance(value, Mapping):
+        return f"a mapping with {[*value]}"
+    kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
+    return f"a {kind} of shape {tuple(value.shape)}" if hasattr(value, "shape") else f"a {kind}, {value!r:.60}"

@@ -76,12 +76,14 @@ class Plugins:
         entries: what can be looked up, with its plugin, in order of registration.
         failures: what could not be loaded.
         sources: where each of the manager's plugins comes from, by the name that the manager knows it by.
+        rivals: by kind and name, the plugins that offer what another one was registered for first.
     """
 
     manager: pluggy.PluginManager
     entries: tuple[tuple[Entry, Source], ...]
     failures: tuple[Failure, ...]
     sources: Mapping[str, Source] = field(default_factory=dict)
+    rivals: Mapping[tuple[str, str], tuple[Source, ...]] = field(default_factory=dict)
 
     def listeners(self) -> list[Listener]:
         """Return the plugins that listen to every training, in order of registration."""
@@ -106,25 +108,37 @@ def load(entry_points: Iterable[importlib.metadata.EntryPoint]) -> Plugins:
     manager.register(builtin, "builtin")
     sources = {"builtin": own}
     failures: list[Failure] = []
+    twins: dict[str, tuple[Source, ...]] = {}
     for point in sorted(entry_points, key=lambda point: (_distribution(point) != "phasecore", point.name)):
         source = Source(point.name, _distribution(point), point.dist.version if point.dist else "unknown")
         unique = f"{source.distribution}:{source.plugin}"
         try:
             plugin = point.load()
             check_hook_names(plugin)
+            first = manager.get_name(plugin)
+            if first in sources:
+                twins[first] = (*twins.get(first, ()), source)
+                raise PluginError(
+                    f"module {point.value!r} is that of {sources[first]} too", expected="a module of each package's own"
+                )
             manager.register(plugin, unique)
             sources[unique] = source
         except (Exception, SystemExit) as error:
             if manager.has_plugin(unique):
                 manager.unregister(name=unique)
             failures.append(Failure(source, _reason(error), traceback.format_exc()))
-    return Plugins(manager, *_collect(manager, sources, failures), sources)
+    entries, rivals = _collect(manager, sources, failures, twins)
+    return Plugins(manager, entries, tuple(failures), sources, rivals)
 
 
 def _collect(
-    manager: pluggy.PluginManager, sources: dict[str, Source], failures: list[Failure]
-) -> tuple[tuple[tuple[Entry, Source], ...], tuple[Failure, ...]]:
+    manager: pluggy.PluginManager,
+    sources: dict[str, Source],
+    failures: list[Failure],
+    twins: Mapping[str, tuple[Source, ...]],
+) -> tuple[tuple[tuple[Entry, Source], ...], dict[tuple[str, str], tuple[Source, ...]]]:
     entries: dict[tuple[str, str], tuple[Entry, Source]] = {}
+    rivals: dict[tuple[str, str], tuple[Source, ...]] = {}
     for unique, source in sources.items():
         plugin = manager.get_plugin(unique)
         others = [other for other in manager.get_plugins() if other is not plugin]
@@ -147,9 +161,12 @@ def _collect(
                 failures.append(
                     Failure(source, f"{entry.kind} {entry.name!r} is already registered by {entries[key][1]}")
                 )
+                rivals[key] = (*rivals.get(key, ()), source)
                 continue
             entries[key] = (entry, source)
-    return tuple(entries.values()), tuple(failures)
+            if unique in twins:
+                rivals[key] = twins[unique]
+    return tuple(entries.values()), rivals
 
 
 def run_hooks_of(plugin: object) -> set[str]:

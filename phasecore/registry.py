@@ -7,16 +7,18 @@ import importlib
 import importlib.util
 import inspect
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from phasecore.backends import Backend
-from phasecore.errors import InputError, MissingDependencyError, PluginError, UnknownNameError
+from phasecore.errors import InputError, MissingDependencyError, PluginError, PluginWarning, UnknownNameError
 from phasecore.hookspecs import Entry, Kind
 from phasecore.plugins import Listener, Source, check_hook_names, loaded, run_hooks_of
 from phasecore.probes.base import Probe
 from phasecore.problems.base import Problem
 from phasecore.weighting.base import WeightingScheme
+from phasecore.weighting.checks import check_declaration
 
 Weighting = str | WeightingScheme | Sequence[str | WeightingScheme] | Mapping[str, WeightingScheme]
 """What a user may give as the weighting of a loss, see `as_schemes`."""
@@ -49,6 +51,7 @@ def weighting_scheme(name: str, **options: Any) -> WeightingScheme:
     """
     made = _make("weighting", name, options)
     _check_type(made, WeightingScheme, "weighting", name)
+    check_declaration(name, made)
     return made  # type: ignore[no-any-return]
 
 
@@ -145,6 +148,41 @@ def find(kind: Kind, name: str) -> tuple[Entry, Source]:
     raise UnknownNameError(kind, name, names(kind), fix=fix)
 
 
+def rivalry(kind: Kind, name: str) -> str:
+    """Say which plugin a name is taken from where others offer it too, or nothing.
+
+    Example:
+        >>> rivalry("weighting", "rba")
+        ''
+    """
+    others = loaded().rivals.get((kind, name), ())
+    if not others:
+        return ""
+    _, source = find(kind, name)
+    rest = " and ".join(map(str, others))
+    return f"{kind} {name!r} is taken from {source}; {rest} {'offers' if len(others) == 1 else 'offer'} the name too"
+
+
+def source_of(kind: Kind, name: str, module: str) -> Source | None:
+    """Return the plugin that something under this name comes from, or None for an object of one's own.
+
+    Args:
+        kind: what it is.
+        name: that it says it has.
+        module: that it was defined in; the plugin's target is of the same package.
+
+    Example:
+        >>> source_of("probe", "adam_snr", "phasecore.probes.adam_snr").distribution
+        'phasecore'
+        >>> source_of("probe", "adam_snr", "__main__") is None
+        True
+    """
+    for entry, source in loaded().entries:
+        if (entry.kind, entry.name) == (kind, name) and _package(entry.target) == _package(module):
+            return source
+    return None
+
+
 def parse_specification(text: str, what: str) -> tuple[str, dict[str, Any]]:
     """Read "name" or "name:key=value,key=value"; values are Python literals, or else strings.
 
@@ -193,6 +231,8 @@ def as_schemes(weighting: Weighting) -> dict[str, WeightingScheme]:
         ['rba', 'uniform']
     """
     if isinstance(weighting, Mapping):
+        for name, scheme in weighting.items():
+            check_declaration(name, scheme)
         return dict(weighting)
     given = [weighting] if isinstance(weighting, str | WeightingScheme) else list(weighting)
     schemes: dict[str, WeightingScheme] = {}
@@ -200,7 +240,9 @@ def as_schemes(weighting: Weighting) -> dict[str, WeightingScheme]:
         if isinstance(item, WeightingScheme):
             name = getattr(item.update, "__module__", "scheme").rpartition(".")[2]
             twins = sum(other == name or other.startswith(f"{name}_") for other in schemes)
-            schemes[f"{name}_{twins + 1}" if twins else name] = item
+            name = f"{name}_{twins + 1}" if twins else name
+            check_declaration(name, item)
+            schemes[name] = item
             continue
         for part in split_specification(item):
             name, options = parse_specification(part, "weighting")
@@ -219,8 +261,14 @@ def _literal(value: str) -> Any:
         return value
 
 
+def _package(target: str) -> str:
+    return target.partition(":")[0].partition(".")[0]
+
+
 def _make(kind: Kind, name: str, options: Mapping[str, Any]) -> Any:
     entry, source = find(kind, name)
+    if told := rivalry(kind, name):
+        warnings.warn(told, PluginWarning, stacklevel=3)
     factory = _resolve(entry, source)
     if not callable(factory):
         raise PluginError(

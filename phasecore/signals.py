@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, final
 
 from phasecore.arrays import Array, ArrayNamespace
-from phasecore.errors import InputError
+from phasecore.errors import InputError, PluginError
 
 RESIDUALS = "residuals"
 CONDITION_RESIDUALS = "condition_residuals"
@@ -93,6 +93,7 @@ class Signals:
         values: by name.
         namespace: functions of the arrays (`phasecore.arrays`).
         reduce: how points are reduced, to a scalar; None where this process holds them all.
+        reader: whom they were handed to, such as "probe 'gradient_snr'", by `declared_by`.
 
     Example:
         >>> import numpy
@@ -104,15 +105,37 @@ class Signals:
     values: Mapping[str, Any]
     namespace: ArrayNamespace
     reduce: Reduce | None = None
+    reader: str = ""
 
     def __getitem__(self, name: str) -> Any:
         if name not in self.values:
+            if self.reader:
+                raise PluginError(
+                    f"signal {name!r} is not available to {self.reader}, which does not declare it",
+                    received=f"requires {sorted(self.values)}",
+                    fix=f"Name {name!r} in 'requires', so that it is supplied or refused before training.",
+                )
             raise InputError(
                 f"signal {name!r} is not available at this iteration",
                 expected=f"one of {sorted(self.values)}",
                 fix="Name the signal in 'requires', so that it is supplied or refused before training.",
             )
         return self.values[name]
+
+    def declared_by(self, reader: str, requires: Iterable[str]) -> Signals:
+        """Return what a scheme or probe may see: the signals that it declared, which must be there, and no other.
+
+        Args:
+            reader: the scheme or probe in words, such as "probe 'gradient_snr'".
+            requires: names of the signals that it declared.
+
+        Example:
+            >>> import numpy
+            >>> signals = Signals({RESIDUALS: {}, TERM_LOSSES: {}}, numpy)
+            >>> sorted(signals.declared_by("probe 'mine'", [RESIDUALS]).values)
+            ['residuals']
+        """
+        return Signals({name: self[name] for name in requires}, self.namespace, self.reduce, reader)
 
     def maximum(self, points: Array) -> Array:
         """Return the largest value, a scalar."""

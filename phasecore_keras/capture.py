@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, final
 
 import numpy as np
@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from phasecore.errors import InputError
 from phasecore.probes import Probe
+from phasecore.runs.measuring import Measuring
 from phasecore.runs.monitoring import choose_probes
 from phasecore.signals import (
     ADAM_MOMENTS,
     BATCH_GRADIENT_MOMENTS,
     AdamMoments,
-    Signals,
 )
 from phasecore_keras.autodiff import to_numpy
 from phasecore_keras.internals import adam_moments
@@ -77,12 +77,17 @@ class Capture:
         else:
             self._source = CustomSource(model, variables, batches, points)
         self.probes = self._choose(probes)
+        self._measuring = Measuring(self.probes)
         self._required = frozenset().union(*(probe.requires for probe in self.probes))
         self._source.prepare(self._required)
 
-    def measure(self) -> dict[str, float]:
-        """Return the scalars of all probes at the current state."""
-        return self._measured(self._values())
+    def measure(self, iteration: int | None = None) -> dict[str, float]:
+        """Return the scalars of all probes at the current state.
+
+        Args:
+            iteration: optimizer steps done, for messages.
+        """
+        return self._measuring.row(self._values(), iteration)
 
     def names(self) -> list[str]:
         """Return the names of what `measure` returns once the optimizer has made a step."""
@@ -90,20 +95,12 @@ class Capture:
         if ADAM_MOMENTS in self._required and ADAM_MOMENTS not in values:
             blank = {layer: np.zeros(tuple(variable.shape)) for layer, variable in self._layers.items()}
             values[ADAM_MOMENTS] = {layer: AdamMoments(zeros, zeros) for layer, zeros in blank.items()}
-        return list(self._measured(values))
-
-    def _measured(self, values: Mapping[str, Any]) -> dict[str, float]:
-        signals = Signals(values, np)
-        row: dict[str, float] = {}
-        for probe in self.probes:
-            if probe.requires <= values.keys():
-                row |= probe.measure(signals)
-        return row
+        return list(self._measuring.row(values))
 
     def _values(self) -> dict[str, Any]:
         synchronize(self._model)
         if isinstance(self._model, PINN):
-            self._model.weighting.check(steps_done(self._model) if self._model.optimizer.built else 0)
+            self._model.physics.check_weights(steps_done(self._model) if self._model.optimizer.built else 0)
         values: dict[str, Any] = {}
         if ADAM_MOMENTS in self._required:
             moments = self._adam_moments()

@@ -10,6 +10,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from phasecore.problems import Problem
+from phasecore.problems.checks import condition_residuals_of, targets_of
 from phasecore_keras.autodiff import Tensor
 from phasecore_keras.derivatives import PartialDerivatives
 from phasecore_keras.namespace import namespace
@@ -50,11 +51,8 @@ class Conditions:
             self._groups.append(_Group(members, sizes, joined, derivatives.of(partials)))
         self._targets: list[dict[str, Tensor]] = []
         for index, condition in enumerate(self._conditions):
-            named = {name: points[index][:, axis] for axis, name in enumerate(problem.coordinates)}
-            targets = condition.targets(named)
-            self._targets.append(
-                {name: ops.convert_to_tensor(np.array(value, dtype=dtype)) for name, value in targets.items()}
-            )
+            targets = targets_of(condition, points[index], problem.coordinates)
+            self._targets.append({name: ops.convert_to_tensor(value.astype(dtype)) for name, value in targets.items()})
 
     def __call__(self) -> dict[str, Tensor]:
         """Return the residuals of each condition term, shape (m,)."""
@@ -65,7 +63,9 @@ class Conditions:
             for index, size, end in zip(group.members, group.sizes, ends, strict=True):
                 condition = self._conditions[index]
                 own = {name: values[end - size : end] for name, values in partials.items()}
-                residuals[condition.term].append(condition.residuals(own, self._targets[index], namespace))
+                residuals[condition.term].append(
+                    condition_residuals_of(condition, own, self._targets[index], namespace, size)
+                )
         return {term: ops.concatenate(parts) for term, parts in residuals.items()}
 
     def sizes(self) -> dict[str, int]:

@@ -11,8 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 
 import phasecore
 from phasecore import registry
-from phasecore.errors import InputError
+from phasecore.errors import InputError, PhasecoreError, PluginError
 from phasecore.problems import CollocationPoints, Problem
+from phasecore.problems.checks import fields_of, residuals_of
+from phasecore.problems.finite import check_residuals_are_finite, explained
 from phasecore.signals import (
     CONDITION_RESIDUALS,
     COORDINATES,
@@ -28,6 +30,7 @@ from phasecore.signals import (
 )
 from phasecore.weighting.rba import RBAState
 from phasecore_keras.autodiff import Tensor
+from phasecore_keras.checks import residuals_now
 from phasecore_keras.conditions import Conditions
 from phasecore_keras.derivatives import Method, Model, PartialDerivatives, placement
 from phasecore_keras.namespace import namespace
@@ -117,6 +120,9 @@ class PhysicsLoss:
             problem.parameters,
         )
         self._fields = self._equations.of(problem.fields_read)
+        corners, zeros = ops.convert_to_tensor(problem.bounds.astype(self._dtype)), ops.zeros(2, dtype=self._dtype)
+        some = dict.fromkeys(problem.fields_read, zeros)
+        self.field_names = tuple(fields_of(problem, self._named(corners), some, namespace))
         self._conditions = Conditions(problem, (), self._dtype, self._equations)
         schemes = registry.as_schemes(weighting)
         fix = "Use a scheme that needs these signals only."
@@ -126,6 +132,7 @@ class PhysicsLoss:
         self.attention = IndexedWeighting(phasecore.weighting_scheme("rba"), "attention")
         if points is not None:
             self.set_points(points)
+            self.check_residuals()
 
     @property
     def model(self) -> Model:
@@ -154,6 +161,32 @@ class PhysicsLoss:
             if self.attention.points:
                 self.attention.allocate(self._blank_signals(), sizes)
 
+    def check_residuals(self) -> None:
+        """Refuse residuals that are not finite at the points, before a training.
+
+        Raises:
+            PluginError: naming the term, how many points and the first of them.
+        """
+        assert self.collocation is not None
+        check_residuals_are_finite(self.problem, self.collocation, residuals_now(self))
+
+    def check_weights(self, iteration: int) -> None:
+        """Refuse weights that are not finite, or negative where they multiply squares.
+
+        Raises:
+            PluginError: naming scheme, term and iteration.
+            TrainingError: where they only follow residuals that are not finite, naming those.
+        """
+        try:
+            self.weighting.check(iteration)
+        except PluginError as error:
+            raise self.explained(error, iteration) from None
+
+    def explained(self, error: PluginError, iteration: int) -> PhasecoreError:
+        """Return an error about weights, or where these only follow residuals that are not finite, about those."""
+        assert self.collocation is not None
+        return explained(error, self.problem, iteration, self.collocation, residuals_now(self))
+
     def __call__(self, coordinates: Tensor, indices: Tensor | None, *, training: bool) -> Evaluation:
         """Return residuals and losses of a batch, after updating the weights if `training`.
 
@@ -180,8 +213,7 @@ class PhysicsLoss:
 
     def residuals(self, coordinates: Tensor) -> dict[str, Tensor]:
         """Return the unweighted residual of each equation at points of shape (batch, dimension), shape (batch,)."""
-        partials = self._equations(coordinates)
-        return dict(self.problem.residuals(self._named(coordinates), partials, namespace))
+        return residuals_of(self.problem, self._named(coordinates), self._equations(coordinates), namespace)
 
     def condition_residuals(self) -> dict[str, Tensor]:
         """Return the unweighted residual of each condition term at all its points, shape (m,)."""
@@ -242,7 +274,7 @@ class PhysicsLoss:
 
     def fields(self, coordinates: Tensor) -> dict[str, Tensor]:
         """Return the problem's fields at points of shape (m, dimension), shape (m,) each."""
-        return dict(self.problem.fields(self._named(coordinates), self._fields(coordinates), namespace))
+        return fields_of(self.problem, self._named(coordinates), self._fields(coordinates), namespace)
 
     def _attention_in_use(self) -> RBAState | None:
         states = (part.state for part in self.weighting.parts if part.points)

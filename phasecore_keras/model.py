@@ -121,10 +121,12 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
 
         Raises:
             InputError: for a count that is not a positive integer, or points that do not fit the problem.
+            PluginError: for residuals that are not finite there, naming the term and where.
         """
         if isinstance(points, int | np.integer) and not isinstance(points, bool):
             points = self.problem.sample(int(points), seed=seed, condition_points=condition_points)
         self.physics.set_points(points)
+        self.physics.check_residuals()
         coordinates = self.physics.points
         assert coordinates is not None
         return {COORDINATES: coordinates.copy(), INDICES: np.arange(len(coordinates), dtype=np.int32)}

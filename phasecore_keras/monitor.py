@@ -168,7 +168,7 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
         if wanted and self._snapshots is not None:
             self._log.snapshot(iteration, self._snapshots.arrays())
         if due and self.capture is not None:
-            row = {"iteration": iteration, "seconds": self._elapsed(), **self.capture.measure()}
+            row = {"iteration": iteration, "seconds": self._elapsed(), **self.capture.measure(iteration)}
             self._log.take(row)
             self._log.close()
 

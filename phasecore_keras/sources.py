@@ -12,6 +12,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from phasecore.errors import InputError
+from phasecore.problems.checks import reference_of
 from phasecore.runs.monitoring import check_batches
 from phasecore.signals import (
     ACTIVATIONS,
@@ -120,10 +121,10 @@ class PhysicsSource(Source):
         if RESIDUAL_ATTENTION in required and physics.track_attention():
             self._model.make_train_function(force=True)
         if TARGETS in required:
-            self._targets = physics.problem.reference(self._points)
+            self._targets = reference_of(physics.problem, self._points, physics.field_names)
         if required & {FIELDS, REFERENCE_FIELDS}:
             grid = physics.problem.evaluation_points()
-            self._reference = physics.problem.reference(grid)
+            self._reference = reference_of(physics.problem, grid, physics.field_names)
             blocks = np.array_split(grid.astype(self._points.dtype), -(-len(grid) // BLOCK))
             self._grid = [ops.convert_to_tensor(block) for block in blocks]
         everything = list(self._model.variables)

@@ -16,11 +16,13 @@ import numpy as np
 from keras import ops
 
 from phasecore.backends import Backend, Observer, Settings, Training
-from phasecore.errors import InputError, TrainingError
+from phasecore.errors import InputError
 from phasecore.probes.schedule import is_due
+from phasecore.problems.finite import diverged
 from phasecore_keras import capture, loss
 from phasecore_keras.autodiff import to_numpy
 from phasecore_keras.capture import Capture
+from phasecore_keras.checks import residuals_now
 from phasecore_keras.model import PINN
 from phasecore_keras.record import Snapshots, versions
 from phasecore_keras.steps import synchronize
@@ -169,19 +171,15 @@ class _Session:
         return float(logs["loss"])
 
     def _check(self, value: float) -> None:
-        self.model.weighting.check(self.iteration)
+        self.model.physics.check_weights(self.iteration)
         if not math.isfinite(value):
-            raise TrainingError(
-                f"training of {self.training.problem.name!r} at iteration {self.iteration}",
-                received=f"loss {value}",
-                expected="a finite number",
-                fix="Lower the learning rate, or look at the weighting scheme's weights in the last snapshot.",
-                row={"iteration": self.iteration, "training_loss": value},
-            )
+            physics = self.model.physics
+            assert physics.collocation is not None
+            raise diverged(physics.problem, self.iteration, physics.collocation, residuals_now(physics), value)
 
     def _row(self, began: float) -> dict[str, float]:
         rate = float(to_numpy(ops.convert_to_tensor(self.rate(self.iteration))))
         row = {"iteration": self.iteration, "learning_rate": rate}
-        measured = self.capture.measure()
+        measured = self.capture.measure(self.iteration)
         self.seconds = time.perf_counter() - began
         return row | {"seconds": self.seconds} | measured

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from phasecore.errors import PluginError
 from phasecore.signals import TANGENT_KERNEL_TRACES, TERM_GRADIENTS, Signals
 from phasecore_keras.autodiff import autodiff
 from phasecore_keras.namespace import namespace
@@ -58,7 +59,10 @@ class WeightUpdates:
         synchronize(self._model)
         signals = self._signals(frozenset().union(*(part.scheme.requires for part in due)))
         for part in due:
-            part.update_between_steps(signals, iteration)
+            try:
+                part.update_between_steps(signals, iteration)
+            except PluginError as error:
+                raise physics.explained(error, iteration) from error
 
     def _signals(self, required: frozenset[str]) -> Signals:
         physics = self._model.physics
@@ -115,4 +119,4 @@ class BetweenSteps(keras.callbacks.Callback):  # type: ignore[misc, unused-ignor
         if not finite or not self._checked or iteration - self._checked >= CHECKED_EVERY:
             self._checked = max(iteration, 1)
             synchronize(self.model)
-            self.model.weighting.check(iteration)
+            self.model.physics.check_weights(iteration)

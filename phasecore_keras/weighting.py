@@ -10,7 +10,8 @@ import numpy as np
 from keras import ops
 
 from phasecore.signals import RESIDUALS, TANGENT_KERNEL_TRACES, TERM_GRADIENTS, Signals
-from phasecore.weighting import WeightingScheme, check_weight_range, check_weight_shape, state_leaves
+from phasecore.weighting import WeightingScheme, check_weight_range, state_leaves
+from phasecore.weighting.checks import check_terms_stay, check_update, first_state, updated
 from phasecore_keras.autodiff import Tensor, to_numpy
 
 COSTLY = frozenset({TERM_GRADIENTS, TANGENT_KERNEL_TRACES})
@@ -62,15 +63,14 @@ class IndexedWeighting(keras.layers.Layer):  # type: ignore[misc, unused-ignore]
             delattr(self, name)
         self._batched = frozenset(signals[RESIDUALS])
         owned = []
-        state = self.scheme.init(signals)
-        weights, _ = self.scheme.update(signals, state)
-        self._structure = type(state)(
-            *(tuple(value) if isinstance(value, Mapping) else None for value in state),
-        )
+        state = first_state(self.scheme_name, self.scheme, signals)
+        weights, later = updated(self.scheme_name, self.scheme, signals, state)
+        check_update(self.scheme_name, weights, later, state, sizes, signals)
+        keys = [tuple(value) if isinstance(value, Mapping) else None for value in state]
+        self._structure = type(state)(*keys)
         for key, value in state_leaves(state):
             owned.append(self._own("state_" + key, value))
         for term, weight in weights.items():
-            check_weight_shape(self.scheme_name, term, tuple(weight.shape), sizes)
             self._check_values(term, weight, 0)
             owned.append(self._own("weight_" + term, ops.ones_like(weight)))
         self._updated = -1
@@ -112,8 +112,9 @@ class IndexedWeighting(keras.layers.Layer):  # type: ignore[misc, unused-ignore]
         """
         if not self._owned:
             return {}
-        weights, state = self.scheme.update(signals, self._state(indices))
-        for field, value in zip(state._fields, state, strict=True):
+        weights, state = updated(self.scheme_name, self.scheme, signals, self._state(indices))
+        check_terms_stay(self.scheme_name, weights, self.weighted)
+        for field, value in zip(getattr(state, "_fields", ()), state, strict=True):
             for key, leaf in value.items() if isinstance(value, Mapping) else (("", value),):
                 rows = indices if self._has_rows(field, key) else None
                 self._write(f"state_{field}_{key}" if key else f"state_{field}", leaf, rows)
@@ -158,7 +159,7 @@ class IndexedWeighting(keras.layers.Layer):  # type: ignore[misc, unused-ignore]
     def _state(self, indices: Tensor | None) -> Any:
         structure = self._structure
         fields = []
-        for field, keys in zip(structure._fields, structure, strict=True):
+        for field, keys in zip(getattr(structure, "_fields", ()), structure, strict=True):
             fields.append(
                 {
                     key: self._read(

@@ -6,18 +6,17 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, final
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from phasecore.errors import InputError
 from phasecore.probes import Probe
+from phasecore.runs.measuring import Measuring
 from phasecore.runs.monitoring import choose_probes
 from phasecore.signals import (
     ADAM_MOMENTS,
     BATCH_GRADIENT_MOMENTS,
     Moments,
-    Signals,
 )
 from phasecore_torch.arrays import as_numpy
 from phasecore_torch.loss import PhysicsLoss
@@ -81,36 +80,37 @@ class Capture:
             self._source = CustomSource(loss, self._expected(), batches, points)
         self._expected()
         self.probes = self._choose(probes)
+        self._measuring = Measuring(self.probes)
         self._required = frozenset().union(*(probe.requires for probe in self.probes))
         self._source.prepare(self._required)
         self._has_warned = False
 
-    def measure(self) -> dict[str, float]:
-        """Return the scalars of all probes at the current state."""
-        return self._measured(None)
+    def measure(self, iteration: int | None = None) -> dict[str, float]:
+        """Return the scalars of all probes at the current state.
+
+        Args:
+            iteration: optimizer steps done, for messages.
+        """
+        return self._measured(None, iteration)
 
     def prepare_backward(self, *, measure: bool) -> None:
         """Say, before the loss is evaluated, whether `backward` will be called with it."""
         measure = measure and BATCH_GRADIENT_MOMENTS in self._required
         self._source.prepare_backward(self._parameters if measure else None)
 
-    def backward(self, loss: Tensor) -> dict[str, float]:
+    def backward(self, loss: Tensor, iteration: int | None = None) -> dict[str, float]:
         """Do `loss.backward()` and return the scalars of all probes at the current state, in one pass where it can.
 
         Args:
             loss: of the training, a scalar.
+            iteration: optimizer steps done, for messages.
         """
-        return self._measured(self._source.backward(loss, self._parameters()))
+        return self._measured(self._source.backward(loss, self._parameters()), iteration)
 
-    def _measured(self, moments: Mapping[str, Moments] | None) -> dict[str, float]:
+    def _measured(self, moments: Mapping[str, Moments] | None, iteration: int | None) -> dict[str, float]:
         with torch.inference_mode(False), torch.enable_grad(), self._source.undisturbed():
             values = self._values(moments)
-        signals = Signals(values, np)
-        row: dict[str, float] = {}
-        for probe in self.probes:
-            if probe.requires <= values.keys():
-                row |= probe.measure(signals)
-        return row
+        return self._measuring.row(values, iteration)
 
     def _values(self, moments: Mapping[str, Moments] | None) -> dict[str, Any]:
         values: dict[str, Any] = {}

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from phasecore.problems import Problem
+from phasecore.problems.checks import condition_residuals_of, targets_of
 from phasecore_torch.derivatives import PartialDerivatives
 from phasecore_torch.namespace import namespace
 from phasecore_torch.undisturbed import undisturbed
@@ -57,12 +58,11 @@ class Conditions(nn.Module):
             self._groups.append(_Group(members, sizes, derivatives.of(partials)))
         self._targets: list[dict[str, str]] = []
         for index, condition in enumerate(self._conditions):
-            named = {name: points[index][:, axis] for axis, name in enumerate(problem.coordinates)}
-            targets = condition.targets(named)
+            targets = targets_of(condition, points[index], problem.coordinates)
             # a partial's name may hold dots, a buffer's may not
             self._targets.append({name: f"target_{index}_{k}" for k, name in enumerate(targets)})
             for name, buffer in self._targets[index].items():
-                target = torch.as_tensor(np.array(targets[name]), dtype=like.dtype, device=like.device)
+                target = torch.as_tensor(targets[name], dtype=like.dtype, device=like.device)
                 self.register_buffer(buffer, target, persistent=False)
 
     def forward(self) -> dict[str, Tensor]:
@@ -75,7 +75,9 @@ class Conditions(nn.Module):
                 condition = self._conditions[index]
                 own = {name: parts[place] for name, parts in partials.items()}
                 targets = {name: getattr(self, buffer) for name, buffer in self._targets[index].items()}
-                residuals[condition.term].append(condition.residuals(own, targets, namespace))
+                residuals[condition.term].append(
+                    condition_residuals_of(condition, own, targets, namespace, sizes[place])
+                )
         return {term: torch.cat(parts) for term, parts in residuals.items()}
 
     def sizes(self) -> dict[str, int]:

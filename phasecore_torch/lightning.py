@@ -231,7 +231,7 @@ class PhaseCallback(Monitor, Callback):  # type: ignore[misc, unused-ignore]
         if self.iteration % self.every or self._capture is None:
             return
         with undisturbed(module):
-            measured = self._capture.measure()
+            measured = self._capture.measure(self.iteration)
         known = {transition.phase for transition in self.timeline.transitions}
         self._log.take({"iteration": self.iteration, "seconds": self._elapsed(), **measured})
         self._log.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, final
+from typing import Any, final
 
 import numpy as np
 import torch
@@ -13,8 +13,10 @@ from torch import Tensor, nn
 
 import phasecore
 from phasecore import registry
-from phasecore.errors import InputError
+from phasecore.errors import InputError, PluginError
 from phasecore.problems import CollocationPoints, Problem
+from phasecore.problems.checks import fields_of, residuals_of
+from phasecore.problems.finite import check_residuals_are_finite, explained
 from phasecore.signals import (
     CONDITION_RESIDUALS,
     COORDINATES,
@@ -31,14 +33,17 @@ from phasecore.signals import (
 from phasecore.weighting.rba import RBAState
 from phasecore_torch.batches import BatchedResiduals
 from phasecore_torch.blocks import Blocks, is_stackable, placement
+from phasecore_torch.checks import residuals_now
 from phasecore_torch.conditions import Conditions
 from phasecore_torch.derivatives import COMPARED, Method, Model, Parameters, PartialDerivatives
 from phasecore_torch.distribution import warn_of_processes
+from phasecore_torch.evaluation import Evaluation, Losses
 from phasecore_torch.namespace import namespace
 from phasecore_torch.optimizers import evaluates_again
+from phasecore_torch.points import Points, coordinates_given
 from phasecore_torch.tangents import Tangents
 from phasecore_torch.undisturbed import undisturbed
-from phasecore_torch.weighting import Weighting, check_indices
+from phasecore_torch.weighting import Weighting, check_indices, with_or_without_attention
 
 Floats = NDArray[np.float64]
 
@@ -56,25 +61,8 @@ SUPPLIES = frozenset(
 )
 """Signals that a weighting scheme can require of this backend."""
 
-
 UPDATES_BETWEEN_CHECKS = 100
 """How often the values of weights are looked at."""
-
-
-class Evaluation(NamedTuple):
-    """One evaluation with the current weights: residuals of equations and conditions, and the loss of each term."""
-
-    residuals: Mapping[str, Tensor]
-    condition_residuals: Mapping[str, Tensor]
-    unweighted: Mapping[str, Tensor]
-    weighted: Mapping[str, Tensor]
-
-
-class Losses(NamedTuple):
-    """Per term, the mean squared residual without weights and as it entered the loss: detached scalars."""
-
-    unweighted: Mapping[str, Tensor]
-    weighted: Mapping[str, Tensor]
 
 
 @final
@@ -90,8 +78,8 @@ class PhysicsLoss(nn.Module):
     Args:
         problem: see `phasecore.problem`.
         model: maps points (n, dimension) to outputs (n, number of outputs); any module or callable.
-        points: `problem.sample(...)`, or the collocation points alone, shape (n, dimension); the conditions' points are
-            then sampled with seed 0.
+        points: `problem.sample(...)`, or the collocation points alone, shape (n, dimension), or columns by name, or a
+            data set or loader of these; the conditions' points are then sampled with seed 0.
         weighting: a scheme, or a specification such as "uniform", "rba", "rba:gamma=0.99" or "rba+grad_norm"; or
             several of these, whose weights are multiplied.
         derivatives: "auto", or "jets" or "autodiff" to insist.
@@ -123,7 +111,7 @@ class PhysicsLoss(nn.Module):
         self,
         problem: Problem,
         model: Model,
-        points: CollocationPoints | ArrayLike,
+        points: CollocationPoints | ArrayLike | Points,
         *,
         weighting: registry.Weighting = "uniform",
         derivatives: Method = "auto",
@@ -135,7 +123,8 @@ class PhysicsLoss(nn.Module):
         warn_of_processes("PhysicsLoss")
         self.problem = problem
         problem.check_terms()
-        given = problem.check_collocation_points(
+        points = coordinates_given(points, problem.coordinates)
+        self.collocation = given = problem.check_collocation_points(
             points.detach().cpu().numpy() if isinstance(points, Tensor) else points
         )
         dtype, device = placement(model, points)
@@ -173,16 +162,19 @@ class PhysicsLoss(nn.Module):
         self._tangents = Tangents(self._equations.model, self.residuals, self._conditions)
         schemes = registry.as_schemes(weighting)
         self.specification = weighting if isinstance(weighting, str) else "+".join(schemes)
-        fix = "Use a scheme that needs these signals only."
         for name, scheme in schemes.items():
+            fix = "Use a scheme that needs these signals only."
             check_requirements(f"weighting {name!r}", scheme.requires, "torch", SUPPLIES, fix=fix)
+        check_residuals_are_finite(problem, given, residuals_now(self))
         self._sizes = dict.fromkeys(problem.equations, len(self.points)) | self._conditions.sizes()
         self.register_buffer("_domain", torch.as_tensor(problem.bounds, dtype=dtype, device=device), persistent=False)
+        some = {name: self._domain.new_zeros(2) for name in problem.fields_read}
+        self.field_names = tuple(fields_of(problem, self._named(self._domain), some, namespace))
         self._required = frozenset().union(*(scheme.requires for scheme in schemes.values()))
         self.weighting = Weighting(schemes, self._blank_signals(), self._sizes)
         self.attention: Weighting | None = None
         self._updates = 0
-        self.register_load_state_dict_pre_hook(_with_or_without_attention)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(with_or_without_attention)  # type: ignore[no-untyped-call]
         self.losses = Losses({}, {})
 
     @property
@@ -230,6 +222,10 @@ class PhysicsLoss(nn.Module):
         """Return the unweighted residual of each equation at the collocation points, shape (batch,) each."""
         return self.blocks(self.points if indices is None else self.points[indices])
 
+    def condition_residuals(self) -> dict[str, Tensor]:
+        """Return the unweighted residual of each condition term at all its points, shape (m,)."""
+        return self._conditions()  # type: ignore[no-any-return]
+
     def batch_loss(self, indices: Tensor) -> Tensor:
         """Return the equations' part of the loss on a batch of points; the weights are used and stay as they are."""
         residuals = self.residuals(indices)
@@ -255,7 +251,11 @@ class PhysicsLoss(nn.Module):
         Raises:
             PluginError: naming scheme, term and iteration, counted in updates of the weights.
         """
-        self.weighting.check(self._updates)
+        try:
+            self.weighting.check(self._updates)
+        except PluginError as error:
+            now = residuals_now(self)
+            raise explained(error, self.problem, self._updates, self.collocation, now) from None
 
     def track_attention(self) -> None:
         """Keep the paper's residual-based attention beside the weights in use, as a statistic that enters no loss."""
@@ -296,10 +296,8 @@ class PhysicsLoss(nn.Module):
     def fields(self, points: Tensor, block: int = 16_384) -> dict[str, Tensor]:
         """Return the problem's fields at `points`, shape (m,) each, evaluated in blocks without gradient."""
         with torch.no_grad():
-            parts = [
-                self.problem.fields(self._named(part), self._fields(part), namespace)
-                for part in torch.split(points, block)
-            ]
+            blocks = torch.split(points, block)
+            parts = [fields_of(self.problem, self._named(part), self._fields(part), namespace) for part in blocks]
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def residuals_at(self, points: Tensor, parameters: Parameters | None = None) -> dict[str, Tensor]:
@@ -309,8 +307,7 @@ class PhysicsLoss(nn.Module):
             points: shape (m, dimension).
             parameters: used in place of the model's own, by name, as by `torch.func.functional_call`.
         """
-        partials = self._equations(points, parameters)
-        return dict(self.problem.residuals(self._named(points), partials, namespace))
+        return residuals_of(self.problem, self._named(points), self._equations(points, parameters), namespace)
 
     def _named(self, points: Tensor) -> dict[str, Tensor]:
         return {name: points[:, axis] for axis, name in enumerate(self.problem.coordinates)}
@@ -356,8 +353,7 @@ class PhysicsLoss(nn.Module):
 
     @staticmethod
     def _rba_state(weighting: Weighting) -> RBAState | None:
-        states = (part.state for part in weighting.parts)
-        return next((state for state in states if isinstance(state, RBAState)), None)
+        return next((part.state for part in weighting.parts if isinstance(part.state, RBAState)), None)
 
     def _signals(
         self, residuals: Mapping[str, Tensor], conditions: Mapping[str, Tensor], indices: Tensor | None
@@ -389,13 +385,3 @@ class PhysicsLoss(nn.Module):
         if TANGENT_KERNEL_TRACES in self._required:
             values[TANGENT_KERNEL_TRACES] = {term: zeros.sum() for term, zeros in blank.items()}
         return Signals(values, namespace)
-
-
-def _with_or_without_attention(loss: nn.Module, state: dict[str, Any], prefix: str, *unused: Any) -> None:
-    """Let a state be loaded whether or not a monitor tracked the attention when it was saved, or does now."""
-    assert isinstance(loss, PhysicsLoss)
-    prefix += "attention."
-    if any(key.startswith(prefix) for key in state):
-        loss.track_attention()
-    elif loss.attention is not None:
-        state.update(loss.attention.state_dict(prefix=prefix))

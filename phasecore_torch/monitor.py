@@ -118,7 +118,7 @@ class PhaseMonitor(Monitor):
         if self.iteration in self._wanted and self._snapshots is not None:
             self._log.snapshot(self.iteration, self._snapshots.arrays())
         self._leave(due and self._takes_backward)
-        return self._row(self.capture.measure()) if due and not self._takes_backward else None
+        return self._row(self.capture.measure(self.iteration)) if due and not self._takes_backward else None
 
     def backward(self, loss: Tensor) -> dict[str, float] | None:
         """Do `loss.backward()`; return the captured row if one was due, else None.
@@ -139,7 +139,7 @@ class PhaseMonitor(Monitor):
         if not self._is_due():
             torch.autograd.backward(loss)
             return None
-        row = self._row(self.capture.backward(loss))
+        row = self._row(self.capture.backward(loss, self.iteration))
         self._leave(False)
         return row
 
@@ -155,7 +155,7 @@ class PhaseMonitor(Monitor):
         self._begin()
         if self._is_left:
             self._leave(False)
-            self._row(self.capture.measure())
+            self._row(self.capture.measure(self.iteration))
         if self._snapshots is not None and not folder.has_snapshot(self.iteration):
             self._log.snapshot(self.iteration, self._snapshots.arrays())
         self._log.finish(self.iteration, time.perf_counter() - self._start)

@@ -84,6 +84,33 @@ class Batches:
         return tensor.to(like.device, like.dtype.to_real() if array.dtype.kind == "f" else tensor.dtype)
 
 
+def coordinates_given(points: Any, coordinates: Sequence[str]) -> Any:
+    """Return collocation points as one array or tensor, whatever holds them; what it does not know is left as it is.
+
+    Args:
+        points: shape (n, dimension); or columns: by name in a dictionary, or a tuple or list of shape (n, 1) each; or a
+            data set or loader of such.
+        coordinates: their names.
+
+    Example:
+        >>> coordinates_given({"t": np.zeros(3), "x": torch.ones(3)}, ["x", "t"])[0].tolist()
+        [1.0, 0.0]
+    """
+    if isinstance(points, (DataLoader, Dataset)):
+        points = _gathered(points, "collocation points")
+    if isinstance(points, Mapping) and set(points) == set(coordinates):
+        columns = [points[name] for name in coordinates]
+    elif isinstance(points, (tuple, list)) and len(points) == len(coordinates) > 1:
+        columns = [part for part in points if tuple(getattr(part, "shape", ()))[1:] == (1,)]
+    else:
+        return points
+    try:
+        parts = [torch.as_tensor(column).flatten() for column in columns]
+        return torch.stack(parts, -1) if len(parts) == len(coordinates) else points
+    except (TypeError, ValueError, RuntimeError):
+        return points
+
+
 def _gathered(points: Any, what: str) -> Any:
     """The structure of all points: what a data set or a loader has is read once, and joined."""
     if isinstance(points, TensorDataset):

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from phasecore.errors import InputError
+from phasecore.problems.checks import reference_of
 from phasecore.runs.monitoring import check_batches
 from phasecore.signals import (
     ACTIVATIONS,
@@ -142,10 +143,10 @@ class PhysicsSource(Source):
         if RESIDUAL_ATTENTION in required:
             self._loss.track_attention()
         if TARGETS in required:
-            self._targets = self._loss.problem.reference(as_numpy(self._loss.points))
+            self._targets = reference_of(self._loss.problem, as_numpy(self._loss.points), self._loss.field_names)
         if required & {FIELDS, REFERENCE_FIELDS}:
             grid = self._loss.problem.evaluation_points()
-            self._reference = self._loss.problem.reference(grid)
+            self._reference = reference_of(self._loss.problem, grid, self._loss.field_names)
             self._grid = torch.as_tensor(grid, dtype=self._loss.points.dtype, device=self._loss.points.device)
 
     def signals(self, required: frozenset[str]) -> dict[str, Any]:

@@ -13,10 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from phasecore.backends import Backend, Observer, Settings, Training
-from phasecore.errors import InputError, TrainingError
+from phasecore.errors import InputError
 from phasecore.probes.schedule import is_due
+from phasecore.problems.finite import diverged
 from phasecore_torch import capture, loss
 from phasecore_torch.capture import Capture
+from phasecore_torch.checks import residuals_now
 from phasecore_torch.loss import PhysicsLoss
 from phasecore_torch.record import Snapshots, versions
 
@@ -151,17 +153,12 @@ class _Session:
     def _check(self, value: Tensor) -> None:
         if not bool(torch.isfinite(value)):
             self.loss.check_weights()
-            raise TrainingError(
-                f"training of {self.training.problem.name!r} at iteration {self.iteration}",
-                received=f"loss {float(value)}",
-                expected="a finite number",
-                fix="Lower the learning rate, or look at the weighting scheme's weights in the last snapshot.",
-                row={"iteration": self.iteration, "training_loss": float(value)},
-            )
+            residuals = residuals_now(self.loss)
+            raise diverged(self.training.problem, self.iteration, self.loss.collocation, residuals, float(value))
 
     def _row(self, began: float) -> dict[str, float]:
         row = {"iteration": self.iteration, "learning_rate": self.optimizer.param_groups[0]["lr"]}
-        measured = self.capture.measure()
+        measured = self.capture.measure(self.iteration)
         self.seconds = time.perf_counter() - began
         return row | {"seconds": self.seconds} | measured
 

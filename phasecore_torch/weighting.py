@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from phasecore.errors import InputError
 from phasecore.signals import RESIDUALS, Signals
-from phasecore.weighting import WeightingScheme, check_weight_range, check_weight_shape, state_leaves
+from phasecore.weighting import WeightingScheme, check_weight_range, state_leaves
+from phasecore.weighting.checks import check_terms_stay, check_update, first_state, updated
 
 
 @final
@@ -35,14 +36,14 @@ class IndexedWeighting(nn.Module):
         self.name = name
         self._batched = frozenset(signals[RESIDUALS])
         with torch.no_grad():
-            state = scheme.init(signals)
-            weights, _ = scheme.update(signals, state)
+            state = first_state(name, scheme, signals)
+            weights, later = updated(name, scheme, signals, state)
+            check_update(name, weights, later, state, sizes, signals)
         self._structure = state
         for key, value in state_leaves(state):
             self.register_buffer("state_" + key, value.detach().clone())
         self.weighted = tuple(weights)
         for term, weight in weights.items():
-            check_weight_shape(name, term, tuple(weight.shape), sizes)
             self.register_buffer("weight_" + term, torch.ones_like(weight.detach()))
         self._calls = 0
         if scheme.every > 1:
@@ -67,7 +68,8 @@ class IndexedWeighting(nn.Module):
             self.calls = torch.full_like(self.calls, self._calls)
         if not due or not (self.weighted or self._structure):
             return
-        weights, state = self.scheme.update(signals, self._state(indices))
+        weights, state = updated(self.name, self.scheme, signals, self._state(indices))
+        check_terms_stay(self.name, weights, self.weighted)
         for (key, value), (field, entry) in zip(state_leaves(state), self._places(), strict=True):
             self._write("state_" + key, value, self._rows(field, entry, indices))
         for term, weight in weights.items():
@@ -88,7 +90,7 @@ class IndexedWeighting(nn.Module):
     def _state(self, indices: Tensor | None) -> Any:
         structure = self._structure
         fields = []
-        for field, value in zip(structure._fields, structure, strict=True):
+        for field, value in zip(getattr(structure, "_fields", ()), structure, strict=True):
             fields.append(
                 {entry: self._read(f"state_{field}_{entry}", self._rows(field, entry, indices)) for entry in value}
                 if isinstance(value, Mapping)
@@ -97,7 +99,7 @@ class IndexedWeighting(nn.Module):
         return type(structure)(*fields)
 
     def _places(self) -> Iterator[tuple[str, str]]:
-        for field, value in zip(self._structure._fields, self._structure, strict=True):
+        for field, value in zip(getattr(self._structure, "_fields", ()), self._structure, strict=True):
             for entry in value if isinstance(value, Mapping) else ("",):
                 yield field, entry
 
@@ -206,3 +208,12 @@ def check_indices(indices: Tensor | None) -> None:
         raise InputError(
             "indices of collocation points", received=given, expected="a tensor of torch.int64 of shape (batch,)"
         )
+
+
+def with_or_without_attention(loss: Any, state: dict[str, Any], prefix: str, *unused: Any) -> None:
+    """Let the state of a `PhysicsLoss` be loaded whether or not a monitor tracked the attention, then or now."""
+    prefix += "attention."
+    if any(key.startswith(prefix) for key in state):
+        loss.track_attention()
+    elif loss.attention is not None:
+        state.update(loss.attention.state_dict(prefix=prefix))

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from phasecore.problems import Problem
+from phasecore.testing import check_problem
+
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -28,6 +31,17 @@ def test_python_blocks_run(
     monkeypatch.setitem(sys.modules, "documentation", module)
     for number, block in enumerate(BLOCK.findall(page.read_text()), start=1):
         exec(compile(block, f"{page.name}, block {number}", "exec"), module.__dict__)
+    for shown in [item for item in vars(module).values() if is_problem(item)]:
+        check_problem(shown())
+
+
+def is_problem(item: object) -> bool:
+    """Whether a page defines a problem: it must keep the contract that the page tells of."""
+    return isinstance(item, type) and issubclass(item, Problem) and item.__module__ == "documentation"
+
+
+def test_a_problem_is_shown_somewhere() -> None:
+    assert any("(Problem):" in block for page in HERE for block in BLOCK.findall(page.read_text()))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

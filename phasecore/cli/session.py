@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import shlex
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
+from phasecore.errors import PluginWarning
 from phasecore.runs.folder import has_checkpoint
 from phasecore.runs.history import HISTORY, read_rows
 
@@ -17,7 +20,26 @@ from phasecore.runs.history import HISTORY, read_rows
 @contextlib.contextmanager
 def standard_output_kept_clean() -> Iterator[None]:
     """Send what frameworks and plugins print to standard error; standard output is for results."""
-    with contextlib.redirect_stdout(sys.stderr):
+    with contextlib.redirect_stdout(sys.stderr), _plugin_warnings_told():
+        yield
+
+
+@contextlib.contextmanager
+def _plugin_warnings_told() -> Iterator[None]:
+    """Say each warning about a plugin once, in one line."""
+    told: set[str] = set()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", PluginWarning)
+        show = warnings.showwarning
+
+        def tell(message: Warning | str, category: type[Warning], *where: Any, **options: Any) -> None:
+            if not issubclass(category, PluginWarning):
+                show(message, category, *where, **options)
+            elif str(message) not in told:
+                told.add(str(message))
+                click.echo(f"Warning: {message}", err=True)
+
+        warnings.showwarning = tell
         yield
 
 

@@ -265,10 +265,20 @@ class Problem(ABC):
 def relative_l2_error(prediction: Mapping[str, Array], reference: Mapping[str, Array]) -> float:
     """Return `norm2(u - u_ref) / norm2(u_ref)` over all fields of the reference together.
 
+    Raises:
+        InputError: for a field whose two shapes differ.
+
     Example:
         >>> relative_l2_error({"u": np.asarray([1.0, 1.0])}, {"u": np.asarray([1.0, 0.0])})
         1.0
     """
+    for name, values in reference.items():
+        if np.shape(prediction[name]) != np.shape(values):
+            raise InputError(
+                f"relative L2 error of field {name!r}",
+                received=f"a prediction of shape {np.shape(prediction[name])}, a reference of shape {np.shape(values)}",
+                expected="one shape, so that the values belong to the same points",
+            )
     predicted = np.concatenate([np.asarray(prediction[name], dtype=np.float64) for name in reference])
     exact = np.concatenate([np.asarray(values, dtype=np.float64) for values in reference.values()])
     # not numpy.linalg.norm: its BLAS threads would wait actively and slow the framework's own

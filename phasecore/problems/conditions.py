@@ -99,10 +99,15 @@ class Prescribed(Condition):
     def targets(self, coordinates: Mapping[str, Floats]) -> Mapping[str, Floats]:
         """Return the prescribed values, shape (m,) each."""
         count = len(coordinates[self.face[0]])
-        return {
-            name: np.broadcast_to(value(coordinates) if callable(value) else value, (count,))
-            for name, value in self.values.items()
-        }
+        given = {name: value(coordinates) if callable(value) else value for name, value in self.values.items()}
+        for name, value in given.items():
+            if np.shape(value) not in ((), (count,)):
+                raise InputError(
+                    f"prescribed value of {name!r} in term {self.term!r}",
+                    received=f"shape {np.shape(value)}",
+                    expected=f"a number, or shape ({count},): one for each point",
+                )
+        return {name: np.broadcast_to(value, (count,)) for name, value in given.items()}
 
     def residuals(self, partials: Mapping[str, Array], targets: Mapping[str, Array], xp: ArrayNamespace) -> Array:
         """Return the deviations from the prescribed values, shape (m * number of partials,)."""
@@ -163,6 +168,12 @@ class Data(Condition):
 
     def __post_init__(self) -> None:
         for name, values in self.values.items():
+            if np.asarray(values).dtype.kind not in "fiu":
+                raise InputError(
+                    f"data for {name!r} in term {self.term!r}",
+                    received=f"dtype {np.asarray(values).dtype}",
+                    expected="real numbers",
+                )
             if not np.isfinite(np.asarray(values, dtype=np.float64)).all():
                 raise InputError(
                     f"data for {name!r} in term {self.term!r}", received="NaN or infinity", expected="finite numbers"

@@ -17,13 +17,13 @@ from phasecore.runs.deepxde_evaluation import Evaluator
 from phasecore.runs.deepxde_terms import Terms
 from phasecore.runs.deepxde_weighting import BACKEND, Steering
 from phasecore.runs.host_weighting import HostWeighting, check_points_stay
+from phasecore.runs.measuring import Measuring
 from phasecore.runs.monitoring import Monitor, check_batches, check_every, choose_probes
 from phasecore.signals import (
     ADAM_MOMENTS,
     BATCH_GRADIENT_MOMENTS,
     BATCH_SIZES,
     RESIDUAL_ATTENTION,
-    Signals,
 )
 
 
@@ -70,6 +70,7 @@ class Monitoring(Monitor):
         points = len(self.model.data.train_x) - sum(self.model.data.num_bcs)
         check_batches(self._batches, points, of="collocation points")
         self.probes = self._choose(self._evaluator)
+        self._measuring = Measuring(self.probes)
         self._required = frozenset().union(*(probe.requires for probe in self.probes))
         if RESIDUAL_ATTENTION in self._required and not self._attention_in_use() and self._attention is None:
             self._attention = HostWeighting("rba", BACKEND, self._evaluator.supplies)
@@ -136,12 +137,7 @@ class Monitoring(Monitor):
             values[BATCH_SIZES] = np.asarray([len(batch) for batch in batches])
             moments = evaluator.moments(batches, len(terms.equations), biases=self._biases)
             values[BATCH_GRADIENT_MOMENTS] = _by_layer(moments)
-        signals = Signals(values, np)
-        row: dict[str, float] = {}
-        for probe in self.probes:
-            if probe.requires <= values.keys():
-                row |= probe.measure(signals)
-        return row
+        return self._measuring.row(values, self.iteration)
 
 
 def batch_rows(start: int, points: int, batches: int) -> list[NDArray[np.int64]]:

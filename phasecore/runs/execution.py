@@ -25,6 +25,7 @@ from phasecore.runs.folder import (
 )
 from phasecore.runs.history import HISTORY, Row, plain, read_rows, recorded_columns
 from phasecore.runs.preparation import check_supplies
+from phasecore.runs.provided import KEY, Provided, check_provided, provided_for
 from phasecore.runs.recorder import Display, Recorder, Silent
 
 
@@ -50,7 +51,8 @@ def execute(
 
     Raises:
         InputError: before anything is trained or written: if a required signal is not supplied, a logger is unknown,
-            the folder already holds a run, or (with `resume`) it holds none or one of another configuration.
+            the folder already holds a run, or (with `resume`) it holds none, one of another configuration, or one
+            whose parts another package provides now.
         MissingDependencyError: if a logger's package is not installed.
         TrainingError: if the training could not go on; the run folder keeps what it has.
 
@@ -73,18 +75,23 @@ def execute(
         check_agreement(folder, training, recorded)
         loggers = recorded_loggers(recorded) if loggers is None else loggers
         asked = registry.as_listeners(loggers)
+        provided = provided_for(training, _names(loggers))
+        for change in check_provided(folder, recorded, provided):
+            display.warned(change)
         finished = _finished(training, folder)
         if finished is not None:
             display.finished(finished)
             return finished
-        _register_session(training, folder, {**recorded, "loggers": _names(loggers)}, backend)
+        _register_session(training, folder, {**recorded, "loggers": _names(loggers)}, backend, provided)
         if not has_checkpoint(folder):
             display.warned(f"{folder} has no checkpoint yet: the training starts again from its first iteration")
     else:
         loggers = loggers or ()
         asked = registry.as_listeners(loggers)
         if folder is not None:
-            create(folder, {**configuration_of(training), "loggers": _names(loggers), **provenance(backend.versions())})
+            plugins_used = {KEY: provided_for(training, _names(loggers))}
+            described = {**configuration_of(training), "loggers": _names(loggers), **plugins_used}
+            create(folder, {**described, **provenance(backend.versions())})
     recorder = Recorder(training, [*plugins.loaded().listeners(), *asked], display, resume=resume)
     try:
         recorder.started()
@@ -152,9 +159,11 @@ def _finished(training: Training, folder: Path) -> Outcome | None:
     return _outcome(training, read_rows(folder / HISTORY))
 
 
-def _register_session(training: Training, folder: Path, recorded: Mapping[str, Any], backend: Backend) -> None:
+def _register_session(
+    training: Training, folder: Path, recorded: Mapping[str, Any], backend: Backend, provided: Sequence[Provided]
+) -> None:
     """Note in `run.json` that a run goes on, when, with what, and for how many iterations."""
-    sessions = [*recorded.get("resumed", []), provenance(backend.versions())]
+    sessions = [*recorded.get("resumed", []), {**provenance(backend.versions()), KEY: provided}]
     changed = {"settings": configuration_of(training)["settings"], "resumed": sessions}
     write_json(folder / CONFIGURATION, {**recorded, **changed})
     (folder / OUTCOME).unlink(missing_ok=True)

@@ -8,10 +8,11 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from phasecore.errors import InputError
+from phasecore.errors import InputError, PluginError, TrainingError, described
 from phasecore.registry import Weighting, as_schemes
-from phasecore.signals import Signals, check_requirements
+from phasecore.signals import CONDITION_RESIDUALS, RESIDUALS, Signals, check_requirements
 from phasecore.weighting import State, Weights, check_weight_range, check_weight_shape
+from phasecore.weighting.checks import first_state, updated
 from phasecore.weighting.rba import RBAState
 
 Floats = NDArray[np.float64]
@@ -67,6 +68,7 @@ class HostWeighting:
         Raises:
             PluginError: if a scheme returns weights of a wrong shape, or that are not finite, or negative where they
                 multiply squares.
+            TrainingError: where weights only follow residuals that are not finite, naming the term.
         """
         wide = _mapped(values, lambda array: np.asarray(array, dtype=np.float64))
         signals = Signals(wide, np)
@@ -74,10 +76,18 @@ class HostWeighting:
             if self._iterations % scheme.every:
                 continue
             if name not in self._states:
-                self._states[name] = scheme.init(Signals(_mapped(wide, np.zeros_like), np))
-            weights, self._states[name] = scheme.update(signals, self._states[name])
+                self._states[name] = first_state(name, scheme, Signals(_mapped(wide, np.zeros_like), np))
+            weights, self._states[name] = updated(name, scheme, signals, self._states[name])
             for term, weight in weights.items():
-                check_weight_range(name, scheme, term, float(np.min(weight)), float(np.max(weight)), iteration)
+                found = np.asarray(weight)
+                if found.dtype.kind not in "fiu":
+                    what = f"weighting {name!r}, weights of term {term!r}"
+                    raise PluginError(what, received=described(weight), expected="an array of real numbers")
+                try:
+                    check_weight_range(name, scheme, term, float(np.min(found)), float(np.max(found)), iteration)
+                except PluginError:
+                    _check_residuals(wide, iteration)
+                    raise
             self._weights[name] = weights
         self._iterations += 1
 
@@ -121,6 +131,18 @@ def check_points_stay(weighting: HostWeighting, callback: str) -> None:
             expected="the same points throughout",
             fix="Leave out the callback that resamples points, or use a scheme of terms, such as 'grad_norm'.",
         )
+
+
+def _check_residuals(values: Mapping[str, Any], iteration: int) -> None:
+    for term, residual in {**values.get(RESIDUALS, {}), **values.get(CONDITION_RESIDUALS, {})}.items():
+        wrong = int(np.sum(~np.isfinite(residual)))
+        if wrong:
+            raise TrainingError(
+                f"training at iteration {iteration}",
+                received=f"the residual of {term!r}, which is not finite at {wrong} of {np.size(residual)} points",
+                expected="finite numbers",
+                fix="Lower the learning rate, or look at the equation there.",
+            )
 
 
 def _mapped(values: Any, function: Callable[[Any], Any]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -11,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasecore.backends import Settings
-from phasecore.errors import InputError
+from phasecore.errors import InputError, PluginWarning
 from phasecore.problems.base import Problem
+from phasecore.registry import parse_specification, split_specification
 from phasecore.runs.configuration import FORMAT, IDENTITY, UNITS, provenance
 from phasecore.runs.folder import (
     CONFIGURATION,
@@ -25,6 +27,7 @@ from phasecore.runs.folder import (
     write_json,
 )
 from phasecore.runs.history import plain
+from phasecore.runs.provided import KEY, check_provided, provided, provided_problem
 
 
 def monitored_configuration(
@@ -57,8 +60,17 @@ def monitored_configuration(
         "seed": None,
         "settings": {UNITS.get(name, name): settings.get(name) for name in names},
         "probes": list(probes),
+        KEY: [
+            *([] if problem is None else [provided_problem(problem)]),
+            *(provided("weighting", parse_specification(part, "weighting")[0]) for part in _parts(weighting)),
+            *(provided("probe", name) for name in probes),
+        ],
     }
     return {key: plain(value) for key, value in document.items()}
+
+
+def _parts(weighting: str | None) -> list[str]:
+    return split_specification(weighting) if weighting else []
 
 
 def checked_snapshots(snapshots: Sequence[int], run_folder: str | Path | None) -> tuple[int, ...]:
@@ -106,13 +118,15 @@ class MonitoredFolder:
             versions: of the framework and its companions.
 
         Raises:
-            InputError: if the folder cannot be made or read.
+            InputError: if the folder cannot be made or read, or other packages provide now what its run is made of.
         """
         if not (self.folder / CONFIGURATION).exists():
             create(self.folder, {**configuration, **provenance(versions)})
             return
         recorded = read_configuration(self.folder)
-        sessions = [*recorded.get("resumed", []), provenance(versions)]
+        for change in check_provided(self.folder, recorded, configuration.get(KEY, [])):
+            warnings.warn(change, PluginWarning, stacklevel=2)
+        sessions = [*recorded.get("resumed", []), {**provenance(versions), KEY: configuration.get(KEY, [])}]
         write_json(self.folder / CONFIGURATION, {**recorded, "resumed": sessions})
         (self.folder / OUTCOME).unlink(missing_ok=True)
 

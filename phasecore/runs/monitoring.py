@@ -9,6 +9,7 @@ from phasecore import registry
 from phasecore.errors import InputError
 from phasecore.phases import Phase, Timeline
 from phasecore.probes import DEFAULT_PROBES, Probe
+from phasecore.probes.checks import check_declaration
 from phasecore.runs.capture_log import CaptureLog
 from phasecore.signals import check_requirements
 
@@ -101,5 +102,6 @@ def choose_probes(
         return [probe for probe in known if probe.requires <= supplied]
     chosen = [registry.probe(probe) if isinstance(probe, str) else probe for probe in probes]
     for probe in chosen:
+        check_declaration(probe)
         check_requirements(f"probe {probe.name!r}", probe.requires, backend, supplied, fix=fix)
     return chosen

@@ -13,10 +13,13 @@ import numpy as np
 from phasecore import registry
 from phasecore.backends import Settings, Training
 from phasecore.errors import InputError, UnknownNameError
+from phasecore.hookspecs import Kind
 from phasecore.probes import DEFAULT_PROBES, Probe
+from phasecore.probes.checks import check_declaration
 from phasecore.problems.base import Preset, Problem
 from phasecore.runs.configuration import check_agreement, settings_of
 from phasecore.runs.folder import CONFIGURATION, read_configuration
+from phasecore.runs.provided import check_still_provided
 from phasecore.signals import check_requirements
 
 DEFAULT_BACKEND = "torch"
@@ -119,12 +122,14 @@ def prepare_resumed(
         overrides: likewise, but `iterations` may be raised.
 
     Raises:
-        InputError: if the folder holds no run, or a given argument disagrees with it.
+        InputError: if the folder holds no run, a given argument disagrees with it, or another package provides now what
+            it is made of.
         MissingDependencyError: if the backend's framework is not installed.
     """
     folder = Path(output)
     recorded = read_configuration(folder)
     file = folder / CONFIGURATION
+    check_still_provided(folder, recorded, own=_given_as_objects(problem, probes))
     settings = _override(settings_of(recorded, file), overrides)
     if isinstance(problem, Problem):
         made = problem
@@ -176,6 +181,7 @@ def check_supplies(training: Training) -> None:
             f"weighting {name!r}", scheme.requires, training.backend, supplies, fix=f"{instead}, or another scheme."
         )
     for probe in training.probes:
+        check_declaration(probe)
         check_requirements(
             f"probe {probe.name!r}", probe.requires, training.backend, supplies, fix=f"{instead}, or drop the probe."
         )
@@ -204,6 +210,12 @@ def _assemble(
     )
     check_supplies(training)
     return training
+
+
+def _given_as_objects(problem: str | Problem | None, probes: Sequence[str | Probe] | None) -> list[Kind]:
+    """Kinds that need not be what the run had by name; loggers are free to be others."""
+    given: dict[Kind, bool] = {"logger": True, "problem": isinstance(problem, Problem), "probe": probes is not None}
+    return [kind for kind, is_given in given.items() if is_given]
 
 
 def _probe(probe: str | Probe) -> Probe:

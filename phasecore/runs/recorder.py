@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasecore.backends import Outcome, Training
-from phasecore.errors import TrainingError
+from phasecore.errors import PluginError, TrainingError, described
 from phasecore.phases import Phase, Timeline, tracker
 from phasecore.plugins import Listener
+from phasecore.probes.checks import checked_row
 from phasecore.runs.folder import save_snapshot
 from phasecore.runs.history import HISTORY, History, Row, plain
 from phasecore.runs.hooks import RunHooks
@@ -97,7 +98,12 @@ class Recorder:
         self._display.progressed(iteration, loss)
 
     def captured(self, row: Mapping[str, Any]) -> None:
-        """Record a capture: the file first, so that nothing else can lose it."""
+        """Record a capture: the file first, so that nothing else can lose it.
+
+        Raises:
+            PluginError: for a row that is no mapping of name to number with an "iteration", naming the backend.
+        """
+        row = self._checked(row)
         if self._to_cut and self._history is not None:
             self.rows = self._history.cut(int(row["iteration"]))
             for kept in self.rows:
@@ -140,6 +146,13 @@ class Recorder:
         """Close the history."""
         if self._history is not None:
             self._history.close()
+
+    def _checked(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        backend = f"backend {self._training.backend!r}, row of the history"
+        numbers = checked_row(backend, row)
+        if not numbers.get("iteration", math.nan).is_integer():
+            raise PluginError(backend, received=described(row), expected='a mapping with a whole "iteration"')
+        return {**numbers, "iteration": int(numbers["iteration"])}
 
     def _track(self, row: Row) -> Timeline:
         numbers = {name: math.nan if value is None else value for name, value in row.items()}

@@ -8,7 +8,7 @@ from typing import TypeVar, final
 
 import numpy as np
 
-from phasecore.errors import InputError, PhasecoreError
+from phasecore.errors import PhasecoreError
 
 Subject = TypeVar("Subject")
 
@@ -71,7 +71,7 @@ def run_laws(
                 law(subject)
         except NotApplicableError as reason:
             skipped[law.__name__] = str(reason)
-        except (AssertionError, InputError) as broken:
+        except (AssertionError, PhasecoreError) as broken:
             failed[law.__name__] = str(broken)
         except Exception as error:
             failed[law.__name__] = f"it raised {type(error).__name__}: {error}"

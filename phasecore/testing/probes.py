@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from phasecore.probes.base import Probe
+from phasecore.probes.checks import check_columns, checked_row
 from phasecore.signals import DESCRIPTIONS, Signals
 from phasecore.testing.laws import Report, run_laws
 from phasecore.testing.made_signals import GIVEN, Layout, SignalMaker, make_signals, zeroed
@@ -39,8 +40,11 @@ class ProbeSubject:
         return make_signals(sorted(self.probe.requires), self.layout, seed, dtype, self.extra)
 
     def measure(self, values: Mapping[str, Tree]) -> dict[str, float]:
-        """Return the probe's scalars."""
-        return dict(self.probe.measure(Signals(values, np)))
+        """Return the probe's scalars, checked as a training checks them."""
+        label = f"probe {getattr(self.probe, 'name', self.probe)!r}"
+        found = self.probe.measure(Signals(values, np, reader=label))
+        checked_row(label, found)
+        return dict(found)
 
 
 def check_probe(
@@ -93,12 +97,10 @@ def returns_finite_floats(subject: ProbeSubject) -> None:
 
 
 def names_are_keys_of_the_history(subject: ProbeSubject) -> None:
-    """Names are strings without spaces, and stay the same from capture to capture; the row survives JSON."""
+    """Names are strings without spaces, none of the row's own, and stay the same; the row survives JSON."""
     row = subject.measure(subject.values(0))
     assert row, "the probe measures nothing; return at least one scalar"
-    for name in row:
-        is_word = isinstance(name, str) and name and not any(map(str.isspace, name))
-        assert is_word, f"{name!r} cannot be a column of the history; use words joined by underscores"
+    check_columns(f"probe {subject.probe.name!r}", row, {})
     assert json.loads(json.dumps(row)) == row, f"the row {row} does not survive JSON; return plain floats"
     later = subject.measure(subject.values(1))
     assert later.keys() == row.keys(), f"names differ between captures: {sorted(later.keys() ^ row.keys())}"

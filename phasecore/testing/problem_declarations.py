@@ -120,15 +120,18 @@ def refuses_bad_points(subject: ProblemSubject) -> None:
     problem = subject.problem
     dimension = len(problem.coordinates)
     low, high = problem.bounds
+    centre = (low + high) / 2
+    good = np.stack([centre, centre])
+    # each is wrong in one way alone, whatever the dimension and the domain
     bad: dict[str, Any] = {
         "outside the domain": [high + (high - low)],
         "that are NaN": np.full((2, dimension), np.nan),
-        "with a coordinate too many": np.zeros((2, dimension + 1)),
-        "of shape (dimension,)": (low + high) / 2,
-        "of no rows": np.zeros((0, dimension)),
-        "that are complex": np.zeros((2, dimension)) + 1j,
+        "with a coordinate too many": np.concatenate([good, good[:, :1]], axis=1),
+        "of shape (dimension,)": centre,
+        "of no rows": good[:0],
+        "that are complex": good + 1j,
         "that are text": [["a"] * dimension],
-        "with rows of unequal length": [[0.0] * dimension, [0.0]],
+        "with rows of unequal length": [centre.tolist(), [*centre.tolist(), float(centre[0])]],
     }
     for kind, points in bad.items():
         try:

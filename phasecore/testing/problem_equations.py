@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
+from phasecore.errors import PluginError
 from phasecore.problems.base import Floats
+from phasecore.problems.checks import condition_residuals_of, fields_of, targets_of
 from phasecore.problems.conditions import Condition
 from phasecore.testing.libraries import GUARDED, ArrayLibrary
 from phasecore.testing.problem_subject import NUMPY, ProblemSubject, random_partials
@@ -40,14 +43,7 @@ def each_equation_depends_on_its_partials_only(subject: ProblemSubject) -> None:
 def residuals_are_finite(subject: ProblemSubject) -> None:
     """There is one finite residual for each equation and point."""
     points = subject.sample().interior
-    found = subject.residuals(points, _interior(subject))
-    assert list(found) == list(subject.problem.equations), (
-        f"residuals() returns {list(found)}; return {list(subject.problem.equations)}, as equations declares"
-    )
-    for equation, values in found.items():
-        assert values.shape == (len(points),), (
-            f"the residual of {equation!r} has shape {values.shape}; return ({len(points)},), one value each point"
-        )
+    for equation, values in subject.residuals(points, _interior(subject)).items():
         assert np.all(np.isfinite(values)), f"the residual of {equation!r} is not finite at ordinary values"
 
 
@@ -79,19 +75,14 @@ def fields_read_what_is_declared(subject: ProblemSubject) -> None:
     partials = random_partials(problem.fields_read, len(points))
     read: set[str] = set()
     recording = RecordingMapping(partials, read)
-    found: dict[str, Any] = {}
-    _explain_missing(
-        "fields",
-        lambda: found.update(problem.fields(subject.columns(points), recording, np)),
-        problem.fields_read,
+    found = _explain_missing(
+        "fields", lambda: fields_of(problem, subject.columns(points), recording, np), problem.fields_read
     )
     assert read == set(problem.fields_read), f"fields() reads {sorted(read)}; declare exactly these in field_partials"
     expected = list(problem.reference(points[:1]))
     assert sorted(found) == sorted(expected), f"fields() returns {list(found)}, reference() {expected}; agree on names"
     for name, values in found.items():
-        assert _is_finite_column(values, len(points)), (
-            f"field {name!r} has shape {np.shape(values)} or is not finite; return ({len(points)},)"
-        )
+        assert np.all(np.isfinite(values)), f"field {name!r} is not finite at ordinary values"
     for array_library in _all_libraries(subject):
         other = problem.fields(
             map_leaves(array_library.from_numpy, subject.columns(points)),
@@ -107,33 +98,24 @@ def conditions_read_what_they_declare(subject: ProblemSubject) -> None:
     for condition, points in _conditions(subject):
         where = f"condition of term {condition.term!r}"
         assert condition.term, f"{where}: the term is not a name"
-        targets = condition.targets(subject.columns(points))
-        for name, target in targets.items():
-            assert _is_finite_column(target, len(points)), (
-                f"{where}: target {name!r} has shape {np.shape(target)} or is not finite; return ({len(points)},)"
-            )
+        targets = targets_of(condition, points, subject.problem.coordinates)
         read: set[str] = set()
         recording = RecordingMapping(random_partials(condition.partials, len(points)), read)
-        values: list[Any] = []
-        _explain_missing(
+        values = _explain_missing(
             where,
-            lambda condition=condition, recording=recording, targets=targets, values=values: values.append(
-                condition.residuals(recording, targets, np)
-            ),
+            functools.partial(condition_residuals_of, condition, recording, targets, np, len(points)),
             condition.partials,
         )
         unread = sorted(set(condition.partials) - read)
         assert not unread, f"{where} declares {unread}, which its residuals() never reads; drop them"
-        assert _is_finite_column(values[0], np.size(values[0])), (
-            f"{where}: residuals() has shape {np.shape(values[0])} or is not finite; return one axis"
-        )
+        assert np.all(np.isfinite(values)), f"{where}: residuals() is not finite at ordinary values"
 
 
 def conditions_agree_across_libraries(subject: ProblemSubject) -> None:
     """Conditions' residuals obey the same rules as the equations', and every library gives the same numbers."""
     for condition, points in _conditions(subject):
         partials = random_partials(condition.partials, len(points))
-        targets = dict(condition.targets(subject.columns(points)))
+        targets = targets_of(condition, points, subject.problem.coordinates)
         expected = _condition_residuals(condition, partials, targets, NUMPY)
         for array_library in _all_libraries(subject):
             found = _condition_residuals(condition, partials, targets, array_library)
@@ -153,10 +135,6 @@ EQUATION_LAWS = (
     conditions_read_what_they_declare,
     conditions_agree_across_libraries,
 )
-
-
-def _is_finite_column(values: Any, count: int) -> bool:
-    return np.shape(values) == (count,) and bool(np.all(np.isfinite(values)))
 
 
 def _interior(subject: ProblemSubject) -> dict[str, Floats]:
@@ -182,10 +160,12 @@ def _condition_residuals(
     return array_library.to_numpy(values)
 
 
-def _explain_missing(what: str, call: Any, declared: tuple[str, ...]) -> None:
+def _explain_missing(what: str, call: Callable[[], Any], declared: tuple[str, ...]) -> Any:
     try:
-        call()
-    except KeyError as error:
+        return call()
+    except PluginError as error:
+        if not isinstance(error.__cause__, KeyError):
+            raise
         raise AssertionError(
-            f"{what} reads the partial {error}, which is not declared; declared are {sorted(declared)}"
+            f"{what} reads the partial {error.__cause__}, which is not declared; declared are {sorted(declared)}"
         ) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from phasecore.problems.base import Floats
+from phasecore.problems.checks import reference_of, targets_of
 from phasecore.testing.laws import NotApplicableError
 from phasecore.testing.problem_subject import ProblemSubject
 
@@ -24,9 +25,7 @@ def reference_is_finite(subject: ProblemSubject) -> None:
         assert values.shape == (len(points),), f"reference field {name!r} has shape {values.shape}, not one value each"
         assert values.dtype == np.float64, f"reference field {name!r} is {values.dtype}; return float64"
         assert np.array_equal(values, again[name]), f"reference field {name!r} differs between two calls"
-    on_grid = subject.problem.reference(subject.problem.evaluation_points())
-    for name, values in on_grid.items():
-        assert np.all(np.isfinite(values)), f"reference field {name!r} is not finite on the evaluation grid"
+    reference_of(subject.problem, subject.problem.evaluation_points(), found)
 
 
 def reference_is_a_function_of_the_point(subject: ProblemSubject) -> None:
@@ -88,8 +87,8 @@ def reference_satisfies_the_conditions(subject: ProblemSubject) -> None:
             continue
         checked += 1
         partials = {name: values for name, (values, _) in known.items()}
-        targets = condition.targets(subject.columns(points))
-        residual = np.asarray(condition.residuals(partials, targets, np))
+        targets = targets_of(condition, points, problem.coordinates)
+        residual = np.atleast_1d(condition.residuals(partials, targets, np))
         noise = np.zeros_like(residual)
         signs = np.random.default_rng(0)
         for _ in range(SIGNS):

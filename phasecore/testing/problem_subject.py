@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from phasecore.partials import parse_partial
 from phasecore.problems.base import CollocationPoints, Floats, Problem
+from phasecore.problems.checks import residuals_of
 from phasecore.testing.differences import differentiate
 from phasecore.testing.laws import NotApplicableError
 from phasecore.testing.libraries import ArrayLibrary, libraries, library
@@ -57,7 +58,7 @@ class ProblemSubject:
             map_leaves(array_library.from_numpy, dict(partials)), set() if read is None else read
         )
         coordinates = map_leaves(array_library.from_numpy, self.columns(points))
-        found = self.problem.residuals(coordinates, recording, array_library.namespace)
+        found = residuals_of(self.problem, coordinates, recording, array_library.namespace)
         return {name: array_library.to_numpy(values) for name, values in found.items()}
 
     def reference_partial(self, name: str, points: Floats) -> tuple[Floats, Floats]:

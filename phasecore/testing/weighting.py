@@ -96,7 +96,7 @@ def init_reads_only_shapes(subject: WeightingSubject) -> None:
 def reads_what_it_requires(subject: WeightingSubject) -> None:
     """`init` and `update` read every required signal and no other."""
     read: set[str] = set()
-    signals = Signals(RecordingMapping(subject.values(0), read), np)
+    signals = Signals(RecordingMapping(subject.values(0), read), np, reader=f"weighting {subject.name!r}")
     subject.scheme.update(signals, subject.scheme.init(signals))
     unread = sorted(subject.scheme.requires - read)
     assert not unread, f"requires {unread} and never reads them; drop them, each costs the training something"

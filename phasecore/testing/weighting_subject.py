@@ -14,6 +14,7 @@ from phasecore.testing.libraries import ArrayLibrary, libraries, library
 from phasecore.testing.made_signals import Layout, SignalMaker, make_signals, zeroed
 from phasecore.testing.trees import Tree, map_leaves
 from phasecore.weighting.base import State, WeightingScheme, Weights
+from phasecore.weighting.checks import first_state, updated
 
 UPDATES = 5
 NUMPY = library("numpy")
@@ -36,19 +37,24 @@ class WeightingSubject:
     extra: Mapping[str, SignalMaker] = field(default_factory=dict)
     layout: Layout = field(default_factory=Layout)
 
+    @property
+    def name(self) -> str:
+        """What to call the scheme in messages: the function that made it."""
+        return getattr(self.scheme.update, "__qualname__", "scheme").partition(".")[0]
+
     def values(self, seed: int, dtype: DTypeLike = np.float64) -> dict[str, Tree]:
         """Return the required signals as numpy arrays."""
         return make_signals(sorted(self.scheme.requires), self.layout, seed, dtype, self.extra)
 
     def start(self, values: Mapping[str, Tree], array_library: ArrayLibrary = NUMPY) -> State:
         """Return the scheme's first state, for signals with the shapes and dtypes of `values`."""
-        return self.scheme.init(signals_on(zeroed(values), array_library))
+        return first_state(self.name, self.scheme, signals_on(zeroed(values), array_library))
 
     def update(
         self, values: Mapping[str, Tree], state: State, array_library: ArrayLibrary = NUMPY
     ) -> tuple[Weights, State]:
         """Return weights and state of one update."""
-        return self.scheme.update(signals_on(values, array_library), state)
+        return updated(self.name, self.scheme, signals_on(values, array_library), state)
 
     def history(self, array_library: ArrayLibrary = NUMPY, dtype: DTypeLike = np.float64) -> list[Tree]:
         """Return (weights, state) after each of a few updates, as numpy arrays."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
 from phasecore.arrays import Array
-from phasecore.errors import PluginError
 from phasecore.signals import Signals
 
 State = Any
@@ -57,64 +55,9 @@ def state_leaves(state: State) -> Iterator[tuple[str, Array]]:
         >>> [name for name, _ in state_leaves(RBAState({"pde": 0.0}, {"pde": 0.0}))]
         ['weights_pde', 'visited_pde']
     """
-    for field, value in zip(state._fields, state, strict=True):
+    for field, value in zip(getattr(state, "_fields", ()), state, strict=True):
         if isinstance(value, Mapping):
             for key, leaf in value.items():
                 yield f"{field}_{key}", leaf
         else:
             yield field, value
-
-
-def check_weight_shape(name: str, term: str, shape: tuple[int, ...], sizes: Mapping[str, int]) -> None:
-    """Refuse weights of a term that is not there, or of a wrong shape.
-
-    Args:
-        name: the scheme, as messages call it.
-        term: the term that is weighted.
-        shape: of its weights.
-        sizes: number of points of each term.
-
-    Raises:
-        PluginError: naming scheme, term, and the shapes that there may be.
-
-    Example:
-        >>> check_weight_shape("rba", "pde", (30,), {"pde": 30})
-    """
-    if term not in sizes:
-        raise PluginError(f"weighting {name!r}", received=f"weights of term {term!r}", expected=f"{[*sizes]}")
-    if shape not in ((), (sizes[term],)):
-        raise PluginError(
-            f"weighting {name!r}, weights of term {term!r}",
-            received=f"shape {shape}",
-            expected=f"() for the whole term, or ({sizes[term]},), one for each of its points",
-        )
-
-
-def check_weight_range(
-    name: str, scheme: WeightingScheme, term: str, least: float, largest: float, iteration: int
-) -> None:
-    """Refuse weights that are not finite, or negative where they multiply squares.
-
-    Args:
-        name: the scheme, as messages call it.
-        scheme: the scheme.
-        term: the term that is weighted.
-        least: its smallest weight.
-        largest: its largest weight.
-        iteration: at which these are its weights.
-
-    Raises:
-        PluginError: naming scheme, term and iteration.
-
-    Example:
-        >>> from phasecore.weighting.rba import rba
-        >>> check_weight_range("rba", rba(), "pde", 0.0, 1.0, iteration=10)
-    """
-    of_squares = scheme.multiplies == "squared_residual"
-    if not (math.isfinite(least) and math.isfinite(largest)) or (of_squares and least < 0):
-        raise PluginError(
-            f"weighting {name!r}, weights of term {term!r} at iteration {iteration}",
-            received=f"values from {least:g} to {largest:g}",
-            expected="finite numbers" + (", 0 or more" if of_squares else ""),
-            fix="Lower the scheme's rates, or the optimizer's learning rate if the loss has grown too.",
-        )

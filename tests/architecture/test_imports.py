@@ -19,7 +19,13 @@ IMPORTED_AT_ONCE = {"numpy", "pluggy"}
 LAYERS = [
     ("vocabulary", ("errors", "arrays", "partials", "signals")),
     ("mathematics", ("phases", "jets")),
-    ("contracts", ("problems.base", "problems.conditions", "problems.sampling", "weighting.base", "probes.base")),
+    (
+        "contracts",
+        (
+            *("problems.base", "problems.conditions", "problems.sampling", "problems.checks", "problems.finite"),
+            *("weighting.base", "weighting.checks", "probes.base", "probes.checks"),
+        ),
+    ),
     ("contracts of trainings and plugins", ("backends", "hookspecs")),
     ("implementations", ("problems", "weighting", "probes")),
     ("registry", ("builtin", "plugins", "registry")),
@@ -29,10 +35,13 @@ LAYERS = [
 """From the bottom up; the most specific prefix counts. A module imports from its own layer and those below."""
 
 SHARED = {
-    "problems": {"problems.base", "problems.conditions", "problems.sampling", "problems.references"},
-    "weighting": {"weighting.base", "weighting.arithmetic", "weighting.options"},
+    "problems": {
+        *("problems.base", "problems.conditions", "problems.sampling", "problems.references"),
+        *("problems.checks", "problems.finite"),
+    },
+    "weighting": {"weighting.base", "weighting.arithmetic", "weighting.options", "weighting.checks"},
     "loggers": {"loggers.content"},
-    "probes": {"probes.base", "probes.binning", "probes.norms"},
+    "probes": {"probes.base", "probes.binning", "probes.norms", "probes.checks"},
 }
 """What the implementations of one kind share; they import none of one another."""
 

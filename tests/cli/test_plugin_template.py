@@ -1,9 +1,13 @@
 """A new plugin's package: names that will do, those that will not and why, and nothing written over."""
 
+import importlib
+import sys
+
 import pytest
 
 from phasecore.cli.plugin_template import write_plugin
 from phasecore.errors import InputError
+from phasecore.testing import check_probe, check_problem
 
 
 @pytest.mark.parametrize("name", ["my-scheme", "scheme", "My_Scheme2", "a1-b2-c3", "x"])
@@ -56,3 +60,12 @@ def test_nothing_is_written_over(tmp_path):
             write_plugin("my-scheme", folder)
     assert (tmp_path / "mine").read_text() == "kept"
     assert list(tmp_path.iterdir()) == [tmp_path / "mine"]
+
+
+def test_the_problem_and_the_probe_that_it_starts_from_keep_their_contracts(tmp_path, monkeypatch):
+    write_plugin("my-start", tmp_path, ("weighting", "problem", "probe"))
+    monkeypatch.syspath_prepend(tmp_path)
+    check_problem(importlib.import_module("my_start.problem").MyStartProblem())
+    check_probe(importlib.import_module("my_start.probe").MyStartProbe())
+    for module in [name for name in sys.modules if name.partition(".")[0] == "my_start"]:
+        monkeypatch.delitem(sys.modules, module)

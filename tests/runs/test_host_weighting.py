@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from phasecore.errors import InputError, PluginError
+from phasecore.errors import InputError, PluginError, TrainingError
 from phasecore.runs.host_weighting import HostWeighting, check_points_stay
 from phasecore.weighting import WeightingScheme
 
@@ -54,3 +54,25 @@ def test_what_is_refused():
     check_points_stay(made("grad_norm"), "callback")
     with pytest.raises(InputError, match="callback of a scheme"):
         check_points_stay(made("rba"), "callback")
+
+
+def test_weights_that_follow_residuals_that_are_not_finite_are_told_as_those():
+    by_size = WeightingScheme(
+        lambda signals: (), lambda signals, state: (dict(signals["residuals"]), state), frozenset({"residuals"})
+    )
+    with pytest.raises(
+        TrainingError, match=r"iteration 7.*the residual of 'pde', which is not finite at 1 of 2 points"
+    ):
+        made(by_size).update({"residuals": {"pde": np.asarray([1.0, np.nan])}}, iteration=7)
+
+
+def test_a_scheme_sees_what_it_declared_and_returns_what_it_is_to():
+    greedy = WeightingScheme(
+        lambda signals: (), lambda signals, state: (signals["term_gradients"], state), frozenset({"residuals"})
+    )
+    with pytest.raises(PluginError, match=r"'term_gradients' is not available to weighting .*\['residuals'\]"):
+        made(greedy).update(VALUES, iteration=0)
+    with pytest.raises(PluginError, match=r"expected a tuple \(weights, state\)"):
+        made(WeightingScheme(lambda signals: (), lambda signals, state: {}, frozenset())).update(VALUES, iteration=0)
+    with pytest.raises(PluginError, match=r"'pde'.*a str"):
+        made(constant("heavy")).update(VALUES, iteration=0)

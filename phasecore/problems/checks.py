@@ -1,0 +1,179 @@
+"""What a problem returns, checked where it is used: residuals, fields, targets and the reference solution.
+
+Adapters evaluate problems through these functions, and the conformance suite does too, so that a problem that breaks
+its contract is told the same thing by both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from phasecore.arrays import Array, ArrayNamespace
+from phasecore.errors import PluginError, called, described
+from phasecore.problems.base import Floats, Problem
+from phasecore.problems.conditions import Condition
+from phasecore.problems.finite import places_not_finite
+
+_NUMPY = (np.ndarray, np.generic)
+
+
+def residuals_of(
+    problem: Problem, coordinates: Mapping[str, Array], partials: Mapping[str, Array], xp: ArrayNamespace
+) -> dict[str, Array]:
+    """Return the residual of each equation, as `Problem.residuals` is to return them, shape (n,) each.
+
+    Raises:
+        PluginError: naming the problem, the equation and what it returned.
+
+    Example:
+        >>> from phasecore.problems.helmholtz import Helmholtz
+        >>> zero = np.zeros(3)
+        >>> found = residuals_of(Helmholtz(), {"x": zero, "y": zero}, {"u": zero, "u_xx + u_yy": zero}, np)
+        >>> found["pde"].shape
+        (3,)
+    """
+    where = f"problem {problem.name!r}: residuals()"
+    found = called(where, lambda: problem.residuals(coordinates, partials, xp))
+    _check_names(where, found, problem.equations, "as 'equations' declares")
+    return {term: _column(f"the residual of {term!r}", where, found[term], coordinates) for term in problem.equations}
+
+
+def fields_of(
+    problem: Problem, coordinates: Mapping[str, Array], partials: Mapping[str, Array], xp: ArrayNamespace
+) -> dict[str, Array]:
+    """Return the fields, as `Problem.fields` is to return them, shape (m,) each.
+
+    Raises:
+        PluginError: naming the problem, the field and what it returned.
+    """
+    where = f"problem {problem.name!r}: fields()"
+    found = called(where, lambda: problem.fields(coordinates, partials, xp))
+    if not isinstance(found, Mapping) or not found:
+        raise PluginError(where, received=described(found), expected="a mapping of field to values, one for each point")
+    return {name: _column(f"field {name!r}", where, values, coordinates) for name, values in found.items()}
+
+
+def reference_of(problem: Problem, points: NDArray[Any], fields: Iterable[str]) -> dict[str, Floats]:
+    """Return the reference solution at points of shape (m, dimension), shape (m,) each.
+
+    Args:
+        problem: whose reference.
+        points: where.
+        fields: names of what it is compared with, those that `Problem.fields` returns.
+
+    Raises:
+        PluginError: for other names than those of the fields, a shape that is not (m,), and values that are not finite
+            real numbers, naming the problem and the field.
+
+    Example:
+        >>> from phasecore.problems.helmholtz import Helmholtz
+        >>> reference_of(Helmholtz(), np.zeros((3, 2)), ["u"])["u"].shape
+        (3,)
+    """
+    where = f"problem {problem.name!r}: reference()"
+    found = called(where, lambda: problem.reference(points))
+    _check_names(where, found, fields, "the names of what fields() returns")
+    return {
+        name: _checked_values(f"{where}: reference field {name!r}", values, points, problem.coordinates)
+        for name, values in found.items()
+    }
+
+
+def targets_of(condition: Condition, points: NDArray[Any], names: Iterable[str]) -> dict[str, Floats]:
+    """Return what a condition's residuals compare with at its points, shape (m,) each.
+
+    Args:
+        condition: the condition.
+        points: its points, shape (m, dimension).
+        names: of the coordinates, in order.
+
+    Raises:
+        PluginError: for a shape that is not (m,), and values that are not finite real numbers, naming the condition's
+            term and the target.
+    """
+    names = tuple(names)
+    where = f"condition of term {condition.term!r}"
+    columns = {name: points[:, axis] for axis, name in enumerate(names)}
+    found = called(f"{where}: targets()", lambda: condition.targets(columns))
+    if not isinstance(found, Mapping):
+        raise PluginError(f"{where}: targets()", received=described(found), expected="a mapping of name to values")
+    return {name: _checked_values(f"{where}: target {name!r}", values, points, names) for name, values in found.items()}
+
+
+def condition_residuals_of(
+    condition: Condition, partials: Mapping[str, Array], targets: Mapping[str, Array], xp: ArrayNamespace, points: int
+) -> Array:
+    """Return a condition's residuals, as `Condition.residuals` is to return them: one axis, of any length but zero.
+
+    A scalar is a residual of a condition that has one point. Of several points it might be a mean, an integral or an
+    error: one value of all points is of shape (1,).
+
+    Args:
+        condition: the condition.
+        partials: as for `Condition.residuals`.
+        targets: likewise.
+        xp: likewise.
+        points: number of the condition's points.
+
+    Raises:
+        PluginError: naming the condition's term and what it returned.
+    """
+    where = f"condition of term {condition.term!r}: residuals()"
+    found = called(where, lambda: condition.residuals(partials, targets, xp))
+    shape = _shape_of(found, next(iter(partials.values()), found))
+    if shape == () and points == 1:
+        return xp.reshape(found, (1,))
+    if shape is None or len(shape) != 1 or shape[0] == 0:
+        raise PluginError(
+            where,
+            received=described(found),
+            expected=f"residuals at the condition's {points} points, an array of one axis",
+            fix="For one value of all points, such as an integral, return shape (1,).",
+        )
+    return found
+
+
+def _checked_values(what: str, given: Any, points: NDArray[Any], names: Iterable[str]) -> Floats:
+    expected = f"real numbers of shape ({len(points)},), one for each point"
+    try:
+        values = np.asarray(given)
+    except Exception as error:
+        raise PluginError(what, received=f"{type(given).__name__}: {error}", expected=expected) from error
+    if values.dtype.kind not in "fiu":
+        raise PluginError(what, received=f"dtype {values.dtype}", expected=expected)
+    if values.shape != (len(points),):
+        raise PluginError(what, received=f"shape {values.shape}", expected=expected)
+    if not np.isfinite(values).all():
+        raise PluginError(
+            what, received=f"values {places_not_finite(values, points, names)}", expected="finite numbers"
+        )
+    return values.astype(np.float64)
+
+
+def _check_names(where: str, found: Any, names: Iterable[str], whose: str) -> None:
+    if not isinstance(found, Mapping):
+        raise PluginError(where, received=described(found), expected=f"a mapping with {[*names]}, {whose}")
+    if set(found) != set(names):
+        raise PluginError(where, received=f"{[*found]}", expected=f"{[*names]}, {whose}")
+
+
+def _column(what: str, where: str, values: Any, coordinates: Mapping[str, Array]) -> Array:
+    like = next(iter(coordinates.values()))
+    shape = _shape_of(values, like)
+    if shape is None or shape != tuple(like.shape):
+        raise PluginError(
+            f"{where}: {what}",
+            received=described(values),
+            expected=f"an array of shape {tuple(like.shape)}, one value for each point",
+        )
+    return values
+
+
+def _shape_of(values: Any, like: Any) -> tuple[int, ...] | None:
+    """The shape of an array of the framework, or None: numpy's among another framework's has left its graph."""
+    foreign = isinstance(values, _NUMPY) and not isinstance(like, _NUMPY)
+    return None if foreign or not hasattr(values, "shape") else tuple(values.shape)

@@ -1,0 +1,100 @@
+"""Nothing that a plugin returns wrongly trains on any backend of Keras: it is refused or switched off, and named."""
+
+import re
+import warnings
+
+import faulty_plugins as faulty
+import keras
+import numpy as np
+import pytest
+from keras_models import QUICK_TO_COMPILE, mlp
+
+from phasecore import PluginError
+from phasecore.errors import PluginWarning, TrainingError
+from phasecore_keras import PINN, PhaseMonitor, PhysicsLoss
+from phasecore_keras.capture import Capture
+
+SOUND = faulty.Decay()
+
+
+def cases(*tables):
+    return [pytest.param(*case, id=what) for table in tables for what, case in table.items()]
+
+
+def loss_of(problem, weighting="uniform", derivatives="auto"):
+    return PhysicsLoss(problem, mlp(1), problem.sample(60, seed=0), weighting=weighting, derivatives=derivatives)
+
+
+def compiled(problem, weighting="uniform"):
+    model = PINN(mlp(1), problem, weighting=weighting)
+    model.compile(optimizer=keras.optimizers.Adam(1e-3), **QUICK_TO_COMPILE)
+    return model
+
+
+def train(model, epochs=3, **options):
+    monitor = PhaseMonitor(every=1, batches=5, **options)
+    model.fit(model.points(60, seed=0), epochs=epochs, verbose=0, callbacks=[monitor])
+    return monitor
+
+
+@pytest.mark.parametrize("derivatives", ["jets", "autodiff"])
+@pytest.mark.parametrize(("problem", "told"), cases(faulty.RESIDUALS, faulty.FIELDS, faulty.CONDITIONS))
+def test_a_problem_that_returns_something_else_is_refused_when_the_loss_is_made(problem, told, derivatives):
+    with pytest.raises(PluginError, match=told) as caught:
+        loss_of(problem, derivatives=derivatives)
+    assert "decay" in str(caught.value) or "'initial'" in str(caught.value)
+
+
+def test_residuals_that_are_not_finite_are_refused_when_a_pinn_takes_its_points():
+    problem, told = faulty.RESIDUALS["not finite"]
+    with pytest.raises(PluginError, match=told):
+        compiled(problem).points(60, seed=0)
+
+
+@pytest.mark.parametrize(("problem", "told"), cases(faulty.REFERENCES))
+def test_a_reference_that_is_none_is_refused_before_the_first_epoch(problem, told):
+    model = compiled(problem)
+    model.points(60, seed=0)
+    for probe in ("relative_l2_error", "target_information"):
+        with pytest.raises(PluginError, match=told):
+            Capture(model, batches=5, probes=[probe])
+
+
+@pytest.mark.parametrize(("scheme", "told"), cases(faulty.SCHEMES))
+def test_a_scheme_that_returns_something_else_is_refused_when_points_are_taken(scheme, told):
+    with pytest.raises(PluginError, match=told):
+        loss_of(SOUND, scheme)
+
+
+def test_a_scalar_residual_of_a_condition_with_one_point_is_taken():
+    one = faulty.with_condition(lambda p, t, xp: xp.mean(p["u"]) - 1.0, count=1)
+    found = loss_of(one).condition_residuals()["initial"]
+    assert tuple(found.shape) == (1,)
+
+
+@pytest.mark.parametrize(("probe", "told"), cases(faulty.TAKEN))
+def test_a_column_that_is_taken_is_refused_before_the_first_epoch_naming_both(probe, told):
+    with pytest.raises(PluginError, match=told):
+        train(compiled(SOUND), probes=["gradient_snr", "term_losses", probe])
+
+
+@pytest.mark.parametrize("what", ["None", "an array", "text", "an error", "an undeclared signal"])
+def test_a_probe_that_fails_is_switched_off_with_one_warning_and_leaves_the_rest_alone(what):
+    probe, told = faulty.SWITCHED_OFF[what]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", PluginWarning)
+        monitor = train(compiled(SOUND), probes=["term_losses", probe])
+    (warning,) = [item for item in caught if issubclass(item.category, PluginWarning)]
+    assert re.search(told, str(warning.message))
+    assert len(monitor.history) == 3
+    assert all(type(value) in (int, float) for row in monitor.history for value in row.values())
+
+
+def test_weights_that_follow_residuals_that_are_not_finite_are_told_as_those():
+    by_size = faulty.scheme(lambda s, state: ({"ode": s.namespace.abs(s["residuals"]["ode"])}, state))
+    model = compiled(SOUND, by_size)
+    points = model.points(60, seed=0)
+    kernel = model.network.layers[0].kernel
+    kernel.assign(np.full(kernel.shape, np.nan))
+    with pytest.raises(TrainingError, match=r"the residual of 'ode' is not finite at 60 of 60 points, the first t="):
+        model.fit(points, epochs=2, verbose=0)

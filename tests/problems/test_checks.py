@@ -1,0 +1,132 @@
+"""What problems return, checked in the core: the same for every adapter and for the conformance suite."""
+
+import faulty_plugins as faulty
+import numpy as np
+import pytest
+
+from phasecore import InputError, PluginError
+from phasecore.problems import CollocationPoints, Data, Prescribed, relative_l2_error
+from phasecore.problems.checks import condition_residuals_of, fields_of, reference_of, residuals_of, targets_of
+from phasecore.problems.finite import check_residuals_are_finite, diverged, explained, not_finite
+from phasecore.testing import check_problem
+
+POINTS = np.linspace(0.0, 1.0, 5)[:, None]
+AT = {"t": POINTS[:, 0]}
+PARTIALS = {"u": np.ones(5), "u_t": np.ones(5)}
+BY_VALUE = ("not finite", "of numpy")
+"""What only a training sees: values at its points, arrays that have left its framework."""
+
+
+def cases(table):
+    return [pytest.param(*case, id=what) for what, case in table.items() if what not in BY_VALUE]
+
+
+@pytest.mark.parametrize(("problem", "told"), cases(faulty.RESIDUALS))
+def test_residuals_are_told_by_training_and_suite_alike(problem, told):
+    with pytest.raises(PluginError, match=told):
+        residuals_of(problem, AT, PARTIALS, np)
+    with pytest.raises(
+        AssertionError, match=told.replace("KeyError: 'u_tt'", "reads the partial 'u_tt', which is not")
+    ):
+        check_problem(problem, ["numpy"])
+
+
+@pytest.mark.parametrize(("problem", "told"), cases(faulty.FIELDS))
+def test_fields_are_told_by_training_and_suite_alike(problem, told):
+    with pytest.raises(PluginError, match=told):
+        fields_of(problem, AT, {"u": np.ones(5)}, np)
+    with pytest.raises(AssertionError, match=told.replace(r"fields\(\).*KeyError: 'u_t'", "fields reads .*'u_t'")):
+        check_problem(problem, ["numpy"])
+
+
+@pytest.mark.parametrize(("problem", "told"), cases(faulty.CONDITIONS))
+def test_conditions_are_told_by_training_and_suite_alike(problem, told):
+    (condition,) = problem.conditions
+
+    def evaluate():
+        targets = targets_of(condition, POINTS, ["t"])
+        return condition_residuals_of(condition, {"u": np.ones(5)}, targets, np, len(POINTS))
+
+    with pytest.raises(PluginError, match=told) as caught:
+        evaluate()
+    assert "'initial'" in str(caught.value)
+    with pytest.raises(AssertionError, match=told):
+        check_problem(problem, ["numpy"])
+
+
+@pytest.mark.parametrize(("problem", "told"), list(faulty.REFERENCES.values()), ids=faulty.REFERENCES)
+def test_references_are_told_in_training(problem, told):
+    with pytest.raises(PluginError, match=told):
+        reference_of(problem, POINTS, ["u"])
+
+
+def test_what_is_sound_is_handed_on_as_it_is():
+    problem = faulty.Decay()
+    assert residuals_of(problem, AT, PARTIALS, np)["ode"].tolist() == [3.0] * 5
+    assert fields_of(problem, AT, PARTIALS, np)["u"] is PARTIALS["u"]
+    np.testing.assert_array_equal(reference_of(problem, POINTS, ["u"])["u"], np.exp(-2 * POINTS[:, 0]))
+    assert targets_of(problem.conditions[0], POINTS[:1], ["t"])["u"].tolist() == [1.0]
+
+
+def test_integers_and_lists_of_numbers_are_plain_real_numbers():
+    problem = faulty.with_reference(lambda t: {"u": [1] * len(t)})
+    found = reference_of(problem, POINTS, ["u"])["u"]
+    assert (found.dtype, found.tolist()) == (np.float64, [1.0] * 5)
+
+
+def test_a_lack_of_memory_is_no_fault_of_the_problem():
+    class OutOfMemoryError(RuntimeError):
+        pass
+
+    def exhausted(at, partials, xp):
+        raise OutOfMemoryError("of a framework")
+
+    with pytest.raises(OutOfMemoryError):
+        residuals_of(faulty.with_residuals(exhausted), AT, PARTIALS, np)
+
+
+def test_what_is_not_finite_is_told_with_term_number_and_first_point():
+    problem = faulty.Decay()
+    points = CollocationPoints(POINTS, (np.zeros((2, 1)),))
+    sound = {"ode": np.ones(5), "initial": np.ones(2)}
+    assert not not_finite(problem, points, sound)
+    spoiled = sound | {"ode": np.asarray([1.0, np.nan, 1.0, np.inf, 1.0])}
+    expected = "the residual of 'ode' is not finite at 2 of 5 points, the first t=0.25"
+    assert not_finite(problem, points, spoiled) == expected
+    assert "dtype complex128" in not_finite(problem, points, {"ode": np.ones(5) * 1j})
+    check_residuals_are_finite(problem, points, sound)
+    with pytest.raises(PluginError, match=f"problem 'decay' before the first iteration: received {expected}"):
+        check_residuals_are_finite(problem, points, spoiled)
+    partly = str(diverged(problem, 7, points, spoiled, float("nan")))
+    assert partly.startswith(f"training of 'decay' at iteration 7: received loss nan; {expected}")
+    assert "look at the equation there" in partly
+    everywhere = str(diverged(problem, 7, points, sound | {"ode": np.full(5, np.nan)}, float("nan")))
+    assert "Lower the learning rate" in everywhere
+    error = PluginError("weights")
+    assert explained(error, problem, 7, points, sound) is error
+    assert expected in str(explained(error, problem, 7, points, spoiled))
+
+
+def test_values_of_a_condition_that_belong_to_no_point_are_told_by_place():
+    points = CollocationPoints(POINTS, (np.zeros((2, 1)),))
+    told = not_finite(faulty.Decay(), points, {"initial": np.asarray([1.0, 1.0, np.nan])})
+    assert told == "the residual of 'initial' is not finite in 1 of 3 values, the first at place 2"
+
+
+def test_a_prediction_and_a_reference_of_two_shapes_have_no_error():
+    with pytest.raises(InputError, match=r"'u'.*shape \(5,\), a reference of shape \(5, 1\)"):
+        relative_l2_error({"u": np.ones(5)}, {"u": np.ones((5, 1))})
+
+
+def test_prescribed_values_are_a_number_or_one_for_each_point():
+    at = {"x": np.zeros(4), "t": np.zeros(4)}
+    assert Prescribed("wall", ("x", 0.0), {"u": 2.0}).targets(at)["u"].tolist() == [2.0] * 4
+    for wrong in (lambda at: at["t"][:, None], lambda at: at["t"][:1], lambda at: at["t"][1:]):
+        with pytest.raises(InputError, match=r"prescribed value of 'u' in term 'wall': received shape"):
+            Prescribed("wall", ("x", 0.0), {"u": wrong}).targets(at)
+
+
+@pytest.mark.parametrize("values", [np.ones(2) * 1j, np.asarray(["a", "b"]), np.asarray([True, False])])
+def test_data_are_real_numbers(values):
+    with pytest.raises(InputError, match=r"data for 'u' in term 'data': received dtype"):
+        Data("data", np.zeros((2, 1)), {"u": values})
