@@ -6,7 +6,6 @@ import functools
 import re
 import weakref
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar
 from typing import Any, final
 
 import torch
@@ -23,7 +22,8 @@ OF_ADAM = frozenset({"step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq", "mu_prod
 """What Adam and its relatives keep of a parameter: others that keep more mean other things by the same names."""
 
 _NAMED_ADAM = re.compile(r"adam(?!ax)", re.IGNORECASE)
-_evaluates_again: ContextVar[bool] = ContextVar("evaluates_again", default=False)
+_evaluates_again = False
+"""A plain name, which the compiler can follow."""
 
 
 def is_adam(optimizer: Any) -> bool:
@@ -61,7 +61,7 @@ def adam_moments(optimizer: Any, parameter: Tensor) -> AdamMoments | None:
 
 def evaluates_again() -> bool:
     """Return whether an optimizer is evaluating the closure of its step once more, as a line search does."""
-    return _evaluates_again.get()
+    return _evaluates_again
 
 
 @final
@@ -162,12 +162,13 @@ def _count_evaluations(optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, 
     @functools.wraps(given)
     def closure() -> Any:
         nonlocal evaluations
-        token = _evaluates_again.set(evaluates_again() or evaluations > 0)
+        global _evaluates_again
+        before, _evaluates_again = _evaluates_again, _evaluates_again or evaluations > 0
         evaluations += 1
         try:
             return given()
         finally:
-            _evaluates_again.reset(token)
+            _evaluates_again = before
 
     return ((args[0], closure, *args[2:]), kwargs) if len(args) > 1 else (args, {**kwargs, "closure": closure})
 
