@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -65,7 +66,7 @@ class Autodiff(ABC):
 
     @abstractmethod
     def batch_gradients(self, loss: Function, variables: Sequence[Any], others: Sequence[Any]) -> Function:
-        """Return the gradients for many batches at once: each argument and each gradient has a leading axis of batches."""
+        """Return the gradients of many batches at once: arguments and gradients have a leading axis of batches."""
 
     @abstractmethod
     def squared_gradients(self, function: Function, variables: Sequence[Any], others: Sequence[Any]) -> Function:
@@ -79,6 +80,10 @@ class Autodiff(ABC):
         Returns:
             A function of examples, each argument with a leading axis of them: shape (examples,).
         """
+
+
+class _WritesError(Exception):
+    """A function writes into variables of TensorFlow's own, which no scope of Keras holds back."""
 
 
 @final
@@ -97,12 +102,31 @@ class _TensorFlow(Autodiff):
     def compiled(self, function: Function, variables: Sequence[Any]) -> Function:
         import tensorflow as tf
 
+        writes: list[bool] = []
+
         def guarded(*arguments: Tensor) -> Any:
             with aside():
-                return function(*arguments)
+                result = function(*arguments)
+            if not writes and _writes(tf.compat.v1.get_default_graph()):
+                writes.append(True)
+                raise _WritesError
+            return result
 
         # TensorFlow warns of functions of one code that it compiles often; a partial is one of its own each time
-        return tf.function(functools.partial(guarded), autograph=False)  # type: ignore[no-any-return, unused-ignore]
+        compiled = tf.function(functools.partial(guarded), autograph=False)
+
+        def undisturbed(*arguments: Tensor) -> Any:
+            if not writes:
+                with contextlib.suppress(_WritesError):
+                    return compiled(*arguments)
+            variables = compiled.get_concrete_function(*arguments).variables
+            before = [tf.identity(variable) for variable in variables]
+            result = compiled(*arguments)
+            for variable, value in zip(variables, before, strict=True):
+                variable.assign(value)
+            return result
+
+        return undisturbed
 
     def value_and_gradients(
         self, loss: Function, variables: Sequence[Any], others: Sequence[Any], *, once: bool = False
@@ -295,6 +319,13 @@ class _Torch(Autodiff):
             return sum(keras.ops.sum(keras.ops.square(g).reshape(len(g), -1), axis=1) for g in gradients(*arguments))
 
         return every
+
+
+def _writes(graph: Any) -> bool:
+    """Whether a graph of TensorFlow's writes into variables."""
+    definition = graph.as_graph_def()
+    nodes = [*definition.node, *(node for function in definition.library.function for node in function.node_def)]
+    return any(node.op.startswith(("Assign", "Resource", "Rng", "Stateful")) for node in nodes)
 
 
 def _square(gradients: Sequence[Tensor]) -> Tensor:

@@ -10,7 +10,7 @@ from phasecore_keras.undisturbed import OwnValues, random_state_kept
 Function = Callable[..., Any]
 
 
-class _Unlisted(Exception):
+class _UnlistedVariablesError(Exception):
     """Variables that a function reads and nobody listed."""
 
     def __init__(self, variables: Sequence[Any]) -> None:
@@ -50,12 +50,13 @@ class Closed:
         self._call = jax.jit(transformed) if compile else transformed
 
     def __call__(self, *arguments: Any) -> Any:
+        """Return what the transformed function makes of tensors, at the present values of its variables."""
         while True:
             values, rest = [v.value for v in self._variables], [v.value for v in self._others]
             try:
                 with random_state_kept():
                     return self._call(values, rest, *arguments)
-            except _Unlisted as unlisted:
+            except _UnlistedVariablesError as unlisted:
                 self._others += unlisted.variables
 
     def _of_values(self, values: list[Any], rest: list[Any], *arguments: Any) -> Any:
@@ -63,5 +64,5 @@ class Closed:
         with OwnValues(given) as scope:
             result = self._function(*arguments)
         if scope.read:
-            raise _Unlisted(list(scope.read.values()))
+            raise _UnlistedVariablesError(list(scope.read.values()))
         return result

@@ -36,16 +36,17 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
 
     The values measured last are written into `logs` at the end of each epoch, under the names of the history and as
     "iteration" that of their measurement: put the monitor before the callbacks that are to see them, such as
-    `CSVLogger` and `EarlyStopping`. Where nothing else was captured in the first epoch they are measured at its end, for
-    the logs alone. Later epochs without a capture repeat them: wrap what waits for an improvement in `AtCaptures`.
+    `CSVLogger` and `EarlyStopping`. Where nothing else was captured in the first epoch they are measured at its end,
+    for the logs alone. Later epochs without a capture repeat them: wrap what waits for an improvement in `AtCaptures`.
 
     Args:
         every: iterations between captures.
-        loss: for a model whose `train_step` is its own: from a batch of `points` to its mean loss, a scalar tensor; what
-            the step differentiates. A batch that is a tuple or list is handed over as arguments: `loss(inputs, targets)`.
+        loss: for a model whose `train_step` is its own: from a batch of `points` to its mean loss, a scalar tensor;
+            what the step differentiates. A batch that is a tuple or list is handed over as arguments, as in
+            `loss(inputs, targets)`, anything else as the only one.
         points: for a model that is no `PINN`: what is cut into batches along the first axis in the order given; shuffle
-            them first if they are sorted. `(inputs, targets)` or `(inputs, targets, sample_weight)`, or what `loss` takes:
-            arrays, tensors, tuples, lists and dictionaries of them, or a finite data set of batches of these
+            them first if they are sorted. `(inputs, targets)` or `(inputs, targets, sample_weight)`, or what `loss`
+            takes: arrays, tensors, tuples, lists and dictionaries of them, or a finite data set of batches of these
             (`tf.data.Dataset`, `PyDataset`, `DataLoader`), which is read once.
         probes: names or objects; by default those of `phasecore.probes.DEFAULT_PROBES` whose signals are there.
         batches: number of batches of the gradient statistics.
@@ -233,7 +234,7 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
                 fix="Make a new one with resume=True.",
             )
         warnings.warn(
-            f"PhaseMonitor: rows after iteration {self.iteration} dropped ({len(late)}): the training goes on from there",
+            f"PhaseMonitor: rows after iteration {self.iteration} dropped ({len(late)}): the training goes on there",
             stacklevel=2,
         )
         self._log.replay([row for row in self.history if row["iteration"] <= self.iteration])

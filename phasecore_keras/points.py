@@ -19,8 +19,8 @@ MOST_BATCHES = 100_000
 """Most batches that are read of a data set which does not say how many it has."""
 
 EXPECTED = (
-    "arrays or tensors of one length, tuples, lists and dictionaries of them, or a finite tf.data.Dataset, PyDataset or "
-    "DataLoader of batches of them"
+    "arrays or tensors of one length, tuples, lists and dictionaries of them, or a finite data set of batches of them "
+    "(tf.data.Dataset, PyDataset, DataLoader)"
 )
 
 

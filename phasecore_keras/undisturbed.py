@@ -52,8 +52,8 @@ class OwnValues(keras.StatelessScope):  # type: ignore[misc, unused-ignore]
 def aside() -> Iterator[None]:
     """Leave random states and every Keras variable as they are: moving averages, metrics, weights.
 
-    What is assigned inside is seen inside and forgotten at the end. On torch the buffers of its own modules are restored
-    too, and gradients are recorded whatever the mode outside.
+    What is assigned inside is seen inside and forgotten at the end. On torch the buffers of its own modules are
+    restored too, and gradients are recorded whatever the mode outside.
 
     Example:
         >>> variable = keras.Variable(1.0)
@@ -69,13 +69,13 @@ def aside() -> Iterator[None]:
 @contextlib.contextmanager
 def random_state_kept() -> Iterator[None]:
     """Leave the global random states as they are: Python's, numpy's, and that which dropout draws from on torch."""
-    python, numpy = random.getstate(), np.random.get_state()
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
     try:
         with _torch_random_state_kept():
             yield
     finally:
         random.setstate(python)
-        np.random.set_state(numpy)
+        np.random.set_state(numpy)  # noqa: NPY002
 
 
 def _torch_random_state_kept() -> contextlib.AbstractContextManager[None]:
