@@ -52,8 +52,8 @@ class MomentAccumulator:
 
     def result(self, shift: Sequence[NDArray[Any]] = ()) -> list[Moments]:
         """Return the moments of each variable; `shift` is a constant added to every sample, if given."""
-        shifts = [as_real(extra) for extra in shift] or [0.0] * len(self._means)
-        means = [mean + extra for mean, extra in zip(self._means, shifts, strict=True)]
+        shifts = [as_real(extra) for extra in shift]
+        means = [mean + extra for mean, extra in zip(self._means, shifts, strict=True)] if shifts else self._means
         deviations = [np.sqrt(square / self._count) for square in self._squares]
         return [Moments(mean, deviation) for mean, deviation in zip(means, deviations, strict=True)]
 

@@ -178,9 +178,10 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
             self._log.finish(self.iteration, self._seconds)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint must carry: the history and the time so far."""
+        """Return what a checkpoint must carry: the history, the time, and the steps of earlier optimizers."""
         return {
             "iteration": self.iteration,
+            "iterations_before": self._before,
             "seconds": self._elapsed(),
             "history": [dict(row) for row in self.history],
         }
@@ -188,6 +189,7 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from `state_dict()`; the phases so far are replayed from the history."""
         self.iteration = int(state["iteration"])
+        self._before = int(state.get("iterations_before", 0))
         self._seconds = float(state["seconds"])
         self._log.replay(state["history"])
 
@@ -210,6 +212,7 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
                 expected="a monitor of its own for each model",
             )
         self._log.replay([])
+        self._latest = {}
         self._captured_of, self.iteration, self._before, self._seconds = [], 0, 0, 0.0
 
     def _begin_log(self) -> None:

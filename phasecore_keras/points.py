@@ -89,7 +89,8 @@ def _is_data_set(points: Any) -> bool:
 def _read(data: Any) -> tuple[Any, list[NDArray[Any] | None]]:
     """All batches of a data set, joined, in the structure of the first."""
     name = _name_of(data)
-    structure, parts = None, []
+    structure: Any = None
+    parts: list[list[NDArray[Any] | None]] = []
     with random_state_kept():
         for number, batch in enumerate(_batches(data, name)):
             if number == MOST_BATCHES:
@@ -102,8 +103,7 @@ def _read(data: Any) -> tuple[Any, list[NDArray[Any] | None]]:
             parts.append(columns)
     if not parts:
         raise _refused(f"{name} without any batch")
-    columns = [None if part[0] is None else np.concatenate(part) for part in zip(*parts, strict=True)]
-    return structure, columns
+    return structure, [None if part[0] is None else np.concatenate(part) for part in zip(*parts, strict=True)]
 
 
 def _batches(data: Any, name: str) -> Iterator[Any]:

@@ -231,9 +231,11 @@ def test_steps_that_were_left_out_are_not_counted():
 
 def test_a_restored_training_gives_the_rows_of_one_that_was_not_interrupted():
     whole, model = PhaseMonitor(**OPTIONS, points=(X, Y)), model_of()
-    fit(model, whole, epochs=7)
+    fit(model, whole, epochs=4)
+    fit(other_loss(model), whole, epochs=7)
     first, model = PhaseMonitor(**OPTIONS, points=(X, Y)), model_of()
-    fit(model, first, epochs=3)
+    fit(model, first, epochs=4)
+    fit(other_loss(model), first, epochs=3)
     second = PhaseMonitor(**OPTIONS, points=(X, Y))
     second.load_state_dict(first.state_dict())
     fit(model, second, epochs=4)
