@@ -205,10 +205,29 @@ def test_a_probe_cannot_write_into_what_is_trained(signal):
 
 
 def constant_gradients(optimizer):
-    """A model whose gradient is the mean of a batch's inputs, whatever its weights are."""
+    """A model whose gradient is the mean of a batch's inputs, whatever its weights are; not compiled, to be quick."""
     model = keras.Sequential([keras.Input((3,)), layers.Dense(1, use_bias=False)])
-    model.compile(optimizer, loss=lambda y, prediction: prediction)
+    model.compile(optimizer, loss=lambda y, prediction: prediction, run_eagerly=True)
     return model
+
+
+def steps(model, batches):
+    """Make the steps of `fit` on the batches, without its compiling; return their gradients."""
+    optimizer, variables = model.optimizer, model.trainable_variables
+    optimizer.build(variables)
+    gradients = [block.mean(axis=0) for block in np.split(X, batches)]
+    for gradient in gradients:
+        scaled = optimizer.scale_loss(ops.convert_to_tensor(gradient.reshape(3, 1)))
+        if BACKEND != "jax":
+            optimizer.apply([scaled], variables)
+            continue
+        kept = optimizer.variables
+        trained, kept_values = optimizer.stateless_apply(
+            [v.value for v in kept], [scaled], [v.value for v in variables]
+        )
+        for variable, value in zip([*variables, *kept], [*trained, *kept_values], strict=True):
+            variable.assign(value)
+    return [gradient.astype(np.float64) for gradient in gradients]
 
 
 def adam_snr(gradients, first=0.9, second=0.999):
@@ -264,9 +283,8 @@ def test_adam_snr_is_that_of_adams_moments_or_absent(wrapped):
         if wrapped == "several":
             optimizer = keras.optimizers.MultiOptimizer(lambda variable, chosen=optimizer: chosen)
         model = constant_gradients(optimizer)
-        model.fit(X, Y, batch_size=8, epochs=1, shuffle=False, verbose=0)
+        gradients = steps(model, 3)
         row = Capture(model, points=(X, Y), batches=3).measure()
-        gradients = [block.mean(axis=0) for block in np.split(X.astype(np.float64), 3)]
         mean, deviation = np.linalg.norm(np.mean(gradients, 0)), np.linalg.norm(np.std(gradients, 0))
         assert row["gradient_mean_norm"] == pytest.approx(mean, rel=1e-5), name
         assert row["snr"] == pytest.approx(mean / deviation, rel=1e-4), name
@@ -280,7 +298,7 @@ def test_adam_snr_is_that_of_adams_moments_or_absent(wrapped):
 
 def test_accumulated_gradients_are_one_step():
     model = constant_gradients(keras.optimizers.Adam(1e-3, gradient_accumulation_steps=3, use_ema=True))
-    model.fit(X, Y, batch_size=4, epochs=1, shuffle=False, verbose=0)
+    steps(model, 6)
     gradients = [block.mean(axis=0) for block in np.split(X.astype(np.float64), 2)]
     row = Capture(model, points=(X, Y), batches=3).measure()
     assert row["adam_snr"] == pytest.approx(adam_snr(gradients), rel=1e-4)
