@@ -12,7 +12,7 @@ Example:
     >>> monitor = phasecore_keras.PhaseMonitor(every=10)
     >>> history = pinn.fit(pinn.points(200, seed=0), epochs=20, callbacks=[monitor], verbose=0)
     >>> [row["iteration"] for row in monitor.history]
-    [10, 20]
+    [0, 10, 20]
 """
 
 from __future__ import annotations
@@ -23,15 +23,17 @@ from typing import TYPE_CHECKING
 from phasecore.errors import MissingDependencyError
 
 if TYPE_CHECKING:
+    from phasecore_keras.callbacks import AtCaptures
     from phasecore_keras.capture import Capture
     from phasecore_keras.derivatives import PartialDerivatives
     from phasecore_keras.loss import PhysicsLoss
     from phasecore_keras.model import PINN
     from phasecore_keras.monitor import PhaseMonitor
 
-__all__ = ["PINN", "Capture", "PartialDerivatives", "PhaseMonitor", "PhysicsLoss"]
+__all__ = ["PINN", "AtCaptures", "Capture", "PartialDerivatives", "PhaseMonitor", "PhysicsLoss"]
 
 _HOMES = {
+    "AtCaptures": "phasecore_keras.callbacks",
     "Capture": "phasecore_keras.capture",
     "PINN": "phasecore_keras.model",
     "PartialDerivatives": "phasecore_keras.derivatives",

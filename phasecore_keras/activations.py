@@ -54,7 +54,7 @@ class HiddenActivations:
         found: list[Tensor] = []
         outputs = self._apply(found, [], self._model, inputs)
         returned = {id(output) for output in keras.tree.flatten(outputs)}
-        return [values for values in found if len(values.shape) == 2 and id(values) not in returned]
+        return [v for v in found if len(v.shape) == 2 and id(v) not in returned and not _is_complex(v)]
 
     def count(self, inputs: Any) -> int:
         """Return the number of hidden layers that are found, 0 if the model cannot be walked."""
@@ -92,6 +92,10 @@ class HiddenActivations:
             outputs = layer.call(*symbols, **_inference(layer, options))
             self._graphs[id(layer)] = keras.Function(symbols, outputs)
         return self._graphs[id(layer)]
+
+
+def _is_complex(values: Tensor) -> bool:
+    return "complex" in keras.backend.standardize_dtype(values.dtype)
 
 
 def _inference(operation: Any, options: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -11,7 +12,8 @@ import keras
 import numpy as np
 
 from phasecore.errors import InputError
-from phasecore_keras.undisturbed import aside
+from phasecore_keras.closed import Closed
+from phasecore_keras.undisturbed import OwnValues, aside
 
 Tensor = Any
 """A tensor of whichever backend Keras runs on."""
@@ -35,25 +37,36 @@ class Autodiff(ABC):
 
         Args:
             function: what to compile.
-            variables: every Keras variable that it may read.
+            variables: the Keras variables that it is known to read; further ones are found.
         """
 
     @abstractmethod
-    def gradients(
+    def value_and_gradients(
         self, loss: Function, variables: Sequence[Any], others: Sequence[Any], *, once: bool = False
     ) -> Function:
-        """Return the gradients of a scalar loss with respect to variables, compiled: a list of tensors.
+        """Return a scalar loss with its gradients with respect to variables, compiled: a tensor, and a list of tensors.
 
         Args:
             loss: a function of tensors.
             variables: with respect to which the gradients are taken.
-            others: further variables that the loss may read.
+            others: further variables that the loss is known to read.
             once: whether they will be asked for a single time, for which compiling may not be worth its time.
         """
 
+    def gradients(
+        self, loss: Function, variables: Sequence[Any], others: Sequence[Any], *, once: bool = False
+    ) -> Function:
+        """Return the gradients alone."""
+        both = self.value_and_gradients(loss, variables, others, once=once)
+        return lambda *arguments: both(*arguments)[1]
+
+    @abstractmethod
+    def depends(self, loss: Function, variables: Sequence[Any], others: Sequence[Any]) -> Callable[..., bool]:
+        """Return a function of the loss' arguments: whether a gradient leads from there to any of the variables."""
+
     @abstractmethod
     def batch_gradients(self, loss: Function, variables: Sequence[Any], others: Sequence[Any]) -> Function:
-        """Return the same for many batches at once: each argument and each gradient has a leading axis of batches."""
+        """Return the gradients of many batches at once: arguments and gradients have a leading axis of batches."""
 
     @abstractmethod
     def squared_gradients(self, function: Function, variables: Sequence[Any], others: Sequence[Any]) -> Function:
@@ -67,6 +80,10 @@ class Autodiff(ABC):
         Returns:
             A function of examples, each argument with a leading axis of them: shape (examples,).
         """
+
+
+class _WritesError(Exception):
+    """A function writes into variables of TensorFlow's own, which no scope of Keras holds back."""
 
 
 @final
@@ -85,18 +102,41 @@ class _TensorFlow(Autodiff):
     def compiled(self, function: Function, variables: Sequence[Any]) -> Function:
         import tensorflow as tf
 
+        writes: list[bool] = []
+
         def guarded(*arguments: Tensor) -> Any:
             with aside():
-                return function(*arguments)
+                result = function(*arguments)
+            if not writes and _writes(tf.compat.v1.get_default_graph()):
+                writes.append(True)
+                raise _WritesError
+            return result
 
         # TensorFlow warns of functions of one code that it compiles often; a partial is one of its own each time
-        return tf.function(functools.partial(guarded), autograph=False)  # type: ignore[no-any-return, unused-ignore]
+        compiled = tf.function(functools.partial(guarded), autograph=False)
 
-    def gradients(
+        def undisturbed(*arguments: Tensor) -> Any:
+            if not writes:
+                with contextlib.suppress(_WritesError):
+                    return compiled(*arguments)
+            variables = compiled.get_concrete_function(*arguments).variables
+            before = [tf.identity(variable) for variable in variables]
+            result = compiled(*arguments)
+            for variable, value in zip(variables, before, strict=True):
+                variable.assign(value)
+            return result
+
+        return undisturbed
+
+    def value_and_gradients(
         self, loss: Function, variables: Sequence[Any], others: Sequence[Any], *, once: bool = False
     ) -> Function:
-        gradient = self._gradient(loss, variables)
-        return gradient if once else self.compiled(gradient, ())
+        both = self._value_and_gradient(loss, variables, "zero")
+        return both if once else self.compiled(both, ())
+
+    def depends(self, loss: Function, variables: Sequence[Any], others: Sequence[Any]) -> Callable[..., bool]:
+        both = self._value_and_gradient(loss, variables, "none")
+        return lambda *arguments: any(gradient is not None for gradient in both(*arguments)[1])
 
     def batch_gradients(self, loss: Function, variables: Sequence[Any], others: Sequence[Any]) -> Function:
         import tensorflow as tf
@@ -123,14 +163,18 @@ class _TensorFlow(Autodiff):
         return self.compiled(every, ())
 
     def _gradient(self, loss: Function, variables: Sequence[Any]) -> Function:
+        both = self._value_and_gradient(loss, variables, "zero")
+        return lambda *arguments: both(*arguments)[1]
+
+    def _value_and_gradient(self, loss: Function, variables: Sequence[Any], unconnected: str) -> Function:
         import tensorflow as tf
 
-        def gradient(*arguments: Tensor) -> Any:
+        def both(*arguments: Tensor) -> Any:
             with aside(), tf.GradientTape() as tape:
                 value = loss(*arguments)
-            return tape.gradient(value, [v.value for v in variables], unconnected_gradients="zero")
+            return value, tape.gradient(value, [v.value for v in variables], unconnected_gradients=unconnected)
 
-        return gradient
+        return both
 
 
 @final
@@ -145,59 +189,60 @@ class _Jax(Autodiff):
         return tangent
 
     def compiled(self, function: Function, variables: Sequence[Any]) -> Function:
-        import jax
+        return Closed(function, variables, compile=True)
 
-        variables = list(variables)
-
-        @jax.jit
-        def pure(values: list[Tensor], *arguments: Tensor) -> Any:
-            with keras.StatelessScope(list(zip(variables, values, strict=True)), collect_losses=True):
-                return function(*arguments)
-
-        return lambda *arguments: pure([v.value for v in variables], *arguments)
-
-    def gradients(
+    def value_and_gradients(
         self, loss: Function, variables: Sequence[Any], others: Sequence[Any], *, once: bool = False
     ) -> Function:
         import jax
 
-        gradient = jax.grad(self._pure(loss, variables, others))
-        return self._with_values(gradient if once else jax.jit(gradient), variables, others)
+        return Closed(loss, variables, others, transform=jax.value_and_grad, compile=not once)
+
+    def depends(self, loss: Function, variables: Sequence[Any], others: Sequence[Any]) -> Callable[..., bool]:
+        import jax
+
+        reached: list[bool] = []
+
+        @jax.custom_jvp
+        def watched(value: Tensor) -> Tensor:
+            return value
+
+        def tangent(primals: Any, tangents: Any) -> Any:
+            reached.append(not isinstance(tangents[0], jax.custom_derivatives.SymbolicZero))
+            return primals[0], tangents[0]
+
+        watched.defjvp(tangent, symbolic_zeros=True)
+
+        def shaped(function: Function) -> Function:
+            gradient = jax.grad(function)
+            return lambda *arguments: jax.eval_shape(gradient, *arguments)
+
+        def depends(*arguments: Tensor) -> bool:
+            reached.clear()
+            Closed(lambda *given: watched(loss(*given)), variables, others, transform=shaped)(*arguments)
+            return any(reached)
+
+        return depends
 
     def batch_gradients(self, loss: Function, variables: Sequence[Any], others: Sequence[Any]) -> Function:
         import jax
 
-        gradient = jax.grad(self._pure(loss, variables, others))
+        def every(function: Function) -> Function:
+            gradient = jax.grad(function)
+            return lambda values, rest, *arguments: jax.lax.map(lambda batch: gradient(values, rest, *batch), arguments)
 
-        @jax.jit
-        def every(values: list[Tensor], rest: list[Tensor], *arguments: Tensor) -> Any:
-            return jax.lax.map(lambda batch: gradient(values, rest, *batch), arguments)
-
-        return self._with_values(every, variables, others)
+        return Closed(loss, variables, others, transform=every, compile=True)
 
     def squared_gradients(self, function: Function, variables: Sequence[Any], others: Sequence[Any]) -> Function:
         import jax
 
-        gradient = jax.grad(self._pure(function, variables, others))
+        def every(function: Function) -> Function:
+            gradient = jax.grad(function)
+            return lambda values, rest, *arguments: jax.vmap(
+                lambda *example: _square(gradient(values, rest, *example))
+            )(*arguments)
 
-        @jax.jit
-        def every(values: list[Tensor], rest: list[Tensor], *arguments: Tensor) -> Any:
-            return jax.vmap(lambda *example: _square(gradient(values, rest, *example)))(*arguments)
-
-        return self._with_values(every, variables, others)
-
-    def _pure(self, loss: Function, variables: Sequence[Any], others: Sequence[Any]) -> Function:
-        every = [*variables, *others]
-
-        def pure(values: list[Tensor], rest: list[Tensor], *arguments: Tensor) -> Tensor:
-            mapping = list(zip(every, [*values, *rest], strict=True))
-            with keras.StatelessScope(mapping, collect_losses=True):
-                return loss(*arguments)
-
-        return pure
-
-    def _with_values(self, function: Function, variables: Sequence[Any], others: Sequence[Any]) -> Function:
-        return lambda *arguments: function([v.value for v in variables], [v.value for v in others], *arguments)
+        return Closed(function, variables, others, transform=every, compile=True)
 
 
 @final
@@ -225,26 +270,36 @@ class _Torch(Autodiff):
 
         return guarded
 
-    def gradients(
+    def value_and_gradients(
         self, loss: Function, variables: Sequence[Any], others: Sequence[Any], *, once: bool = False
     ) -> Function:
+        return lambda *arguments: self._value_and_gradient(loss, variables, arguments, materialize=True)
+
+    def depends(self, loss: Function, variables: Sequence[Any], others: Sequence[Any]) -> Callable[..., bool]:
+        def depends(*arguments: Tensor) -> bool:
+            _, gradients = self._value_and_gradient(loss, variables, arguments, materialize=False)
+            return any(gradient is not None for gradient in gradients)
+
+        return depends
+
+    def _value_and_gradient(
+        self, loss: Function, variables: Sequence[Any], arguments: Sequence[Tensor], *, materialize: bool
+    ) -> tuple[Tensor, list[Tensor]]:
         import torch
 
-        def gradient(*arguments: Tensor) -> list[Tensor]:
-            with aside(), torch.enable_grad():
-                value = loss(*arguments)
-                parameters = [v.value for v in variables]
-                if not value.requires_grad:
-                    return [torch.zeros_like(p) for p in parameters]
-                return list(torch.autograd.grad(value, parameters, allow_unused=True, materialize_grads=True))
-
-        return gradient
+        with aside():
+            value = loss(*arguments)
+            parameters = [v.value for v in variables]
+            if not value.requires_grad:
+                return value, [torch.zeros_like(p) if materialize else None for p in parameters]
+            gradients = torch.autograd.grad(value, parameters, allow_unused=True, materialize_grads=materialize)
+        return value.detach(), list(gradients)
 
     def batch_gradients(self, loss: Function, variables: Sequence[Any], others: Sequence[Any]) -> Function:
         import torch
 
         def pure(values: list[Tensor], *arguments: Tensor) -> Tensor:
-            with keras.StatelessScope(list(zip(variables, values, strict=True)), collect_losses=True):
+            with OwnValues(zip(variables, values, strict=True)):
                 return loss(*arguments)
 
         gradient = torch.func.grad(pure)
@@ -264,6 +319,13 @@ class _Torch(Autodiff):
             return sum(keras.ops.sum(keras.ops.square(g).reshape(len(g), -1), axis=1) for g in gradients(*arguments))
 
         return every
+
+
+def _writes(graph: Any) -> bool:
+    """Whether a graph of TensorFlow's writes into variables."""
+    definition = graph.as_graph_def()
+    nodes = [*definition.node, *(node for function in definition.library.function for node in function.node_def)]
+    return any(node.op.startswith(("Assign", "Resource", "Rng", "Stateful")) for node in nodes)
 
 
 def _square(gradients: Sequence[Tensor]) -> Tensor:

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, final
 
-import numpy as np
-from numpy.typing import NDArray
-
 from phasecore.errors import InputError
 from phasecore.probes import Probe
 from phasecore.runs.measuring import Measuring
@@ -17,17 +14,19 @@ from phasecore.signals import (
     BATCH_GRADIENT_MOMENTS,
     AdamMoments,
 )
-from phasecore_keras.autodiff import to_numpy
-from phasecore_keras.internals import adam_moments
 from phasecore_keras.model import PINN
-from phasecore_keras.sources import CustomSource, PhysicsSource, Source
-from phasecore_keras.steps import inner, steps_done, synchronize
+from phasecore_keras.optimizers import adam_moments, keeps_adam
+from phasecore_keras.points import Points
+from phasecore_keras.sources import BatchLoss, CustomSource, PhysicsSource, Source
+from phasecore_keras.steps import steps_done, synchronize
 
 Probes = Sequence[str | Probe]
-Arrays = dict[str, NDArray[Any]]
 
 SUPPLIES = PhysicsSource.can_supply | {ADAM_MOMENTS}
 """Signals that a probe can require of this backend."""
+
+STEPS = ("train_step", "make_train_function")
+"""Methods of Keras' models that say what a step of training is."""
 
 
 @final
@@ -36,15 +35,17 @@ class Capture:
 
     Args:
         model: a compiled and built `PINN`, or any compiled and built Keras model with `points`.
-        points: for a model that is no PINN: `(inputs, targets)` or `(inputs, targets, sample_weight)`, arrays or
-            structures of arrays that are cut into batches along the first axis.
+        loss: for a model whose `train_step` is its own: from a batch of `points` to its mean loss, see `PhaseMonitor`.
+        points: for a model that is no PINN: `(inputs, targets)` or `(inputs, targets, sample_weight)`, or what `loss`
+            takes; see `phasecore_keras.points.Points` for what they may consist of.
         probes: names or objects; by default those of `phasecore.probes.DEFAULT_PROBES` whose signals are there.
         batches: number of batches of the gradient statistics: contiguous blocks of the points, as equal as can be.
         biases: count the biases, and everything else below two axes, among the variables of the statistics too.
 
     Raises:
-        InputError: for a model without optimizer or before it is built, a probe whose signals are not there, too few
-            points, or a model without weight matrices.
+        InputError: for a model without optimizer or before it is built, or with a `train_step` of its own and no
+            `loss`; a loss that is no scalar or has no gradient; a probe whose signals are not there; other points than
+            those, or too few; or a model without weight matrices.
 
     Example:
         >>> import keras
@@ -60,22 +61,23 @@ class Capture:
         self,
         model: Any,
         *,
+        loss: BatchLoss | None = None,
         points: Any = None,
         probes: Probes | None = None,
         batches: int = 100,
         biases: bool = False,
     ) -> None:
         _check_model(model)
+        _check_loss(model, loss, points)
         self._model = model
         variables = _variables(model, biases)
         self._layers = {f"layer{k}": variable for k, variable in enumerate(variables)}
         self._source: Source
         if isinstance(model, PINN):
-            if points is not None:
-                raise InputError("argument 'points'", received="points beside a PINN", expected="its own points")
             self._source = PhysicsSource(model, variables, batches)
         else:
-            self._source = CustomSource(model, variables, batches, points)
+            points = points if isinstance(points, Points) else Points(points, batches)
+            self._source = CustomSource(model, variables, points, loss)
         self.probes = self._choose(probes)
         self._measuring = Measuring(self.probes)
         self._required = frozenset().union(*(probe.requires for probe in self.probes))
@@ -89,14 +91,6 @@ class Capture:
         """
         return self._measuring.row(self._values(), iteration)
 
-    def names(self) -> list[str]:
-        """Return the names of what `measure` returns once the optimizer has made a step."""
-        values = self._values()
-        if ADAM_MOMENTS in self._required and ADAM_MOMENTS not in values:
-            blank = {layer: np.zeros(tuple(variable.shape)) for layer, variable in self._layers.items()}
-            values[ADAM_MOMENTS] = {layer: AdamMoments(zeros, zeros) for layer, zeros in blank.items()}
-        return list(self._measuring.row(values))
-
     def _values(self) -> dict[str, Any]:
         synchronize(self._model)
         if isinstance(self._model, PINN):
@@ -104,7 +98,7 @@ class Capture:
         values: dict[str, Any] = {}
         if ADAM_MOMENTS in self._required:
             moments = self._adam_moments()
-            if moments is not None:
+            if moments:
                 values[ADAM_MOMENTS] = moments
         values |= self._source.signals(self._required)
         if BATCH_GRADIENT_MOMENTS in self._required:
@@ -113,22 +107,16 @@ class Capture:
 
     def _choose(self, probes: Probes | None) -> list[Probe]:
         supplied = self._source.supplies
-        if hasattr(inner(self._model.optimizer), "beta_2"):
+        if keeps_adam(self._model.optimizer):
             supplied = supplied | {ADAM_MOMENTS}
         fix = "Use a PINN, or an optimizer of the Adam family for 'adam_moments', or drop the probe."
         return choose_probes(probes, supplied, "keras", fix=fix)
 
-    def _adam_moments(self) -> dict[str, AdamMoments] | None:
-        """Bias-corrected moments, or None before the optimizer's first step."""
-        optimizer = inner(self._model.optimizer)
-        step = steps_done(self._model) if optimizer.built else 0
-        if not step:
-            return None
-        moments = {}
-        for layer, variable in self._layers.items():
-            first, second = (to_numpy(v.value) for v in adam_moments(optimizer, variable))
-            moments[layer] = AdamMoments(first / (1 - optimizer.beta_1**step), second / (1 - optimizer.beta_2**step))
-        return moments
+    def _adam_moments(self) -> dict[str, AdamMoments]:
+        """Bias-corrected moments; none before the optimizer's first step, and of what Adam does not train."""
+        optimizer = self._model.optimizer
+        found = {layer: adam_moments(optimizer, variable) for layer, variable in self._layers.items()}
+        return {layer: moments for layer, moments in found.items() if moments is not None}
 
 
 def _check_model(model: Any) -> None:
@@ -146,6 +134,37 @@ def _check_model(model: Any) -> None:
             expected="a built Keras model",
             fix="Start it with keras.Input(shape), or call it on a batch, before fit.",
         )
+
+
+def _check_loss(model: Any, loss: BatchLoss | None, points: Any) -> None:
+    if isinstance(model, PINN):
+        for name, value in {"points": points, "loss": loss}.items():
+            if value is not None:
+                raise InputError(f"argument {name!r}", received=f"{name} beside a PINN", expected=f"its own {name}")
+        return
+    own = [name for name in STEPS if not _is_of_keras(model, name)]
+    if loss is None and own:
+        raise InputError(
+            f"monitoring a model with a {own[0]!r} of its own",
+            received="no loss: what such a step minimizes need not be the loss that the model was compiled with",
+            expected="loss=, a function from a batch of points to its mean loss",
+            fix="Pass the function that the step differentiates: loss=batch_loss, points=points.",
+        )
+    if loss is not None and not callable(loss):
+        raise InputError(
+            "argument 'loss'", received=repr(loss), expected="a function from a batch of points to its mean loss"
+        )
+    if points is None:
+        raise InputError(
+            "monitoring a model that is no PINN",
+            received="no points",
+            expected="points=(inputs, targets) or (inputs, targets, sample_weight), or of a loss= what it takes",
+        )
+
+
+def _is_of_keras(model: Any, name: str) -> bool:
+    owner = next(kind for kind in type(model).__mro__ if name in vars(kind))
+    return name not in vars(model) and owner.__module__.partition(".")[0] == "keras"
 
 
 def _variables(model: Any, biases: bool) -> list[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import math
 import re
@@ -125,8 +124,10 @@ class TensorFlowEvaluator(CompiledEvaluator):
         """Return a compiled function of points, targets and auxiliary variables."""
         import tensorflow as tf
 
+        from phasecore_keras.undisturbed import aside
+
         def function(*arrays: Tensor) -> Any:
-            with self._aside():
+            with aside():
                 return self._select(select, False, arrays)
 
         return tf.function(function)  # type: ignore[no-any-return, unused-ignore]
@@ -135,8 +136,10 @@ class TensorFlowEvaluator(CompiledEvaluator):
         """Return a compiled function of the same: gradients with respect to each parameter, of each scalar selected."""
         import tensorflow as tf
 
+        from phasecore_keras.undisturbed import aside
+
         def function(*arrays: Tensor) -> Any:
-            with tf.GradientTape(persistent=True) as tape, self._aside():
+            with tf.GradientTape(persistent=True) as tape, aside():
                 scalars = self._select(select, False, arrays)
             return [self._gradient(tape, scalar) for scalar in scalars]
 
@@ -146,10 +149,12 @@ class TensorFlowEvaluator(CompiledEvaluator):
         """Return a compiled function of the same for many batches of points at once, the conditions left out."""
         import tensorflow as tf
 
+        from phasecore_keras.undisturbed import aside
+
         def function(*arrays: Tensor) -> Any:
             def of_batch(given: Sequence[Tensor]) -> Any:
                 parts = iter(given)
-                with tf.GradientTape() as tape, self._aside():
+                with tf.GradientTape() as tape, aside():
                     scalar = self._select(select, True, [None if item is None else next(parts) for item in arrays])
                 return self._gradient(tape, scalar)
 
@@ -164,34 +169,21 @@ class TensorFlowEvaluator(CompiledEvaluator):
     @property
     def keeps_adam(self) -> bool:
         """Whether the model was compiled with an optimizer object of Adam's family: DeepXDE keeps no other."""
-        return hasattr(self.model.opt_name, "beta_2")
+        from phasecore_keras.optimizers import keeps_adam
+
+        return keeps_adam(self.model.opt_name)
 
     def adam_moments(self, *, biases: bool) -> list[AdamMoments] | None:
         """Return Adam's bias-corrected moments of each weight matrix, or None before the first step."""
-        from phasecore_keras.internals import adam_moments
+        from phasecore_keras.optimizers import adam_moments
 
-        optimizer = self.model.opt_name
-        step = int(optimizer.iterations.numpy())
-        if not step:
-            return None
-        moments = []
-        for place in self._chosen(biases):
-            variable = self.model.net.trainable_variables[place]
-            first, second = (moment.numpy() for moment in adam_moments(optimizer, variable))
-            corrected = first / (1 - optimizer.beta_1**step), second / (1 - optimizer.beta_2**step)
-            moments.append(AdamMoments(*corrected))
-        return moments
+        variables = self.model.net.trainable_variables
+        found = (adam_moments(self.model.opt_name, variables[place]) for place in self._chosen(biases))
+        return [moments for moments in found if moments is not None] or None
 
     def _gradient(self, tape: Any, scalar: Tensor) -> list[Tensor]:
         values = [variable.value for variable in self.model.net.trainable_variables]
         return tape.gradient(scalar, values, unconnected_gradients="zero")  # type: ignore[no-any-return]
-
-    def _aside(self) -> contextlib.AbstractContextManager[Any]:
-        """Leave random states and moving averages as they are; regularizers look up the values of variables here."""
-        import keras
-
-        values = [(variable, variable.value) for variable in self.model.net.variables]
-        return keras.StatelessScope(values, collect_losses=True)  # type: ignore[no-any-return, unused-ignore]
 
     def _select(self, select: Select, equations_only: bool, arrays: Sequence[Tensor]) -> Any:
         model = self.model

@@ -5,7 +5,7 @@ A release of Keras that lacks one fails that test, and nothing else in the packa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -18,6 +18,8 @@ USED: Mapping[str, tuple[str, Callable[[], Any]]] = MappingProxyType(
         "_flatten_layers": ("the dtypes that a model computes in", lambda: _functional()),
         "_call_has_training_arg": ("whether a model is called with training=", lambda: _functional()),
         "_iterations": ("an optimizer's steps, gradient accumulation not counted", lambda: _adam()),
+        "_value": ("the value of a variable, whatever scope it is read in", lambda: keras.Variable(0.0)),
+        "_compute_loss": ("the loss, whether its override takes training= or not", lambda: _functional()),
         "_get_variable_index": ("the place of a variable in an optimizer", lambda: _adam()),
         "_momentums": ("Adam's first moments", lambda: _adam()),
         "_velocities": ("Adam's second moments", lambda: _adam()),
@@ -52,9 +54,22 @@ def raw_iterations(optimizer: Any) -> Any:
     return optimizer._iterations
 
 
-def adam_moments(optimizer: Any, variable: Any) -> Sequence[Any]:
-    """Return the variables of Adam's first and second moment of a model's variable."""
-    place = optimizer._get_variable_index(variable)
+def own_value(variable: Any) -> Any:
+    """Return the value of a variable outside of any scope, None if it has none yet."""
+    return variable._value
+
+
+def compute_loss(model: Any, x: Any, y: Any, y_pred: Any, sample_weight: Any) -> Any:
+    """Return the loss of a batch as the `train_step` of Keras computes it."""
+    return model._compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True)
+
+
+def adam_moments(optimizer: Any, variable: Any) -> tuple[Any, Any] | None:
+    """Return the variables of Adam's first and second moment of a model's variable, or None if it does not train it."""
+    try:
+        place = optimizer._get_variable_index(variable)
+    except KeyError:
+        return None
     return optimizer._momentums[place], optimizer._velocities[place]
 
 

@@ -18,7 +18,7 @@ class MomentAccumulator:
     """Accumulates mean and population standard deviation over samples that arrive in chunks, in float64.
 
     Squared deviations are taken from the running mean, never as `E[g^2] - E[g]^2`, which cancels where the mean
-    dominates.
+    dominates. A complex number counts as two real ones, on an axis of its own at the end.
 
     Source: Chan, Golub, LeVeque, "Algorithms for computing the sample variance" (1983).
 
@@ -36,7 +36,7 @@ class MomentAccumulator:
 
     def add(self, chunk: Sequence[NDArray[Any]]) -> None:
         """Take one chunk: for each variable its samples, shape (samples, *shape), the same number for all."""
-        samples = [np.asarray(values, dtype=np.float64) for values in chunk]
+        samples = [as_real(values).astype(np.float64) for values in chunk]
         count = len(samples[0])
         means = [values.mean(axis=0) for values in samples]
         squares = [np.square(values - mean).sum(axis=0) for values, mean in zip(samples, means, strict=True)]
@@ -52,6 +52,18 @@ class MomentAccumulator:
 
     def result(self, shift: Sequence[NDArray[Any]] = ()) -> list[Moments]:
         """Return the moments of each variable; `shift` is a constant added to every sample, if given."""
-        means = [mean + extra for mean, extra in zip(self._means, shift, strict=True)] if shift else self._means
+        shifts = [as_real(extra) for extra in shift]
+        means = [mean + extra for mean, extra in zip(self._means, shifts, strict=True)] if shifts else self._means
         deviations = [np.sqrt(square / self._count) for square in self._squares]
         return [Moments(mean, deviation) for mean, deviation in zip(means, deviations, strict=True)]
+
+
+def as_real(values: NDArray[Any]) -> NDArray[Any]:
+    """Return an array as it is, a complex one with real and imaginary parts on another axis.
+
+    Example:
+        >>> as_real(np.asarray([1 + 2j])).tolist()
+        [[1.0, 2.0]]
+    """
+    values = np.asarray(values)
+    return np.stack([values.real, values.imag], axis=-1) if np.iscomplexobj(values) else values

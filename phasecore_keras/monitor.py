@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-import math
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
 import keras
 
+from phasecore.errors import InputError
 from phasecore.runs.capture_log import CaptureLog
 from phasecore.runs.monitored import checked_snapshots
 from phasecore.runs.monitoring import Monitor, check_every
 from phasecore_keras.capture import Capture, Probes
 from phasecore_keras.model import PINN
+from phasecore_keras.optimizers import learning_rates
+from phasecore_keras.points import Points
 from phasecore_keras.record import Snapshots, configuration_of, versions
+from phasecore_keras.sources import BatchLoss
 from phasecore_keras.steps import StepCounter
+
+NOT_LOGGED = ("learning_rate", "seconds")
+"""Of a row, what is no statistic: Keras' own callbacks log learning rates, of the epoch's end."""
 
 
 @final
@@ -24,14 +31,23 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
     """Captures gradient statistics every few iterations and says which phase the training is in.
 
     Nothing of the training is changed, and nothing is waited for in the epochs in which nothing is captured. An
-    iteration is one step of the optimizer, whatever an epoch is. The last captured values are written into `logs` at
-    the end of each epoch (NaN before the first capture), under the names of the history and as "iteration" that of the
-    capture: put the monitor before the callbacks that are to see them, such as `CSVLogger` and `EarlyStopping`.
+    iteration is one step of the optimizer, whatever an epoch is; it counts on where a model is compiled anew with
+    another. The first capture is at iteration 0.
+
+    The values measured last are written into `logs` at the end of each epoch, under the names of the history and as
+    "iteration" that of their measurement: put the monitor before the callbacks that are to see them, such as
+    `CSVLogger` and `EarlyStopping`. Where nothing else was captured in the first epoch they are measured at its end,
+    for the logs alone. Later epochs without a capture repeat them: wrap what waits for an improvement in `AtCaptures`.
 
     Args:
         every: iterations between captures.
-        points: for a model that is no `PINN`: `(inputs, targets)` or `(inputs, targets, sample_weight)`, cut into
-            batches along the first axis in the order given; shuffle them first if they are sorted.
+        loss: for a model whose `train_step` is its own: from a batch of `points` to its mean loss, a scalar tensor;
+            what the step differentiates. A batch that is a tuple or list is handed over as arguments, as in
+            `loss(inputs, targets)`, anything else as the only one.
+        points: for a model that is no `PINN`: what is cut into batches along the first axis in the order given; shuffle
+            them first if they are sorted. `(inputs, targets)` or `(inputs, targets, sample_weight)`, or what `loss`
+            takes: arrays, tensors, tuples, lists and dictionaries of them, or a finite data set of batches of these
+            (`tf.data.Dataset`, `PyDataset`, `DataLoader`), which is read once.
         probes: names or objects; by default those of `phasecore.probes.DEFAULT_PROBES` whose signals are there.
         batches: number of batches of the gradient statistics.
         biases: count biases among the variables of the statistics too.
@@ -45,13 +61,14 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
         on_capture: called with each row.
 
     Attributes:
-        history: the rows captured so far: "iteration" (optimizer steps done), "seconds", and the probes' scalars.
+        history: the rows captured so far: "iteration" (optimizer steps done), "learning_rate", "seconds", and the
+            probes' scalars. Another model begins a new one.
         timeline: the phases so far, found without looking ahead.
 
     Raises:
         InputError: for bad arguments, or a `history_file` or run that exists without `resume`; with it, for rows that a
-            training which begins at iteration 0 would lose; when training begins, before the first epoch,
-            also for a model that cannot be captured (see `Capture`).
+            training which begins at iteration 0 would lose; when training begins, before the first epoch, also for
+            a model, loss or points that cannot be captured (see `Capture`), and files that hold another model's rows.
 
     Example:
         >>> import numpy as np
@@ -61,13 +78,14 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
         >>> monitor = PhaseMonitor(every=5, points=(x, np.sin(x)))
         >>> history = model.fit(x, np.sin(x), batch_size=50, epochs=3, callbacks=[monitor], verbose=0)
         >>> [row["iteration"] for row in monitor.history], len(history.history["snr"])
-        ([5, 10], 3)
+        ([0, 5, 10], 3)
     """
 
     def __init__(
         self,
         *,
         every: int = 10,
+        loss: BatchLoss | None = None,
         points: Any = None,
         probes: Probes | None = None,
         batches: int = 100,
@@ -83,13 +101,16 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
         self.capture: Capture | None = None
         self.iteration = 0
         self._points = points
-        self._options: dict[str, Any] = {"probes": probes, "batches": batches, "biases": biases}
-        self._names: list[str] = []
-        self._captured_of: tuple[int, ...] = ()
+        self._options: dict[str, Any] = {"loss": loss, "probes": probes, "batches": batches, "biases": biases}
+        self._captured_of: list[Any] = []
+        self._anew = False
+        self._files = [str(name) for name in (history_file, run_folder) if name is not None]
         self._log = CaptureLog(history_file, on_capture, run_folder=run_folder, resume=resume)
         self._wanted = checked_snapshots(snapshots, run_folder)
         self._snapshots: Snapshots | None = None
         self._steps = StepCounter()
+        self._before = self._epoch_began_at = 0
+        self._latest: dict[str, float] = {}
         self._seconds = 0.0
         self._start: float | None = None
 
@@ -98,42 +119,52 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
         return self._log
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Set up the capture of the model, and check everything."""
-        optimizer = getattr(self.model, "optimizer", None)
-        physics = self.model.physics if isinstance(self.model, PINN) else None
-        captured_of = (id(self.model), id(optimizer), id(physics.points if physics else self._points))
-        if captured_of != self._captured_of:
-            self.capture = Capture(self.model, points=self._points, **self._options)
-            self._names = self.capture.names()
-            self._captured_of = captured_of
+        """Set up the capture of the model as it is compiled now, and check everything."""
+        self._anew = not _same(self._captured_of, self._described())
+        if self._anew:
+            if self._captured_of and self._captured_of[0] is not self.model:
+                self._begin_another()
+            self.capture = Capture(self.model, points=self._read_points(), **self._options)
             records = self._log.folder is not None and isinstance(self.model, PINN)
             self._snapshots = Snapshots(self.model) if records else None
         self._start = time.perf_counter() - self._seconds
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Note where the epoch starts; what restores a state, wherever in the list, has done so by now."""
-        self.iteration = self._steps.start(self.model)
-        if not self._log.begun and self.capture is not None:
-            configuration = configuration_of(self.model, self.capture, self.every, self._options["batches"])
-            self._log.begin(self.iteration, configuration, versions())
-            if self.history and not self._seconds:
-                self._seconds = float(self.history[-1].get("seconds", 0.0))
-                self._start = time.perf_counter() - self._seconds
+        steps = self._epoch_began_at = self._steps.start(self.model)
+        if self._anew and self._captured_of and self._captured_of[1] is not self.model.optimizer:
+            self._before = self.iteration - steps
+        self.iteration = self._before + steps
+        self._begin_log()
+        self._drop_later_rows()
+        if self._anew:
+            resumed = bool(self.history) and not self._captured_of
+            self._captured_of, self._anew = self._described(), False
+            self._latest = dict(self.history[-1]) if resumed and self.history[-1]["iteration"] else {}
+            if not resumed:
+                self._take_row()
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Capture if the steps before this one have reached an iteration that is due.
 
         Keras makes the training wait for each batch where a callback listens to the end of one; not so here.
         """
-        self._passed(self._steps.after(batch))
+        self._passed(self._before + self._steps.after(batch))
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Capture if due, and write the last captured values into the logs."""
-        self._passed(self._steps.now(self.model))
+        """Capture if due, and write the values measured last into the logs."""
+        steps = self._steps.now(self.model)
+        self._passed(self._before + steps)
+        if steps == self._epoch_began_at and self._options["loss"] is not None:
+            warnings.warn(
+                "PhaseMonitor: the optimizer that the model was compiled with made no step in this epoch, so no "
+                "iteration was counted. Compile the model with the optimizer that its train_step uses.",
+                stacklevel=2,
+            )
+        if not self._latest and self.capture is not None:
+            self._latest = {"iteration": self.iteration, **self.capture.measure()}
         if logs is not None:
-            row = self.history[-1] if self.history else {}
-            logs["iteration"] = row.get("iteration", math.nan)
-            logs.update({name: row.get(name, math.nan) for name in self._names})
+            logs.update({name: value for name, value in self._latest.items() if name not in NOT_LOGGED})
 
     def on_train_end(self, logs: Any = None) -> None:
         """Stop the clock, and finish the run folder if there is one; a later fit goes on."""
@@ -147,9 +178,10 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
             self._log.finish(self.iteration, self._seconds)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint must carry: the history and the time so far."""
+        """Return what a checkpoint must carry: the history, the time, and the steps of earlier optimizers."""
         return {
             "iteration": self.iteration,
+            "iterations_before": self._before,
             "seconds": self._elapsed(),
             "history": [dict(row) for row in self.history],
         }
@@ -157,20 +189,94 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from `state_dict()`; the phases so far are replayed from the history."""
         self.iteration = int(state["iteration"])
+        self._before = int(state.get("iterations_before", 0))
         self._seconds = float(state["seconds"])
         self._log.replay(state["history"])
 
+    def _described(self) -> list[Any]:
+        """What a capture is made for: with any of it another, a new one is."""
+        model = self.model
+        points = model.physics.points if isinstance(model, PINN) else self._points
+        return [model, model.optimizer, getattr(model, "train_function", None), points, *model.trainable_variables]
+
+    def _read_points(self) -> Any:
+        if not isinstance(self.model, PINN) and self._points is not None and not isinstance(self._points, Points):
+            self._points = Points(self._points, self._options["batches"])
+        return self._points
+
+    def _begin_another(self) -> None:
+        if self._files:
+            raise InputError(
+                "monitoring another model",
+                received=f"a monitor that has written rows of the first to {' and '.join(self._files)}",
+                expected="a monitor of its own for each model",
+            )
+        self._log.replay([])
+        self._latest = {}
+        self._captured_of, self.iteration, self._before, self._seconds = [], 0, 0, 0.0
+
+    def _begin_log(self) -> None:
+        if self._log.begun or self.capture is None:
+            return
+        configuration = configuration_of(self.model, self.capture, self.every, self._options["batches"])
+        self._log.begin(self.iteration, configuration, versions())
+        if self.history and not self._seconds:
+            self._seconds = float(self.history[-1].get("seconds", 0.0))
+            self._start = time.perf_counter() - self._seconds
+
+    def _drop_later_rows(self) -> None:
+        """Forget the rows after the iteration at which an earlier state was restored."""
+        late = [row for row in self.history if row["iteration"] > self.iteration]
+        if not late:
+            return
+        if self._files:
+            raise InputError(
+                "monitoring a training that went back",
+                received=f"iteration {self.iteration}, and rows to iteration {late[-1]['iteration']} in {self._files}",
+                expected="a monitor of its own",
+                fix="Make a new one with resume=True.",
+            )
+        warnings.warn(
+            f"PhaseMonitor: rows after iteration {self.iteration} dropped ({len(late)}): the training goes on there",
+            stacklevel=2,
+        )
+        self._log.replay([row for row in self.history if row["iteration"] <= self.iteration])
+        self._latest = {}
+
     def _passed(self, iteration: int) -> None:
         """Hear how many steps are done: with `steps_per_execution`, several at once."""
-        due = iteration // self.every > self.iteration // self.every
-        wanted = any(self.iteration < snapshot <= iteration for snapshot in self._wanted)
+        due, wanted = self._reached(iteration)
+        if due or wanted:
+            iteration = self._before + self._steps.now(self.model)
+            due, wanted = self._reached(iteration)
         self.iteration = iteration
         if wanted and self._snapshots is not None:
-            self._log.snapshot(iteration, self._snapshots.arrays())
-        if due and self.capture is not None:
-            row = {"iteration": iteration, "seconds": self._elapsed(), **self.capture.measure(iteration)}
-            self._log.take(row)
-            self._log.close()
+            self._log.snapshot(self.iteration, self._snapshots.arrays())
+        if due:
+            row = self._take_row()
+            self._latest = row or self._latest
+
+    def _reached(self, iteration: int) -> tuple[bool, bool]:
+        """Whether a capture and a snapshot are due between the last iteration heard of and this one."""
+        due = iteration // self.every > self.iteration // self.every
+        return due, any(self.iteration < snapshot <= iteration for snapshot in self._wanted)
+
+    def _take_row(self) -> dict[str, float]:
+        """Capture, unless this iteration was captured before or nothing can be measured yet."""
+        if self.capture is None or (self.history and self.iteration <= self.history[-1]["iteration"]):
+            return {}
+        measured = self.capture.measure(self.iteration)
+        if not measured:
+            return {}
+        rates = learning_rates(self.model.optimizer)
+        row = {"iteration": self.iteration, **rates, "seconds": self._elapsed(), **measured}
+        self._log.take(row)
+        self._log.close()
+        return row
 
     def _elapsed(self) -> float:
         return self._seconds if self._start is None else time.perf_counter() - self._start
+
+
+def _same(earlier: Sequence[Any], now: Sequence[Any]) -> bool:
+    return len(earlier) == len(now) and all(one is other for one, other in zip(earlier, now, strict=True))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, final
 
 import keras
@@ -35,12 +36,16 @@ from phasecore.signals import (
 )
 from phasecore_keras.activations import HiddenActivations
 from phasecore_keras.autodiff import Tensor, autodiff, to_numpy
-from phasecore_keras.internals import takes_training
+from phasecore_keras.internals import compute_loss, takes_training
 from phasecore_keras.model import PINN
-from phasecore_keras.moments import MomentAccumulator
+from phasecore_keras.moments import MomentAccumulator, as_real
+from phasecore_keras.points import Points
 from phasecore_keras.tangents import BLOCK, Tangents
+from phasecore_keras.undisturbed import aside
 
 Arrays = dict[str, NDArray[Any]]
+BatchLoss = Callable[..., Tensor]
+"""From a batch of points, the parts of a tuple as arguments of their own, to its mean loss, a scalar."""
 
 ALWAYS = frozenset({BATCH_GRADIENT_MOMENTS, BATCH_SIZES, TERM_LOSSES, WEIGHTED_TERM_LOSSES})
 OF_PHYSICS = frozenset(
@@ -109,10 +114,11 @@ class PhysicsSource(Source):
         self._points = physics.points
         check_batches(batches, len(self._points))
         self._batches = np.array_split(np.arange(len(self._points)), batches)
-        self._coordinates = ops.convert_to_tensor(self._points)
+        self._coordinates = ops.convert_to_tensor(self._points.copy())
         self._variables = list(variables)
         self._hidden = HiddenActivations(model.network)
-        found = self._hidden.count(self._coordinates[:2])
+        with aside():
+            found = self._hidden.count(ops.copy(self._coordinates[:2]))
         self.supplies = self.can_supply - (frozenset() if found else {ACTIVATIONS})
 
     def prepare(self, required: frozenset[str]) -> None:
@@ -155,7 +161,7 @@ class PhysicsSource(Source):
         if TARGETS in required:
             values[TARGETS] = self._targets
         if required & {RESIDUALS, CONDITION_RESIDUALS, TERM_LOSSES, WEIGHTED_TERM_LOSSES}:
-            evaluation = self._evaluate(self._coordinates)
+            evaluation = self._evaluate(ops.copy(self._coordinates))
             values[RESIDUALS] = all_as_numpy(evaluation["residuals"])
             values[CONDITION_RESIDUALS] = all_as_numpy(evaluation["condition_residuals"])
             values[TERM_LOSSES] = all_as_numpy(evaluation["unweighted"])
@@ -170,14 +176,14 @@ class PhysicsSource(Source):
         )
         if TERM_GRADIENTS in required:
             gradients = self._tangents.term_gradients(*terms)
-            values[TERM_GRADIENTS] = {term: all_as_numpy(own) for term, own in gradients.items()}
+            values[TERM_GRADIENTS] = {term: _gradients_as_numpy(own) for term, own in gradients.items()}
         if TANGENT_KERNEL_TRACES in required:
             values[TANGENT_KERNEL_TRACES] = all_as_numpy(self._tangents.tangent_kernel_traces(*terms))
         if ACTIVATIONS in required:
-            blocks = np.array_split(self._points, -(-len(self._points) // BLOCK))
+            blocks = np.array_split(self._points.copy(), -(-len(self._points) // BLOCK))
             values[ACTIVATIONS] = _by_layer(self._activations(ops.convert_to_tensor(block)) for block in blocks)
         if FIELDS in required:
-            parts = [all_as_numpy(self._fields(block)) for block in self._grid]
+            parts = [all_as_numpy(self._fields(ops.copy(block))) for block in self._grid]
             values[FIELDS] = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         if REFERENCE_FIELDS in required:
             values[REFERENCE_FIELDS] = self._reference
@@ -221,78 +227,111 @@ class PhysicsSource(Source):
 
 @final
 class CustomSource(Source):
-    """The signals of any compiled Keras model, whose loss is its own.
+    """The signals of any Keras model, whose loss is its own.
 
     Args:
         model: the model.
         variables: those of the gradient statistics.
-        batches: number of batches.
-        points: `(inputs, targets)` or `(inputs, targets, sample_weight)`, arrays or structures of arrays of one length.
+        points: `(inputs, targets)` or `(inputs, targets, sample_weight)`, or whatever `loss` takes.
+        loss: from a batch to its mean loss; None for that which the model was compiled with.
+
+    Raises:
+        InputError: for a loss that is no scalar, or that no gradient leads from.
     """
 
     can_supply: ClassVar[frozenset[str]] = ALWAYS | {ACTIVATIONS}
 
-    def __init__(self, model: Any, variables: Sequence[Any], batches: int, points: Any) -> None:
-        expected = "points=(inputs, targets) or (inputs, targets, sample_weight), arrays of one length"
-        if not isinstance(points, (tuple, list)) or len(points) not in (2, 3):
-            received = "no points" if points is None else type(points).__name__
-            raise InputError("monitoring a model that is no PINN", received=received, expected=expected)
-        columns = [np.asarray(column) for column in keras.tree.flatten(tuple(points))]
-        lengths = [len(column) if column.ndim else 0 for column in columns]
-        if len(set(lengths)) != 1:
-            raise InputError("argument 'points'", received=f"arrays of lengths {lengths}", expected=expected)
-        check_batches(batches, lengths[0])
-        floatx = keras.config.floatx()
-        columns = [column.astype(floatx) if column.dtype.kind == "f" else column for column in columns]
-        parts = zip(*(np.array_split(column, batches) for column in columns), strict=True)
-        self._sizes = [len(part) for part in np.array_split(np.arange(lengths[0]), batches)]
-        self._batches = [
-            keras.tree.pack_sequence_as(tuple(points), [ops.convert_to_tensor(column) for column in part])
-            for part in parts
-        ]
-        self._model, self._variables = model, list(variables)
+    def __init__(self, model: Any, variables: Sequence[Any], points: Points, loss: BatchLoss | None) -> None:
+        self._model, self._variables, self._points = model, list(variables), points
+        self._loss = functools.partial(_compiled_loss, model) if loss is None else loss
+        self._moments: list[Moments] = []
         self._hidden = HiddenActivations(model)
-        found = self._hidden.count(self._batches[0][0])
+        with aside():
+            found = self._hidden.count(_inputs(points.first))
         self.supplies = self.can_supply - (frozenset() if found else {ACTIVATIONS})
 
     def prepare(self, required: frozenset[str]) -> None:
-        """Compile the loss and its gradient."""
-        model, tools = self._model, autodiff()
+        """Evaluate the loss once, which makes variables of its own then, and compile it with its gradient."""
+        model, tools, loss = self._model, autodiff(), self._loss
+        with aside():
+            value = loss(*_arguments(self._points.first))
+        check_loss(value)
+        everything = {id(variable): variable for variable in (*model.variables, *model.metrics_variables)}
+        chosen = {id(variable) for variable in self._variables}
+        others = [variable for key, variable in everything.items() if key not in chosen]
+        if not tools.depends(loss, self._variables, others)(*_arguments(self._points.first)):
+            raise InputError(
+                "the loss of the gradient statistics",
+                received="a loss from which no gradient leads to the model's variables",
+                expected="a loss that depends on them",
+                fix="Look for stop_gradient, detach(), no_grad and numbers of NumPy on the way, and for layers that "
+                "are frozen, or of another model.",
+            )
+        self._value_and_gradients = tools.value_and_gradients(loss, self._variables, others, once=model.run_eagerly)
         if ACTIVATIONS in required:
             self._activations = tools.compiled(self._hidden, list(model.variables))
 
-        def loss(x: Any, y: Any, sample_weight: Any = None) -> Tensor:
-            options = {"training": True} if takes_training(model) else {}
-            y_pred = model(x, **options)
-            return model.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True)
-
-        # the loss makes its own variables when it is first called, which must not happen while it is compiled
-        x, y = self._batches[0][:2]
-        model.compute_loss(x=x, y=y, y_pred=model(x), training=False)
-        model.reset_metrics()
-        everything = [*model.variables, *model.metrics_variables]
-        chosen = {id(variable) for variable in self._variables}
-        others = {id(variable): variable for variable in everything if id(variable) not in chosen}
-        self._loss = tools.compiled(loss, [*self._variables, *others.values()])
-        self._gradient = tools.gradients(loss, self._variables, list(others.values()))
-
     def signals(self, required: frozenset[str]) -> dict[str, Any]:
         """Return the mean loss over all points, and the activations there."""
-        values: dict[str, Any] = {BATCH_SIZES: np.asarray(self._sizes)}
+        values: dict[str, Any] = {BATCH_SIZES: np.asarray(self._points.sizes)}
         if ACTIVATIONS in required:
-            values[ACTIVATIONS] = _by_layer(self._activations(batch[0]) for batch in self._batches)
+            values[ACTIVATIONS] = _by_layer(self._activations(_inputs(batch)) for batch in self._points)
         if required & {TERM_LOSSES, WEIGHTED_TERM_LOSSES}:
-            losses = [float(to_numpy(self._loss(*batch))) for batch in self._batches]
-            mean = {"data": float(np.average(losses, weights=self._sizes))}
+            losses, self._moments = self._pass()
+            mean = {"data": float(np.average(losses, weights=self._points.sizes))}
             values |= {TERM_LOSSES: mean, WEIGHTED_TERM_LOSSES: mean}
         return values
 
     def gradient_moments(self) -> list[Moments]:
         """Return the moments of the batch gradients of each variable."""
-        accumulator = MomentAccumulator()
-        for batch in self._batches:
-            accumulator.add([to_numpy(gradient)[None] for gradient in self._gradient(*batch)])
-        return accumulator.result()
+        moments, self._moments = self._moments or self._pass()[1], []
+        return moments
+
+    def _pass(self) -> tuple[list[float], list[Moments]]:
+        """The loss of each batch, and the moments of the gradients, in one pass."""
+        accumulator, losses = MomentAccumulator(), []
+        for batch in self._points:
+            value, gradients = self._value_and_gradients(*_arguments(batch))
+            losses.append(float(to_numpy(value)))
+            accumulator.add([to_numpy(gradient)[None] for gradient in gradients])
+        return losses, accumulator.result()
+
+
+def check_loss(value: Any) -> None:
+    """Refuse what a loss returned if it is no real scalar.
+
+    Raises:
+        InputError: for anything but a tensor of shape () and of floats.
+
+    Example:
+        >>> check_loss(ops.zeros(()))
+    """
+    if ops.is_tensor(value):
+        received, dtype = f"shape {tuple(value.shape)}", keras.backend.standardize_dtype(value.dtype)
+        if not tuple(value.shape) and "float" in dtype:
+            return
+        received += f" of {dtype}"
+    else:
+        received = "None" if value is None else f"a {type(value).__name__}"
+    raise InputError(
+        "the loss of a batch",
+        received=received,
+        expected="its mean, a scalar tensor of floats",
+        fix="Return keras.ops.mean(...) of the points' losses, and of several terms their sum.",
+    )
+
+
+def _compiled_loss(model: Any, x: Any, y: Any = None, sample_weight: Any = None) -> Tensor:
+    options = {"training": True} if takes_training(model) else {}
+    return compute_loss(model, x, y, model(x, **options), sample_weight)
+
+
+def _arguments(batch: Any) -> tuple[Any, ...]:
+    return tuple(batch) if isinstance(batch, (tuple, list)) else (batch,)
+
+
+def _inputs(batch: Any) -> Any:
+    return _arguments(batch)[0]
 
 
 def _by_layer(blocks: Iterable[list[Tensor]]) -> Arrays:
@@ -304,3 +343,7 @@ def _by_layer(blocks: Iterable[list[Tensor]]) -> Arrays:
 def all_as_numpy(tensors: Mapping[str, Tensor]) -> Arrays:
     """Return each tensor's values as numpy has them."""
     return {name: to_numpy(tensor) for name, tensor in tensors.items()}
+
+
+def _gradients_as_numpy(gradients: Mapping[str, Tensor]) -> Arrays:
+    return {name: as_real(to_numpy(gradient)) for name, gradient in gradients.items()}

@@ -6,17 +6,12 @@ from typing import Any, final
 
 from phasecore_keras import internals
 from phasecore_keras.autodiff import to_numpy
-
-
-def inner(optimizer: Any) -> Any:
-    """Return the optimizer itself, inside one that scales the loss."""
-    return getattr(optimizer, "inner_optimizer", optimizer)
+from phasecore_keras.optimizers import inner
 
 
 def steps_done(model: Any) -> int:
     """Return the number of updates of the variables that the optimizer of a model has made."""
-    optimizer = inner(model.optimizer)
-    return int(to_numpy(internals.raw_iterations(optimizer).value)) // (optimizer.gradient_accumulation_steps or 1)
+    return _raw_steps(model) // _accumulated(model)
 
 
 @final
@@ -29,21 +24,27 @@ class StepCounter:
     def __init__(self) -> None:
         self._raw = 0
         self._accumulated = 1
+        self._batches = 0
 
     def start(self, model: Any) -> int:
         """Note where an epoch starts; return the steps done."""
-        optimizer = inner(model.optimizer)
-        self._accumulated = optimizer.gradient_accumulation_steps or 1
-        self._raw = int(to_numpy(internals.raw_iterations(optimizer).value)) if optimizer.built else 0
+        self._accumulated = _accumulated(model)
+        self._raw = _raw_steps(model)
         return self.after(0)
 
     def after(self, batches: int) -> int:
-        """Return the steps done after a number of batches of this epoch."""
+        """Return the steps done after a number of batches of this epoch, if each was a step."""
+        self._batches = batches
         return (self._raw + batches) // self._accumulated
 
     def now(self, model: Any) -> int:
-        """Return the steps done, from the optimizer."""
+        """Return the steps done, from the optimizer, and count on from there.
+
+        They differ from the batches where gradients were not finite and a step was left out, or where a `train_step`
+        makes several.
+        """
         synchronize(model)
+        self._raw = _raw_steps(model) - self._batches
         return steps_done(model)
 
 
@@ -51,3 +52,12 @@ def synchronize(model: Any) -> None:
     """Bring the variables of a model up to date in the middle of an epoch: JAX keeps them in its own state."""
     if hasattr(model, "jax_state_sync"):
         model.jax_state_sync()
+
+
+def _raw_steps(model: Any) -> int:
+    optimizer = inner(model.optimizer)
+    return int(to_numpy(internals.raw_iterations(optimizer).value)) if optimizer.built else 0
+
+
+def _accumulated(model: Any) -> int:
+    return inner(model.optimizer).gradient_accumulation_steps or 1

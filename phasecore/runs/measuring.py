@@ -12,7 +12,7 @@ from phasecore import registry
 from phasecore.errors import PluginError, PluginWarning
 from phasecore.probes import Probe
 from phasecore.probes.checks import check_columns, check_declaration, checked_row
-from phasecore.signals import Signals
+from phasecore.signals import AdamMoments, Moments, Signals
 
 
 @final
@@ -53,7 +53,7 @@ class Measuring:
         Raises:
             PluginError: for a column that two probes return, or that the row has already, naming both.
         """
-        signals = Signals(values, np)
+        signals = Signals({name: _read_only(value) for name, value in values.items()}, np)
         row: dict[str, float] = {}
         for place, probe in list(self._probes.items()):
             if probe.requires <= values.keys():
@@ -88,6 +88,17 @@ class Measuring:
             PluginWarning,
             stacklevel=2,
         )
+
+
+def _read_only(value: Any) -> Any:
+    """The same arrays, which a probe cannot write into: some share their memory with what is trained."""
+    if isinstance(value, np.ndarray):
+        value = value.view()
+        value.flags.writeable = False
+        return value
+    if isinstance(value, Mapping):
+        return {name: _read_only(part) for name, part in value.items()}
+    return type(value)(*map(_read_only, value)) if isinstance(value, (Moments, AdamMoments)) else value
 
 
 def label_of(probe: Probe) -> str:

@@ -271,10 +271,14 @@ def framework_parts(package):
 
 KERAS_ALONE = {
     "autodiff.py",
+    "callbacks.py",
+    "closed.py",
     "data.py",
     "distribution.py",
     "internals.py",
     "model.py",
+    "optimizers.py",
+    "points.py",
     "steps.py",
     "updates.py",
 }

@@ -225,6 +225,26 @@ def test_adams_moments_are_corrected_for_their_start():
     assert second == pytest.approx(1, rel=0.2)
 
 
+def test_an_optimizer_that_is_not_adam_has_no_adam_snr_and_all_the_rest():
+    """Lion has Adam's decay rates and its momentum."""
+    optimizer = "sgd"
+    if BACKEND == "tensorflow":
+        import keras
+
+        optimizer = keras.optimizers.Lion(1e-3)
+    elif BACKEND == "jax":
+        import optax
+
+        optimizer = optax.lion(1e-3)
+    monitor = PhaseMonitor(every=2, batches=23)
+    train(compiled(optimizer=optimizer), monitor, iterations=4)
+    row = monitor.history[-1]
+    assert "snr" in row
+    assert not [name for name in row if name.startswith("adam")]
+    with pytest.raises(InputError, match="requires signal 'adam_moments'"):
+        train(compiled(optimizer=optimizer), PhaseMonitor(batches=23, probes=["adam_snr"]), iterations=1)
+
+
 def test_the_history_goes_on_over_trainings_and_into_a_file(tmp_path):
     file = tmp_path / "history.jsonl"
     monitor = PhaseMonitor(every=4, batches=23, history_file=file)

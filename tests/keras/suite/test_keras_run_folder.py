@@ -43,7 +43,7 @@ def test_a_run_folder_is_as_that_of_a_run(tmp_path):
     assert run.configuration["settings"]["points"] == 60
     assert run.configuration["settings"]["width"] is None
     assert run.configuration["versions"]["keras_backend"] == BACKEND
-    assert run.history["iteration"].tolist() == [2, 4]
+    assert run.history["iteration"].tolist() == [0, 2, 4]
     assert run.snapshots == (3, 5)
     arrays = run.snapshot(5)
     assert {"points", "residual_pde", "weight_pde", "field_u", "grid"} <= set(arrays)
@@ -54,7 +54,7 @@ def test_a_run_folder_is_as_that_of_a_run(tmp_path):
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout) == monitor.detect().to_json()
     model.fit(points, epochs=1, verbose=0, callbacks=[monitor])
-    assert open_run(folder).history["iteration"].tolist() == [2, 4, 6]
+    assert open_run(folder).history["iteration"].tolist() == [0, 2, 4, 6]
     with pytest.raises(InputError, match="already holds a run"):
         PhaseMonitor(run_folder=folder)
 
@@ -68,7 +68,7 @@ def test_a_run_folder_of_an_ordinary_network(tmp_path):
     run = open_run(tmp_path / "run")
     assert (run.configuration["problem"], run.snapshots) == (None, ())
     assert run.outcome["relative_l2_error"] is None
-    assert run.history["iteration"].tolist() == [1, 2]
+    assert run.history["iteration"].tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize("first", ["monitor", "backup"])
@@ -86,15 +86,15 @@ def test_a_killed_training_goes_on_with_its_own_history(first, tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         fit([Killed(2)])
-    assert iterations(file) == [2]
+    assert iterations(file) == [0, 2]
     with file.open("a") as stream:
         stream.write('{"iteration": 4, "snr": 1.0}\n{"iteration": 6, "sn')
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         monitor = fit()
     assert f"{file}: rows after iteration 3 dropped (1)" in " ".join(str(warning.message) for warning in caught)
-    assert iterations(file) == iterations(folder / "history.jsonl") == [2, 4, 6]
-    assert [row["iteration"] for row in monitor.history] == [2, 4, 6]
+    assert iterations(file) == iterations(folder / "history.jsonl") == [0, 2, 4, 6]
+    assert [row["iteration"] for row in monitor.history] == [0, 2, 4, 6]
     seconds = [row["seconds"] for row in monitor.history]
     assert seconds == sorted(seconds)
     assert len(open_run(folder).configuration["resumed"]) == 1
@@ -108,12 +108,12 @@ def test_rows_are_never_lost_to_a_training_that_starts_anew(tmp_path):
         monitor = PhaseMonitor(**OPTIONS, history_file=file, resume=True)
         if attempt:
             with pytest.raises(
-                InputError, match=r"begins at iteration 0, and 1 rows to iteration 2.*Restore its state"
+                InputError, match=r"begins at iteration 0, and 2 rows to iteration 2.*Restore its state"
             ):
                 model.fit(points, epochs=2, verbose=0, callbacks=[monitor])
         else:
             model.fit(points, epochs=3, verbose=0, callbacks=[monitor])
-    assert iterations(file) == [2]
+    assert iterations(file) == [0, 2]
 
 
 @pytest.mark.parametrize("snapshots", [[0], [True], [1.5]])

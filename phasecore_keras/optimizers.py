@@ -1,0 +1,79 @@
+"""What the monitor reads of an optimizer: Adam's moments where it is Adam, and the learning rate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+from phasecore.signals import AdamMoments
+from phasecore_keras import internals
+from phasecore_keras.autodiff import to_numpy
+
+UPDATES_WITH_ADAM_MOMENTS = tuple(
+    kind.update_step for kind in (keras.optimizers.Adam, keras.optimizers.Nadam, keras.optimizers.Lamb)
+)
+"""Updates that keep the exponential averages of the gradient and of its square, which start at zero.
+
+An optimizer is recognized by its update, as attributes and names of variables are shared: Lion has both decay rates,
+the "momentum" of schedule-free AdamW is a position.
+"""
+
+
+def inner(optimizer: Any) -> Any:
+    """Return the optimizer itself, inside one that scales the loss."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+def keeps_adam(optimizer: Any) -> bool:
+    """Return whether an optimizer, or one of several, keeps Adam's moments.
+
+    Example:
+        >>> keeps_adam(keras.optimizers.AdamW()), keeps_adam(keras.optimizers.Lion())
+        (True, False)
+    """
+    return any(_is_adam(part) for part in _parts(optimizer))
+
+
+def adam_moments(optimizer: Any, variable: Any) -> AdamMoments | None:
+    """Return Adam's bias-corrected moments of a variable.
+
+    Returns:
+        None before the first step, and for a variable that Adam does not train, or a complex one, of whose gradient
+        Keras keeps the square in place of the squared magnitude.
+    """
+    for part in _parts(optimizer):
+        found = internals.adam_moments(part, variable) if _is_adam(part) and part.built else None
+        step = int(_number(part.iterations)) if found is not None else 0
+        if found is None or not step or "complex" in keras.backend.standardize_dtype(variable.dtype):
+            continue
+        first, second = (to_numpy(moment.value) for moment in found)
+        return AdamMoments(first / (1 - part.beta_1**step), second / (1 - part.beta_2**step))
+    return None
+
+
+def learning_rates(optimizer: Any) -> dict[str, float]:
+    """Return the learning rate of the next step, one for each where there are several optimizers.
+
+    Example:
+        >>> round(learning_rates(keras.optimizers.Adam(0.25))["learning_rate"], 6)
+        0.25
+    """
+    parts = list(_parts(optimizer))
+    if parts == [inner(optimizer)]:
+        return {"learning_rate": _number(parts[0].learning_rate)}
+    return {f"learning_rate_{part.name}": _number(part.learning_rate) for part in parts}
+
+
+def _parts(optimizer: Any) -> Iterator[Any]:
+    optimizer = inner(optimizer)
+    yield from getattr(optimizer, "optimizers", [optimizer])
+
+
+def _is_adam(optimizer: Any) -> bool:
+    return getattr(type(optimizer), "update_step", None) in UPDATES_WITH_ADAM_MOMENTS
+
+
+def _number(value: Any) -> float:
+    return float(to_numpy(keras.ops.convert_to_tensor(value)))
