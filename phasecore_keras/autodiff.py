@@ -39,17 +39,32 @@ class Autodiff(ABC):
         """
 
     @abstractmethod
-    def gradients(
-        self, loss: Function, variables: Sequence[Any], others: Sequence[Any], *, once: bool = False
-    ) -> Function:
+    def gradients(self, loss: Function, variables: Sequence[Any], others: Sequence[Any]) -> Function:
         """Return the gradients of a scalar loss with respect to variables, compiled: a list of tensors.
 
         Args:
             loss: a function of tensors.
             variables: with respect to which the gradients are taken.
             others: further variables that the loss may read.
-            once: whether they will be asked for a single time, for which compiling may not be worth its time.
         """
+
+    @abstractmethod
+    def once(self, function: Function, variables: Sequence[Any], others: Sequence[Any], *arguments: Tensor) -> Any:
+        """Evaluate a function and its gradient a single time, in the way that takes the least time to get there.
+
+        Args:
+            function: of tensors; returns a scalar, which is differentiated, and whatever else is wanted of it.
+            variables: with respect to which the gradient is taken; may be none.
+            others: further variables that the function may read.
+            arguments: of the function.
+
+        Returns:
+            What else it returned, and the gradients, a list of tensors.
+        """
+
+    @abstractmethod
+    def shapes(self, function: Callable[[], Any]) -> Any:
+        """Return what a function returns, as objects that have at least its shapes, in as little time as can be."""
 
     @abstractmethod
     def batch_gradients(self, loss: Function, variables: Sequence[Any], others: Sequence[Any]) -> Function:
@@ -92,11 +107,19 @@ class _TensorFlow(Autodiff):
         # TensorFlow warns of functions of one code that it compiles often; a partial is one of its own each time
         return tf.function(functools.partial(guarded), autograph=False)  # type: ignore[no-any-return, unused-ignore]
 
-    def gradients(
-        self, loss: Function, variables: Sequence[Any], others: Sequence[Any], *, once: bool = False
-    ) -> Function:
-        gradient = self._gradient(loss, variables)
-        return gradient if once else self.compiled(gradient, ())
+    def gradients(self, loss: Function, variables: Sequence[Any], others: Sequence[Any]) -> Function:
+        return self.compiled(self._gradient(loss, variables), ())
+
+    def once(self, function: Function, variables: Sequence[Any], others: Sequence[Any], *arguments: Tensor) -> Any:
+        import tensorflow as tf
+
+        with aside(), tf.GradientTape() as tape:
+            value, rest = function(*arguments)
+        found = tape.gradient(value, [v.value for v in variables], unconnected_gradients="zero") if variables else []
+        return rest, [tf.convert_to_tensor(gradient) for gradient in found]
+
+    def shapes(self, function: Callable[[], Any]) -> Any:
+        return function()
 
     def batch_gradients(self, loss: Function, variables: Sequence[Any], others: Sequence[Any]) -> Function:
         import tensorflow as tf
@@ -156,13 +179,25 @@ class _Jax(Autodiff):
 
         return lambda *arguments: pure([v.value for v in variables], *arguments)
 
-    def gradients(
-        self, loss: Function, variables: Sequence[Any], others: Sequence[Any], *, once: bool = False
-    ) -> Function:
+    def gradients(self, loss: Function, variables: Sequence[Any], others: Sequence[Any]) -> Function:
         import jax
 
         gradient = jax.grad(self._pure(loss, variables, others))
-        return self._with_values(gradient if once else jax.jit(gradient), variables, others)
+        return self._with_values(jax.jit(gradient), variables, others)
+
+    def once(self, function: Function, variables: Sequence[Any], others: Sequence[Any], *arguments: Tensor) -> Any:
+        import jax
+
+        # operation by operation, each would be compiled by itself; passes that make code fast do not pay here
+        options = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+        pure = jax.jit(jax.grad(self._pure(function, variables, others), has_aux=True), compiler_options=options)
+        gradients, rest = self._with_values(pure, variables, others)(*arguments)
+        return rest, gradients
+
+    def shapes(self, function: Callable[[], Any]) -> Any:
+        import jax
+
+        return jax.eval_shape(function)
 
     def batch_gradients(self, loss: Function, variables: Sequence[Any], others: Sequence[Any]) -> Function:
         import jax
@@ -225,20 +260,24 @@ class _Torch(Autodiff):
 
         return guarded
 
-    def gradients(
-        self, loss: Function, variables: Sequence[Any], others: Sequence[Any], *, once: bool = False
-    ) -> Function:
+    def gradients(self, loss: Function, variables: Sequence[Any], others: Sequence[Any]) -> Function:
+        return lambda *arguments: self.once(lambda *given: (loss(*given), None), variables, others, *arguments)[1]
+
+    def once(self, function: Function, variables: Sequence[Any], others: Sequence[Any], *arguments: Tensor) -> Any:
         import torch
 
-        def gradient(*arguments: Tensor) -> list[Tensor]:
-            with aside(), torch.enable_grad():
-                value = loss(*arguments)
-                parameters = [v.value for v in variables]
-                if not value.requires_grad:
-                    return [torch.zeros_like(p) for p in parameters]
-                return list(torch.autograd.grad(value, parameters, allow_unused=True, materialize_grads=True))
+        with aside(), torch.enable_grad():
+            value, rest = function(*arguments)
+            parameters = [v.value for v in variables]
+            if not parameters or not value.requires_grad:
+                return rest, [torch.zeros_like(p) for p in parameters]
+            return rest, list(torch.autograd.grad(value, parameters, allow_unused=True, materialize_grads=True))
 
-        return gradient
+    def shapes(self, function: Callable[[], Any]) -> Any:
+        import torch
+
+        with torch.no_grad():
+            return function()
 
     def batch_gradients(self, loss: Function, variables: Sequence[Any], others: Sequence[Any]) -> Function:
         import torch

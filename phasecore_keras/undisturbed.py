@@ -21,11 +21,11 @@ def aside() -> Iterator[None]:
         >>> float(variable.value)
         1.0
     """
-    with _random_state(), keras.StatelessScope(collect_losses=True):
+    with random_state_kept(), keras.StatelessScope(collect_losses=True):
         yield
 
 
-def _random_state() -> contextlib.AbstractContextManager[None]:
+def random_state_kept() -> contextlib.AbstractContextManager[None]:
     """Leave the global random state as it is, which dropout draws from where Keras runs on torch."""
     if keras.backend.backend() != "torch":
         return contextlib.nullcontext()
