@@ -170,7 +170,8 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
                     fix="Leave it out. Measured data are a condition of the problem (phasecore.problems.Data), other "
                     "weights a weighting scheme, other statistics probes of PhaseMonitor.",
                 )
-        self.physics.renew()
+        if self.compiled or self.physics.has_changed:
+            self.physics.renew()
         super().compile(optimizer=optimizer, **options)
         self._unsettled_jit = options.get("jit_compile", "auto") == "auto" and not options.get("run_eagerly")
         self.renew()
