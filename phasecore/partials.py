@@ -2,16 +2,20 @@
 
 A name is the output, an underscore, and the coordinates in the order of differentiation. A sum of partials of one
 output is one partial too, a single linear differential operator, which jets carry as a single coefficient. Factors are
-numbers or names, such as those of a problem's parameters: "u_xxxx + 2*u_xxyy + u_yyyy", "u_tt - 2*damping*u_t".
+numbers or names, such as those of a problem's parameters: "u_xxxx + 2*u_xxyy + u_yyyy", "u_tt - 2*damping*u_t". A
+factor that is a tensor or a variable, such as a coefficient that is trained, is read anew each time: it splits the
+operator.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, NamedTuple, final
+
+import numpy as np
 
 from phasecore.errors import InputError
 
@@ -22,6 +26,18 @@ Operator = tuple[tuple[Exponents, float], ...]
 """A linear differential operator with constant factors: sorted pairs of exponents and factor."""
 
 
+class Summand(NamedTuple):
+    """A part of a partial.
+
+    Attributes:
+        factors: names of those factors that are tensors or variables.
+        operator: with the factors that are numbers.
+    """
+
+    factors: tuple[str, ...]
+    operator: Operator
+
+
 @final
 @dataclass(frozen=True)
 class Partial:
@@ -30,17 +46,55 @@ class Partial:
     Attributes:
         name: as it was written.
         output: name of the differentiated output.
-        operator: exponents per coordinate, with factors; the identity is `(((0, ..., 0), 1.0),)`.
+        summands: the operator; in several parts where factors are tensors or variables.
     """
 
     name: str
     output: str
-    operator: Operator
+    summands: tuple[Summand, ...]
+
+    @property
+    def operator(self) -> Operator:
+        """Exponents per coordinate, with factors; the identity is `(((0, ..., 0), 1.0),)`.
+
+        Raises:
+            InputError: where factors are tensors or variables.
+        """
+        (names, operator), *others = self.summands
+        if names or others:
+            tensors = sorted({name for part in self.summands for name in part.factors})
+            raise InputError(
+                f"the operator of {self.name!r}",
+                received=f"factors that are tensors {tensors}",
+                expected="numbers",
+                fix="Read its `summands`.",
+            )
+        return operator
 
     @property
     def order(self) -> int:
         """The highest order of differentiation, 0 for the output itself."""
-        return order_of(self.operator)
+        return max(order_of(operator) for _, operator in self.summands)
+
+    def total(self, evaluate: Callable[[Operator], Any], factors: Mapping[str, Any] | None = None) -> Any:
+        """Return the values of the partial.
+
+        Args:
+            evaluate: returns the values of an operator applied to the output, shape (n,).
+            factors: values of the names that the partial has as factors, now.
+
+        Example:
+            >>> partial = parse_partial("u_t - nu*u_xx", ["u"], ["x", "t"], {"nu": 0.5})
+            >>> partial.total(lambda operator: sum(factor for _, factor in operator))
+            0.5
+        """
+        total: Any = None
+        for names, operator in self.summands:
+            values = evaluate(operator)
+            for name in names:
+                values = (factors or {})[name] * values
+            total = values if total is None else total + values
+        return total
 
 
 def order_of(operator: Operator) -> int:
@@ -62,7 +116,8 @@ def parse_partial(
         name: "u", "u_t", "u_xx + u_yy", "2*psi_xxy - psi_yyy", "u_t - viscosity*u_xx".
         outputs: names of the network's outputs.
         coordinates: names of the coordinates, in the order of the network's inputs.
-        factors: values of the names that may be factors, such as a problem's parameters.
+        factors: values of the names that may be factors, such as a problem's parameters: numbers, or tensors and
+            variables of shape () or (1,), which are left to `Partial.total`.
 
     Raises:
         InputError: for an unknown output, coordinate or factor, or a sum over several outputs.
@@ -77,17 +132,19 @@ def parse_partial(
     expected = f"a sum of partials of one output among {list(outputs)} with respect to {list(coordinates)}"
     if known:
         expected += f", factors being numbers or among {list(known)}"
-    found: dict[Exponents, float] = {}
+    found: dict[tuple[str, ...], dict[Exponents, float]] = {}
     found_outputs = set()
     for sign, term in _signed_terms(name):
-        *given, symbol = term.split("*")
+        *given, symbol = (part.strip() for part in term.split("*"))
+        left = tuple(sorted(factor for factor in given if _is_left(known.get(factor))))
         try:
-            scale = math.prod((_factor(factor.strip(), known) for factor in given), start=sign)
-            output, exponents = _parse_symbol(symbol.strip(), outputs, coordinates)
+            scale = math.prod((_factor(factor, known) for factor in given if factor not in left), start=sign)
+            output, exponents = _parse_symbol(symbol, outputs, coordinates)
         except (TypeError, ValueError):
             raise InputError("unreadable partial derivative", received=repr(name), expected=expected) from None
         found_outputs.add(output)
-        found[exponents] = found.get(exponents, 0.0) + scale
+        own = found.setdefault(left, {})
+        own[exponents] = own.get(exponents, 0.0) + scale
     if not found:
         raise InputError("empty partial derivative", received=repr(name), expected=expected)
     if len(found_outputs) != 1:
@@ -97,10 +154,22 @@ def parse_partial(
             expected=expected,
             fix="Declare each output's part as a partial of its own and add them in residuals().",
         )
-    operator = tuple(sorted((exponents, factor) for exponents, factor in found.items() if factor != 0.0))
-    if not operator:
+    operators = {
+        names: tuple(sorted((exponents, factor) for exponents, factor in own.items() if factor != 0.0))
+        for names, own in sorted(found.items())
+    }
+    summands = tuple(Summand(names, operator) for names, operator in operators.items() if operator)
+    if not summands:
         raise InputError("partial derivative that cancels to zero", received=repr(name), expected=expected)
-    return Partial(name, found_outputs.pop(), operator)
+    return Partial(name, found_outputs.pop(), summands)
+
+
+def _is_left(value: Any) -> bool:
+    """Whether a factor is a tensor or variable of one number, whose value may change and may be trained."""
+    if isinstance(value, (np.ndarray, np.generic)) or not hasattr(value, "dtype"):
+        return False
+    shape = tuple(getattr(value, "shape", (0,)))
+    return shape in ((), (1,))
 
 
 def _factor(text: str, known: Mapping[str, Any]) -> float:

@@ -124,3 +124,51 @@ def test_any_text_is_either_read_or_refused(text):
     assert partial.operator
     assert all(math.isfinite(factor) and factor != 0 for _, factor in partial.operator)
     assert max(sum(powers) for powers, _ in partial.operator) == partial.order
+
+
+class Scalar:
+    """What a tensor or a variable looks like to somebody who imports no framework."""
+
+    dtype = "float64"
+
+    def __init__(self, value, shape=()):
+        self.value, self.shape = value, shape
+
+    def __mul__(self, other):
+        return self.value * other
+
+
+@pytest.mark.parametrize("shape", [(), (1,)])
+def test_factors_that_are_tensors_are_read_anew_each_time(shape):
+    factors = {"nu": Scalar(3.0, shape), "k": 2.0, "c": Scalar(5.0)}
+    partial = parse_partial("u_t - k*nu*u_xx + nu*u_yy - nu*k*c*u + 2*u_y", OUTPUTS, COORDINATES, factors)
+    assert partial.summands == (
+        ((), (((0, 0, 1), 1.0), ((0, 1, 0), 2.0))),
+        (("c", "nu"), (((0, 0, 0), -2.0),)),
+        (("nu",), (((0, 2, 0), 1.0), ((2, 0, 0), -2.0))),
+    )
+    assert partial.order == 2
+    with pytest.raises(InputError, match=r"factors that are tensors \['c', 'nu'\]"):
+        _ = partial.operator
+    sizes = {(0, 0, 1): 1.0, (0, 1, 0): 10.0, (0, 0, 0): 100.0, (0, 2, 0): 1e3, (2, 0, 0): 1e4}
+
+    def evaluate(operator):
+        return sum(factor * sizes[exponents] for exponents, factor in operator)
+
+    assert partial.total(evaluate, factors) == 1.0 + 20.0 - 2 * 5 * 3 * 100.0 + 3 * (1e3 - 2e4)
+    factors["nu"].value = -1.0
+    assert partial.total(evaluate, factors) == 1.0 + 20.0 + 2 * 5 * 100.0 - (1e3 - 2e4)
+
+
+def test_a_tensor_of_several_numbers_is_no_factor():
+    for shape in [(2,), (1, 1), (0,)]:
+        with pytest.raises(InputError, match="unreadable partial derivative"):
+            parse_partial("nu*u_xx", OUTPUTS, COORDINATES, {"nu": Scalar(1.0, shape)})
+
+
+def test_a_sum_of_tensors_times_an_operator_that_cancels():
+    factors = {"nu": Scalar(3.0)}
+    partial = parse_partial("u_t + nu*u_xx - nu*u_xx", OUTPUTS, COORDINATES, factors)
+    assert partial.operator == (((0, 0, 1), 1.0),)
+    with pytest.raises(InputError, match="cancels to zero"):
+        parse_partial("nu*u_xx - nu*u_xx", OUTPUTS, COORDINATES, factors)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, final
@@ -70,12 +71,14 @@ class ProblemSubject:
         if partial.output not in problem.reference(points[:1]) or problem.fields_read != problem.outputs:
             raise NotApplicableError(f"the reference gives no output {partial.output!r}, so {name!r} is not known")
         values, errors = np.zeros(len(points)), np.zeros(len(points))
-        for exponents, factor in partial.operator:
-            value, error = differentiate(
-                lambda nodes: problem.reference(nodes)[partial.output], points, exponents, problem.bounds
-            )
-            values += factor * value
-            errors += abs(factor) * error
+        for names, operator in partial.summands:
+            scale = math.prod(float(problem.parameters[name]) for name in names)
+            for exponents, factor in operator:
+                value, error = differentiate(
+                    lambda nodes: problem.reference(nodes)[partial.output], points, exponents, problem.bounds
+                )
+                values += scale * factor * value
+                errors += abs(scale * factor) * error
         return values, errors
 
 
