@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+import math
 import operator
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, final
 
 import keras
@@ -15,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from phasecore.errors import InputError
 from phasecore.jets import Jet, algebra_of, coordinates, read
-from phasecore.partials import Exponents, parse_partial
+from phasecore.partials import Exponents, Partial, parse_partial
 from phasecore_keras.autodiff import Tensor, autodiff, to_numpy
 from phasecore_keras.internals import flat_layers
 from phasecore_keras.namespace import namespace
@@ -28,6 +29,11 @@ Method = Literal["auto", "jets", "autodiff"]
 
 AGREEMENT = {"float64": 1e-6, "float32": 1e-3}
 """Largest relative difference between jets and autodiff that set-up accepts; 0.1 in shorter dtypes."""
+
+WRAP = (
+    "Wrap a model of several inputs, or one that returns a list or a dictionary, in a Functional model that splits the "
+    "points and joins the outputs: see 'Several inputs, lists and dictionaries' in docs/keras.md."
+)
 
 COMPARED = 16
 """Number of points at which set-up compares them."""
@@ -116,7 +122,8 @@ class PartialDerivatives:
 
     def _declare(self, names: Sequence[str]) -> None:
         self.partials = {name: parse_partial(name, self.outputs, self.coordinates, self._factors) for name in names}
-        self._algebra = algebra_of(len(self.coordinates), [partial.operator for partial in self.partials.values()])
+        operators = [operator for partial in self.partials.values() for _, operator in partial.summands]
+        self._algebra = algebra_of(len(self.coordinates), operators)
 
     def __call__(self, points: Tensor) -> dict[str, Tensor]:
         """Return each partial at `points`, shape (n,), differentiable with respect to the model's variables.
@@ -133,9 +140,11 @@ class PartialDerivatives:
         if outputs.value.dtype != points.dtype:
             outputs = outputs.map(lambda coefficient: ops.cast(coefficient, points.dtype))
         columns = {output: outputs.map(operator.itemgetter((slice(None), k))) for output, k in self._columns.items()}
-        return {
-            name: read(columns[partial.output], partial.operator, namespace) for name, partial in self.partials.items()
-        }
+
+        def value(partial: Partial) -> Tensor:
+            return partial.total(lambda own: read(columns[partial.output], own, namespace), self._factors)
+
+        return {name: value(partial) for name, partial in self.partials.items()}
 
     def _by_autodiff(self, points: Tensor) -> dict[str, Tensor]:
         return {name: sum(parts[1:], parts[0]) for name, parts in self._summands(points).items()}
@@ -149,10 +158,13 @@ class PartialDerivatives:
                 cache[output, exponents] = self._nested(output, exponents)(points)
             return cache[output, exponents]
 
-        return {
-            name: [factor * monomial(partial.output, exponents) for exponents, factor in partial.operator]
-            for name, partial in self.partials.items()
-        }
+        def parts(partial: Partial) -> Iterator[Tensor]:
+            for names, own in partial.summands:
+                factors = [self._factors[name] for name in names] if self._factors else []
+                for exponents, number in own:
+                    yield math.prod(factors, start=number * monomial(partial.output, exponents))
+
+        return {name: list(parts(partial)) for name, partial in self.partials.items()}
 
     def _nested(self, output: str, exponents: Exponents) -> Callable[[Tensor], Tensor]:
         function = self._value(output)
@@ -178,10 +190,11 @@ class PartialDerivatives:
                 f"the model cannot be applied to {inputs}",
                 received=f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}",
                 expected=f"a model of {len(self.coordinates)} inputs and {expected}",
+                fix=WRAP,
             ) from error
         if not ops.is_tensor(values) or tuple(values.shape) != (len(points), len(self.outputs)):
             received = f"shape {tuple(values.shape)}" if ops.is_tensor(values) else type(values).__name__
-            raise InputError(f"the model's outputs at {inputs}", received=received, expected=expected)
+            raise InputError(f"the model's outputs at {inputs}", received=received, expected=expected, fix=WRAP)
         dtype = keras.backend.standardize_dtype(values.dtype)
         if not keras.backend.is_float_dtype(dtype):
             raise InputError(f"the model's outputs at {inputs}", received=dtype, expected="real numbers")

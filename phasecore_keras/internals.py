@@ -18,6 +18,7 @@ USED: Mapping[str, tuple[str, Callable[[], Any]]] = MappingProxyType(
         "_flatten_layers": ("the dtypes that a model computes in", lambda: _functional()),
         "_call_has_training_arg": ("whether a model is called with training=", lambda: _functional()),
         "_iterations": ("an optimizer's steps, gradient accumulation not counted", lambda: _adam()),
+        "_trainable_variables": ("the variables that an optimizer updates", lambda: _adam()),
         "_get_variable_index": ("the place of a variable in an optimizer", lambda: _adam()),
         "_momentums": ("Adam's first moments", lambda: _adam()),
         "_velocities": ("Adam's second moments", lambda: _adam()),
@@ -50,6 +51,11 @@ def takes_training(model: Any) -> bool:
 def raw_iterations(optimizer: Any) -> Any:
     """Return the variable that counts an optimizer's steps, those that only accumulate gradients among them."""
     return optimizer._iterations
+
+
+def variables_of(optimizer: Any) -> list[Any]:
+    """Return the variables that a built optimizer updates."""
+    return list(getattr(optimizer, "inner_optimizer", optimizer)._trainable_variables)
 
 
 def adam_moments(optimizer: Any, variable: Any) -> Sequence[Any]:

@@ -19,8 +19,9 @@ from phasecore_keras.autodiff import Tensor, to_numpy
 from phasecore_keras.data import as_one_batch, by_name, check_data, check_evaluated, check_kind, each_callback
 from phasecore_keras.derivatives import Method
 from phasecore_keras.distribution import check_distribution
+from phasecore_keras.internals import variables_of
 from phasecore_keras.loss import PhysicsLoss
-from phasecore_keras.reading import HeldVariables
+from phasecore_keras.reading import HeldVariables, others_than
 from phasecore_keras.steps import steps_done, synchronize
 from phasecore_keras.updates import BetweenSteps, WeightUpdates
 
@@ -200,6 +201,18 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
             if getattr(self, f"{kind}_function", None) is not None:
                 getattr(self, f"make_{kind}_function")(force=True)
 
+    def _check_optimizer(self) -> None:
+        if self.optimizer is None or not self.optimizer.built:
+            return
+        unknown = others_than(self.trainable_variables, variables_of(self.optimizer))
+        if unknown:
+            raise InputError(
+                "training a PINN",
+                received=f"trainable variables that its optimizer does not know: {[v.path for v in unknown]}",
+                expected="those of the last compile()",
+                fix="Call compile() again, with a new optimizer.",
+            )
+
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Clear the gradients that torch keeps of whatever is trained now, see `torch.nn.Module.zero_grad`."""
         for variable in self.trainable_variables:
@@ -236,6 +249,7 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         self.renew()
         options = by_name(super().fit, (x, y, batch_size, *arguments), options)
         x, y, batch_size = (options.pop(name, None) for name in ("x", "y", "batch_size"))
+        self._check_optimizer()
         check_data(x, self.physics.points, y, options)
         options["callbacks"] = [*each_callback(options.get("callbacks")), BetweenSteps(self._updates)]
         options.setdefault("validation_batch_size", _all_of(options.get("validation_data")))
@@ -257,6 +271,7 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
             InputError: for anything that is no batch of points with their indices.
         """
         self.renew()
+        self._check_optimizer()
         check_kind(x, by_name(super().train_on_batch, (x, *arguments), options), "train_on_batch", indices=True)
         if self._updates.needed:
             self._updates.refresh()

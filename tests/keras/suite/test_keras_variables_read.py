@@ -216,6 +216,26 @@ class Growth(Problem):
         return {"u": np.zeros(len(points))}
 
 
+class Factored(Growth):
+    """The same, with the rate as a factor of an operator."""
+
+    name = "factored"
+    equations = {"ode": ("u_t - 2*rate*u + 0.5*u_tt",)}  # noqa: RUF012
+
+    def residuals(self, coordinates, partials, xp):
+        return {"ode": partials["u_t - 2*rate*u + 0.5*u_tt"]}
+
+
+@pytest.mark.parametrize("derivatives", ["jets", "autodiff"])
+@pytest.mark.parametrize("shape", [(), (1,)])
+def test_a_factor_of_an_operator_is_trained(derivatives, shape):
+    problem = Factored(keras.Variable(np.full(shape, 0.5)))
+    model, points = made(derivatives, problem=problem)
+    assert_a_step_follows_the_gradients(model, points, [problem.rate])
+    problem.rate.assign(np.full(shape, 2.0))
+    assert_a_step_follows_the_gradients(model, points, [problem.rate, model.network.layers[0].bias])
+
+
 def test_a_saved_pinn_goes_on_with_what_its_problem_holds(tmp_path):
     model, points = made(problem=Growth(), optimizer=keras.optimizers.Adam(0.05))
     model.fit(points, epochs=3, verbose=0)
