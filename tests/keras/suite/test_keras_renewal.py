@@ -12,6 +12,9 @@ from phasecore.problems.conditions import Prescribed
 from phasecore_keras import PINN
 from phasecore_keras.autodiff import to_numpy
 
+SHORT = ("evaluate", "train_on_batch", "predict")
+"""One way for each compiled function."""
+
 
 class Material:
     def __init__(self):
@@ -86,9 +89,6 @@ WAYS = {
 }
 
 
-SHORT = ("evaluate", "train_on_batch", "predict")
-
-
 def assert_like_a_fresh_one(model, points, what, ways=SHORT):
     fresh = PINN(model.network, model.problem, model.specification)
     fresh.compile(optimizer=keras.optimizers.SGD(0.0), run_eagerly=True)
@@ -102,8 +102,10 @@ def assert_like_a_fresh_one(model, points, what, ways=SHORT):
         np.testing.assert_allclose(
             way(model, points), way(fresh, points), rtol=1e-4, atol=1e-6, err_msg=f"{what}: {name}"
         )
-    for mine, theirs in zip(fresh.weighting.variables, model.weighting.variables, strict=True):
-        np.testing.assert_allclose(to_numpy(mine.value), to_numpy(theirs.value), rtol=1e-4, atol=1e-7, err_msg=what)
+    mine, theirs = model.weighting.current(), fresh.weighting.current()
+    assert mine.keys() == theirs.keys()
+    for key, weight in mine.items():
+        np.testing.assert_allclose(to_numpy(weight), to_numpy(theirs[key]), rtol=1e-4, atol=1e-7, err_msg=what)
 
 
 OTHER_POINTS = {
@@ -242,6 +244,14 @@ def test_adapters_of_low_rank_are_trained():
     assert moved[0] > 0
     assert moved[1] > 0
     assert moved[2] == 0
+
+
+def test_a_quantized_network_is_differentiated_as_it_is():
+    model, points = used("uniform")
+    model.quantize("int8")
+    assert model.physics.method == "autodiff"
+    model.compile(optimizer=keras.optimizers.SGD(0.0), **QUICK_TO_COMPILE)
+    assert_like_a_fresh_one(model, points, "quantize")
 
 
 def test_jets_and_autodiff_change_places_with_the_network():
