@@ -230,7 +230,7 @@ class PartialDerivatives:
             parts, gradients = self._once(self._stacked_summands, {}, variables, points)
             sizes = {name: max(float(np.abs(values.sum(0)).max()), 1e-30) for name, values in parts.items()}
         except Exception:
-            parts, gradients, sizes = {}, (), dict.fromkeys(self.partials, 1.0)
+            parts, gradients, sizes = {}, [], dict.fromkeys(self.partials, 1.0)
         try:
             by_jets, own = self._once(self._by_jets, sizes, variables, points)
         except Exception as error:

@@ -266,11 +266,13 @@ KERAS_ALONE = {
     "distribution.py",
     "internals.py",
     "model.py",
+    "reading.py",
     "steps.py",
     "updates.py",
+    "watching.py",
 }
 """What torch has no need of: ways to differentiate, what `fit` is given, the model that it trains and on which devices,
-Keras' private parts, and what happens between compiled steps."""
+Keras' private parts, what happens between compiled steps, and which variables and attributes those have read."""
 
 
 TORCH_ALONE = {"blocks.py", "batches.py", "compiling.py", "memory.py", "rewritten.py", "lightning.py", "pina.py"}
