@@ -147,6 +147,12 @@ def as_one_batch(x: Mapping[str, Any]) -> tuple[Any, int | None]:
     return tf.data.Dataset.from_tensors((dict(x),)).repeat(), 1
 
 
+def all_of(x: Any) -> int | None:
+    """Return the number of points, where x is arrays: Keras' default of 32 would make thousands of steps of an epoch."""
+    arrays = x.values() if isinstance(x, Mapping) else [x] if hasattr(x, "shape") else []
+    return next((len(array) for array in arrays), None)
+
+
 def _batches(x: Any) -> Iterator[Any]:
     """The batches of a data set that ends and can be read again, the first of one that does not end, or all arrays."""
     if isinstance(x, Mapping) or hasattr(x, "shape") or x is None:

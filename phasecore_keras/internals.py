@@ -55,7 +55,7 @@ def raw_iterations(optimizer: Any) -> Any:
 
 def variables_of(optimizer: Any) -> list[Any]:
     """Return the variables that a built optimizer updates."""
-    return list(getattr(optimizer, "inner_optimizer", optimizer)._trainable_variables)
+    return list(optimizer._trainable_variables)
 
 
 def adam_moments(optimizer: Any, variable: Any) -> Sequence[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, final
 
 import keras
@@ -10,25 +10,21 @@ import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike, NDArray
 
-import phasecore
 from phasecore import registry
-from phasecore.errors import InputError, UnknownNameError
+from phasecore.errors import InputError
 from phasecore.problems import CollocationPoints, Problem
-from phasecore.weighting import WeightingScheme
-from phasecore_keras.autodiff import Tensor, to_numpy
-from phasecore_keras.data import as_one_batch, by_name, check_data, check_evaluated, check_kind, each_callback
+from phasecore_keras.autodiff import Tensor
+from phasecore_keras.configuration import problem_of, saved, specification_of
+from phasecore_keras.data import all_of, as_one_batch, by_name, check_data, check_evaluated, check_kind, each_callback
 from phasecore_keras.derivatives import Method
 from phasecore_keras.distribution import check_distribution
-from phasecore_keras.internals import variables_of
 from phasecore_keras.loss import PhysicsLoss
-from phasecore_keras.reading import HeldVariables, others_than
-from phasecore_keras.steps import steps_done, synchronize
+from phasecore_keras.reading import HeldVariables
+from phasecore_keras.steps import check_optimizer, steps_done, synchronize
 from phasecore_keras.updates import BetweenSteps, WeightUpdates
 
 COORDINATES = "coordinates"
 INDICES = "indices"
-
-_VARIABLE = "keras_variable"
 
 
 @final
@@ -88,7 +84,7 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
                 fix="Use phasecore.problem(name).",
             )
         super().__init__(**{"dtype": network.dtype_policy, **options})
-        self.specification = _specification_of(weighting)
+        self.specification = specification_of(weighting)
         self._derivatives = derivatives
         self.physics = PhysicsLoss(problem, network, weighting=weighting, derivatives=derivatives)
         self.network = network
@@ -201,18 +197,6 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
             if getattr(self, f"{kind}_function", None) is not None:
                 getattr(self, f"make_{kind}_function")(force=True)
 
-    def _check_optimizer(self) -> None:
-        if self.optimizer is None or not self.optimizer.built:
-            return
-        unknown = others_than(self.trainable_variables, variables_of(self.optimizer))
-        if unknown:
-            raise InputError(
-                "training a PINN",
-                received=f"trainable variables that its optimizer does not know: {[v.path for v in unknown]}",
-                expected="those of the last compile()",
-                fix="Call compile() again, with a new optimizer.",
-            )
-
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Clear the gradients that torch keeps of whatever is trained now, see `torch.nn.Module.zero_grad`."""
         for variable in self.trainable_variables:
@@ -249,12 +233,12 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         self.renew()
         options = by_name(super().fit, (x, y, batch_size, *arguments), options)
         x, y, batch_size = (options.pop(name, None) for name in ("x", "y", "batch_size"))
-        self._check_optimizer()
+        check_optimizer(self)
         check_data(x, self.physics.points, y, options)
         options["callbacks"] = [*each_callback(options.get("callbacks")), BetweenSteps(self._updates)]
-        options.setdefault("validation_batch_size", _all_of(options.get("validation_data")))
+        options.setdefault("validation_batch_size", all_of(options.get("validation_data")))
         if isinstance(x, Mapping) and not batch_size:
-            batch_size, options["shuffle"] = _all_of(x), False
+            batch_size, options["shuffle"] = all_of(x), False
             if "steps_per_epoch" not in options:
                 x, steps = as_one_batch(x)
                 batch_size, options["steps_per_epoch"] = (None, steps) if steps else (batch_size, None)
@@ -271,7 +255,7 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
             InputError: for anything that is no batch of points with their indices.
         """
         self.renew()
-        self._check_optimizer()
+        check_optimizer(self)
         check_kind(x, by_name(super().train_on_batch, (x, *arguments), options), "train_on_batch", indices=True)
         if self._updates.needed:
             self._updates.refresh()
@@ -298,7 +282,7 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         options = by_name(super().evaluate, (x, y, batch_size, *arguments), options)
         if not options.get("_use_cached_eval_dataset"):
             check_evaluated(options.get("x"), self.physics.points, options)
-        options["batch_size"] = options.get("batch_size") or _all_of(x)
+        options["batch_size"] = options.get("batch_size") or all_of(x)
         return super().evaluate(**options)
 
     def predict(self, x: Any, *arguments: Any, **options: Any) -> Any:
@@ -355,7 +339,7 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
             "problem": {
                 "name": problem.name,
                 "class_name": type(problem).__name__,
-                "parameters": {name: _saved(value) for name, value in problem.parameters.items()},
+                "parameters": {name: saved(value) for name, value in problem.parameters.items()},
             },
             "weighting": self.specification,
             "derivatives": self._derivatives,
@@ -373,7 +357,7 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         config = dict(config)
         config["dtype"] = keras.saving.deserialize_keras_object(config["dtype"])
         config["network"] = keras.saving.deserialize_keras_object(config["network"], custom_objects)
-        config["problem"] = _problem_of(config["problem"], custom_objects)
+        config["problem"] = problem_of(config["problem"], custom_objects)
         return cls(**config)
 
     def get_build_config(self) -> dict[str, Any]:
@@ -400,48 +384,3 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
             if bool(np.asarray(store["tracks_attention"])):
                 self.physics.track_attention()
             self.renew()
-
-
-def _specification_of(weighting: registry.Weighting) -> str:
-    """The specification of registered schemes, which a saved model keeps, or nothing if one is an object."""
-    if isinstance(weighting, str):
-        return weighting
-    given = list(weighting) if isinstance(weighting, Sequence) and not isinstance(weighting, WeightingScheme) else []
-    names = [part for part in given if isinstance(part, str)]
-    return "+".join(names) if len(names) == len(given) else ""
-
-
-def _all_of(x: Any) -> int | None:
-    """The number of points, where x is arrays: Keras' default of 32 would make thousands of steps of an epoch."""
-    arrays = x.values() if isinstance(x, Mapping) else [x] if hasattr(x, "shape") else []
-    return next((len(array) for array in arrays), None)
-
-
-def _saved(parameter: Any) -> Any:
-    """A parameter of a problem as a saved model keeps it; the value of a variable is saved beside the weights."""
-    if not isinstance(parameter, keras.Variable):
-        return parameter
-    value = to_numpy(parameter.value).tolist()
-    kept = {"name": parameter.name, "dtype": parameter.dtype, "trainable": parameter.trainable}
-    return {_VARIABLE: {"initializer": value, **kept}}
-
-
-def _restored(parameter: Any) -> Any:
-    is_variable = isinstance(parameter, Mapping) and set(parameter) == {_VARIABLE}
-    return keras.Variable(**parameter[_VARIABLE]) if is_variable else parameter
-
-
-def _problem_of(config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None) -> Problem:
-    own = keras.saving.get_registered_object(config["class_name"], custom_objects=custom_objects)
-    parameters = {name: _restored(value) for name, value in config["parameters"].items()}
-    if own is not None:
-        return own(**parameters)  # type: ignore[no-any-return]
-    try:
-        return phasecore.problem(config["name"], **parameters)
-    except UnknownNameError as error:
-        raise InputError(
-            "the problem of a saved PINN",
-            received=f"{config['name']!r}, of class {config['class_name']}, which is not registered",
-            expected="a registered problem, or its class",
-            fix=f"Load with custom_objects={{{config['class_name']!r}: {config['class_name']}}}.",
-        ) from error

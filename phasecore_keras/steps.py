@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any, final
 
+from phasecore.errors import InputError
 from phasecore_keras import internals
 from phasecore_keras.autodiff import to_numpy
+from phasecore_keras.reading import others_than
 
 
 def inner(optimizer: Any) -> Any:
@@ -17,6 +19,24 @@ def steps_done(model: Any) -> int:
     """Return the number of updates of the variables that the optimizer of a model has made."""
     optimizer = inner(model.optimizer)
     return int(to_numpy(internals.raw_iterations(optimizer).value)) // (optimizer.gradient_accumulation_steps or 1)
+
+
+def check_optimizer(model: Any) -> None:
+    """Refuse to train variables that the optimizer does not know: it was made for others.
+
+    Raises:
+        InputError: naming them.
+    """
+    if model.optimizer is None or not model.optimizer.built:
+        return
+    unknown = others_than(model.trainable_variables, internals.variables_of(inner(model.optimizer)))
+    if unknown:
+        raise InputError(
+            "training a PINN",
+            received=f"trainable variables that its optimizer does not know: {[v.path for v in unknown]}",
+            expected="those of the last compile()",
+            fix="Call compile() again, with a new optimizer.",
+        )
 
 
 @final

@@ -262,6 +262,7 @@ def framework_parts(package):
 
 KERAS_ALONE = {
     "autodiff.py",
+    "configuration.py",
     "data.py",
     "distribution.py",
     "internals.py",
@@ -272,7 +273,8 @@ KERAS_ALONE = {
     "watching.py",
 }
 """What torch has no need of: ways to differentiate, what `fit` is given, the model that it trains and on which devices,
-Keras' private parts, what happens between compiled steps, and which variables and attributes those have read."""
+Keras' private parts, what a saved model is made from, what happens between compiled steps, and which variables and
+attributes those have read."""
 
 
 TORCH_ALONE = {"blocks.py", "batches.py", "compiling.py", "memory.py", "rewritten.py", "lightning.py", "pina.py"}
