@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import itertools
 import math
+import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, final
+from typing import Any, final
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from phasecore_torch.blocks import Evaluate, go_back, points_in_cache, threads_of
+from phasecore.signals import Moments
+from phasecore_torch.blocks import Evaluate, points_in_cache, threads_of
 from phasecore_torch.compiling import Compiled
+from phasecore_torch.gradients import leaves, plain, zeros_like
 from phasecore_torch.memory import Anchors
-from phasecore_torch.moments import MomentAccumulator
+from phasecore_torch.moments import MomentAccumulator, widened
 
 GRADIENT_ENTRIES = {"cpu": 2**21}
 """Most numbers that the gradients of the batches of a group may hold: on a CPU, more leave the cache."""
@@ -23,28 +25,22 @@ ELSEWHERE = 2**27
 """The same on other devices: half a gigabyte in float32."""
 
 
-class Group(NamedTuple):
-    """Batches that are evaluated together: their residuals by equation, and the parameters that each batch has."""
-
-    residuals: dict[str, Tensor]
-    parameters: list[Tensor]
-
-
 @final
 class BatchedResiduals:
     """Residuals at points that are cut into batches, in order, and the moments of the batches' gradients.
 
-    The residuals are an ordinary differentiable function of the parameters. Within, each batch of a group has
-    parameters of its own, all equal: what a backward pass computes of a layer's weights is then one product of matrices
-    for each batch, as much arithmetic as the one product for all points that it replaces, and the training's gradient
-    is their sum. Where the evaluation cannot be vectorized, batches are gone through one by one.
+    The batches of a group are evaluated together, each with parameters of its own, all equal: what a backward pass
+    computes of a layer's weights is then one product of matrices for each batch, as much arithmetic as the one product
+    for all points that it replaces, and the training's gradient is their sum. To autograd the residuals are an ordinary
+    differentiable function of whatever they are computed from, the model's parameters or anything else. Where the
+    evaluation cannot be vectorized, batches are gone through one by one.
 
     Args:
         evaluate: maps points (n, dimension), and parameters to use in place of the model's own, by name, to the
             residuals by equation, shape (n,) each.
         width: of the model's widest layer.
-        parameters: all that are trained, by the name that `evaluate` knows them by.
-        measured: which of them the moments are of.
+        parameters: of the model, all that are trained, by the name that `evaluate` knows them by.
+        measured: names of those that the moments are of.
         points: shape (n, dimension).
         batches: number of batches, as equal as can be.
         stackable: whether the evaluation can be vectorized, see `phasecore_torch.blocks.is_stackable`.
@@ -56,9 +52,9 @@ class BatchedResiduals:
         ...     return {"r": torch.func.functional_call(model, parameters or {}, points)[..., 0]}
         >>> points = torch.tensor([[1.0], [2.0], [3.0], [4.0]])
         >>> weight = dict(model.named_parameters())
-        >>> batched = BatchedResiduals(evaluate, 1, weight, list(weight.values()), points, 2, stackable=True)
+        >>> batched = BatchedResiduals(evaluate, 1, weight, ["weight"], points, 2, stackable=True)
         >>> batched(points)["r"].mean().backward()
-        >>> moments = batched.take()[0].result()[0]
+        >>> moments = batched.take().moments({})["weight"]
         >>> model.weight.grad.item(), moments.mean.item(), moments.standard_deviation.item()
         (2.5, 2.5, 1.0)
     """
@@ -68,7 +64,7 @@ class BatchedResiduals:
         evaluate: Evaluate,
         width: int,
         parameters: Mapping[str, Tensor],
-        measured: Sequence[Tensor],
+        measured: Sequence[str],
         points: Tensor,
         batches: int,
         *,
@@ -76,145 +72,210 @@ class BatchedResiduals:
         compiled: bool = False,
     ) -> None:
         self._evaluate = evaluate
-        self._parameters = dict(parameters)
-        places = {id(parameter): place for place, parameter in enumerate(self._parameters.values())}
-        self._measured = [places[id(parameter)] for parameter in measured]
+        self.parameters = dict(parameters)
         self._stackable = stackable
+        self.measured = list(measured)
         count, device = len(points), points.device
-        self._sizes = [len(batch) for batch in torch.arange(count).tensor_split(batches)]
-        entries = max(1, sum(parameter.numel() for parameter in measured))
-        together = threads_of(points) * points_in_cache(points, width)
-        most = min(together // self._sizes[0], GRADIENT_ENTRIES.get(device.type, ELSEWHERE) // entries)
+        sizes = [len(batch) for batch in torch.arange(count).tensor_split(batches)]
+        samples = [self.parameters[name] for name in self.measured]
+        entries = max(1, sum(parameter.numel() for parameter in samples))
+        longest, together = sizes[0], threads_of(points) * points_in_cache(points, width)
+        most = min(together // longest, GRADIENT_ENTRIES.get(device.type, ELSEWHERE) // entries)
         groups = math.ceil(batches / max(1, most)) if stackable else batches
         self._together = math.ceil(batches / groups)
-        longest = self._sizes[0]
-        starts = torch.tensor(list(itertools.accumulate(self._sizes, initial=0))[:-1])
+        starts = torch.tensor(list(itertools.accumulate(sizes, initial=0))[:-1])
         rows = torch.arange(longest)
         # batches that are short, and the last group, are filled up with points whose residuals nobody reads
-        places_of_rows = torch.minimum(starts[:, None] + rows, starts[:, None] + torch.tensor(self._sizes)[:, None] - 1)
+        places = torch.minimum(starts[:, None] + rows, starts[:, None] + torch.tensor(sizes)[:, None] - 1)
         lacking = groups * self._together - batches
-        filled = torch.cat([places_of_rows, places_of_rows[-1:].expand(lacking, -1)])
+        filled = torch.cat([places, places[-1:].expand(lacking, -1)])
         self._index = filled.reshape(groups, self._together, longest).to(device)
-        is_real = rows < torch.tensor(self._sizes)[:, None]
+        is_real = rows < torch.tensor(sizes)[:, None]
         self._where = torch.nonzero(is_real.flatten()).flatten().to(device)
-        # from the gradient of a mean over all points to that of a mean over the batch
-        scale = [count / size for size in self._sizes for _ in range(size)]
-        self._scale = torch.tensor(scale, dtype=points.dtype, device=device)
-        share = [size / count for size in self._sizes] + [0.0] * lacking
-        self._shares = torch.tensor(share, dtype=points.dtype, device=device).reshape(groups, self._together)
-        means_are_totals = self._measured if len(set(self._sizes)) == 1 else ()
-        self._summed = [place for place in range(len(self._parameters)) if place not in means_are_totals]
+        self._is_whole = len(self._where) == filled.numel()
+        self.in_group = [min(self._together, batches - start) for start in range(0, batches, self._together)]
+        self.batches = batches
+        # from the gradient of a sum over the batch to that of its mean, both as parts of a mean over all points
+        uneven = torch.tensor([count / (size * batches) for size in sizes], dtype=points.dtype, device=device)
+        self.uneven = None if sizes[0] == sizes[-1] else uneven.split(self._together)
         self._apply = Compiled(
             torch.func.vmap(evaluate) if stackable else evaluate,
             "gradients of batches are taken",
-            parameters=self._parameters.values(),
+            parameters=self.parameters.values(),
             active=compiled and stackable,
         )
-        self._merge = Compiled(MomentAccumulator.merge, "moments are accumulated", parameters=measured, active=compiled)
+        self.merge = Compiled(MomentAccumulator.merge, "moments are accumulated", parameters=samples, active=compiled)
         self._anchors = Anchors()
-        self._taken: tuple[MomentAccumulator, dict[int, Tensor]] | None = None
+        self._pass: BackwardPass | None = None
 
     def __call__(self, points: Tensor) -> dict[str, Tensor]:
         """Return the residuals by equation, shape (n,) each; their backward pass leaves something to `take`."""
-        self._taken = None
-        names: list[str] = []
-        residuals = _Residuals.apply(self, names, points, *self._parameters.values())  # type: ignore[no-untyped-call]
-        return dict(zip(names, residuals, strict=True))
-
-    def take(self) -> tuple[MomentAccumulator, dict[int, Tensor]] | None:
-        """Return what the last backward pass left, once: None if there was none.
-
-        Returns:
-            The moments of the gradients of each batch's mean, and the gradient for all points, by the parameter's `id`.
-        """
-        taken, self._taken = self._taken, None
-        return taken
-
-    def evaluate(self, points: Tensor) -> list[Group]:
-        """Evaluate all groups, with what autograd needs to go back."""
-        groups = [self._group(points[index]) for index in self._index]
+        self._pass = BackwardPass(self)
+        groups = [self._group(points[index], number) for number, index in enumerate(self._index)]
         self._anchors.drop(points)
-        return groups
+        return {name: self._in_order([group[name] for group in groups]) for name in groups[0]}
 
-    def _group(self, points: Tensor) -> Group:
-        if not self._stackable:
-            residuals = {name: values[None] for name, values in self._apply(points[0]).items()}
-            return Group(residuals, list(self._parameters.values()))
-        leaves = {
-            name: parameter.detach().expand(self._together, *parameter.shape).requires_grad_()
-            for name, parameter in self._parameters.items()
-        }
-        return Group(self._apply(points, leaves), list(leaves.values()))
+    def take(self) -> BackwardPass | None:
+        """Return what the last backward pass left, once: None if there was none, or another than one through all."""
+        taken, self._pass = self._pass, None
+        return taken if taken is not None and taken.is_complete else None
 
-    def in_order(self, groups: Sequence[Group]) -> dict[str, Tensor]:
-        """Return the residuals of all points, detached, shape (n,) each."""
-        together = {
-            name: torch.cat([group.residuals[name].detach() for group in groups]) for name in groups[0].residuals
-        }
-        return {name: values.flatten()[self._where] for name, values in together.items()}
+    def watch(self, loss: Tensor) -> None:
+        """Have the factor noted that a loss made of these residuals is multiplied by before the way back."""
+        if self._pass is not None and loss.requires_grad:
+            loss.register_hook(self._pass.note_factor)
 
-    def gradients(self, groups: list[Group], cotangents: Sequence[Tensor]) -> list[Tensor | None]:
-        """Go back group by group: return the gradient of each parameter, and keep the moments over the batches.
+    def _group(self, points: Tensor, number: int) -> dict[str, Tensor]:
+        """Evaluate batches of points (batches, rows, dimension), which have parameters of their own."""
+        parameters = self.parameters
+        copies = _Copies.apply(self._pass, number, len(points), *parameters.values())  # type: ignore[no-untyped-call]
+        if self._stackable:
+            with warnings.catch_warnings():
+                # the compiler looks at the gradients of all that it is given
+                warnings.filterwarnings("ignore", "The .grad attribute of a Tensor that is not a leaf")
+                return self._apply(points, dict(zip(parameters, copies, strict=True)))  # type: ignore[no-any-return]
+        own = {name: copy[0] for name, copy in zip(parameters, copies, strict=True)}
+        return {name: values[None] for name, values in self._apply(points[0], own).items()}
+
+    def _in_order(self, groups: Sequence[Tensor]) -> Tensor:
+        values = torch.cat([group.flatten() for group in groups])
+        return values if self._is_whole else values.index_select(0, self._where)
+
+
+@final
+class BackwardPass:
+    """What one backward pass through the batches leaves.
+
+    Args:
+        batched: the residuals that are gone back through.
+
+    Attributes:
+        totals: gradient of the loss by way of the residuals, see `phasecore_torch.gradients.plain`, by name, of the
+            measured parameters that were reached.
+    """
+
+    def __init__(self, batched: BatchedResiduals) -> None:
+        self._batched = batched
+        self._accumulator = MomentAccumulator(batched.merge)
+        self._passed: list[int] = []
+        self._factor: Tensor | None = None
+        self.totals: dict[str, Tensor] = {}
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether each group was gone back through, once."""
+        return sorted(self._passed) == list(range(len(self._batched.in_group)))
+
+    def note_factor(self, gradient: Tensor) -> None:
+        """Hear with what gradient, a scalar, the way back starts: 1, or a factor that the loss was multiplied by."""
+        self._factor = gradient.detach()
+
+    def add(self, number: int, gradients: Sequence[Tensor | None]) -> list[Tensor | None]:
+        """Take the gradients of a group's batches, and return their sums.
 
         Args:
-            groups: what `evaluate` returned; empty afterwards, as memory is given back on the way.
-            cotangents: gradient of the loss with respect to the residuals of each equation, shape (n,) each.
+            number: of the group.
+            gradients: for each parameter, shape (batches, *shape); None for one that was not reached.
         """
-        shape = self._index.shape
-        filled = [
-            c.new_zeros(shape.numel()).index_copy(0, self._where, c * self._scale).reshape(shape) for c in cotangents
+        self._passed.append(number)
+        names = self._batched.parameters
+        reached = {name: gradient for name, gradient in zip(names, gradients, strict=True) if gradient is not None}
+        with torch.no_grad():
+            totals = self._totals(number, {name: plain(gradient) for name, gradient in reached.items()})
+        if torch.is_grad_enabled():
+            # a backward pass that is differentiated again
+            return [None if gradient is None else gradient.sum(0) for gradient in gradients]
+        return [
+            None if gradient is None else torch.view_as_complex(totals[name]) if gradient.is_complex() else totals[name]
+            for name, gradient in zip(names, gradients, strict=True)
         ]
-        accumulator = MomentAccumulator(self._merge)
-        remaining = len(self._sizes)
-        total: Tensor | None = None
-        reached: set[int] = set()
-        for number, shares in enumerate(self._shares):
-            group, groups[number] = groups[number], Group({}, [])
-            found = go_back(group.residuals.values(), [values[number] for values in filled], group.parameters)
-            samples = [gradient if gradient is None or self._stackable else gradient[None] for gradient in found]
-            reached.update(place for place, sample in enumerate(samples) if sample is not None)
-            if self._summed:
-                part = shares @ torch.cat([self._sample(samples, place).flatten(1) for place in self._summed], 1)
-                total = part if total is None else total.add_(part)
-            real = min(remaining, self._together)
-            accumulator.add([self._sample(samples, place)[:real] for place in self._measured])
-            remaining -= real
-        sums = {} if total is None else self._split(total)
-        means = zip(self._measured, accumulator.means, strict=True)
-        sums |= {place: mean.to(cotangents[0].dtype) for place, mean in means if place not in sums}
-        totals = [sums[place] if place in reached else None for place in range(len(self._parameters))]
-        parameters = self._parameters.values()
-        known = {id(p): total for p, total in zip(parameters, totals, strict=True) if total is not None}
-        self._taken = (accumulator, known)
+
+    def _totals(self, number: int, reached: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        batched = self._batched
+        real = batched.in_group[number]
+        samples = {
+            name: reached[name][:real]
+            if name in reached
+            else zeros_like(batched.parameters[name]).expand(real, *(-1 for _ in batched.parameters[name].shape))
+            for name in batched.measured
+        }
+        if batched.uneven is not None:
+            samples = {name: _scaled(values, batched.uneven[number]) for name, values in samples.items()}
+        self._accumulator.add(list(samples.values()))
+        centres = dict(zip(samples, self._accumulator.centres, strict=True))
+        totals = {}
+        if batched.uneven is None:
+            totals = {name: centre * real for name, centre in centres.items() if name in reached}
+        totals |= _summed({name: values for name, values in reached.items() if name not in totals})
+        for name in batched.measured:
+            if name in totals:
+                self.totals[name] = self.totals[name] + totals[name] if name in self.totals else totals[name]
         return totals
 
-    def _split(self, total: Tensor) -> dict[int, Tensor]:
-        """The sums of the parameters' gradients, by place, from all of them in a row."""
-        shapes = [list(self._parameters.values())[place].shape for place in self._summed]
-        parts = torch.split(total, [shape.numel() for shape in shapes])
-        return {place: part.view(shape) for place, part, shape in zip(self._summed, parts, shapes, strict=True)}
+    def moments(self, shift: Mapping[str, Tensor]) -> dict[str, Moments] | None:
+        """Return the moments of the gradients of each batch's mean, by name, for the parameters that were reached.
 
-    def _sample(self, samples: Sequence[Tensor | None], place: int) -> Tensor:
-        sample = samples[place]
-        if sample is not None:
-            return sample
-        parameter = list(self._parameters.values())[place]
-        return parameter.new_zeros(self._together, *parameter.shape)
+        Args:
+            shift: what the gradients of all batches have beside, by name, as it came in the backward pass.
+
+        Returns:
+            None where the loss was multiplied by a factor with which the gradients are not finite, or vanish.
+        """
+        factor = 1.0 if self._factor is None else float(self._factor)
+        if factor == 0.0:
+            return None
+        found = {}
+        for name, (mean, deviation) in zip(self._batched.measured, self._accumulator.result(), strict=True):
+            if name in self.totals or name in shift:
+                # what came are gradients of a mean over all points
+                mean = mean * self._batched.batches
+                mean = mean + widened(shift[name]) if name in shift else mean
+                found[name] = Moments(mean / factor, deviation * (self._batched.batches / abs(factor)))
+        overflown = factor != 1.0 and not all(bool(moments.mean.isfinite().all()) for moments in found.values())
+        return None if overflown else found
 
 
-class _Residuals(torch.autograd.Function):
-    """Links the groups to the parameters: to autograd, the residuals are one function of these."""
+class _Copies(torch.autograd.Function):
+    """Parameters that each batch of a group has for its own; their gradients are heard on the way back."""
 
     @staticmethod
-    def forward(ctx: Any, batched: BatchedResiduals, names: list[str], points: Tensor, *parameters: Tensor) -> Any:
+    def forward(ctx: Any, heard_by: BackwardPass, number: int, batches: int, *parameters: Tensor) -> Any:
+        ctx.heard_by, ctx.number = heard_by, number
+        ctx.set_materialize_grads(False)
+        return tuple(parameter.detach().expand(batches, *parameter.shape) for parameter in parameters)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> Any:
+        return None, None, None, *ctx.heard_by.add(ctx.number, gradients)
+
+
+def can_be_copied(evaluate: Evaluate, parameters: Mapping[str, Tensor], points: Tensor) -> bool:
+    """Return whether copies can take the place of parameters in an evaluation: nothing there reads the originals.
+
+    Args:
+        evaluate: see `BatchedResiduals`.
+        parameters: by the names that it knows them by.
+        points: a few of them, shape (n, dimension).
+    """
+    copies = {name: parameter.detach().clone().requires_grad_() for name, parameter in parameters.items()}
+    try:
         with torch.enable_grad():
-            groups = batched.evaluate(points)
-        residuals = batched.in_order(groups)
-        names += residuals
-        ctx.batched, ctx.groups = batched, groups
-        return tuple(residuals.values())
+            values = list(evaluate(points, copies).values())
+    except Exception:
+        return False
+    originals = {id(parameter) for parameter in parameters.values()}
+    return not any(id(leaf) in originals for leaf in leaves(values))
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *cotangents: Tensor) -> Any:
-        return None, None, None, *ctx.batched.gradients(ctx.groups, cotangents)
+
+def _scaled(samples: Tensor, factors: Tensor) -> Tensor:
+    return samples * factors.reshape(-1, *(1 for _ in samples.shape[1:]))
+
+
+def _summed(gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The sums over batches, in one go."""
+    if not gradients:
+        return {}
+    total = torch.cat([values.flatten(1) for values in gradients.values()], 1).sum(0)
+    shapes = [values.shape[1:] for values in gradients.values()]
+    parts = torch.split(total, [shape.numel() for shape in shapes])
+    return {name: part.view(shape) for name, part, shape in zip(gradients, parts, shapes, strict=True)}

@@ -5,16 +5,19 @@ from __future__ import annotations
 import itertools
 import math
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.utils.checkpoint import get_device_states, set_device_states
 
 from phasecore.errors import InputError
 from phasecore_torch.compiling import Compiled
+from phasecore_torch.gradients import leaves
 from phasecore_torch.memory import Anchors
+from phasecore_torch.undisturbed import undisturbed
 
 Evaluate = Callable[..., dict[str, Tensor]]
 
@@ -39,8 +42,8 @@ class Blocks:
         compiled: compile the evaluation with `torch.compile`, at its first use. Where that fails, one warning says why,
             and the evaluation goes on without.
         stackable: whether the evaluation can be vectorized over parts with parameters of their own.
-        recompute: parameters that the values depend on, to keep nothing of a block for the backward pass, which then
-            evaluates it again.
+        recompute: keep nothing of a block for the backward pass, which then evaluates it again, as it was.
+        stateful: what an evaluation may change beside the model; evaluating again leaves no second trace.
 
     Attributes:
         width: outputs of the model's widest layer.
@@ -62,13 +65,15 @@ class Blocks:
         *,
         compiled: bool = False,
         stackable: bool = False,
-        recompute: Sequence[Tensor] = (),
+        recompute: bool = False,
+        stateful: Sequence[object] = (),
     ) -> None:
         if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
             raise InputError("argument 'block'", received=repr(size), expected="a positive integer, or None")
         self.size = size
         self.width = _width(model)
-        self._recompute = tuple(recompute)
+        self._recompute = recompute
+        self._stateful = (model, *stateful)
         self._anchors = Anchors()
         self._stacked = compiled and stackable
         self._model = model
@@ -117,9 +122,21 @@ class Blocks:
     def _block(self, evaluate: Evaluate, points: Tensor) -> dict[str, Tensor]:
         if not self._recompute or not torch.is_grad_enabled():
             return evaluate(points)
-        names: list[str] = []
-        values = _Recomputed.apply(evaluate, names, points, *self._recompute)  # type: ignore[no-untyped-call]
-        return dict(zip(names, values, strict=True))
+        drawn_from, drawn_from_devices = torch.get_rng_state(), get_device_states(points)
+        values = evaluate(points)
+        found = leaves(list(values.values()))
+        if not found:
+            return values
+
+        def again() -> dict[str, Tensor]:
+            with undisturbed(*self._stateful):
+                torch.set_rng_state(drawn_from)
+                set_device_states(*drawn_from_devices)
+                return evaluate(points)
+
+        # the graph is given up: what autograd keeps of it is what it begins with
+        kept = _Recomputed.apply(again, not self.compiled, list(values.values()), *found)  # type: ignore[no-untyped-call]
+        return dict(zip(values, kept, strict=True))
 
     def _evaluate_stack(self, points: Tensor) -> dict[str, Tensor]:
         """Evaluate points of shape (parts, rows, dimension): shape (parts, rows) each."""
@@ -130,41 +147,26 @@ class Blocks:
 
 
 class _Recomputed(torch.autograd.Function):
-    """A block whose backward pass evaluates it again: to autograd, a function of the parameters."""
+    """A block whose backward pass evaluates it again: to autograd, a function of all that it was computed from."""
 
     @staticmethod
-    def forward(ctx: Any, evaluate: Evaluate, names: list[str], points: Tensor, *parameters: Tensor) -> Any:
-        with torch.no_grad():
-            values = evaluate(points)
-        names += values
-        ctx.evaluate, ctx.points = evaluate, points
-        ctx.save_for_backward(*parameters)
-        return tuple(values.values())
+    def forward(
+        ctx: Any, again: Callable[[], dict[str, Tensor]], retain: bool, values: Sequence[Tensor], *leaves: Tensor
+    ) -> Any:
+        # what the user computed once for all blocks is gone back through once for each; compiled code forbids it
+        ctx.again, ctx.retain = again, retain
+        ctx.save_for_backward(*leaves)
+        return tuple(own.detach() for own in values)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *cotangents: Tensor) -> Any:
-        parameters = ctx.saved_tensors
         with torch.enable_grad():
-            values = ctx.evaluate(ctx.points)
-        return None, None, None, *go_back(values.values(), cotangents, parameters)
-
-
-def go_back(
-    values: Iterable[Tensor], cotangents: Sequence[Tensor], parameters: Sequence[Tensor]
-) -> Sequence[Tensor | None]:
-    """Return the gradient of each parameter; None for one that the values do not depend on.
-
-    Args:
-        values: with their graph, or without where they are constant.
-        cotangents: gradient of the loss with respect to each of the values, of its shape.
-        parameters: that the gradients are taken with respect to.
-    """
-    pairs = [pair for pair in zip(values, cotangents, strict=True) if pair[0].requires_grad]
-    if not pairs:
-        return [None] * len(parameters)
-    outputs, own = zip(*pairs, strict=True)
-    return torch.autograd.grad(outputs, parameters, own, allow_unused=True)
+            values = ctx.again()
+        pairs = [pair for pair in zip(values.values(), cotangents, strict=True) if pair[0].requires_grad]
+        outputs, own = zip(*pairs, strict=True)
+        found = torch.autograd.grad(outputs, ctx.saved_tensors, own, retain_graph=ctx.retain, allow_unused=True)
+        return None, None, None, *found
 
 
 def placement(model: object, points: object) -> tuple[torch.dtype, torch.device]:
@@ -186,18 +188,17 @@ def threads_of(points: Tensor) -> int:
     return torch.get_num_threads() if points.device.type == "cpu" else 1
 
 
-def is_stackable(evaluate: Evaluate, model: object, points: Tensor, parameters: Mapping[str, Tensor]) -> bool:
+def is_stackable(evaluate: Evaluate, model: object, points: Tensor) -> bool:
     """Return whether an evaluation can be vectorized over parts that have parameters of their own.
 
     Args:
         evaluate: see `Blocks`.
         model: whose evaluation.
         points: a few of them, shape (n, dimension).
-        parameters: all that the values depend on.
     """
-    own = dict(model.named_parameters()) if isinstance(model, nn.Module) else {}
-    if not {id(p) for p in parameters.values()} <= {id(p) for p in own.values()}:
+    if not isinstance(model, nn.Module):
         return False
+    own = dict(model.named_parameters())
     stack = torch.stack([points, points.flip(0)])
     try:
         # torch warns where it would go through the parts one by one

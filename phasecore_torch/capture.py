@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 import numpy as np
@@ -15,13 +16,14 @@ from phasecore.runs.monitoring import choose_probes
 from phasecore.signals import (
     ADAM_MOMENTS,
     BATCH_GRADIENT_MOMENTS,
-    AdamMoments,
     Moments,
     Signals,
 )
+from phasecore_torch.arrays import as_numpy
 from phasecore_torch.loss import PhysicsLoss
-from phasecore_torch.sources import BatchLoss, CustomSource, PhysicsSource, Source, as_numpy
-from phasecore_torch.undisturbed import undisturbed
+from phasecore_torch.optimizers import Movements, is_adam
+from phasecore_torch.points import Points
+from phasecore_torch.sources import BatchLoss, CustomSource, PhysicsSource, Source
 
 Probes = Sequence[str | Probe]
 
@@ -34,9 +36,10 @@ class Capture:
     """Measures probes at the current state of a training, without changing it.
 
     Args:
-        loss: a `PhysicsLoss`, or a callable from a batch to its mean loss, with `points`.
-        optimizer: any; with Adam's moments where it keeps them.
-        points: for a callable: what is cut into batches along the first axis, a tensor or a tuple of tensors.
+        loss: a `PhysicsLoss`, or a callable from a batch to its mean loss, a scalar, with `points`.
+        optimizer: any; with Adam's moments where it keeps them. Those of another optimizer count once that has made
+            the last step.
+        points: for a callable: what is cut into batches along the first axis, see `PhaseMonitor`.
         probes: names or objects; by default those of `phasecore.probes.DEFAULT_PROBES` whose signals are there.
         batches: number of batches of the gradient statistics: contiguous blocks of the points, as equal as can be.
         biases: count the biases, and everything else below two axes, among the parameters of the statistics too.
@@ -59,25 +62,28 @@ class Capture:
         loss: PhysicsLoss | BatchLoss,
         optimizer: torch.optim.Optimizer,
         *,
-        points: Tensor | tuple[Tensor, ...] | None = None,
+        points: Points | None = None,
         probes: Probes | None = None,
         batches: int = 100,
         biases: bool = False,
     ) -> None:
-        parameters = _parameters(loss, optimizer, biases)
-        self._layers = {f"layer{k}": parameter for k, parameter in enumerate(parameters.values())}
+        self._loss = loss
         self._optimizer = optimizer
-        self._model = loss.model if isinstance(loss, PhysicsLoss) else loss
+        self._biases = biases
+        self._movements = Movements(optimizer)
+        self._layers: dict[str, str] = {}
         self._source: Source
         if isinstance(loss, PhysicsLoss):
             if points is not None:
                 raise InputError("argument 'points'", received="points beside a PhysicsLoss", expected="its own points")
-            self._source = PhysicsSource(loss, parameters, batches)
+            self._source = PhysicsSource(loss, batches)
         else:
-            self._source = CustomSource(loss, parameters, batches, points)
+            self._source = CustomSource(loss, self._expected(), batches, points)
+        self._expected()
         self.probes = self._choose(probes)
         self._required = frozenset().union(*(probe.requires for probe in self.probes))
         self._source.prepare(self._required)
+        self._has_warned = False
 
     def measure(self) -> dict[str, float]:
         """Return the scalars of all probes at the current state."""
@@ -85,7 +91,8 @@ class Capture:
 
     def prepare_backward(self, *, measure: bool) -> None:
         """Say, before the loss is evaluated, whether `backward` will be called with it."""
-        self._source.prepare_backward(measure=measure and BATCH_GRADIENT_MOMENTS in self._required)
+        measure = measure and BATCH_GRADIENT_MOMENTS in self._required
+        self._source.prepare_backward(self._parameters if measure else None)
 
     def backward(self, loss: Tensor) -> dict[str, float]:
         """Do `loss.backward()` and return the scalars of all probes at the current state, in one pass where it can.
@@ -93,11 +100,10 @@ class Capture:
         Args:
             loss: of the training, a scalar.
         """
-        trained = [p for group in self._optimizer.param_groups for p in group["params"] if p.requires_grad]
-        return self._measured(self._source.backward(loss, trained))
+        return self._measured(self._source.backward(loss, self._parameters()))
 
-    def _measured(self, moments: list[Moments] | None) -> dict[str, float]:
-        with undisturbed(self._model), torch.enable_grad():
+    def _measured(self, moments: Mapping[str, Moments] | None) -> dict[str, float]:
+        with torch.inference_mode(False), torch.enable_grad(), self._source.undisturbed():
             values = self._values(moments)
         signals = Signals(values, np)
         row: dict[str, float] = {}
@@ -106,61 +112,64 @@ class Capture:
                 row |= probe.measure(signals)
         return row
 
-    def _values(self, moments: list[Moments] | None) -> dict[str, Any]:
+    def _values(self, moments: Mapping[str, Moments] | None) -> dict[str, Any]:
         values: dict[str, Any] = {}
+        parameters = self._parameters()
         if ADAM_MOMENTS in self._required:
-            adam = self._adam_moments()
-            if adam is not None:
-                values[ADAM_MOMENTS] = adam
+            adam = self._movements.moments(parameters)
+            if adam:
+                values[ADAM_MOMENTS] = {self._layer(name): moments for name, moments in adam.items()}
         values |= self._source.signals(self._required)
         if BATCH_GRADIENT_MOMENTS in self._required:
-            moments = self._source.gradient_moments() if moments is None else moments
-            moments_of_layers = zip(self._layers, moments, strict=True)
-            values[BATCH_GRADIENT_MOMENTS] = {
-                layer: Moments(as_numpy(mean), as_numpy(deviation)) for layer, (mean, deviation) in moments_of_layers
-            }
+            moments = self._source.gradient_moments(parameters) if moments is None else moments
+            if moments:
+                values[BATCH_GRADIENT_MOMENTS] = {
+                    self._layer(name): Moments(as_numpy(mean), as_numpy(deviation))
+                    for name, (mean, deviation) in moments.items()
+                }
+            elif not self._has_warned:
+                self._has_warned = True
+                warnings.warn(
+                    "Gradient statistics are left out: "
+                    + ("the loss depends on none of the parameters" if parameters else "no weight matrix is trained")
+                    + " any more (frozen, detached or no part of the loss).",
+                    stacklevel=5,
+                )
         return values
+
+    def _parameters(self) -> dict[str, Tensor]:
+        """The parameters of the statistics as they are now, by name where the model is known."""
+        model = self._loss.model if isinstance(self._loss, PhysicsLoss) else self._loss
+        named: dict[str, Tensor] = dict(model.named_parameters()) if isinstance(model, nn.Module) else {}
+        if not named:
+            trained = (p for group in self._optimizer.param_groups for p in group["params"])
+            named = {str(k): p for k, p in enumerate(trained)}
+        return {name: p for name, p in named.items() if p.requires_grad and (self._biases or p.ndim >= 2)}
+
+    def _expected(self) -> dict[str, Tensor]:
+        """The same, where there must be some."""
+        chosen = self._parameters()
+        if not chosen:
+            raise InputError(
+                "gradient statistics",
+                received="no trainable weight matrix",
+                expected="a model with parameters of two axes or more that require gradients",
+                fix="Pass biases=True to count all parameters.",
+            )
+        for name in chosen:
+            self._layer(name)
+        return chosen
+
+    def _layer(self, name: str) -> str:
+        """The name in the history of what the model calls otherwise: it stays the same whatever is frozen later."""
+        return self._layers.setdefault(name, f"layer{len(self._layers)}")
 
     def _choose(self, probes: Probes | None) -> list[Probe]:
         supplied = self._source.supplies
-        if any("betas" in group for group in self._optimizer.param_groups):
+        if is_adam(self._optimizer):
             supplied = supplied | {ADAM_MOMENTS}
         fix = (
             "Use a PhysicsLoss, an optimizer of the Adam family for 'adam_moments', torch's own activation "
             "functions for 'activations', or drop the probe."
         )
         return choose_probes(probes, supplied, "torch", fix=fix)
-
-    def _adam_moments(self) -> dict[str, AdamMoments] | None:
-        """Bias-corrected moments, or None before the optimizer's first step."""
-        groups = {id(p): group for group in self._optimizer.param_groups for p in group["params"]}
-        moments = {}
-        for layer, parameter in self._layers.items():
-            state = self._optimizer.state.get(parameter, {})
-            if "exp_avg" not in state or "exp_avg_sq" not in state:
-                return None
-            first_decay, second_decay = (float(beta) for beta in groups[id(parameter)]["betas"])
-            step = float(state["step"])
-            moments[layer] = AdamMoments(
-                as_numpy(state["exp_avg"]) / (1 - first_decay**step),
-                as_numpy(state["exp_avg_sq"]) / (1 - second_decay**step),
-            )
-        return moments
-
-
-def _parameters(loss: PhysicsLoss | BatchLoss, optimizer: torch.optim.Optimizer, biases: bool) -> dict[str, Tensor]:
-    """The parameters of the statistics, by name where the model is known."""
-    model = loss.model if isinstance(loss, PhysicsLoss) else loss
-    named: dict[str, Tensor] = dict(model.named_parameters()) if isinstance(model, nn.Module) else {}
-    if not named:
-        trained = (p for group in optimizer.param_groups for p in group["params"])
-        named = {str(k): p for k, p in enumerate(trained)}
-    chosen = {name: p for name, p in named.items() if p.requires_grad and (biases or p.ndim >= 2)}
-    if not chosen:
-        raise InputError(
-            "gradient statistics",
-            received="no trainable weight matrix",
-            expected="a model with parameters of two axes or more that require gradients",
-            fix="Pass biases=True to count all parameters.",
-        )
-    return chosen

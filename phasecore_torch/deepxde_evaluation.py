@@ -15,8 +15,9 @@ from phasecore.errors import InputError
 from phasecore.runs.deepxde_evaluation import Evaluation, Evaluator
 from phasecore.runs.deepxde_terms import TermReader, reading
 from phasecore.signals import TANGENT_KERNEL_TRACES, AdamMoments, Moments
+from phasecore_torch.arrays import as_numpy
 from phasecore_torch.moments import MomentAccumulator
-from phasecore_torch.sources import as_numpy
+from phasecore_torch.optimizers import adam_moments, is_adam
 from phasecore_torch.tangents import Tangents
 from phasecore_torch.undisturbed import undisturbed
 
@@ -93,19 +94,12 @@ class TorchEvaluator(Evaluator):
     @property
     def keeps_adam(self) -> bool:
         """Whether the optimizer is of Adam's family."""
-        return any("betas" in group for group in self.model.opt.param_groups)
+        return is_adam(self.model.opt)
 
     def adam_moments(self, *, biases: bool) -> list[AdamMoments] | None:
         """Return Adam's bias-corrected moments of each weight matrix, or None before the first step."""
-        groups = {id(p): group for group in self.model.opt.param_groups for p in group["params"]}
-        moments = []
-        for parameter in self._chosen(biases).values():
-            state = self.model.opt.state.get(parameter, {})
-            if "exp_avg" not in state or "exp_avg_sq" not in state:
-                return None
-            first, second = (1 - float(beta) ** float(state["step"]) for beta in groups[id(parameter)]["betas"])
-            moments.append(AdamMoments(as_numpy(state["exp_avg"]) / first, as_numpy(state["exp_avg_sq"]) / second))
-        return moments
+        found = [adam_moments(self.model.opt, parameter) for parameter in self._chosen(biases).values()]
+        return None if None in found else [moments for moments in found if moments is not None]
 
     def _losses(self, reader: TermReader, arrays: Sequence[Any], net: Any = None) -> Tensor:
         """The losses of the terms at points with their targets and auxiliary variables."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import operator
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from phasecore.errors import InputError
 from phasecore.jets import Jet, algebra_of, coordinates, read
 from phasecore.partials import Exponents, parse_partial
+from phasecore_torch.gradients import leaves
 from phasecore_torch.namespace import namespace
 from phasecore_torch.propagation import TracedTensor
 from phasecore_torch.undisturbed import undisturbed
@@ -44,7 +46,8 @@ class PartialDerivatives:
         names: the partials, see `phasecore.partials`.
         points: a few points of the right dtype and device for the comparison, shape (n, dimension).
         method: "jets" or "autodiff" to insist on one.
-        factors: values of the names that the partials have as factors, such as a problem's parameters.
+        factors: values of the names that the partials have as factors, such as a problem's parameters, or a function
+            that returns them: it is called anew each time, where some are tensors.
 
     Raises:
         InputError: for a model whose inputs or outputs do not fit, or an unreadable partial.
@@ -66,13 +69,13 @@ class PartialDerivatives:
         names: Sequence[str],
         points: Tensor,
         method: Method = "auto",
-        factors: Mapping[str, Any] | None = None,
+        factors: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None = None,
     ) -> None:
         # a compiled module cannot be differentiated twice: the module inside it can
         self.model: Model = getattr(model, "_orig_mod", model)
         self.outputs = tuple(outputs)
         self.coordinates = tuple(coordinates)
-        self._factors = factors
+        self._factors: Callable[[], Mapping[str, Any]] = factors if callable(factors) else lambda: factors or {}
         self._columns = {output: column for column, output in enumerate(outputs)}
         self._declare(names)
         with undisturbed(self.model):
@@ -86,8 +89,11 @@ class PartialDerivatives:
         return other
 
     def _declare(self, names: Sequence[str]) -> None:
-        self.partials = {name: parse_partial(name, self.outputs, self.coordinates, self._factors) for name in names}
-        self._algebra = algebra_of(len(self.coordinates), [partial.operator for partial in self.partials.values()])
+        factors = self._factors()
+        self.partials = {name: parse_partial(name, self.outputs, self.coordinates, factors) for name in names}
+        operators = [summand.operator for partial in self.partials.values() for summand in partial.summands]
+        self._algebra = algebra_of(len(self.coordinates), operators)
+        self._has_tensors = any(part.factors for partial in self.partials.values() for part in partial.summands)
 
     def __call__(self, points: Tensor, parameters: Parameters | None = None) -> dict[str, Tensor]:
         """Return each partial at `points`, shape (n,), differentiable with respect to the model's parameters.
@@ -107,8 +113,10 @@ class PartialDerivatives:
             else Jet(self._algebra, (outputs, *[None] * (len(self._algebra.operators) - 1)))
         )
         columns = {output: jet.map(operator.itemgetter((slice(None), k))) for output, k in self._columns.items()}
+        factors = self._factors() if self._has_tensors else {}
         return {
-            name: read(columns[partial.output], partial.operator, namespace) for name, partial in self.partials.items()
+            name: partial.total(lambda own, column=columns[partial.output]: read(column, own, namespace), factors)
+            for name, partial in self.partials.items()
         }
 
     def _by_autodiff(self, points: Tensor, parameters: Parameters | None = None) -> dict[str, Tensor]:
@@ -125,10 +133,13 @@ class PartialDerivatives:
         origin = (0,) * points.shape[1]
         for output, column in self._columns.items():
             cache[output, origin] = values[:, column]
+        factors = self._factors() if self._has_tensors else {}
         return {
             name: [
-                factor * _differentiate(cache, partial.output, exponents, points)
-                for exponents, factor in partial.operator
+                math.prod((factors[own] for own in names), start=factor)
+                * _differentiate(cache, partial.output, exponents, points)
+                for names, operator in partial.summands
+                for exponents, factor in operator
             ]
             for name, partial in self.partials.items()
         }
@@ -244,7 +255,7 @@ def _disagreement(by_jets: Mapping[str, Tensor], by_autodiff: Mapping[str, Tenso
 def _gradient_disagreement(by_jets: Mapping[str, Tensor], by_autodiff: Mapping[str, Tensor], points: Tensor) -> str:
     """Compare what training needs: an `autograd.Function` of the user's hides from autograd what jets do in it."""
     sums = {name: parts.sum(0) for name, parts in by_autodiff.items()}
-    parameters = [leaf for leaf in leaves(torch.stack(list(sums.values()))) if leaf is not points]
+    parameters = [leaf for leaf in leaves(list(sums.values())) if leaf is not points]
     if not parameters:
         return ""
     gradients = []
@@ -256,20 +267,3 @@ def _gradient_disagreement(by_jets: Mapping[str, Tensor], by_autodiff: Mapping[s
     if size < float("inf") and not difference <= AGREEMENT.get(gradients[1].dtype, 0.1) * size:
         return f"the parameters' gradients by jets and autodiff differ by {difference:.1e}, their norm is {size:.1e}"
     return ""
-
-
-def leaves(values: Tensor) -> list[Tensor]:
-    """Return the parameters that values were computed from."""
-    found: dict[Tensor, None] = {}
-    nodes: list[Any] = [values.grad_fn]
-    seen: set[Any] = {None}
-    while nodes:
-        node = nodes.pop()
-        if node not in seen:
-            seen.add(node)
-            variable = getattr(node, "variable", None)
-            if variable is None:
-                nodes += [following for following, _ in node.next_functions]
-            else:
-                found[variable] = None
-    return list(found)

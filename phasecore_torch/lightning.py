@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, final
 
 import torch
-from torch import Tensor
 
 from phasecore.errors import InputError, MissingDependencyError
 from phasecore.loggers.content import numbers_of, sentence_of
@@ -18,6 +17,7 @@ from phasecore.runs.capture_log import CaptureLog
 from phasecore.runs.monitoring import Monitor, check_every
 from phasecore_torch.capture import Capture, Probes
 from phasecore_torch.loss import PhysicsLoss
+from phasecore_torch.points import Points
 from phasecore_torch.sources import BatchLoss
 from phasecore_torch.undisturbed import undisturbed
 
@@ -34,8 +34,6 @@ except ModuleNotFoundError:
             received=str(error),
             fix="Install with: pip install lightning",
         ) from error
-
-Points = Tensor | tuple[Tensor, ...]
 
 
 class LossFinder(ABC):
@@ -63,8 +61,7 @@ class PhaseCallback(Monitor, Callback):  # type: ignore[misc, unused-ignore]
     Args:
         loss: a `PhysicsLoss`; by default the one that is an attribute of the LightningModule, or of its parts. Or your
             own callable from a batch of points to its mean loss (then give `points`), or a `LossFinder`.
-        points: for your own callable: a tensor, or a tuple of tensors that belong together (inputs and targets), cut
-            into batches along the first axis in the order given; shuffle them first if they are sorted.
+        points: for your own callable: what is cut into batches along the first axis, see `PhaseMonitor`.
         every: iterations between captures.
         probes: names or objects; by default those of `phasecore.probes.DEFAULT_PROBES` whose signals are there.
         batches: number of batches of the gradient statistics.
@@ -216,7 +213,7 @@ class PhaseCallback(Monitor, Callback):  # type: ignore[misc, unused-ignore]
         if isinstance(self._loss, LossFinder):
             return self._loss.find(trainer, module)
         if self._loss is not None:
-            return self._loss, _moved(self._points, module.device)
+            return self._loss, self._points
         found = {name: part for name, part in module.named_modules() if isinstance(part, PhysicsLoss)}
         if len(found) != 1:
             raise InputError(
@@ -247,9 +244,3 @@ class PhaseCallback(Monitor, Callback):  # type: ignore[misc, unused-ignore]
 
     def _elapsed(self) -> float:
         return self._seconds if self._start is None else time.perf_counter() - self._start
-
-
-def _moved(points: Points | None, device: torch.device) -> Points | None:
-    if isinstance(points, tuple):
-        return tuple(part.to(device) for part in points)
-    return None if points is None else points.to(device)

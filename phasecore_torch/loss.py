@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, final
 
 import numpy as np
@@ -32,8 +32,10 @@ from phasecore.weighting.rba import RBAState
 from phasecore_torch.batches import BatchedResiduals
 from phasecore_torch.blocks import Blocks, is_stackable, placement
 from phasecore_torch.conditions import Conditions
-from phasecore_torch.derivatives import COMPARED, Method, Model, Parameters, PartialDerivatives, leaves
+from phasecore_torch.derivatives import COMPARED, Method, Model, Parameters, PartialDerivatives
+from phasecore_torch.distribution import warn_of_processes
 from phasecore_torch.namespace import namespace
+from phasecore_torch.optimizers import evaluates_again
 from phasecore_torch.tangents import Tangents
 from phasecore_torch.undisturbed import undisturbed
 from phasecore_torch.weighting import Weighting, check_indices
@@ -80,6 +82,8 @@ class PhysicsLoss(nn.Module):
     """The loss of a physics-informed network: the mean squared weighted residual of every term, summed.
 
     Each call updates the weights (unless `eval()` was called), evaluates the loss, and keeps it per term in `losses`.
+    Within a step of an optimizer that evaluates its closure several times, as L-BFGS does, the first evaluation alone
+    updates them, so that a line search follows one function.
     The model stays yours: it is not registered as a submodule, so that `state_dict` holds the weighting's state alone
     and `parameters()` is empty.
 
@@ -128,6 +132,7 @@ class PhysicsLoss(nn.Module):
         recompute: bool = False,
     ) -> None:
         super().__init__()
+        warn_of_processes("PhysicsLoss")
         self.problem = problem
         problem.check_terms()
         given = problem.check_collocation_points(
@@ -142,13 +147,13 @@ class PhysicsLoss(nn.Module):
             problem.all_partials(),
             self.points,
             derivatives,
-            problem.parameters,
+            lambda: problem.parameters,
         )
         self._fields = self._equations.of(problem.fields_read)
-        trained = self.trained_parameters()
-        self.is_stackable = self.method == "jets" and is_stackable(
-            self.residuals_at, self.model, self.points[:COMPARED], trained
-        )
+        with undisturbed(self.model, problem):
+            self.is_stackable = self.method == "jets" and is_stackable(
+                self.residuals_at, self.model, self.points[:COMPARED]
+            )
         if compiled and self.method != "jets":
             warnings.warn(
                 "torch.compile does not go through nested autodiff; residuals are evaluated without it.", stacklevel=2
@@ -160,9 +165,10 @@ class PhysicsLoss(nn.Module):
             block,
             compiled=compiled,
             stackable=self.is_stackable,
-            recompute=list(trained.values()) if recompute else (),
+            recompute=recompute,
+            stateful=[problem],
         )
-        self._batched: BatchedResiduals | None = None
+        self._batched: Callable[[], BatchedResiduals | None] | None = None
         self._conditions = Conditions(problem, given.conditions, self.points, self._equations)
         self._tangents = Tangents(self._equations.model, self.residuals, self._conditions)
         schemes = registry.as_schemes(weighting)
@@ -201,20 +207,20 @@ class PhysicsLoss(nn.Module):
         """
         check_indices(indices)
         conditions = self._conditions()
-        through_batches = self._batched is not None and indices is None and torch.is_grad_enabled()
-        if through_batches and not torch.compiler.is_compiling():
-            assert self._batched is not None
-            residuals = self._batched(self.points)
-        else:
-            residuals = self.residuals(indices)
-        if self.training:
+        through_batches = indices is None and torch.is_grad_enabled() and not torch.compiler.is_compiling()
+        batched = self._batched() if through_batches and self._batched is not None else None
+        residuals = self.residuals(indices) if batched is None else batched(self.points)
+        if self.training and not evaluates_again():
             self._update_weights(residuals, conditions, indices)
         evaluation = self._evaluation(residuals, conditions, indices)
         self.losses = Losses(
             {term: loss.detach() for term, loss in evaluation.unweighted.items()},
             {term: loss.detach() for term, loss in evaluation.weighted.items()},
         )
-        return torch.stack(list(evaluation.weighted.values())).sum()
+        loss = torch.stack(list(evaluation.weighted.values())).sum()
+        if batched is not None:
+            batched.watch(loss)
+        return loss
 
     def evaluate(self) -> Evaluation:
         """Return residuals and losses at all points with the current weights, which stay as they are."""
@@ -229,8 +235,11 @@ class PhysicsLoss(nn.Module):
         residuals = self.residuals(indices)
         return torch.stack([self.weighting.loss(term, r, indices) for term, r in residuals.items()]).sum()
 
-    def evaluate_through(self, batched: BatchedResiduals | None) -> None:
-        """Let the following calls at all points take their residuals from `batched`; None: from `blocks`, as usual."""
+    def evaluate_through(self, batched: Callable[[], BatchedResiduals | None] | None) -> None:
+        """Let the following calls at all points take their residuals from what `batched` returns, if it returns any.
+
+        None: from `blocks`, as usual.
+        """
         self._batched = batched
 
     def shared_loss(self) -> Tensor:
@@ -302,14 +311,6 @@ class PhysicsLoss(nn.Module):
         """
         partials = self._equations(points, parameters)
         return dict(self.problem.residuals(self._named(points), partials, namespace))
-
-    def trained_parameters(self) -> dict[str, Tensor]:
-        """Return the parameters that the model's outputs are computed from, by the model's names where it has some."""
-        with torch.enable_grad(), undisturbed(self.model):
-            found = leaves(self.model(self.points[:COMPARED]))
-        own = self.model.named_parameters() if isinstance(self.model, nn.Module) else ()
-        names = {id(parameter): name for name, parameter in own}
-        return {names.get(id(p), f"parameter_{place}"): p for place, p in enumerate(found)}
 
     def _named(self, points: Tensor) -> dict[str, Tensor]:
         return {name: points[:, axis] for axis, name in enumerate(self.problem.coordinates)}

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from phasecore.signals import Moments
+from phasecore_torch.gradients import plain
 
-Merge = Callable[[list[Tensor], list[Tensor], list[Tensor], Tensor], tuple[list[Tensor], list[Tensor]]]
+Merge = Callable[[list[Tensor], list[Tensor], list[Tensor], Tensor], tuple[list[Tensor], list[Tensor], list[Tensor]]]
 
 
 @final
@@ -27,6 +28,7 @@ class MomentAccumulator:
 
     Attributes:
         means: of the samples so far, for each parameter.
+        centres: means of the samples of the last chunk, in their dtype.
 
     Example:
         >>> import torch
@@ -40,41 +42,57 @@ class MomentAccumulator:
         self._merge = merge or self.merge
         self._count = 0
         self.means: list[Tensor] = []
+        self.centres: list[Tensor] = []
         self._squares: list[Tensor] = []
 
     def add(self, chunk: Sequence[Tensor]) -> None:
-        """Take one chunk: for each parameter its samples, shape (samples, *shape), the same number for all."""
-        samples = [values.detach() for values in chunk]
+        """Take one chunk.
+
+        Args:
+            chunk: for each parameter its samples, shape (samples, *shape), the same number for all; complex numbers
+                count as pairs of real ones, along a last axis.
+        """
+        if not chunk:
+            return
+        samples = [plain(values) for values in chunk]
         if not self._count:
-            self.means = [_widened(torch.zeros_like(values[0])) for values in samples]
+            self.means = [widened(torch.zeros_like(values[0])) for values in samples]
             self._squares = [torch.zeros_like(mean) for mean in self.means]
         # a tensor, so that what is compiled serves every count
-        before = _widened(samples[0].new_tensor(float(self._count)))
-        self.means, self._squares = self._merge(samples, self.means, self._squares, before)
+        before = widened(samples[0].new_tensor(float(self._count)))
+        self.means, self._squares, self.centres = self._merge(samples, self.means, self._squares, before)
         self._count += len(samples[0])
 
     @staticmethod
     def merge(
         samples: list[Tensor], means: list[Tensor], squares: list[Tensor], before: Tensor
-    ) -> tuple[list[Tensor], list[Tensor]]:
-        """Return means and sums of squared deviations with a chunk merged into those of `before` samples."""
-        new_means, new_squares = [], []
+    ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """Return means and sums of squared deviations with a chunk merged into those of `before` samples, and its own.
+
+        The chunk's own means come last.
+        """
+        new_means, new_squares, centres = [], [], []
         for values, mean, square in zip(samples, means, squares, strict=True):
             count = len(values)
             centre = values.mean(dim=0)
+            centres.append(centre)
             within = (values - centre).square().sum(dim=0)
-            difference = _widened(centre) - mean
+            difference = widened(centre) - mean
             new_means.append(mean + difference * (count / (before + count)))
-            new_squares.append(square + _widened(within) + difference.square() * (before * count / (before + count)))
-        return new_means, new_squares
+            new_squares.append(square + widened(within) + difference.square() * (before * count / (before + count)))
+        return new_means, new_squares, centres
 
     def result(self, shift: Sequence[Tensor] = ()) -> list[Moments]:
         """Return the moments of each parameter; `shift` is a constant added to every sample, if given."""
-        means = [mean + _widened(extra) for mean, extra in zip(self.means, shift, strict=True)] if shift else self.means
+        means = (
+            [mean + widened(plain(extra)) for mean, extra in zip(self.means, shift, strict=True)]
+            if shift
+            else self.means
+        )
         deviations = [(square / self._count).sqrt() for square in self._squares]
         return [Moments(mean, deviation) for mean, deviation in zip(means, deviations, strict=True)]
 
 
-def _widened(values: Tensor) -> Tensor:
-    """In float64, which Apple's devices lack."""
+def widened(values: Tensor) -> Tensor:
+    """Return values in float64, which Apple's devices lack."""
     return values.cpu().double() if values.device.type == "mps" else values.double()

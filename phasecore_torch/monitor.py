@@ -16,6 +16,7 @@ from phasecore.runs.monitored import checked_snapshots
 from phasecore.runs.monitoring import Monitor, check_every
 from phasecore_torch.capture import Capture, Probes
 from phasecore_torch.loss import PhysicsLoss
+from phasecore_torch.points import Points
 from phasecore_torch.record import Snapshots, configuration_of, versions
 from phasecore_torch.sources import BatchLoss
 
@@ -24,15 +25,19 @@ from phasecore_torch.sources import BatchLoss
 class PhaseMonitor(Monitor):
     """Captures gradient statistics every few iterations and says which phase the training is in.
 
-    Call `step()` after each `optimizer.step()`. Nothing of the training is changed: gradients, weights and random state
-    stay as they are.
+    Call `step()` after each `optimizer.step()`. Nothing of the training is changed: gradients, weights, buffers and
+    random states stay as they are, of the model and of whatever the loss holds or reads.
 
     Args:
-        loss: a `PhysicsLoss`, or your own callable from a batch of points to its mean loss (then give `points`).
-        optimizer: any torch optimizer.
+        loss: a `PhysicsLoss`, or your own callable from a batch of points to its mean loss, a scalar tensor (then give
+            `points`).
+        optimizer: any torch optimizer. Where you go on with another one later, Adam's statistics are those of the one
+            that stepped last, and absent if that is not Adam.
         every: iterations between captures.
-        points: for your own callable: a tensor, or a tuple of tensors that belong together (inputs and targets), cut
-            into batches along the first axis in the order given; shuffle them first if they are sorted.
+        points: for your own callable: a tensor or numpy array; a tuple or list of such that belong together (inputs and
+            targets), which are handed over as several arguments; a dictionary, which is handed over as one; or a data
+            set or `DataLoader`, which is read once. They are cut into batches along the first axis in the order given;
+            shuffle them first if they are sorted.
         probes: names or objects; by default those of `phasecore.probes.DEFAULT_PROBES` whose signals are there.
         batches: number of batches of the gradient statistics.
         biases: count biases among the parameters of the statistics too.
@@ -76,7 +81,7 @@ class PhaseMonitor(Monitor):
         optimizer: torch.optim.Optimizer,
         *,
         every: int = 10,
-        points: Tensor | tuple[Tensor, ...] | None = None,
+        points: Points | None = None,
         probes: Probes | None = None,
         batches: int = 100,
         biases: bool = False,
@@ -90,6 +95,7 @@ class PhaseMonitor(Monitor):
         self.every = check_every(every)
         self.iteration = 0
         self._takes_backward = False
+        self._is_left = False
         self._log = CaptureLog(history_file, on_capture, run_folder=run_folder, resume=resume)
         self._wanted = checked_snapshots(snapshots, run_folder)
         self._snapshots = Snapshots(loss) if run_folder is not None and isinstance(loss, PhysicsLoss) else None
@@ -104,12 +110,14 @@ class PhaseMonitor(Monitor):
     def step(self) -> dict[str, float] | None:
         """Count one iteration; return the captured row if one was due, else None."""
         self._begin()
+        # a capture was left to the way back, but another way was taken
+        self._takes_backward = self._takes_backward and not self._is_left
+        due = self._is_left
         self.iteration += 1
+        due = due or self._is_due()
         if self.iteration in self._wanted and self._snapshots is not None:
             self._log.snapshot(self.iteration, self._snapshots.arrays())
-        due = self._is_due()
-        if self._takes_backward:
-            self.capture.prepare_backward(measure=due)
+        self._leave(due and self._takes_backward)
         return self._row(self.capture.measure()) if due and not self._takes_backward else None
 
     def backward(self, loss: Tensor) -> dict[str, float] | None:
@@ -117,17 +125,23 @@ class PhaseMonitor(Monitor):
 
         With a `PhysicsLoss` at all of its points the gradients of the batches are those that the training's own
         consists of, so that a capture costs little more than the iteration. The row is that of the steps done before
-        this one. Call it in every iteration, and `step()` as usual: it then counts, and captures nothing.
+        this one; `step()` then counts, and captures nothing. Where you go back by `loss.backward()` after all, `step()`
+        captures what is due, an iteration late the first time.
+
+        A factor of the loss, such as that of a `GradScaler`, is no part of the statistics. Called several times between
+        two steps, as in the closure of L-BFGS, it captures at the first call.
 
         Args:
             loss: what the loss returned in this iteration, a scalar.
         """
         self._begin()
-        if not self._takes_backward or not self._is_due():
-            self._takes_backward = True
+        self._takes_backward = True
+        if not self._is_due():
             torch.autograd.backward(loss)
             return None
-        return self._row(self.capture.backward(loss))
+        row = self._row(self.capture.backward(loss))
+        self._leave(False)
+        return row
 
     def finish(self) -> None:
         """Say that the training is over: the run folder gets its last snapshot and `outcome.json`. It may go on later.
@@ -139,6 +153,9 @@ class PhaseMonitor(Monitor):
         if folder is None:
             raise InputError("finish()", received="a monitor without run_folder=", expected="one with it")
         self._begin()
+        if self._is_left:
+            self._leave(False)
+            self._row(self.capture.measure())
         if self._snapshots is not None and not folder.has_snapshot(self.iteration):
             self._log.snapshot(self.iteration, self._snapshots.arrays())
         self._log.finish(self.iteration, time.perf_counter() - self._start)
@@ -151,7 +168,15 @@ class PhaseMonitor(Monitor):
                 self._start = time.perf_counter() - float(self.history[-1].get("seconds", 0.0))
 
     def _is_due(self) -> bool:
-        return self.iteration > 0 and self.iteration % self.every == 0
+        """Whether this iteration is to be captured, and was not yet."""
+        captured = self.history[-1]["iteration"] if self.history else 0
+        return self.iteration > captured and self.iteration % self.every == 0
+
+    def _leave(self, measure: bool) -> None:
+        """Leave a capture to the next way back, or none."""
+        if measure or self._is_left:
+            self.capture.prepare_backward(measure=measure)
+        self._is_left = measure
 
     def _row(self, measured: Mapping[str, float]) -> dict[str, float]:
         row = {"iteration": self.iteration, "seconds": time.perf_counter() - self._start, **measured}
@@ -165,6 +190,7 @@ class PhaseMonitor(Monitor):
             "iteration": self.iteration,
             "seconds": time.perf_counter() - self._start,
             "history": [dict(row) for row in self.history],
+            "takes_backward": self._takes_backward,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -172,3 +198,5 @@ class PhaseMonitor(Monitor):
         self.iteration = int(state["iteration"])
         self._start = time.perf_counter() - float(state["seconds"])
         self._log.replay(state["history"])
+        self._takes_backward = bool(state.get("takes_backward", False))
+        self._leave(self._takes_backward and self._is_due())

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar, final
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from phasecore.errors import InputError
 from phasecore.runs.monitoring import check_batches
@@ -32,13 +34,18 @@ from phasecore.signals import (
     Moments,
 )
 from phasecore_torch.activations import HiddenActivations
-from phasecore_torch.batches import BatchedResiduals
+from phasecore_torch.arrays import all_as_numpy, as_numpy
+from phasecore_torch.batches import BatchedResiduals, can_be_copied
+from phasecore_torch.derivatives import COMPARED
+from phasecore_torch.distribution import warn_of_processes
+from phasecore_torch.gradients import gradients, plain, zeros_like
 from phasecore_torch.loss import PhysicsLoss
 from phasecore_torch.moments import MomentAccumulator
-from phasecore_torch.undisturbed import undisturbed
+from phasecore_torch.points import EXPECTED, Batches, Points
+from phasecore_torch.undisturbed import modules_called, undisturbed
 
 BatchLoss = Callable[..., Tensor]
-"""A user's own loss: from a batch of points (one tensor, or several that belong together) to a scalar, a mean."""
+"""A user's own loss: from a batch of points, in one or several arguments, to a scalar, a mean."""
 
 ALWAYS = frozenset({BATCH_GRADIENT_MOMENTS, BATCH_SIZES, TERM_LOSSES, WEIGHTED_TERM_LOSSES})
 OF_PHYSICS = frozenset(
@@ -82,19 +89,23 @@ class Source(ABC):
         """Return the required signals, all but the gradient moments, as numpy arrays."""
 
     @abstractmethod
-    def gradient_moments(self) -> list[Moments]:
-        """Return the moments of the batch gradients of each parameter."""
+    def undisturbed(self) -> AbstractContextManager[Any]:
+        """Return what surrounds an evaluation that the training must not notice."""
 
     @abstractmethod
-    def prepare_backward(self, *, measure: bool) -> None:
-        """Hear whether the next loss goes to `backward`."""
+    def gradient_moments(self, parameters: Mapping[str, Tensor]) -> dict[str, Moments]:
+        """Return the moments of the batch gradients by name, of those parameters that the loss depends on."""
 
-    def backward(self, loss: Tensor, parameters: Sequence[Tensor]) -> list[Moments] | None:
+    @abstractmethod
+    def prepare_backward(self, parameters: Callable[[], Mapping[str, Tensor]] | None) -> None:
+        """Hear whether the next loss goes to `backward`, and what returns the parameters that are then measured."""
+
+    def backward(self, loss: Tensor, parameters: Mapping[str, Tensor]) -> dict[str, Moments] | None:
         """Do `loss.backward()`; return the moments if they come of it, or None.
 
         Args:
             loss: of the training, a scalar.
-            parameters: all that are trained.
+            parameters: those of the gradient statistics, by name.
         """
         torch.autograd.backward(loss)
         return None
@@ -106,34 +117,25 @@ class PhysicsSource(Source):
 
     Args:
         loss: the loss.
-        parameters: those of the gradient statistics, by name.
         batches: number of batches.
     """
 
     can_supply: ClassVar[frozenset[str]] = ALWAYS | OF_PHYSICS | {ACTIVATIONS}
 
-    def __init__(self, loss: PhysicsLoss, parameters: Mapping[str, Tensor], batches: int) -> None:
+    def __init__(self, loss: PhysicsLoss, batches: int) -> None:
         self._loss = loss
-        self._parameters = dict(parameters)
         check_batches(batches, len(loss.points))
         self._sizes = np.asarray([len(part) for part in np.array_split(np.arange(len(loss.points)), batches)])
-        trained = loss.trained_parameters()
-        known = {id(parameter) for parameter in trained.values()}
-        others = {name: parameter for name, parameter in parameters.items() if id(parameter) not in known}
-        self._batched = BatchedResiduals(
-            loss.residuals_at,
-            loss.blocks.width,
-            trained | others,
-            list(self._parameters.values()),
-            loss.points,
-            batches,
-            stackable=loss.is_stackable,
-            compiled=loss.blocks.compiled,
-        )
+        self._batched: BatchedResiduals | None = None
+        self._made_for: list[Any] = []
         self._hidden = HiddenActivations(loss.model)
-        with undisturbed(loss.model):
+        with self.undisturbed():
             found = self._hidden.count(loss.points[:2])
         self.supplies = self.can_supply if found else self.can_supply - {ACTIVATIONS}
+
+    def undisturbed(self) -> AbstractContextManager[Any]:
+        """Return what surrounds an evaluation that the training must not notice."""
+        return undisturbed(self._loss.model, self._loss.problem)
 
     def prepare(self, required: frozenset[str]) -> None:
         """Track the attention and evaluate the reference solution, where required."""
@@ -176,46 +178,84 @@ class PhysicsSource(Source):
             values[ACTIVATIONS] = _by_layer(self._hidden(block) for block in torch.split(loss.points, BLOCK))
         return values | {COORDINATES: as_numpy(loss.points), DOMAIN: loss.problem.bounds, BATCH_SIZES: self._sizes}
 
-    def gradient_moments(self) -> list[Moments]:
+    def gradient_moments(self, parameters: Mapping[str, Tensor]) -> dict[str, Moments]:
         """Return the moments over the batches, the deviations taken of the equations' part of the loss alone.
 
         The conditions' part is the same for all batches. Its gradient, which dominates while attention weights are
         small, is added to the mean: so the deviation keeps its digits even where the mean exceeds it a million times.
         """
-        loss, parameters = self._loss, list(self._parameters.values())
-        residuals = self._batched(loss.points)
-        equations = torch.stack([loss.weighting.loss(term, r, None) for term, r in residuals.items()]).sum()
-        _gradients(equations, self._parameters)
-        taken = self._batched.take()
-        if taken is None:
-            return [Moments(torch.zeros_like(p), torch.zeros_like(p)) for p in parameters]
-        return taken[0].result(shift=_gradients(loss.shared_loss(), self._parameters))
+        loss = self._loss
+        found = zip(parameters, gradients(loss.shared_loss(), parameters.values()), strict=True)
+        shared = {name: gradient for name, gradient in found if gradient is not None}
+        batched = self._batches_of(parameters)
+        if batched is None:
+            indices = torch.arange(len(loss.points), device=loss.points.device).tensor_split(len(self._sizes))
+            return moments_of_losses((loss.batch_loss(own) for own in indices), parameters, shared)
+        residuals = batched(loss.points)
+        gradients(
+            torch.stack([loss.weighting.loss(term, r, None) for term, r in residuals.items()]).sum(),
+            parameters.values(),
+        )
+        taken = batched.take()
+        return {} if taken is None else taken.moments(shared) or {}
 
-    def prepare_backward(self, *, measure: bool) -> None:
+    def prepare_backward(self, parameters: Callable[[], Mapping[str, Tensor]] | None) -> None:
         """Let the next loss be evaluated batch by batch, or as usual."""
-        self._loss.evaluate_through(self._batched if measure else None)
+        self._loss.evaluate_through(None if parameters is None else lambda: self._batches_of(parameters()))
 
-    def backward(self, loss: Tensor, parameters: Sequence[Tensor]) -> list[Moments] | None:
+    def backward(self, loss: Tensor, parameters: Mapping[str, Tensor]) -> dict[str, Moments] | None:
         """Do `loss.backward()`, and take the moments of the batches' gradients that it went through.
 
         What the gradient has beside the equations' part, such as that of the conditions, is common to all batches. A
-        loss of some of the points leaves no moments.
+        loss of some of the points leaves no moments, nor one whose parameters have hooks that change gradients.
         """
-        before = [None if p.grad is None else p.grad.clone() for p in self._parameters.values()]
-        self._batched.take()
-        torch.autograd.backward(loss)
-        taken = self._batched.take()
-        if taken is None:
+        arrived: dict[str, Tensor] = {}
+        hooked = any(parameter._backward_hooks for parameter in parameters.values())
+        handles = [
+            parameter.register_hook(functools.partial(arrived.__setitem__, name))
+            for name, parameter in parameters.items()
+        ]
+        try:
+            torch.autograd.backward(loss)
+        finally:
+            for handle in handles:
+                handle.remove()
+        taken = None if self._batched is None else self._batched.take()
+        if taken is None or hooked:
             return None
-        accumulator, totals = taken
-        shift = []
-        for parameter, earlier in zip(self._parameters.values(), before, strict=True):
-            rest = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad.detach().clone()
-            for known in (earlier, totals.get(id(parameter))):
-                if known is not None:
-                    rest -= known
-            shift.append(rest)
-        return accumulator.result(shift=shift)
+        return taken.moments(
+            {
+                name: plain(gradient) - taken.totals[name] if name in taken.totals else plain(gradient)
+                for name, gradient in arrived.items()
+            }
+        )
+
+    def _batches_of(self, parameters: Mapping[str, Tensor]) -> BatchedResiduals | None:
+        """The residuals in batches, made anew where others are trained than before; None if the model resists that."""
+        loss = self._loss
+        if not parameters:
+            return None
+        named = loss.model.named_parameters() if isinstance(loss.model, nn.Module) else ()
+        trained = {name: parameter for name, parameter in named if parameter.requires_grad}
+        points = loss.points
+        made_for = [*trained, *map(id, trained.values()), *parameters, points.shape, points.dtype, points.device]
+        if made_for == self._made_for:
+            return self._batched
+        self._made_for, self._batched = made_for, None
+        with self.undisturbed():
+            fits = parameters.keys() <= trained.keys() and can_be_copied(loss.residuals_at, trained, points[:COMPARED])
+        if fits:
+            self._batched = BatchedResiduals(
+                loss.residuals_at,
+                loss.blocks.width,
+                trained,
+                list(parameters),
+                points,
+                len(self._sizes),
+                stackable=loss.is_stackable,
+                compiled=loss.blocks.compiled,
+            )
+        return self._batched
 
 
 @final
@@ -226,96 +266,109 @@ class CustomSource(Source):
     million times, float32 leaves three digits of the deviation.
 
     Args:
-        loss: from a batch to its mean loss.
+        loss: from a batch to its mean loss, a scalar.
         parameters: those of the gradient statistics, by name.
         batches: number of batches.
-        points: what is cut into batches.
+        points: what is cut into batches, see `phasecore_torch.points`.
 
     Raises:
-        InputError: without points, or with tensors of different lengths.
+        InputError: without points, for points that cannot be cut, or a loss that is no scalar with a gradient.
     """
 
     can_supply: ClassVar[frozenset[str]] = ALWAYS | {ACTIVATIONS}
 
-    def __init__(
-        self,
-        loss: BatchLoss,
-        parameters: Mapping[str, Tensor],
-        batches: int,
-        points: Tensor | tuple[Tensor, ...] | None,
-    ) -> None:
+    def __init__(self, loss: BatchLoss, parameters: Mapping[str, Tensor], batches: int, points: Points | None) -> None:
+        warn_of_processes("PhaseMonitor")
         if points is None:
-            raise InputError(
-                "a loss of your own",
-                received="no points",
-                expected="points=..., a tensor or a tuple of tensors that is cut into batches along the first axis",
-            )
-        columns = points if isinstance(points, tuple) else (points,)
-        if len({len(column) for column in columns}) != 1:
-            raise InputError(
-                "argument 'points'",
-                received=f"tensors of lengths {[len(column) for column in columns]}",
-                expected="tensors of one length",
-            )
-        check_batches(batches, len(columns[0]))
+            raise InputError("a loss of your own", received="no points", expected=f"points=..., {EXPECTED}")
         self._loss = loss
-        self._parameters = parameters
-        self._batches = list(zip(*(column.tensor_split(batches) for column in columns), strict=True))
+        self._batches = Batches(points, next(iter(parameters.values())))
+        check_batches(batches, self._batches.points)
+        self._batches.cut(batches)
         self._hidden = HiddenActivations(loss)
-        with undisturbed(loss):
-            found = self._hidden.count(*self._batches[0])
-        self.supplies = self.can_supply if found else self.can_supply - {ACTIVATIONS}
+        self._called: list[nn.Module] = []
+        first = next(iter(self._batches))
+        with torch.inference_mode(False), torch.enable_grad(), undisturbed(loss) as keeper:
+            self._called, value = modules_called(keeper, loss, *first)
+            found = gradients(self._checked(value), parameters.values())
+            if all(gradient is None for gradient in found):
+                raise InputError(
+                    "a loss of your own",
+                    received="a loss without a gradient" if not value.requires_grad else "a loss that depends on none",
+                    expected="a loss that depends on the parameters whose gradients are measured: those of the loss "
+                    "if it is a module, else those of the optimizer",
+                    fix="Take away detach(), torch.no_grad() or item(), and pass the optimizer of this loss.",
+                )
+            count = self._hidden.count(*first)
+        self.supplies = self.can_supply if count else self.can_supply - {ACTIVATIONS}
+
+    def undisturbed(self) -> AbstractContextManager[Any]:
+        """Return what surrounds an evaluation that the training must not notice."""
+        return undisturbed(self._loss, *self._called)
 
     def prepare(self, required: frozenset[str]) -> None:
         """Nothing to set up."""
 
-    def prepare_backward(self, *, measure: bool) -> None:
+    def prepare_backward(self, parameters: Callable[[], Mapping[str, Tensor]] | None) -> None:
         """Nothing to prepare."""
 
     def signals(self, required: frozenset[str]) -> dict[str, Any]:
         """Return the mean loss over all points as the term "data", and the activations there."""
-        sizes = np.asarray([len(batch[0]) for batch in self._batches])
-        values: dict[str, Any] = {BATCH_SIZES: sizes}
+        values: dict[str, Any] = {BATCH_SIZES: self._batches.sizes}
         if ACTIVATIONS in required:
             values[ACTIVATIONS] = _by_layer(self._hidden(*batch) for batch in self._batches)
         if required & {TERM_LOSSES, WEIGHTED_TERM_LOSSES}:
             # with gradients: a loss of a physics-informed network differentiates within
-            losses = [float(self._loss(*batch).detach()) for batch in self._batches]
-            mean = {"data": float(np.average(losses, weights=sizes))}
+            losses = [float(self._of(batch).detach()) for batch in self._batches]
+            mean = {"data": float(np.average(losses, weights=self._batches.sizes))}
             values |= {TERM_LOSSES: mean, WEIGHTED_TERM_LOSSES: mean}
         return values
 
-    def gradient_moments(self) -> list[Moments]:
+    def gradient_moments(self, parameters: Mapping[str, Tensor]) -> dict[str, Moments]:
         """Return the moments over the batches, one gradient after the other."""
-        accumulator = MomentAccumulator()
-        for batch in self._batches:
-            accumulator.add([g[None] for g in _gradients(self._loss(*batch), self._parameters)])
-        return accumulator.result()
+        return moments_of_losses((self._of(batch) for batch in self._batches), parameters, {})
+
+    def _of(self, batch: tuple[Any, ...]) -> Tensor:
+        return self._checked(self._loss(*batch))
+
+    @staticmethod
+    def _checked(value: Any) -> Tensor:
+        """A loss as it must be.
+
+        Raises:
+            InputError: for another one.
+        """
+        if isinstance(value, Tensor) and value.numel() == 1 and value.is_floating_point():
+            return value.reshape(())
+        received, fix = f"{type(value).__name__}", "Return the loss alone."
+        if isinstance(value, Tensor):
+            received, fix = f"a tensor of shape {tuple(value.shape)}, {value.dtype}", "Take the mean over the batch."
+        elif isinstance(value, (float, int)):
+            fix = "Take away item() or float()."
+        raise InputError("a loss of your own", received=received, expected="a tensor of one real number", fix=fix)
+
+
+def moments_of_losses(
+    losses: Iterable[Tensor], parameters: Mapping[str, Tensor], shift: Mapping[str, Tensor]
+) -> dict[str, Moments]:
+    """Return the moments of the gradients of losses, one after the other, by name.
+
+    Args:
+        losses: scalars.
+        parameters: by name; those that no loss depends on, and that have no shift, are left out.
+        shift: a gradient that all losses have beside, by name.
+    """
+    accumulator, reached = MomentAccumulator(), set(shift)
+    for loss in losses:
+        found = dict(zip(parameters, gradients(loss, parameters.values()), strict=True))
+        reached |= {name for name, gradient in found.items() if gradient is not None}
+        accumulator.add([(zeros_like(parameters[name]) if g is None else g)[None] for name, g in found.items()])
+    extra = [shift[name] if name in shift else zeros_like(p) for name, p in parameters.items()]
+    every = dict(zip(parameters, accumulator.result(shift=extra), strict=True))
+    return {name: moments for name, moments in every.items() if name in reached}
 
 
 def _by_layer(blocks: Iterable[list[Tensor]]) -> dict[str, np.ndarray[Any, Any]]:
     """Join blocks of points: {layer0: shape (n, neurons), ...}."""
     columns = zip(*([as_numpy(values) for values in block] for block in blocks), strict=True)
     return {f"layer{place}": np.concatenate(parts) for place, parts in enumerate(columns)}
-
-
-def _gradients(loss: Tensor, parameters: Mapping[Any, Tensor]) -> list[Tensor]:
-    if not loss.requires_grad:
-        return [torch.zeros_like(parameter) for parameter in parameters.values()]
-    found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
-    return [
-        torch.zeros_like(parameter) if gradient is None else gradient
-        for parameter, gradient in zip(parameters.values(), found, strict=True)
-    ]
-
-
-def as_numpy(tensor: Tensor) -> np.ndarray[Any, Any]:
-    """Return a tensor on the host, in float32 or float64."""
-    tensor = tensor.detach().cpu()
-    wide = tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()
-    return wide.numpy()
-
-
-def all_as_numpy(tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray[Any, Any]]:
-    """Return tensors on the host, by name."""
-    return {name: as_numpy(tensor) for name, tensor in tensors.items()}

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from phasecore_torch.derivatives import Model, leaves
+from phasecore_torch.derivatives import Model
+from phasecore_torch.gradients import gradients, plain, trained, zeros_like
 from phasecore_torch.undisturbed import undisturbed
 
 ROWS = 32
@@ -17,7 +18,7 @@ ROWS = 32
 
 @final
 class Tangents:
-    """Gradients of a loss's residuals, with respect to all trainable parameters.
+    """Gradients of a loss's residuals, with respect to all that is trained: of the model, and what else they depend on.
 
     Args:
         model: whose parameters.
@@ -43,7 +44,10 @@ class Tangents:
         self._conditions = conditions
 
     def term_gradients(self, indices: Tensor) -> dict[str, dict[str, Tensor]]:
-        """Return the gradient of each term's mean squared residual, {term: {parameter: of the parameter's shape}}."""
+        """Return the gradient of each term's mean squared residual, {term: {parameter: of the parameter's shape}}.
+
+        Those of complex parameters are pairs of real numbers, see `phasecore_torch.gradients.plain`.
+        """
         with undisturbed(self._model), torch.enable_grad():
             residuals = {**self._residuals(indices), **self._conditions()}
             parameters = self._trainable(residuals)
@@ -66,18 +70,12 @@ class Tangents:
             return {term: torch.stack(parts).sum() for term, parts in totals.items()}
 
     def _trainable(self, residuals: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        if isinstance(self._model, nn.Module):
-            return {name: p for name, p in self._model.named_parameters() if p.requires_grad}
-        found = leaves(torch.cat(list(residuals.values())))
-        return {str(place): leaf for place, leaf in enumerate(found)}
+        return trained(self._model, list(residuals.values()))
 
 
-def _gradient(loss: Tensor, parameters: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
-    if not loss.requires_grad:
-        return tuple(torch.zeros_like(parameter) for parameter in parameters.values())
-    return torch.autograd.grad(
-        loss, list(parameters.values()), retain_graph=True, allow_unused=True, materialize_grads=True
-    )
+def _gradient(loss: Tensor, parameters: Mapping[str, Tensor]) -> list[Tensor]:
+    found = zip(parameters.values(), gradients(loss, parameters.values(), retain_graph=True), strict=True)
+    return [zeros_like(parameter) if gradient is None else gradient for parameter, gradient in found]
 
 
 def _sum_of_squares(residual: Tensor, parameters: Iterable[Tensor]) -> Tensor:
@@ -87,7 +85,7 @@ def _sum_of_squares(residual: Tensor, parameters: Iterable[Tensor]) -> Tensor:
         return total
     inputs = list(parameters)
     for rows in torch.split(torch.eye(len(residual), dtype=residual.dtype, device=residual.device), ROWS):
-        gradients = torch.autograd.grad(
+        found = torch.autograd.grad(
             residual,
             inputs,
             rows,
@@ -96,5 +94,5 @@ def _sum_of_squares(residual: Tensor, parameters: Iterable[Tensor]) -> Tensor:
             allow_unused=True,
             materialize_grads=True,
         )
-        total = total + sum(gradient.square().sum() for gradient in gradients)
+        total = total + sum(plain(gradient).square().sum() for gradient in found)
     return total.detach()

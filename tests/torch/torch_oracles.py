@@ -48,7 +48,11 @@ def nested_partials(model, points, outputs, coordinates, names, factors=None):
     values = model(points)
     parsed = {name: parse_partial(name, outputs, coordinates, factors) for name in names}
     return {
-        name: nested_partial(values[:, outputs.index(partial.output)], points, partial.operator)
+        name: sum(
+            math.prod((factors[factor] for factor in summand.factors), start=1.0)
+            * nested_partial(values[:, outputs.index(partial.output)], points, summand.operator)
+            for summand in partial.summands
+        )
         for name, partial in parsed.items()
     }
 

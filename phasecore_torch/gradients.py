@@ -1,0 +1,74 @@
+"""Gradients as statistics take them: dense, of real numbers, and only where there are some."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def plain(values: Tensor) -> Tensor:
+    """Return values as dense real numbers; complex ones as pairs along a last axis, as torch's optimizers see them.
+
+    Example:
+        >>> plain(torch.tensor([1 + 2j])), plain(torch.tensor([3.0]).to_sparse())
+        (tensor([[1., 2.]]), tensor([3.]))
+    """
+    dense = values.detach()
+    dense = dense if dense.layout == torch.strided else dense.to_dense()
+    return torch.view_as_real(dense.resolve_conj()) if dense.is_complex() else dense
+
+
+def gradients(loss: Tensor, parameters: Iterable[Tensor], *, retain_graph: bool = False) -> list[Tensor | None]:
+    """Return the gradient of a scalar, see `plain`, for each parameter; None for one that it does not depend on.
+
+    The gradients that the parameters hold stay as they are.
+
+    Example:
+        >>> weight, spare = torch.ones(2, requires_grad=True), torch.ones(2, requires_grad=True)
+        >>> gradients(weight.sum(), [weight, spare])
+        [tensor([1., 1.]), None]
+    """
+    wanted = list(parameters)
+    if not loss.requires_grad or not wanted:
+        return [None] * len(wanted)
+    found = torch.autograd.grad(loss, wanted, retain_graph=retain_graph, allow_unused=True)
+    return [None if gradient is None else plain(gradient) for gradient in found]
+
+
+def zeros_like(parameter: Tensor) -> Tensor:
+    """Return a gradient of zero for a parameter, see `plain`."""
+    return plain(torch.zeros_like(parameter, layout=torch.strided))
+
+
+def leaves(values: Tensor | Sequence[Tensor]) -> list[Tensor]:
+    """Return the tensors that autograd would give gradients to: the parameters that values were computed from."""
+    found: dict[int, Tensor] = {}
+    nodes: list[Any] = [own.grad_fn for own in ([values] if isinstance(values, Tensor) else values)]
+    seen: set[Any] = {None}
+    while nodes:
+        node = nodes.pop()
+        if node not in seen:
+            seen.add(node)
+            variable = getattr(node, "variable", None)
+            if variable is None:
+                nodes += [following for following, _ in node.next_functions]
+            else:
+                found[id(variable)] = variable
+    return list(found.values())
+
+
+def trained(model: object, values: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Return all that is trained of a model, by its names, and what else values depend on, such as a coefficient.
+
+    Args:
+        model: any; only a module has names.
+        values: with their graph.
+    """
+    named: Mapping[str, Tensor] = dict(model.named_parameters()) if isinstance(model, nn.Module) else {}
+    found = {name: parameter for name, parameter in named.items() if parameter.requires_grad}
+    known = {id(parameter) for parameter in named.values()}
+    others = [leaf for leaf in leaves(values) if id(leaf) not in known]
+    return found | {f"parameter_{place}": leaf for place, leaf in enumerate(others)}

@@ -1,0 +1,175 @@
+"""What torch's optimizers do, seen from outside: Adam's moments, who stepped last, and closures evaluated again."""
+
+from __future__ import annotations
+
+import functools
+import re
+import weakref
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from typing import Any, final
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from phasecore.signals import AdamMoments
+from phasecore_torch.arrays import as_numpy
+from phasecore_torch.gradients import plain
+from phasecore_torch.moments import widened
+
+OF_ADAM = frozenset({"step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq", "mu_product"})
+"""What Adam and its relatives keep of a parameter: others that keep more mean other things by the same names."""
+
+_NAMED_ADAM = re.compile(r"adam(?!ax)", re.IGNORECASE)
+_evaluates_again: ContextVar[bool] = ContextVar("evaluates_again", default=False)
+
+
+def is_adam(optimizer: Any) -> bool:
+    """Return whether an optimizer is of Adam's family, by its name and its two decay rates.
+
+    Example:
+        >>> weights = [torch.ones(2, requires_grad=True)]
+        >>> is_adam(torch.optim.AdamW(weights)), is_adam(torch.optim.Adamax(weights)), is_adam(torch.optim.SGD(weights))
+        (True, False, False)
+    """
+    named = any(_NAMED_ADAM.search(kind.__name__) for kind in type(optimizer).__mro__)
+    return named and all(_decay_rates(group) is not None for group in optimizer.param_groups)
+
+
+def adam_moments(optimizer: Any, parameter: Tensor) -> AdamMoments | None:
+    """Return Adam's bias-corrected moments of a parameter, or None where there are none: before the first step.
+
+    Complex parameters have moments of their real and imaginary parts, see `phasecore_torch.gradients.plain`.
+    """
+    if not is_adam(optimizer):
+        return None
+    group = next((g for g in optimizer.param_groups if any(p is parameter for p in g["params"])), None)
+    state = optimizer.state.get(parameter) or {}
+    if group is None or not {"exp_avg", "exp_avg_sq"} <= state.keys() <= OF_ADAM:
+        return None
+    first, second = state["exp_avg"], state["exp_avg_sq"]
+    steps = float(state.get("step", group.get("step", 0)))
+    if not steps >= 1 or first.shape != parameter.shape or second.shape != parameter.shape:
+        return None
+    decay_rates = _decay_rates(group)
+    assert decay_rates is not None
+    corrections = [1 - rate**steps for rate in decay_rates]
+    return AdamMoments(as_numpy(plain(first)) / corrections[0], as_numpy(plain(second)) / corrections[1])
+
+
+def evaluates_again() -> bool:
+    """Return whether an optimizer is evaluating the closure of its step once more, as a line search does."""
+    return _evaluates_again.get()
+
+
+@final
+class Movements:
+    """Follows which optimizer moved parameters last, and whether something else did since.
+
+    Args:
+        optimizer: the training's, as far as is known.
+
+    Example:
+        >>> weight = torch.ones(1, requires_grad=True)
+        >>> weight.grad = torch.ones(1)
+        >>> adam, other = torch.optim.Adam([weight]), torch.optim.SGD([weight], lr=0.1)
+        >>> movements = Movements(adam)
+        >>> adam.step(), len(movements.moments({"weight": weight}))
+        (None, 1)
+        >>> other.step(), movements.moments({"weight": weight})
+        (None, {})
+    """
+
+    def __init__(self, optimizer: Any) -> None:
+        self._given = optimizer
+        self._movers: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self._last: Callable[[], Any] = weakref.ref(optimizer)
+        self._stepped: weakref.WeakSet[Any] = weakref.WeakSet([optimizer])
+        self._before: tuple[list[float], list[float]] | None = None
+        self._is_stale = False
+        hear = weakref.WeakMethod(self._hear)
+        handle = register_optimizer_step_post_hook(functools.partial(_tell, hear))
+        weakref.finalize(self, handle.remove)
+
+    def moments(self, parameters: Mapping[str, Tensor]) -> dict[str, AdamMoments]:
+        """Return the moments that Adam keeps of parameters, by name: none where it was not Adam that moved them last.
+
+        Args:
+            parameters: by name.
+        """
+        movers = {name: self._mover(parameter) for name, parameter in parameters.items()}
+        self._look(parameters, movers)
+        if self._is_stale:
+            return {}
+        found = {name: adam_moments(movers[name], parameter) for name, parameter in parameters.items()}
+        return {name: moments for name, moments in found.items() if moments is not None}
+
+    def _mover(self, parameter: Tensor) -> Any:
+        """The optimizer that moved a parameter last, None if it is gone."""
+        return self._movers[parameter]() if parameter in self._movers else self._given
+
+    def _look(self, parameters: Mapping[str, Tensor], movers: Mapping[str, Any]) -> None:
+        """Find out whether the parameters were moved, and no optimizer did it, since this was asked last."""
+        counts = [_steps(movers[name], parameter) for name, parameter in parameters.items()]
+        sums = [widened(plain(parameter)).sum() for parameter in parameters.values()]
+        now = counts, torch.stack(sums).tolist() if sums else []
+        before, self._before = self._before, now
+        stepped = before is None or counts != before[0] or any(mover in self._stepped for mover in movers.values())
+        moved = before is not None and now[1] != before[1]
+        self._is_stale = not stepped and (moved or self._is_stale)
+        self._stepped.clear()
+
+    def _hear(self, optimizer: Any) -> None:
+        self._stepped.add(optimizer)
+        if optimizer is not self._last():
+            self._last = weakref.ref(optimizer)
+            for group in optimizer.param_groups:
+                self._movers.update(dict.fromkeys(group["params"], self._last))
+
+
+def _tell(hear: Callable[[], Callable[[Any], None] | None], optimizer: Any, *unused: Any) -> None:
+    listener = hear()
+    if listener is not None:
+        listener(optimizer)
+
+
+def _steps(optimizer: Any, parameter: Tensor) -> float:
+    """How many steps an optimizer says that it has made; -1 if it does not."""
+    state = {} if optimizer is None else optimizer.state.get(parameter) or {}
+    steps = state.get("step", -1)
+    return (
+        float(steps) if isinstance(steps, (int, float)) or (isinstance(steps, Tensor) and steps.numel() == 1) else -1.0
+    )
+
+
+def _decay_rates(group: Mapping[str, Any]) -> list[float] | None:
+    try:
+        rates = [float(rate) for rate in group["betas"]]
+    except (KeyError, TypeError, ValueError):
+        return None
+    return rates if len(rates) == 2 and all(0 <= rate < 1 for rate in rates) else None
+
+
+def _count_evaluations(optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Put a closure in the place of the one that a step was given, which knows its first evaluation from others."""
+    given = args[1] if len(args) > 1 else kwargs.get("closure")
+    if not callable(given):
+        return None
+    evaluations = 0
+
+    @functools.wraps(given)
+    def closure() -> Any:
+        nonlocal evaluations
+        token = _evaluates_again.set(evaluates_again() or evaluations > 0)
+        evaluations += 1
+        try:
+            return given()
+        finally:
+            _evaluates_again.reset(token)
+
+    return ((args[0], closure, *args[2:]), kwargs) if len(args) > 1 else (args, {**kwargs, "closure": closure})
+
+
+register_optimizer_step_pre_hook(_count_evaluations)

@@ -1,0 +1,143 @@
+"""What people have of points: tensors, arrays, structures of these, data sets and loaders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, default_collate
+
+from phasecore.errors import InputError
+from phasecore_torch.undisturbed import undisturbed
+
+Points = Tensor | NDArray[Any] | Sequence[Any] | Mapping[str, Any] | Dataset[Any] | DataLoader[Any]
+"""A tensor or numpy array; a tuple, list or dictionary of these, of one length; a data set or a loader of such."""
+
+EXPECTED = (
+    "a tensor or numpy array that is cut into batches along its first axis; a tuple, list or dictionary of these, of "
+    "one length; or a data set or DataLoader with a length"
+)
+
+
+@final
+class Batches:
+    """Points that are cut into contiguous batches, as arguments of a loss.
+
+    Every batch is handed over as a copy: what a loss does to it in place, it does not find there the next time.
+
+    Args:
+        points: a tuple or list is handed over part by part, as several arguments; a dictionary as one.
+        like: a parameter: numpy's floating-point numbers are cast to its dtype, and everything goes to its device.
+        what: the beginning of an error.
+
+    Raises:
+        InputError: for anything else, parts of different lengths, or no points at all.
+
+    Example:
+        >>> batches = Batches({"x": np.zeros((5, 2)), "y": [0.0, 1.0, 2.0, 3.0, 4.0]}, torch.zeros(1))
+        >>> batches.cut(2)
+        >>> [(tuple(batch["x"].shape), batch["y"].tolist()) for (batch,) in batches]
+        [((3, 2), [0.0, 1.0, 2.0]), ((2, 2), [3.0, 4.0])]
+    """
+
+    def __init__(self, points: Points | None, like: Tensor, what: str = "argument 'points'") -> None:
+        self._what = what
+        structure = _gathered(points, what)
+        is_one = not isinstance(structure, (tuple, list)) or _is_numbers(structure)
+        # several arguments are those of a loss, whatever holds them
+        arguments = (structure,) if is_one else tuple(structure)
+        self._structure = tuple(_mapped(lambda leaf: self._tensor(leaf, like), own) for own in arguments)
+        lengths = [len(leaf) if leaf.ndim else 0 for leaf in _leaves(self._structure)]
+        if len(set(lengths)) != 1 or not lengths[0]:
+            raise InputError(
+                what, received=f"tensors of lengths {lengths}", expected="tensors of one length, 1 or more"
+            )
+        self.points = lengths[0]
+        self.cut(1)
+
+    def cut(self, batches: int) -> None:
+        """Cut the points into so many batches, as equal as can be."""
+        self.sizes = np.asarray([len(part) for part in np.array_split(np.arange(self.points), batches)])
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        """Yield the arguments for each batch."""
+        end = 0
+        for size in self.sizes.tolist():
+            start, end = end, end + size
+            yield _mapped(lambda leaf, start=start, end=end: _copy(leaf[start:end]), self._structure)
+
+    def _tensor(self, leaf: Any, like: Tensor) -> Tensor:
+        if isinstance(leaf, Tensor):
+            if leaf.layout != torch.strided:
+                raise InputError(self._what, received=f"a tensor of layout {leaf.layout}", expected=EXPECTED)
+            return leaf if leaf.device == like.device else leaf.to(like.device)
+        try:
+            array = np.asarray(leaf)
+            tensor = torch.as_tensor(array)
+        except (TypeError, ValueError, RuntimeError) as error:
+            received = f"{type(leaf).__name__}: {str(error).splitlines()[0]}"
+            raise InputError(self._what, received=received, expected=EXPECTED) from error
+        return tensor.to(like.device, like.dtype.to_real() if array.dtype.kind == "f" else tensor.dtype)
+
+
+def _gathered(points: Any, what: str) -> Any:
+    """The structure of all points: what a data set or a loader has is read once, and joined."""
+    if isinstance(points, TensorDataset):
+        return points.tensors if len(points.tensors) > 1 else points.tensors[0]
+    if not isinstance(points, (DataLoader, Dataset)):
+        return points
+    try:
+        length = 0 if isinstance(points, IterableDataset) else len(points)  # type: ignore[arg-type]
+    except TypeError:
+        length = 0
+    if not length:
+        kind = type(points).__name__
+        raise InputError(what, received=f"a {kind} that has no length, or is empty", expected=EXPECTED)
+    if isinstance(points, DataLoader):
+        generators = (points.generator, getattr(points.sampler, "generator", None))
+        with undisturbed(points.dataset, *generators):
+            return _joined(list(points))
+    with undisturbed(points):
+        return default_collate([points[place] for place in range(length)])
+
+
+def _joined(batches: list[Any]) -> Any:
+    """One structure of several alike, their tensors joined along the first axis."""
+    first = batches[0]
+    if isinstance(first, Mapping):
+        return {name: _joined([batch[name] for batch in batches]) for name in first}
+    if isinstance(first, (tuple, list)):
+        parts = [_joined(list(column)) for column in zip(*batches, strict=True)]
+        return parts if len(parts) > 1 else parts[0]
+    return torch.cat([torch.as_tensor(batch) for batch in batches])
+
+
+def _is_numbers(structure: Any) -> bool:
+    """Whether a list is an array written out: [[0.0, 1.0], [1.0, 0.0]]."""
+    if isinstance(structure, (list, tuple)):
+        return bool(structure) and all(_is_numbers(part) for part in structure)
+    return isinstance(structure, (bool, int, float, np.number))
+
+
+def _mapped(function: Callable[[Any], Any], structure: Any) -> Any:
+    if isinstance(structure, Mapping):
+        return {name: _mapped(function, part) for name, part in structure.items()}
+    if isinstance(structure, (tuple, list)) and not _is_numbers(structure):
+        parts = [_mapped(function, part) for part in structure]
+        return type(structure)(*parts) if hasattr(structure, "_fields") else type(structure)(parts)
+    return function(structure)
+
+
+def _leaves(structure: Any) -> list[Tensor]:
+    found: list[Tensor] = []
+    _mapped(found.append, structure)
+    return found
+
+
+def _copy(part: Tensor) -> Tensor:
+    copy = part.detach().clone()
+    return copy.requires_grad_() if part.requires_grad else copy
