@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -113,7 +114,14 @@ def check_kind(x: Any, options: Mapping[str, Any], method: str, *, indices: bool
 
 def by_name(method: Callable[..., Any], arguments: Sequence[Any], options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of a method of Keras by their names."""
-    return dict(zip(inspect.signature(method).parameters, arguments, strict=False)) | dict(options)
+    names = _parameters(method.__func__)  # type: ignore[attr-defined, unused-ignore]
+    return dict(zip(names, arguments, strict=False)) | dict(options)
+
+
+@functools.cache
+def _parameters(function: Callable[..., Any]) -> tuple[str, ...]:
+    """The names of a method's parameters but the first, which is the object."""
+    return tuple(inspect.signature(function).parameters)[1:]
 
 
 def each_callback(callbacks: Any) -> list[Any]:
@@ -148,7 +156,7 @@ def as_one_batch(x: Mapping[str, Any]) -> tuple[Any, int | None]:
 
 
 def all_of(x: Any) -> int | None:
-    """Return the number of points, where x is arrays: Keras' default of 32 would make thousands of steps of an epoch."""
+    """Return the number of points of arrays: Keras' default batches of 32 would make thousands of steps of an epoch."""
     arrays = x.values() if isinstance(x, Mapping) else [x] if hasattr(x, "shape") else []
     return next((len(array) for array in arrays), None)
 
