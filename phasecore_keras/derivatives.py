@@ -141,8 +141,10 @@ class PartialDerivatives:
             outputs = outputs.map(lambda coefficient: ops.cast(coefficient, points.dtype))
         columns = {output: outputs.map(operator.itemgetter((slice(None), k))) for output, k in self._columns.items()}
 
+        factors = self._factors_now(points)
+
         def value(partial: Partial) -> Tensor:
-            return partial.total(lambda own: read(columns[partial.output], own, namespace), self._factors)
+            return partial.total(lambda own: read(columns[partial.output], own, namespace), factors)
 
         return {name: value(partial) for name, partial in self.partials.items()}
 
@@ -158,13 +160,19 @@ class PartialDerivatives:
                 cache[output, exponents] = self._nested(output, exponents)(points)
             return cache[output, exponents]
 
+        factors = self._factors_now(points)
+
         def parts(partial: Partial) -> Iterator[Tensor]:
             for names, own in partial.summands:
-                factors = [self._factors[name] for name in names] if self._factors else []
                 for exponents, number in own:
-                    yield math.prod(factors, start=number * monomial(partial.output, exponents))
+                    yield math.prod((factors[n] for n in names), start=number * monomial(partial.output, exponents))
 
         return {name: list(parts(partial)) for name, partial in self.partials.items()}
+
+    def _factors_now(self, points: Tensor) -> dict[str, Tensor]:
+        """The values of factors that are tensors or variables."""
+        names = {name for partial in self.partials.values() for own, _ in partial.summands for name in own}
+        return {name: ops.cast((self._factors or {})[name], points.dtype) for name in names}
 
     def _nested(self, output: str, exponents: Exponents) -> Callable[[Tensor], Tensor]:
         function = self._value(output)
