@@ -110,8 +110,8 @@ def assert_a_step_follows_the_gradients(model, points, variables):
     model.train_on_batch(points)
     for variable, value, gradient in zip(variables, before, expected, strict=True):
         moved = (value - to_numpy(variable.value)) / RATE
-        assert np.abs(gradient).max() > 0.01, variable.path
-        np.testing.assert_allclose(moved, gradient, rtol=1e-2, atol=2e-3, err_msg=variable.path)
+        assert np.abs(gradient).max() > 5e-3, variable.path
+        np.testing.assert_allclose(moved, gradient, rtol=1e-2, atol=1e-3, err_msg=variable.path)
 
 
 @pytest.mark.parametrize("derivatives", ["jets", "autodiff"])
