@@ -12,7 +12,6 @@ import keras
 import numpy as np
 
 from phasecore.errors import InputError
-from phasecore_keras.closed import Closed
 from phasecore_keras.undisturbed import OwnValues, aside
 
 Tensor = Any
@@ -63,6 +62,24 @@ class Autodiff(ABC):
     @abstractmethod
     def depends(self, loss: Function, variables: Sequence[Any], others: Sequence[Any]) -> Callable[..., bool]:
         """Return a function of the loss' arguments: whether a gradient leads from there to any of the variables."""
+
+    @abstractmethod
+    def once(self, function: Function, variables: Sequence[Any], others: Sequence[Any], *arguments: Tensor) -> Any:
+        """Evaluate a function and its gradient a single time, in the way that takes the least time to get there.
+
+        Args:
+            function: of tensors; returns a scalar, which is differentiated, and whatever else is wanted of it.
+            variables: with respect to which the gradient is taken; may be none.
+            others: further variables that the function may read.
+            arguments: of the function.
+
+        Returns:
+            What else it returned, and the gradients, a list of tensors.
+        """
+
+    @abstractmethod
+    def shapes(self, function: Callable[[], Any]) -> Any:
+        """Return what a function returns, as objects that have at least its shapes, in as little time as can be."""
 
     @abstractmethod
     def batch_gradients(self, loss: Function, variables: Sequence[Any], others: Sequence[Any]) -> Function:
@@ -138,6 +155,17 @@ class _TensorFlow(Autodiff):
         both = self._value_and_gradient(loss, variables, "none")
         return lambda *arguments: any(gradient is not None for gradient in both(*arguments)[1])
 
+    def once(self, function: Function, variables: Sequence[Any], others: Sequence[Any], *arguments: Tensor) -> Any:
+        import tensorflow as tf
+
+        with aside(), tf.GradientTape() as tape:
+            value, rest = function(*arguments)
+        found = tape.gradient(value, [v.value for v in variables], unconnected_gradients="zero") if variables else []
+        return rest, [tf.convert_to_tensor(gradient) for gradient in found]
+
+    def shapes(self, function: Callable[[], Any]) -> Any:
+        return function()
+
     def batch_gradients(self, loss: Function, variables: Sequence[Any], others: Sequence[Any]) -> Function:
         import tensorflow as tf
 
@@ -158,7 +186,7 @@ class _TensorFlow(Autodiff):
         gradient = self._gradient(function, variables)
 
         def every(*arguments: Tensor) -> Any:
-            return tf.vectorized_map(lambda example: _square(gradient(*example)), arguments)
+            return tf.vectorized_map(lambda example: sum_of_squares(gradient(*example)), arguments)
 
         return self.compiled(every, ())
 
@@ -175,74 +203,6 @@ class _TensorFlow(Autodiff):
             return value, tape.gradient(value, [v.value for v in variables], unconnected_gradients=unconnected)
 
         return both
-
-
-@final
-class _Jax(Autodiff):
-    def derivative(self, function: Function, axis: int) -> Function:
-        import jax
-
-        def tangent(points: Tensor) -> Tensor:
-            direction = jax.numpy.zeros_like(points).at[:, axis].set(1.0)
-            return jax.jvp(function, (points,), (direction,))[1]
-
-        return tangent
-
-    def compiled(self, function: Function, variables: Sequence[Any]) -> Function:
-        return Closed(function, variables, compile=True)
-
-    def value_and_gradients(
-        self, loss: Function, variables: Sequence[Any], others: Sequence[Any], *, once: bool = False
-    ) -> Function:
-        import jax
-
-        return Closed(loss, variables, others, transform=jax.value_and_grad, compile=not once)
-
-    def depends(self, loss: Function, variables: Sequence[Any], others: Sequence[Any]) -> Callable[..., bool]:
-        import jax
-
-        reached: list[bool] = []
-
-        @jax.custom_jvp
-        def watched(value: Tensor) -> Tensor:
-            return value
-
-        def tangent(primals: Any, tangents: Any) -> Any:
-            reached.append(not isinstance(tangents[0], jax.custom_derivatives.SymbolicZero))
-            return primals[0], tangents[0]
-
-        watched.defjvp(tangent, symbolic_zeros=True)
-
-        def shaped(function: Function) -> Function:
-            gradient = jax.grad(function)
-            return lambda *arguments: jax.eval_shape(gradient, *arguments)
-
-        def depends(*arguments: Tensor) -> bool:
-            reached.clear()
-            Closed(lambda *given: watched(loss(*given)), variables, others, transform=shaped)(*arguments)
-            return any(reached)
-
-        return depends
-
-    def batch_gradients(self, loss: Function, variables: Sequence[Any], others: Sequence[Any]) -> Function:
-        import jax
-
-        def every(function: Function) -> Function:
-            gradient = jax.grad(function)
-            return lambda values, rest, *arguments: jax.lax.map(lambda batch: gradient(values, rest, *batch), arguments)
-
-        return Closed(loss, variables, others, transform=every, compile=True)
-
-    def squared_gradients(self, function: Function, variables: Sequence[Any], others: Sequence[Any]) -> Function:
-        import jax
-
-        def every(function: Function) -> Function:
-            gradient = jax.grad(function)
-            return lambda values, rest, *arguments: jax.vmap(
-                lambda *example: _square(gradient(values, rest, *example))
-            )(*arguments)
-
-        return Closed(function, variables, others, transform=every, compile=True)
 
 
 @final
@@ -295,6 +255,22 @@ class _Torch(Autodiff):
             gradients = torch.autograd.grad(value, parameters, allow_unused=True, materialize_grads=materialize)
         return value.detach(), list(gradients)
 
+    def once(self, function: Function, variables: Sequence[Any], others: Sequence[Any], *arguments: Tensor) -> Any:
+        import torch
+
+        with aside(), torch.enable_grad():
+            value, rest = function(*arguments)
+            parameters = [v.value for v in variables]
+            if not parameters or not value.requires_grad:
+                return rest, [torch.zeros_like(p) for p in parameters]
+            return rest, list(torch.autograd.grad(value, parameters, allow_unused=True, materialize_grads=True))
+
+    def shapes(self, function: Callable[[], Any]) -> Any:
+        import torch
+
+        with torch.no_grad():
+            return function()
+
     def batch_gradients(self, loss: Function, variables: Sequence[Any], others: Sequence[Any]) -> Function:
         import torch
 
@@ -328,11 +304,18 @@ def _writes(graph: Any) -> bool:
     return any(node.op.startswith(("Assign", "Resource", "Rng", "Stateful")) for node in nodes)
 
 
-def _square(gradients: Sequence[Tensor]) -> Tensor:
+def sum_of_squares(gradients: Sequence[Tensor]) -> Tensor:
+    """Return the squared norm of gradients, a scalar."""
     return sum(keras.ops.sum(keras.ops.square(gradient)) for gradient in gradients)
 
 
-_BACKENDS: dict[str, type[Autodiff]] = {"tensorflow": _TensorFlow, "jax": _Jax, "torch": _Torch}
+def _of_jax() -> Autodiff:
+    from phasecore_keras.jax_autodiff import JaxAutodiff
+
+    return JaxAutodiff()
+
+
+_BACKENDS: dict[str, Callable[[], Autodiff]] = {"tensorflow": _TensorFlow, "jax": _of_jax, "torch": _Torch}
 
 
 @functools.cache

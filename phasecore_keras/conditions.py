@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple, final
 
+import keras
 import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from phasecore.problems import Problem
+from phasecore.errors import InputError
+from phasecore.problems import Condition, Problem
 from phasecore.problems.checks import condition_residuals_of, targets_of
-from phasecore_keras.autodiff import Tensor
+from phasecore_keras.autodiff import Tensor, autodiff
 from phasecore_keras.derivatives import PartialDerivatives
 from phasecore_keras.namespace import namespace
+from phasecore_keras.reading import variables_read
+from phasecore_keras.undisturbed import aside
 
 Floats = NDArray[np.float64]
 
@@ -24,13 +29,15 @@ class _Group(NamedTuple):
 
     members: list[int]
     sizes: list[int]
-    points: Tensor
+    points: keras.Variable
     evaluate: PartialDerivatives
 
 
 @final
 class Conditions:
     """Residuals of the conditions: those that read the same partials share one evaluation of the model.
+
+    Points and targets are variables, so that compiled functions see others as soon as they are there.
 
     Args:
         problem: whose conditions.
@@ -46,28 +53,69 @@ class Conditions:
         for index, condition in enumerate(self._conditions):
             by_partials.setdefault(tuple(sorted(condition.partials)), []).append(index)
         for partials, members in by_partials.items():
-            joined = ops.convert_to_tensor(np.concatenate([points[index] for index in members]).astype(dtype))
+            joined = _constant(np.concatenate([points[index] for index in members]), dtype)
             sizes = [len(points[index]) for index in members]
             self._groups.append(_Group(members, sizes, joined, derivatives.of(partials)))
-        self._targets: list[dict[str, Tensor]] = []
+        self._targets: list[dict[str, keras.Variable]] = []
         for index, condition in enumerate(self._conditions):
             targets = targets_of(condition, points[index], problem.coordinates)
-            self._targets.append({name: ops.convert_to_tensor(value.astype(dtype)) for name, value in targets.items()})
+            self._targets.append({name: _constant(value, dtype) for name, value in targets.items()})
 
     def __call__(self) -> dict[str, Tensor]:
         """Return the residuals of each condition term, shape (m,)."""
         residuals: dict[str, list[Tensor]] = {condition.term: [] for condition in self._conditions}
         for group in self._groups:
             ends = np.cumsum(group.sizes).tolist()
-            partials = group.evaluate(group.points)
+            partials = group.evaluate(group.points.value)
             for index, size, end in zip(group.members, group.sizes, ends, strict=True):
                 condition = self._conditions[index]
                 own = {name: values[end - size : end] for name, values in partials.items()}
-                residuals[condition.term].append(
-                    condition_residuals_of(condition, own, self._targets[index], namespace, size)
-                )
+                targets = {name: target.value for name, target in self._targets[index].items()}
+                residuals[condition.term].append(condition_residuals_of(condition, own, targets, namespace, size))
         return {term: ops.concatenate(parts) for term, parts in residuals.items()}
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """Points and targets."""
+        targets = [target for own in self._targets for target in own.values()]
+        return [*(group.points for group in self._groups), *targets]
+
+    def take_over(self, other: Conditions) -> bool:
+        """Take the points and targets of other conditions of the same problem, if they have the same shapes."""
+        pairs = list(zip(self.variables, other.variables, strict=False))
+        if len(self.variables) != len(other.variables) or any(a.shape != b.shape for a, b in pairs):
+            return False
+        for mine, theirs in pairs:
+            mine.assign(theirs.value)
+        return True
 
     def sizes(self) -> dict[str, int]:
         """Return the number of residuals of each condition term."""
-        return {term: int(residual.shape[0]) for term, residual in self().items()}
+        with aside():
+            return {term: int(residual.shape[0]) for term, residual in autodiff().shapes(self).items()}
+
+
+def check_targets(problem: Problem, points: Sequence[Floats]) -> None:
+    """Refuse targets that are computed from variables: they are computed once, and would not follow them.
+
+    Raises:
+        InputError: naming the condition's term and the variable.
+    """
+    for condition, own in zip(problem.conditions, points, strict=True):
+        named = {name: own[:, axis] for axis, name in enumerate(problem.coordinates)}
+        for variable in variables_read(functools.partial(_as_arrays, condition, named)):
+            raise InputError(
+                f"targets of a condition in term {condition.term!r}",
+                received=f"values computed from variable {variable.path!r}, which may change in training",
+                expected="numbers: targets are computed once",
+                fix="Read the variable in residuals() of a condition of your own (see docs/extending.md).",
+            )
+
+
+def _as_arrays(condition: Condition, coordinates: dict[str, Floats]) -> None:
+    for values in condition.targets(coordinates).values():
+        np.array(values)
+
+
+def _constant(values: Floats, dtype: str) -> keras.Variable:
+    return keras.Variable(values.astype(dtype), dtype=dtype, trainable=False, autocast=False)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -31,15 +33,15 @@ def check_data(x: Any, points: NDArray[Any] | None, y: Any = None, options: Mapp
     Raises:
         InputError: for targets or sample weights, data without indices or with unknown ones, or other coordinates.
     """
-    targets = {"y": y} | {name: (options or {}).get(name) for name in ("sample_weight", "class_weight")}
-    for name, value in targets.items():
-        if value is not None:
-            raise InputError(
-                f"argument {name!r} of PINN.fit",
-                received=type(value).__name__,
-                expected="nothing: collocation points have no targets, and a weighting scheme weights them",
-                fix="Measured data are a condition of the problem (phasecore.problems.Data).",
-            )
+    given = {**(options or {}), "y": y}
+    _check_no_targets(given, "fit")
+    if given.get("validation_split"):
+        raise InputError(
+            "argument 'validation_split' of PINN.fit",
+            received=repr(given["validation_split"]),
+            expected="nothing: each point has its weight, and a part of them cannot be set aside",
+            fix="Give validation_data={'coordinates': problem.sample(1_000, seed=1).interior}.",
+        )
     if points is None:
         raise InputError(
             "fitting a PINN",
@@ -49,6 +51,95 @@ def check_data(x: Any, points: NDArray[Any] | None, y: Any = None, options: Mapp
         )
     for batch in itertools.islice(_batches(x), CHECKED):
         _check_batch(batch, points)
+    validation = given.get("validation_data")
+    if validation is not None:
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(validation)
+        check_evaluated(x, points, {"y": y, "sample_weight": sample_weight}, "fit")
+
+
+def check_evaluated(x: Any, points: NDArray[Any] | None, options: Mapping[str, Any], method: str = "evaluate") -> None:
+    """Refuse what is no batch of points, or a source of such batches, as far as can be told before the evaluation.
+
+    Args:
+        x: what is evaluated.
+        points: the collocation points, shape (n, dimension), or None if there are none yet.
+        options: what else was given.
+        method: whose arguments these are.
+
+    Raises:
+        InputError: for targets or sample weights, data without coordinates, or indices of other points.
+    """
+    _check_no_targets(options, method)
+    if points is None:
+        raise InputError("evaluating a PINN", received="no collocation points", fix="Call pinn.points(...) first.")
+    for batch in itertools.islice(_batches(x), CHECKED):
+        while isinstance(batch, (tuple, list)) and len(batch) == 1:
+            batch = batch[0]
+        check_kind(batch, {}, method, indices=False)
+        if "indices" in batch:
+            _check_batch(batch, points)
+            continue
+        shape = tuple(np.shape(batch["coordinates"]))
+        if len(shape) != 2 or shape[1] != points.shape[1]:
+            raise InputError(
+                f"coordinates that PINN.{method} is given",
+                received=f"shape {shape}",
+                expected=f"shape (m, {points.shape[1]})",
+            )
+
+
+def check_kind(x: Any, options: Mapping[str, Any], method: str, *, indices: bool) -> None:
+    """Refuse a batch that is no dictionary of coordinates and, if they are needed, indices.
+
+    Args:
+        x: the batch.
+        options: what else was given.
+        method: whose arguments these are.
+        indices: whether indices are needed.
+
+    Raises:
+        InputError: for targets or sample weights too.
+    """
+    _check_no_targets(options, method)
+    needed = {"coordinates", "indices"} if indices else {"coordinates"}
+    if not isinstance(x, Mapping) or not needed <= set(x):
+        elsewhere = "" if indices else ', or {"coordinates": ...} for points elsewhere'
+        raise InputError(
+            f"data that PINN.{method} is given",
+            received=f"keys {sorted(x)}" if isinstance(x, Mapping) else type(x).__name__,
+            expected=EXPECTED + elsewhere,
+            fix="Give it pinn.points(n, seed=0), or parts of it with the same indices.",
+        )
+
+
+def by_name(method: Callable[..., Any], arguments: Sequence[Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a method of Keras by their names."""
+    names = _parameters(method.__func__)  # type: ignore[attr-defined, unused-ignore]
+    return dict(zip(names, arguments, strict=False)) | dict(options)
+
+
+@functools.cache
+def _parameters(function: Callable[..., Any]) -> tuple[str, ...]:
+    """The names of a method's parameters but the first, which is the object."""
+    return tuple(inspect.signature(function).parameters)[1:]
+
+
+def each_callback(callbacks: Any) -> list[Any]:
+    """Return callbacks, however `fit` takes them: none, one, some, or a `keras.callbacks.CallbackList`."""
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        return list(callbacks.callbacks)
+    return [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else list(callbacks or ())
+
+
+def _check_no_targets(options: Mapping[str, Any], method: str) -> None:
+    for name in ("y", "sample_weight", "class_weight"):
+        if options.get(name) is not None:
+            raise InputError(
+                f"argument {name!r} of PINN.{method}",
+                received=type(options[name]).__name__,
+                expected="nothing: collocation points have no targets, and a weighting scheme weights them",
+                fix="Measured data are a condition of the problem (phasecore.problems.Data).",
+            )
 
 
 def as_one_batch(x: Mapping[str, Any]) -> tuple[Any, int | None]:
@@ -62,6 +153,12 @@ def as_one_batch(x: Mapping[str, Any]) -> tuple[Any, int | None]:
     import tensorflow as tf
 
     return tf.data.Dataset.from_tensors((dict(x),)).repeat(), 1
+
+
+def all_of(x: Any) -> int | None:
+    """Return the number of points of arrays: Keras' default batches of 32 would make thousands of steps of an epoch."""
+    arrays = x.values() if isinstance(x, Mapping) else [x] if hasattr(x, "shape") else []
+    return next((len(array) for array in arrays), None)
 
 
 def _batches(x: Any) -> Iterator[Any]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+import math
 import operator
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, final
 
 import keras
@@ -15,12 +16,12 @@ from numpy.typing import ArrayLike
 
 from phasecore.errors import InputError
 from phasecore.jets import Jet, algebra_of, coordinates, read
-from phasecore.partials import Exponents, parse_partial
+from phasecore.partials import Exponents, Partial, parse_partial
 from phasecore_keras.autodiff import Tensor, autodiff, to_numpy
 from phasecore_keras.internals import flat_layers
 from phasecore_keras.namespace import namespace
 from phasecore_keras.propagation import Propagation
-from phasecore_keras.undisturbed import aside
+from phasecore_keras.reading import others_than, variables_read
 
 Model = Callable[..., Tensor]
 """A Keras model or layer, or a function of tensors."""
@@ -28,6 +29,11 @@ Method = Literal["auto", "jets", "autodiff"]
 
 AGREEMENT = {"float64": 1e-6, "float32": 1e-3}
 """Largest relative difference between jets and autodiff that set-up accepts; 0.1 in shorter dtypes."""
+
+WRAP = (
+    "Wrap a model of several inputs, or one that returns a list or a dictionary, in a Functional model that splits the "
+    "points and joins the outputs: see 'Several inputs, lists and dictionaries' in docs/keras.md."
+)
 
 COMPARED = 16
 """Number of points at which set-up compares them."""
@@ -70,6 +76,8 @@ class PartialDerivatives:
         method: Method = "auto",
         factors: Mapping[str, Any] | None = None,
     ) -> None:
+        if method not in ("auto", "jets", "autodiff"):
+            raise InputError("derivatives", received=repr(method), expected="'auto', 'jets' or 'autodiff'")
         self.model = model
         self.outputs = tuple(outputs)
         self.coordinates = tuple(coordinates)
@@ -77,20 +85,45 @@ class PartialDerivatives:
         self._columns = {output: column for column, output in enumerate(outputs)}
         self._propagate = Propagation(model)
         self._declare(names)
-        given = ops.convert_to_tensor(np.asarray(points, dtype=placement(model))[:COMPARED])
-        self._check_model(given)
-        self._tolerance = _tolerance_of(model)
-        self.method = self._choose(given, method)
+        self._points = np.asarray(points, dtype=placement(model))[:COMPARED]
+        self._wanted = method
+        self._origin = self
+        self._warned = ""
+        self.renew()
+
+    @property
+    def method(self) -> Literal["jets", "autodiff"]:
+        """How derivatives are taken now."""
+        return self._origin._chosen
 
     def of(self, names: Sequence[str]) -> PartialDerivatives:
-        """Return the evaluation of other partials of the same model by the same method."""
+        """Return the evaluation of other partials of the same model by the same method, also when it is renewed."""
         other = copy.copy(self)
         other._declare(names)
         return other
 
+    def renew(self, names: Sequence[str] | None = None, factors: Mapping[str, Any] | None = None) -> None:
+        """Read the model anew, as it is now, and compare jets with autodiff again.
+
+        Args:
+            names: the partials, if they may be others than before.
+            factors: values of the names that the partials have as factors, likewise.
+
+        Raises:
+            InputError: for a model that does not fit any more.
+        """
+        self._propagate.forget()
+        if names is not None:
+            self._factors = factors
+            self._declare(names)
+        points = ops.convert_to_tensor(self._points)
+        self._check_model(points)
+        self._chosen: Literal["jets", "autodiff"] = self._choose(points)
+
     def _declare(self, names: Sequence[str]) -> None:
         self.partials = {name: parse_partial(name, self.outputs, self.coordinates, self._factors) for name in names}
-        self._algebra = algebra_of(len(self.coordinates), [partial.operator for partial in self.partials.values()])
+        operators = [operator for partial in self.partials.values() for _, operator in partial.summands]
+        self._algebra = algebra_of(len(self.coordinates), operators)
 
     def __call__(self, points: Tensor) -> dict[str, Tensor]:
         """Return each partial at `points`, shape (n,), differentiable with respect to the model's variables.
@@ -107,9 +140,13 @@ class PartialDerivatives:
         if outputs.value.dtype != points.dtype:
             outputs = outputs.map(lambda coefficient: ops.cast(coefficient, points.dtype))
         columns = {output: outputs.map(operator.itemgetter((slice(None), k))) for output, k in self._columns.items()}
-        return {
-            name: read(columns[partial.output], partial.operator, namespace) for name, partial in self.partials.items()
-        }
+
+        factors = self._factors_now(points)
+
+        def value(partial: Partial) -> Tensor:
+            return partial.total(lambda own: read(columns[partial.output], own, namespace), factors)
+
+        return {name: value(partial) for name, partial in self.partials.items()}
 
     def _by_autodiff(self, points: Tensor) -> dict[str, Tensor]:
         return {name: sum(parts[1:], parts[0]) for name, parts in self._summands(points).items()}
@@ -123,10 +160,19 @@ class PartialDerivatives:
                 cache[output, exponents] = self._nested(output, exponents)(points)
             return cache[output, exponents]
 
-        return {
-            name: [factor * monomial(partial.output, exponents) for exponents, factor in partial.operator]
-            for name, partial in self.partials.items()
-        }
+        factors = self._factors_now(points)
+
+        def parts(partial: Partial) -> Iterator[Tensor]:
+            for names, own in partial.summands:
+                for exponents, number in own:
+                    yield math.prod((factors[n] for n in names), start=number * monomial(partial.output, exponents))
+
+        return {name: list(parts(partial)) for name, partial in self.partials.items()}
+
+    def _factors_now(self, points: Tensor) -> dict[str, Tensor]:
+        """The values of factors that are tensors or variables."""
+        names = {name for partial in self.partials.values() for own, _ in partial.summands for name in own}
+        return {name: ops.cast((self._factors or {})[name], points.dtype) for name in names}
 
     def _nested(self, output: str, exponents: Exponents) -> Callable[[Tensor], Tensor]:
         function = self._value(output)
@@ -152,30 +198,31 @@ class PartialDerivatives:
                 f"the model cannot be applied to {inputs}",
                 received=f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}",
                 expected=f"a model of {len(self.coordinates)} inputs and {expected}",
+                fix=WRAP,
             ) from error
         if not ops.is_tensor(values) or tuple(values.shape) != (len(points), len(self.outputs)):
             received = f"shape {tuple(values.shape)}" if ops.is_tensor(values) else type(values).__name__
-            raise InputError(f"the model's outputs at {inputs}", received=received, expected=expected)
+            raise InputError(f"the model's outputs at {inputs}", received=received, expected=expected, fix=WRAP)
         dtype = keras.backend.standardize_dtype(values.dtype)
         if not keras.backend.is_float_dtype(dtype):
             raise InputError(f"the model's outputs at {inputs}", received=dtype, expected="real numbers")
 
-    def _choose(self, points: Tensor, method: Method) -> Literal["jets", "autodiff"]:
-        if method not in ("auto", "jets", "autodiff"):
-            raise InputError("derivatives", received=repr(method), expected="'auto', 'jets' or 'autodiff'")
-        if method != "autodiff":
+    def _choose(self, points: Tensor) -> Literal["jets", "autodiff"]:
+        if self._wanted != "autodiff":
             problem = self._unlike_autodiff(points)
             if not problem:
                 return "jets"
-            if method == "jets":
+            if self._wanted == "jets":
                 raise InputError("jets cannot read this model", received=problem, fix="Use derivatives='auto'.")
-            warnings.warn(
-                f"Taylor-mode derivatives do not know this model ({problem}); nested autodiff is used instead: the "
-                "same numbers, more slowly.",
-                stacklevel=4,
-            )
+            if problem != self._warned:
+                self._warned = problem
+                warnings.warn(
+                    f"Taylor-mode derivatives do not know this model ({problem}); nested autodiff is used instead: the "
+                    "same numbers, more slowly.",
+                    stacklevel=5,
+                )
         try:
-            self._evaluated(self._by_autodiff, points)
+            self._once(self._by_autodiff, {}, (), points)
         except Exception as error:
             raise InputError(
                 "the model cannot be differentiated",
@@ -186,50 +233,56 @@ class PartialDerivatives:
 
     def _unlike_autodiff(self, points: Tensor) -> str:
         """Say what jets get wrong, or nothing; what autodiff cannot differentiate cannot be compared."""
+        variables = self._trained()
         try:
-            by_jets = self._evaluated(self._by_jets, points)
+            parts, gradients = self._once(self._stacked_summands, {}, variables, points)
+            sizes = {name: max(float(np.abs(values.sum(0)).max()), 1e-30) for name, values in parts.items()}
+        except Exception:
+            parts, gradients, sizes = {}, [], dict.fromkeys(self.partials, 1.0)
+        try:
+            by_jets, own = self._once(self._by_jets, sizes, variables, points)
         except Exception as error:
             return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
-        try:
-            by_autodiff = self._evaluated(
-                lambda points: {name: ops.stack(parts) for name, parts in self._summands(points).items()}, points
-            )
-            return _disagreement(by_jets, by_autodiff, self._tolerance) or (
-                self._gradient_disagreement(points, by_autodiff)
-            )
-        except Exception:
+        if not parts:
             return ""
+        tolerance = _tolerance_of(self.model)
+        return _disagreement(by_jets, parts, tolerance) or _gradient_disagreement(own, gradients, tolerance)
 
-    def _gradient_disagreement(self, points: Tensor, sizes: Mapping[str, Any]) -> str:
-        """Compare what training needs: a constant that a layer made from variables is a constant to jets alone."""
-        trained, others = self._variables()
-        if not trained:
-            return ""
-        scale = {name: max(float(np.abs(parts.sum(0)).max()), 1e-30) for name, parts in sizes.items()}
+    def _stacked_summands(self, points: Tensor) -> dict[str, Tensor]:
+        return {name: ops.stack(parts) for name, parts in self._summands(points).items()}
 
-        def loss(evaluate: Callable[[Tensor], dict[str, Tensor]]) -> Callable[[Tensor], Tensor]:
-            return lambda points: sum(ops.mean(ops.square(v / scale[name])) for name, v in evaluate(points).items())
+    def _once(
+        self,
+        evaluate: Callable[[Tensor], dict[str, Tensor]],
+        sizes: Mapping[str, float],
+        variables: Sequence[Any],
+        points: Tensor,
+    ) -> tuple[dict[str, Any], list[Any]]:
+        """Evaluate partials, or their summands, and the gradient of their mean square: what training needs of them.
 
-        tools = autodiff()
-        found = [
-            tools.gradients(loss(way), trained, others, once=True)(points) for way in (self._by_jets, self._by_autodiff)
-        ]
-        by_jets, by_autodiff = (
-            np.concatenate([to_numpy(g).astype(np.float64).ravel() for g in part]) for part in found
-        )
-        difference, size = float(np.linalg.norm(by_jets - by_autodiff)), float(np.linalg.norm(by_autodiff))
-        if size < float("inf") and not difference <= self._tolerance * size:
-            return f"the variables' gradients by jets and autodiff differ by {difference:.1e}, their norm is {size:.1e}"
-        return ""
+        Each partial enters the mean in proportion to its size, as given or as it is found.
+        """
 
-    def _variables(self) -> tuple[list[Any], list[Any]]:
-        if not isinstance(self.model, keras.layers.Layer):
-            return [], []
-        return list(self.model.trainable_variables), list(self.model.non_trainable_variables)
+        def evaluated(points: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+            values, total = evaluate(points), ops.zeros((), dtype=points.dtype)
+            for name, value in values.items():
+                whole = ops.sum(value, axis=0) if len(value.shape) > 1 else value
+                found = ops.stop_gradient(ops.maximum(ops.max(ops.abs(whole)), 1e-30))
+                total = total + ops.mean(ops.square(whole / sizes.get(name, found)))
+            return total, values
 
-    def _evaluated(self, function: Callable[[Tensor], dict[str, Tensor]], points: Tensor) -> dict[str, Any]:
-        with aside():
-            return {name: to_numpy(value) for name, value in function(points).items()}
+        others = others_than(getattr(self.model, "variables", ()), variables)
+        values, gradients = autodiff().once(evaluated, variables, others, points)
+        as_numpy = {name: to_numpy(value) for name, value in values.items()}
+        return as_numpy, [to_numpy(gradient).astype(np.float64) for gradient in gradients]
+
+    def _trained(self) -> list[Any]:
+        """The variables that are trained: the model's, and those that it reads, wherever they are held."""
+        points = ops.convert_to_tensor(self._points)
+        own = list(getattr(self.model, "trainable_variables", ()))
+        read = variables_read(lambda: autodiff().shapes(lambda: self._call(points)))
+        known = getattr(self.model, "variables", ())
+        return [*own, *(variable for variable in others_than(read, known) if variable.trainable)]
 
 
 def placement(model: Model) -> str:
@@ -242,6 +295,17 @@ def _tolerance_of(model: Model) -> float:
     layers = flat_layers(model) if isinstance(model, keras.layers.Layer) else ()
     computed = [layer.compute_dtype for layer in layers] or [keras.config.floatx()]
     return max(AGREEMENT.get(dtype, 0.1) for dtype in computed)
+
+
+def _gradient_disagreement(by_jets: Sequence[Any], by_autodiff: Sequence[Any], tolerance: float) -> str:
+    """A constant that a layer made from variables is a constant to jets alone."""
+    if not by_autodiff:
+        return ""
+    found, expected = (np.concatenate([gradient.ravel() for gradient in part]) for part in (by_jets, by_autodiff))
+    difference, size = float(np.linalg.norm(found - expected)), float(np.linalg.norm(expected))
+    if size < float("inf") and not difference <= tolerance * size:
+        return f"the variables' gradients by jets and autodiff differ by {difference:.1e}, their norm is {size:.1e}"
+    return ""
 
 
 def _disagreement(by_jets: Mapping[str, Any], by_autodiff: Mapping[str, Any], tolerance: float) -> str:

@@ -20,6 +20,7 @@ USED: Mapping[str, tuple[str, Callable[[], Any]]] = MappingProxyType(
         "_iterations": ("an optimizer's steps, gradient accumulation not counted", lambda: _adam()),
         "_value": ("the value of a variable, whatever scope it is read in", lambda: keras.Variable(0.0)),
         "_compute_loss": ("the loss, whether its override takes training= or not", lambda: _functional()),
+        "_trainable_variables": ("the variables that an optimizer updates", lambda: _adam()),
         "_get_variable_index": ("the place of a variable in an optimizer", lambda: _adam()),
         "_momentums": ("Adam's first moments", lambda: _adam()),
         "_velocities": ("Adam's second moments", lambda: _adam()),
@@ -62,6 +63,11 @@ def own_value(variable: Any) -> Any:
 def compute_loss(model: Any, x: Any, y: Any, y_pred: Any, sample_weight: Any) -> Any:
     """Return the loss of a batch as the `train_step` of Keras computes it."""
     return model._compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True)
+
+
+def variables_of(optimizer: Any) -> list[Any]:
+    """Return the variables that a built optimizer updates."""
+    return list(optimizer._trainable_variables)
 
 
 def adam_moments(optimizer: Any, variable: Any) -> tuple[Any, Any] | None:

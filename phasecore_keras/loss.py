@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, final
+from typing import Any, final
 
 import numpy as np
 from keras import ops
@@ -29,12 +29,15 @@ from phasecore.signals import (
     unit_coordinates,
 )
 from phasecore.weighting.rba import RBAState
-from phasecore_keras.autodiff import Tensor
+from phasecore_keras.autodiff import Tensor, autodiff
 from phasecore_keras.checks import residuals_now
-from phasecore_keras.conditions import Conditions
-from phasecore_keras.derivatives import Method, Model, PartialDerivatives, placement
+from phasecore_keras.conditions import Conditions, check_targets
+from phasecore_keras.derivatives import COMPARED, Method, Model, PartialDerivatives, placement
+from phasecore_keras.evaluation import Evaluation
 from phasecore_keras.namespace import namespace
+from phasecore_keras.reading import check_trainable, others_than, variables_read
 from phasecore_keras.tangents import named_variables
+from phasecore_keras.watching import Watch
 from phasecore_keras.weighting import IndexedWeighting, Weighting, Weights, weighted_loss
 
 Floats = NDArray[np.float64]
@@ -54,15 +57,6 @@ SUPPLIES = frozenset(
 """Signals that a weighting scheme can require of this backend."""
 
 
-class Evaluation(NamedTuple):
-    """One evaluation: residuals of equations and conditions, and the loss of each term."""
-
-    residuals: Mapping[str, Tensor]
-    condition_residuals: Mapping[str, Tensor]
-    unweighted: Mapping[str, Tensor]
-    weighted: Mapping[str, Tensor]
-
-
 @final
 class PhysicsLoss:
     """The loss of a physics-informed network: the mean squared weighted residual of every term.
@@ -79,6 +73,9 @@ class PhysicsLoss:
         points: coordinates of the collocation points, shape (n, dimension), a numpy array, or None.
         weighting: the weights' state: a layer, to be tracked by the model that is trained. What reads costly signals is
             updated between the steps, see `phasecore_keras.updates`.
+        held: the variables that residuals and conditions read and that are not the model's, such as a coefficient that
+            the problem holds, wherever they are held. Those that are trainable are to be trained.
+        version: a number that grows with each change that what was compiled of the loss does not know of.
         attention: the state of the residual-based attention that is tracked beside it, empty unless asked for.
 
     Raises:
@@ -108,7 +105,9 @@ class PhysicsLoss:
         self.problem = problem
         self.points: NDArray[Any] | None = None
         self.collocation: CollocationPoints | None = None
+        self.version = 0
         self._sizes: dict[str, int] = {}
+        self._condition_sizes: dict[str, int] = {}
         self._dtype = placement(model)
         self._equations = PartialDerivatives(
             model,
@@ -124,6 +123,7 @@ class PhysicsLoss:
         some = dict.fromkeys(problem.fields_read, zeros)
         self.field_names = tuple(fields_of(problem, self._named(corners), some, namespace))
         self._conditions = Conditions(problem, (), self._dtype, self._equations)
+        self._read_variables()
         schemes = registry.as_schemes(weighting)
         fix = "Use a scheme that needs these signals only."
         for name, scheme in schemes.items():
@@ -144,6 +144,59 @@ class PhysicsLoss:
         """How derivatives are taken: "jets" or "autodiff"."""
         return self._equations.method
 
+    @property
+    def trainable_variables(self) -> list[Any]:
+        """What is trained: the model's trainable variables, and those that are held elsewhere."""
+        own = getattr(self.model, "trainable_variables", ())
+        return [*own, *(variable for variable in self.held if variable.trainable)]
+
+    @property
+    def variables(self) -> list[Any]:
+        """Every variable that residuals, conditions and weights are computed from."""
+        own = getattr(self.model, "variables", ())
+        return [*own, *self.held, *self.condition_variables, *self.weighting.variables, *self.attention.variables]
+
+    @property
+    def condition_variables(self) -> list[Any]:
+        """Points and targets of the conditions."""
+        return self._conditions.variables
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether the model or the problem show that they are not what they were when they were read."""
+        return self._watch.has_changed()
+
+    def renew(self) -> None:
+        """Read the model and the problem anew, as they are now, and compare jets with autodiff again.
+
+        Raises:
+            InputError: for a model that does not fit the problem any more.
+        """
+        self._equations.renew(self.problem.all_partials(), self.problem.parameters)
+        self._read_variables()
+        if self.collocation is not None:
+            self._conditions = Conditions(self.problem, self.collocation.conditions, self._dtype, self._equations)
+        self.version += 1
+
+    def _read_variables(self) -> None:
+        """Find the variables that are read, and watch what the model and the problem hold."""
+        problem, tools = self.problem, autodiff()
+        self._fields = self._equations.of(problem.fields_read)
+        sample = problem.sample(COMPARED, seed=0)
+        coordinates = ops.convert_to_tensor(sample.interior.astype(self._dtype))
+        check_targets(problem, sample.conditions)
+        conditions = Conditions(problem, sample.conditions, self._dtype, self._equations)
+
+        def everything() -> Any:
+            return self.residuals(coordinates), conditions(), self.fields(coordinates)
+
+        self._watch = Watch([self.model, problem])
+        with self._watch.ignoring():
+            read = variables_read(lambda: tools.shapes(everything))
+        self.held = others_than(read, [*getattr(self.model, "variables", ()), *conditions.variables])
+        check_trainable(self.trainable_variables, f"problem {problem.name!r} or its network")
+        self._watch.watch(self.held)
+
     def set_points(self, points: CollocationPoints | ArrayLike) -> None:
         """Take the collocation points; the weights start anew if their number is another.
 
@@ -153,10 +206,14 @@ class PhysicsLoss:
         given = self.problem.check_collocation_points(points)
         self.collocation = given
         self.points = given.interior.astype(self._dtype)
-        self._conditions = Conditions(self.problem, given.conditions, self._dtype, self._equations)
-        sizes = dict.fromkeys(self.problem.equations, len(self.points)) | self._conditions.sizes()
+        conditions = Conditions(self.problem, given.conditions, self._dtype, self._equations)
+        if not self._sizes or not self._conditions.take_over(conditions):
+            self._conditions, self._condition_sizes = conditions, conditions.sizes()
+            self.version += 1
+        sizes = dict.fromkeys(self.problem.equations, len(self.points)) | self._condition_sizes
         if sizes != self._sizes:
             self._sizes = sizes
+            self.version += 1
             self.weighting.allocate(self._blank_signals(), sizes)
             if self.attention.points:
                 self.attention.allocate(self._blank_signals(), sizes)
@@ -234,14 +291,15 @@ class PhysicsLoss:
         return ops.cast(total, self._dtype)
 
     def penalty(self) -> Tensor:
-        """Return the sum of the regularizers of the model's variables, a scalar.
+        """Return the sum of the regularizers of the trained variables, a scalar.
 
         Constants that no residual sees, such as the level of a pressure, enter times zero: their gradient is zero then,
         where Keras would warn that there is none.
         """
-        variables = getattr(self.model, "trainable_variables", ())
-        constants = [0.0 * ops.sum(v.value) for v in variables if len(v.shape) < 2]
-        regularized = [v.regularizer(v.value) for v in variables if getattr(v, "regularizer", None) is not None]
+        own = getattr(self.model, "trainable_variables", ())
+        constants = [0.0 * ops.sum(v.value) for v in own if len(v.shape) < 2]
+        trained = self.trainable_variables
+        regularized = [v.regularizer(v.value) for v in trained if getattr(v, "regularizer", None) is not None]
         return ops.cast(sum([*constants, *regularized], ops.zeros((), dtype=self._dtype)), self._dtype)
 
     def track_attention(self) -> bool:
@@ -253,6 +311,7 @@ class PhysicsLoss:
         if self.attention.points or self._attention_in_use() is not None:
             return False
         self.attention.allocate(self._blank_signals(), self._sizes)
+        self.version += 1
         return True
 
     def residual_attention(self) -> dict[str, Tensor]:
@@ -331,7 +390,7 @@ class PhysicsLoss:
             {term: blank(size) for term, size in self._sizes.items() if term in self.problem.equations},
             {term: blank(size) for term, size in self._sizes.items() if term not in self.problem.equations},
         )
-        gradients = {name: ops.zeros_like(v.value) for name, v in named_variables(self.model).items()}
+        gradients = {name: ops.zeros_like(v.value) for name, v in named_variables(self.trainable_variables).items()}
         costly = {
             TERM_GRADIENTS: dict.fromkeys(self._sizes, gradients),
             TANGENT_KERNEL_TRACES: {term: blank() for term in self._sizes},

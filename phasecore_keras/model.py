@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, final
 
 import keras
@@ -10,21 +10,18 @@ import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike, NDArray
 
-import phasecore
 from phasecore import registry
-from phasecore.errors import InputError, UnknownNameError
+from phasecore.errors import InputError
 from phasecore.problems import CollocationPoints, Problem
-from phasecore.weighting import WeightingScheme
 from phasecore_keras.autodiff import Tensor
-from phasecore_keras.data import as_one_batch, check_data
+from phasecore_keras.configuration import problem_of, saved, specification_of
+from phasecore_keras.data import all_of, as_one_batch, by_name, check_data, check_evaluated, check_kind, each_callback
 from phasecore_keras.derivatives import Method
 from phasecore_keras.distribution import check_distribution
 from phasecore_keras.loss import PhysicsLoss
-from phasecore_keras.steps import steps_done
+from phasecore_keras.reading import HeldVariables
+from phasecore_keras.steps import check_optimizer, steps_done, synchronize
 from phasecore_keras.updates import BetweenSteps, WeightUpdates
-
-_AFTER_BATCH_SIZE = ("epochs", "verbose", "callbacks")
-"""Arguments of `keras.Model.fit`, by position."""
 
 COORDINATES = "coordinates"
 INDICES = "indices"
@@ -87,15 +84,20 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
                 fix="Use phasecore.problem(name).",
             )
         super().__init__(**{"dtype": network.dtype_policy, **options})
-        self.specification = _specification_of(weighting)
+        self.specification = specification_of(weighting)
         self._derivatives = derivatives
         self.physics = PhysicsLoss(problem, network, weighting=weighting, derivatives=derivatives)
         self.network = network
         self.weighting = self.physics.weighting
         self.attention = self.physics.attention
+        self._coefficients = HeldVariables("coefficients", saved=True)
+        self._condition_points = HeldVariables("condition_points", saved=False)
         self.term_losses = [keras.metrics.Mean(name=f"{term}_loss") for term in problem.terms]
         self._updates = WeightUpdates(self)
+        self._version = -1
+        self._unsettled_jit = False
         self.built = True
+        self.renew()
 
     @property
     def problem(self) -> Problem:
@@ -125,7 +127,9 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         """
         if isinstance(points, int | np.integer) and not isinstance(points, bool):
             points = self.problem.sample(int(points), seed=seed, condition_points=condition_points)
+        synchronize(self)
         self.physics.set_points(points)
+        self.renew()
         self.physics.check_residuals()
         coordinates = self.physics.points
         assert coordinates is not None
@@ -165,12 +169,49 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
                     fix="Leave it out. Measured data are a condition of the problem (phasecore.problems.Data), other "
                     "weights a weighting scheme, other statistics probes of PhaseMonitor.",
                 )
-        if options.get("jit_compile", "auto") == "auto" and not options.get("run_eagerly") and self._suits_xla():
-            options["jit_compile"] = True
+        if self.compiled or self.physics.has_changed:
+            self.physics.renew()
         super().compile(optimizer=optimizer, **options)
+        self._unsettled_jit = options.get("jit_compile", "auto") == "auto" and not options.get("run_eagerly")
+        self.renew()
 
-    def _suits_xla(self) -> bool:
-        return keras.backend.backend() == "tensorflow" and self.physics.method == "jets"
+    def renew(self) -> None:
+        """Take note of what has changed since the network, the problem and the points were read.
+
+        It is done by itself at the beginning of `fit`, of its epochs, of `evaluate`, `predict` and the like, and costs
+        nothing to speak of where nothing has changed. Else the network is read anew, jets are compared with autodiff
+        again, and what was compiled is compiled anew when it is used next. What does not show, such as a number that
+        only a closure holds, is noticed by `compile`.
+
+        Raises:
+            InputError: for a network that does not fit the problem any more.
+        """
+        if self.physics.has_changed:
+            self.physics.renew()
+        if self.physics.version == self._version:
+            return
+        self._version = self.physics.version
+        self._coefficients.hold(self.physics.held)
+        self._condition_points.hold(self.physics.condition_variables)
+        if self._unsettled_jit and keras.backend.backend() == "tensorflow":
+            self.jit_compile = self.physics.method == "jets" or "auto"
+        for kind in ("train", "test", "predict"):
+            if getattr(self, f"{kind}_function", None) is not None:
+                getattr(self, f"make_{kind}_function")(force=True)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Clear the gradients that torch keeps of whatever is trained now, see `torch.nn.Module.zero_grad`."""
+        for variable in self.trainable_variables:
+            variable.value.grad = None
+
+    def quantize(self, mode: Any = None, *arguments: Any, **options: Any) -> None:
+        """Quantize the network, see `keras.Model.quantize`.
+
+        Raises:
+            InputError: for a network that is no model, or whose derivatives are lost.
+        """
+        self.network.quantize(mode, *arguments, **options)
+        self.renew()
 
     def compile_from_config(self, config: Mapping[str, Any]) -> None:
         """Compile as a saved model was compiled, and make the optimizer's variables, to be loaded."""
@@ -191,23 +232,33 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         Raises:
             InputError: for data without indices or with unknown ones, or other coordinates than `points(...)` returned.
         """
+        self.renew()
+        options = by_name(super().fit, (x, y, batch_size, *arguments), options)
+        x, y, batch_size = (options.pop(name, None) for name in ("x", "y", "batch_size"))
+        check_optimizer(self)
         check_data(x, self.physics.points, y, options)
-        arguments, options = _with_callback(BetweenSteps(self._updates), arguments, options)
-        options.setdefault("validation_batch_size", _all_of(options.get("validation_data")))
+        options["callbacks"] = [*each_callback(options.get("callbacks")), BetweenSteps(self._updates)]
+        options.setdefault("validation_batch_size", all_of(options.get("validation_data")))
         if isinstance(x, Mapping) and not batch_size:
-            batch_size, options["shuffle"] = _all_of(x), False
+            batch_size, options["shuffle"] = all_of(x), False
             if "steps_per_epoch" not in options:
                 x, steps = as_one_batch(x)
                 batch_size, options["steps_per_epoch"] = (None, steps) if steps else (batch_size, None)
         elif not isinstance(x, Mapping | keras.utils.PyDataset):
             options.setdefault("shuffle", False)
-        return super().fit(x, y, batch_size, *arguments, **options)
+        return super().fit(x, y, batch_size, **options)
 
     def train_on_batch(self, x: Any, *arguments: Any, **options: Any) -> Any:
         """Make one step on a batch of `points(...)`, see `keras.Model.train_on_batch`.
 
         Weights that are updated between the steps are updated before it if they are due.
+
+        Raises:
+            InputError: for anything that is no batch of points with their indices.
         """
+        self.renew()
+        check_optimizer(self)
+        check_kind(x, by_name(super().train_on_batch, (x, *arguments), options), "train_on_batch", indices=True)
         if self._updates.needed:
             self._updates.refresh()
             self._updates.before_step(steps_done(self) if self.optimizer.built else 0)
@@ -216,8 +267,45 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
     def evaluate(
         self, x: Any = None, y: Any = None, batch_size: int | None = None, *arguments: Any, **options: Any
     ) -> Any:
-        """Return the loss, see `keras.Model.evaluate`: with the current weights where `x` has indices, else without."""
-        return super().evaluate(x, y, batch_size or _all_of(x), *arguments, **options)
+        """Return the loss, see `keras.Model.evaluate`: with the current weights where `x` has indices, else without.
+
+        Args:
+            x: a batch of `points(...)`, {"coordinates": shape (m, dimension)} for points elsewhere, or a source of such
+                batches.
+            y: nothing: collocation points have no targets.
+            batch_size: number of points that are evaluated at once; all by default.
+            arguments: as of `keras.Model.evaluate`.
+            options: as of `keras.Model.evaluate`.
+
+        Raises:
+            InputError: for anything else, before the evaluation is compiled.
+        """
+        self.renew()
+        options = by_name(super().evaluate, (x, y, batch_size, *arguments), options)
+        if not options.get("_use_cached_eval_dataset"):
+            check_evaluated(options.get("x"), self.physics.points, options)
+        options["batch_size"] = options.get("batch_size") or all_of(x)
+        return super().evaluate(**options)
+
+    def predict(self, x: Any, *arguments: Any, **options: Any) -> Any:
+        """Return the network's outputs, see `keras.Model.predict`."""
+        self.renew()
+        return super().predict(x, *arguments, **options)
+
+    def test_on_batch(self, x: Any, *arguments: Any, **options: Any) -> Any:
+        """Return the loss of a batch, see `keras.Model.test_on_batch` and `evaluate`.
+
+        Raises:
+            InputError: for anything that is no batch of points.
+        """
+        self.renew()
+        check_kind(x, by_name(super().test_on_batch, (x, *arguments), options), "test_on_batch", indices=False)
+        return super().test_on_batch(x, *arguments, **options)
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """Return the network's outputs at a batch, see `keras.Model.predict_on_batch`."""
+        self.renew()
+        return super().predict_on_batch(x)
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
@@ -253,7 +341,7 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
             "problem": {
                 "name": problem.name,
                 "class_name": type(problem).__name__,
-                "parameters": problem.parameters,
+                "parameters": {name: saved(value) for name, value in problem.parameters.items()},
             },
             "weighting": self.specification,
             "derivatives": self._derivatives,
@@ -271,7 +359,7 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         config = dict(config)
         config["dtype"] = keras.saving.deserialize_keras_object(config["dtype"])
         config["network"] = keras.saving.deserialize_keras_object(config["network"], custom_objects)
-        config["problem"] = _problem_of(config["problem"], custom_objects)
+        config["problem"] = problem_of(config["problem"], custom_objects)
         return cls(**config)
 
     def get_build_config(self) -> dict[str, Any]:
@@ -297,48 +385,4 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
             self.physics.set_points(CollocationPoints(np.asarray(store["points"]), tuple(conditions)))
             if bool(np.asarray(store["tracks_attention"])):
                 self.physics.track_attention()
-
-
-def _specification_of(weighting: registry.Weighting) -> str:
-    """The specification of registered schemes, which a saved model keeps, or nothing if one is an object."""
-    if isinstance(weighting, str):
-        return weighting
-    given = list(weighting) if isinstance(weighting, Sequence) and not isinstance(weighting, WeightingScheme) else []
-    names = [part for part in given if isinstance(part, str)]
-    return "+".join(names) if len(names) == len(given) else ""
-
-
-def _with_callback(
-    callback: Any, arguments: tuple[Any, ...], options: Mapping[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Put a callback behind those that `fit` is given, by name or by position."""
-    place = _AFTER_BATCH_SIZE.index("callbacks")
-    given = arguments[place] if len(arguments) > place else options.get("callbacks")
-    if isinstance(given, keras.callbacks.CallbackList):
-        given.append(callback)
-        return arguments, dict(options)
-    every = [*(given if isinstance(given, (list, tuple)) else [given] if given is not None else []), callback]
-    if len(arguments) > place:
-        return (*arguments[:place], every, *arguments[place + 1 :]), dict(options)
-    return arguments, {**options, "callbacks": every}
-
-
-def _all_of(x: Any) -> int | None:
-    """The number of points, where x is arrays: Keras' default of 32 would make thousands of steps of an epoch."""
-    arrays = x.values() if isinstance(x, Mapping) else [x] if hasattr(x, "shape") else []
-    return next((len(array) for array in arrays), None)
-
-
-def _problem_of(config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None) -> Problem:
-    own = keras.saving.get_registered_object(config["class_name"], custom_objects=custom_objects)
-    if own is not None:
-        return own(**config["parameters"])  # type: ignore[no-any-return]
-    try:
-        return phasecore.problem(config["name"], **config["parameters"])
-    except UnknownNameError as error:
-        raise InputError(
-            "the problem of a saved PINN",
-            received=f"{config['name']!r}, of class {config['class_name']}, which is not registered",
-            expected="a registered problem, or its class",
-            fix=f"Load with custom_objects={{{config['class_name']!r}: {config['class_name']}}}.",
-        ) from error
+            self.renew()

@@ -196,8 +196,8 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
     def _described(self) -> list[Any]:
         """What a capture is made for: with any of it another, a new one is."""
         model = self.model
-        points = model.physics.points if isinstance(model, PINN) else self._points
-        return [model, model.optimizer, getattr(model, "train_function", None), points, *model.trainable_variables]
+        read = (model.physics.points, model.physics.version) if isinstance(model, PINN) else (self._points, None)
+        return [model, model.optimizer, getattr(model, "train_function", None), *read, *model.trainable_variables]
 
     def _read_points(self) -> Any:
         if not isinstance(self.model, PINN) and self._points is not None and not isinstance(self._points, Points):

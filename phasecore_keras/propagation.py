@@ -45,7 +45,11 @@ class Propagation:
 
     def __init__(self, model: Callable[..., Any]) -> None:
         self._model = model
-        self._graphs: dict[int, Any] = {}
+        self._graphs: dict[Any, tuple[Any, Any]] = {}
+
+    def forget(self) -> None:
+        """Forget what was recorded of layers: the next call reads them as they are then."""
+        self._graphs.clear()
 
     def __call__(self, jet: Jet) -> Any:
         """Return the model's output as a jet, or as a tensor where it does not depend on the coordinates."""
@@ -83,12 +87,16 @@ class Propagation:
         return outputs[0] if isinstance(outputs, (list, tuple)) and len(outputs) == 1 else outputs
 
     def _through_call(self, key: Any, call: Rule, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
-        jets = [item for item in keras.tree.flatten((arguments, options)) if isinstance(item, Jet)]
-        graph = self._graphs.get(id(key))
-        if graph is None or len(graph.inputs) != len(jets):
+        items = keras.tree.flatten((arguments, options))
+        jets = [item for item in items if isinstance(item, Jet)]
+        others = tuple(None if isinstance(item, Jet) else item for item in items)
+        reusable = all(isinstance(item, (bool, int, float, str, type(None))) for item in others)
+        place = (id(key), others, tuple(sorted(options))) if reusable else None
+        _, graph = self._graphs.get(place, (None, None))
+        if graph is None:
             graph = _graph_of(call, arguments, options)
-            if _is_closed(graph):
-                self._graphs[id(key)] = graph
+            if reusable and _is_closed(graph):
+                self._graphs[place] = (key, graph)  # the layer too, or another could come to have its id
         return self._walk(graph, tuple(jets))
 
 

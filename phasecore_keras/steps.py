@@ -4,14 +4,34 @@ from __future__ import annotations
 
 from typing import Any, final
 
+from phasecore.errors import InputError
 from phasecore_keras import internals
 from phasecore_keras.autodiff import to_numpy
 from phasecore_keras.optimizers import inner
+from phasecore_keras.reading import others_than
 
 
 def steps_done(model: Any) -> int:
     """Return the number of updates of the variables that the optimizer of a model has made."""
     return _raw_steps(model) // _accumulated(model)
+
+
+def check_optimizer(model: Any) -> None:
+    """Refuse to train variables that the optimizer does not know: it was made for others.
+
+    Raises:
+        InputError: naming them.
+    """
+    if model.optimizer is None or not model.optimizer.built:
+        return
+    unknown = others_than(model.trainable_variables, internals.variables_of(inner(model.optimizer)))
+    if unknown:
+        raise InputError(
+            "training a PINN",
+            received=f"trainable variables that its optimizer does not know: {[v.path for v in unknown]}",
+            expected="those of the last compile()",
+            fix="Call compile() again, with a new optimizer.",
+        )
 
 
 @final

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, final
 
 import numpy as np
@@ -10,6 +10,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from phasecore_keras.autodiff import Tensor, autodiff
+from phasecore_keras.reading import others_than
 
 BLOCK = 16_384
 """Most points at which residuals are evaluated at once."""
@@ -27,7 +28,9 @@ class Residuals(Protocol):
     points: NDArray[Any] | None
 
     @property
-    def model(self) -> Callable[..., Tensor]: ...  # noqa: D102
+    def trainable_variables(self) -> list[Any]: ...  # noqa: D102
+    @property
+    def variables(self) -> list[Any]: ...  # noqa: D102
     @property
     def method(self) -> str: ...  # noqa: D102
     def residuals(self, coordinates: Tensor) -> dict[str, Tensor]: ...  # noqa: D102
@@ -46,10 +49,8 @@ class Tangents:
         assert physics.points is not None
         self._physics = physics
         self.points = physics.points
-        self._variables = named_variables(physics.model)
-        trained = {id(variable) for variable in self._variables.values()}
-        everything = getattr(physics.model, "variables", ())
-        self._others = [variable for variable in everything if id(variable) not in trained]
+        self._variables = named_variables(physics.trainable_variables)
+        self._others = others_than(physics.variables, self._variables.values())
         self._compiled: dict[tuple[str, str], Callable[..., Any]] = {}
 
     def term_gradients(self, equations: Sequence[str], conditions: Sequence[str]) -> dict[str, dict[str, Tensor]]:
@@ -113,17 +114,17 @@ class Tangents:
         return self._compiled[what, term]
 
 
-def named_variables(model: Any) -> dict[str, Any]:
-    """Return the trainable variables of a model by path, each once; a path that is there twice gets a number.
+def named_variables(variables: Iterable[Any]) -> dict[str, Any]:
+    """Return variables by path, each once; a path that is there twice gets a number.
 
     Example:
         >>> import keras
         >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(2, name="first")], name="net")
-        >>> list(named_variables(model))
+        >>> list(named_variables(model.trainable_variables))
         ['net/first/kernel', 'net/first/bias']
     """
     found: dict[str, Any] = {}
-    for variable in getattr(model, "trainable_variables", ()):
+    for variable in variables:
         name, number = variable.path, 1
         while name in found:
             number += 1

@@ -162,7 +162,7 @@ class _Session:
     def _variables(self) -> list[Any]:
         model = self.model
         weighting = [*model.weighting.variables, *model.attention.variables]
-        return [*model.network.variables, *weighting, *model.optimizer.variables]
+        return [*model.network.variables, *model.physics.held, *weighting, *model.optimizer.variables]
 
     def _step(self) -> float:
         self.model.reset_metrics()

@@ -32,7 +32,7 @@ class WeightUpdates:
 
     def __init__(self, model: PINN) -> None:
         self._model = model
-        self._collocation: Any = None
+        self._made_for: tuple[Any, int] = (None, 0)
         self._tangents: Tangents | None = None
         self._evaluate: Any = None
 
@@ -66,9 +66,10 @@ class WeightUpdates:
 
     def _signals(self, required: frozenset[str]) -> Signals:
         physics = self._model.physics
-        if self._tangents is None or self._collocation is not physics.collocation:
-            self._collocation, self._tangents = physics.collocation, Tangents(physics)
-            everything = list(self._model.network.variables)
+        collocation, version = self._made_for
+        if self._tangents is None or collocation is not physics.collocation or version != physics.version:
+            self._made_for, self._tangents = (physics.collocation, physics.version), Tangents(physics)
+            everything = physics.variables
             self._evaluate = (
                 autodiff().compiled(physics.residuals, everything),
                 autodiff().compiled(physics.condition_residuals, everything),
@@ -104,6 +105,7 @@ class BetweenSteps(keras.callbacks.Callback):  # type: ignore[misc, unused-ignor
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Count from here: what restores a state has done so by now."""
+        self.model.renew()
         self._steps.start(self.model)
         self._updates.refresh()
 

@@ -20,7 +20,7 @@ from phasecore.signals import (
 )
 from phasecore_torch.arrays import as_numpy
 from phasecore_torch.loss import PhysicsLoss
-from phasecore_torch.optimizers import Movements, is_adam
+from phasecore_torch.optimizers import Movements, keeps_adam
 from phasecore_torch.points import Points
 from phasecore_torch.sources import BatchLoss, CustomSource, PhysicsSource, Source
 
@@ -166,7 +166,7 @@ class Capture:
 
     def _choose(self, probes: Probes | None) -> list[Probe]:
         supplied = self._source.supplies
-        if is_adam(self._optimizer):
+        if keeps_adam(self._optimizer):
             supplied = supplied | {ADAM_MOMENTS}
         fix = (
             "Use a PhysicsLoss, an optimizer of the Adam family for 'adam_moments', torch's own activation "

@@ -17,7 +17,7 @@ from phasecore.runs.deepxde_terms import TermReader, reading
 from phasecore.signals import TANGENT_KERNEL_TRACES, AdamMoments, Moments
 from phasecore_torch.arrays import as_numpy
 from phasecore_torch.moments import MomentAccumulator
-from phasecore_torch.optimizers import adam_moments, is_adam
+from phasecore_torch.optimizers import adam_moments, keeps_adam
 from phasecore_torch.tangents import Tangents
 from phasecore_torch.undisturbed import undisturbed
 
@@ -94,7 +94,7 @@ class TorchEvaluator(Evaluator):
     @property
     def keeps_adam(self) -> bool:
         """Whether the optimizer is of Adam's family."""
-        return is_adam(self.model.opt)
+        return keeps_adam(self.model.opt)
 
     def adam_moments(self, *, biases: bool) -> list[AdamMoments] | None:
         """Return Adam's bias-corrected moments of each weight matrix, or None before the first step."""

@@ -26,32 +26,32 @@ _evaluates_again = False
 """A plain name, which the compiler can follow."""
 
 
-def is_adam(optimizer: Any) -> bool:
+def keeps_adam(optimizer: Any) -> bool:
     """Return whether an optimizer is of Adam's family, by its name and its two decay rates.
 
     Example:
         >>> weights = [torch.ones(2, requires_grad=True)]
-        >>> is_adam(torch.optim.AdamW(weights)), is_adam(torch.optim.Adamax(weights)), is_adam(torch.optim.SGD(weights))
+        >>> keeps_adam(torch.optim.AdamW(weights)), keeps_adam(torch.optim.Adamax(weights)), keeps_adam(torch.optim.SGD(weights))
         (True, False, False)
     """
     named = any(_NAMED_ADAM.search(kind.__name__) for kind in type(optimizer).__mro__)
     return named and all(_decay_rates(group) is not None for group in optimizer.param_groups)
 
 
-def adam_moments(optimizer: Any, parameter: Tensor) -> AdamMoments | None:
+def adam_moments(optimizer: Any, variable: Tensor) -> AdamMoments | None:
     """Return Adam's bias-corrected moments of a parameter, or None where there are none: before the first step.
 
     Complex parameters have moments of their real and imaginary parts, see `phasecore_torch.gradients.plain`.
     """
-    if not is_adam(optimizer):
+    if not keeps_adam(optimizer):
         return None
-    group = next((g for g in optimizer.param_groups if any(p is parameter for p in g["params"])), None)
-    state = optimizer.state.get(parameter) or {}
+    group = next((g for g in optimizer.param_groups if any(p is variable for p in g["params"])), None)
+    state = optimizer.state.get(variable) or {}
     if group is None or not {"exp_avg", "exp_avg_sq"} <= state.keys() <= OF_ADAM:
         return None
     first, second = state["exp_avg"], state["exp_avg_sq"]
     steps = float(state.get("step", group.get("step", 0)))
-    if not steps >= 1 or first.shape != parameter.shape or second.shape != parameter.shape:
+    if not steps >= 1 or first.shape != variable.shape or second.shape != variable.shape:
         return None
     decay_rates = _decay_rates(group)
     assert decay_rates is not None

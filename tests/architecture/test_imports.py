@@ -273,20 +273,33 @@ KERAS_ALONE = {
     "autodiff.py",
     "callbacks.py",
     "closed.py",
+    "configuration.py",
     "data.py",
-    "distribution.py",
     "internals.py",
+    "jax_autodiff.py",
     "model.py",
-    "optimizers.py",
-    "points.py",
+    "reading.py",
     "steps.py",
     "updates.py",
+    "watching.py",
 }
 """What torch has no need of: ways to differentiate, what `fit` is given, the model that it trains and on which devices,
-Keras' private parts, and what happens between compiled steps."""
+Keras' private parts, what a saved model is made from, what happens between compiled steps, and which variables and
+attributes those have read."""
 
 
-TORCH_ALONE = {"blocks.py", "batches.py", "compiling.py", "memory.py", "rewritten.py", "lightning.py", "pina.py"}
+TORCH_ALONE = {
+    "arrays.py",
+    "batches.py",
+    "blocks.py",
+    "compiling.py",
+    "gradients.py",
+    "keeping.py",
+    "lightning.py",
+    "memory.py",
+    "pina.py",
+    "rewritten.py",
+}
 """What the backends of Keras do by themselves, and packages for torch alone."""
 
 

@@ -217,6 +217,22 @@ BAD_FIT = {
     "targets": (lambda p: (p, np.zeros(60)), {}, "argument 'y' of PINN.fit"),
     "sample weights": (lambda p: (p,), {"sample_weight": np.ones(60)}, "argument 'sample_weight'"),
     "nothing": (lambda p: (), {}, "data without the indices"),
+    "a part for validation": (lambda p: (p,), {"validation_split": 0.2}, "argument 'validation_split' of PINN.fit"),
+    "targets by position": (
+        lambda p: (p, None, None, 1, 0, None, 0.0, None, True, {0: 1.0}),
+        {},
+        "argument 'class_weight' of PINN.fit",
+    ),
+    "validation data as an array": (
+        lambda p: (p,),
+        {"validation_data": np.zeros((5, 2))},
+        "data that PINN.fit is given: received ndarray",
+    ),
+    "validation data with targets": (
+        lambda p: (p,),
+        {"validation_data": ({"coordinates": np.zeros((60, 2))}, np.zeros(60))},
+        "argument 'y' of PINN.fit",
+    ),
 }
 
 
@@ -224,11 +240,72 @@ BAD_FIT = {
 def test_bad_data_is_refused_before_the_first_epoch(case):
     arguments, options, message = BAD_FIT[case]
     model, points = pinn()
-    before = variables_of(model)
+    before, given = variables_of(model), arguments(points)
+    options = options if len(given) > 3 else {"epochs": 1, "verbose": 0, **options}
     with pytest.raises(InputError, match=message):
-        model.fit(*arguments(points), epochs=1, verbose=0, **options)
+        model.fit(*given, **options)
     for one, other in zip(before, variables_of(model), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+BAD_EVALUATION = {
+    "an array": (lambda p: (p["coordinates"],), {}, "received ndarray"),
+    "a list": (lambda p: ([p["coordinates"]],), {}, "received ndarray"),
+    "no coordinates": (lambda p: ({"x": p["coordinates"]},), {}, r"received keys \['x'\]"),
+    "three coordinates": (lambda p: ({"coordinates": np.zeros((5, 3))},), {}, r"received shape \(5, 3\)"),
+    "indices of other points": (lambda p: ({**p, "coordinates": 0.5 * p["coordinates"]},), {}, "coordinates of coll"),
+    "unknown indices": (lambda p: ({**p, "indices": p["indices"] + 1},), {}, "received 60"),
+    "targets": (lambda p: (p, np.zeros(60)), {}, "argument 'y' of PINN.evaluate"),
+    "sample weights": (lambda p: (p,), {"sample_weight": np.ones(60)}, "argument 'sample_weight'"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_EVALUATION)
+def test_bad_data_is_refused_before_the_evaluation_is_compiled(case):
+    arguments, options, message = BAD_EVALUATION[case]
+    model, points = pinn()
+    with pytest.raises(InputError, match=message):
+        model.evaluate(*arguments(points), verbose=0, **options)
+    assert model.test_function is None
+
+
+@pytest.mark.parametrize("method", ["train_on_batch", "test_on_batch"])
+def test_single_batches_are_looked_at_too(method):
+    model, points = pinn()
+    step = getattr(model, method)
+    for given, message in [((points["coordinates"],), "received ndarray"), ((points, np.zeros(60)), "argument 'y'")]:
+        with pytest.raises(InputError, match=message):
+            step(*given)
+    assert model.train_function is None
+    assert model.test_function is None
+
+
+@pytest.mark.parametrize("bound", [True, False])
+def test_a_list_of_callbacks_of_keras(bound):
+    model, points = pinn("grad_norm:every=1")
+    seen = []
+    own = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(logs["loss"]))
+    callbacks = keras.callbacks.CallbackList([own], **({"model": model, "add_history": True} if bound else {}))
+    for _ in range(2):
+        history = model.fit(points, epochs=2, verbose=0, callbacks=callbacks)
+        assert history.history["loss"][-2:] == seen[-2:]
+    assert len(seen) == 4
+    assert sum(isinstance(one, keras.callbacks.History) for one in callbacks.callbacks) == int(bound)
+
+
+@pytest.mark.parametrize("made", ["inputs", "list", "dictionary"])
+def test_networks_of_another_shape_are_told_how_to_be_wrapped(made):
+    x, t = keras.Input((1,)), keras.Input((1,))
+    u = keras.layers.Dense(1)(keras.layers.Concatenate()([x, t]))
+    at = keras.Input((2,))
+    out = keras.layers.Dense(1)(at)
+    network = {
+        "inputs": lambda: keras.Model([x, t], u),
+        "list": lambda: keras.Model(at, [out, out]),
+        "dictionary": lambda: keras.Model(at, {"u": out}),
+    }[made]()
+    with pytest.raises(InputError, match=r"'Several inputs, lists and dictionaries' in docs/keras\.md"):
+        PINN(network, phasecore.problem("burgers"))
 
 
 def test_fit_takes_what_keras_fit_takes_by_position():

@@ -1,0 +1,65 @@
+"""What a saved PINN is made from again: its weighting and its problem, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+
+import phasecore
+from phasecore import registry
+from phasecore.errors import InputError, UnknownNameError
+from phasecore.problems import Problem
+from phasecore.weighting import WeightingScheme
+from phasecore_keras.autodiff import to_numpy
+
+_VARIABLE = "keras_variable"
+
+
+def specification_of(weighting: registry.Weighting) -> str:
+    """Return the specification of registered schemes, which a saved model keeps, or nothing if one is an object."""
+    if isinstance(weighting, str):
+        return weighting
+    given = list(weighting) if isinstance(weighting, Sequence) and not isinstance(weighting, WeightingScheme) else []
+    names = [part for part in given if isinstance(part, str)]
+    return "+".join(names) if len(names) == len(given) else ""
+
+
+def saved(parameter: Any) -> Any:
+    """Return a parameter of a problem as a saved model keeps it: a variable by its value and what it is made from."""
+    if not isinstance(parameter, keras.Variable):
+        return parameter
+    value = to_numpy(parameter.value).tolist()
+    kept = {"name": parameter.name, "dtype": parameter.dtype, "trainable": parameter.trainable}
+    return {_VARIABLE: {"initializer": value, **kept}}
+
+
+def _restored(parameter: Any) -> Any:
+    is_variable = isinstance(parameter, Mapping) and set(parameter) == {_VARIABLE}
+    return keras.Variable(**parameter[_VARIABLE]) if is_variable else parameter
+
+
+def problem_of(config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None) -> Problem:
+    """Return the problem of a saved model.
+
+    Args:
+        config: its "name", "class_name" and "parameters".
+        custom_objects: classes by name, for problems that are not registered.
+
+    Raises:
+        InputError: for a problem that is found in neither.
+    """
+    own = keras.saving.get_registered_object(config["class_name"], custom_objects=custom_objects)
+    parameters = {name: _restored(value) for name, value in config["parameters"].items()}
+    if own is not None:
+        return own(**parameters)  # type: ignore[no-any-return]
+    try:
+        return phasecore.problem(config["name"], **parameters)
+    except UnknownNameError as error:
+        raise InputError(
+            "the problem of a saved PINN",
+            received=f"{config['name']!r}, of class {config['class_name']}, which is not registered",
+            expected="a registered problem, or its class",
+            fix=f"Load with custom_objects={{{config['class_name']!r}: {config['class_name']}}}.",
+        ) from error
