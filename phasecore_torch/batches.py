@@ -97,7 +97,7 @@ class BatchedResiduals:
         self.batches = batches
         # from the gradient of a sum over the batch to that of its mean, both as parts of a mean over all points
         uneven = torch.tensor([count / (size * batches) for size in sizes], dtype=points.dtype, device=device)
-        self.uneven = None if sizes[0] == sizes[-1] else uneven.split(self._together)
+        self.uneven = None if sizes[0] == sizes[-1] else torch.split(uneven, self._together)
         self._apply = Compiled(
             torch.func.vmap(evaluate) if stackable else evaluate,
             "gradients of batches are taken",
@@ -123,7 +123,7 @@ class BatchedResiduals:
     def watch(self, loss: Tensor) -> None:
         """Have the factor noted that a loss made of these residuals is multiplied by before the way back."""
         if self._pass is not None and loss.requires_grad:
-            loss.register_hook(self._pass.note_factor)
+            loss.register_hook(self._pass.note_factor)  # type: ignore[no-untyped-call]
 
     def _group(self, points: Tensor, number: int) -> dict[str, Tensor]:
         """Evaluate batches of points (batches, rows, dimension), which have parameters of their own."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
 import operator
 import warnings
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from phasecore.errors import InputError
 from phasecore.jets import Jet, algebra_of, coordinates, read
-from phasecore.partials import Exponents, parse_partial
+from phasecore.partials import Exponents, Operator, parse_partial
 from phasecore_torch.gradients import coordinates_of, leaves
 from phasecore_torch.namespace import namespace
 from phasecore_torch.propagation import TracedTensor
@@ -115,7 +116,7 @@ class PartialDerivatives:
         columns = {output: jet.map(operator.itemgetter((slice(None), k))) for output, k in self._columns.items()}
         factors = self._factors() if self._has_tensors else {}
         return {
-            name: partial.total(lambda own, column=columns[partial.output]: read(column, own, namespace), factors)
+            name: partial.total(functools.partial(_read, columns[partial.output]), factors)
             for name, partial in self.partials.items()
         }
 
@@ -199,6 +200,11 @@ class PartialDerivatives:
             return _disagreement(by_jets, by_autodiff) or _gradient_disagreement(by_jets, by_autodiff)
         except Exception:
             return ""
+
+
+def _read(jet: Jet, operator: Operator) -> Tensor:
+    values: Tensor = read(jet, operator, namespace)
+    return values
 
 
 def _call(model: Model, points: Any, parameters: Parameters | None) -> Any:

@@ -40,14 +40,15 @@ class Keeper:
     functions, containers, and objects of classes that no installed package defines.
 
     Example:
-        >>> running, calls = torch.zeros(1), []
-        >>> def evaluate():
-        ...     calls.append(len(calls))
-        ...     return running.add_(1.0)
+        >>> def counting():
+        ...     running, calls = torch.zeros(1), []
+        ...     return running, calls, lambda: calls.append(running.add_(1.0).item())
+        >>> running, calls, evaluate = counting()
         >>> keeper = Keeper()
         >>> keeper.keep(evaluate)
-        >>> evaluate(), calls
-        (tensor([1.]), [0])
+        >>> evaluate()
+        >>> running, calls
+        (tensor([1.]), [1.0])
         >>> keeper.restore()
         >>> running, calls
         (tensor([0.]), [])
@@ -133,7 +134,7 @@ class Keeper:
                 self._tensor(tensor, float("inf"))
         if buffers and not isinstance(module, torch.jit.ScriptModule):
             self._namespace(module._buffers)
-        if is_torch or (isinstance(module, LazyModuleMixin) and module.has_uninitialized_params()):  # type: ignore[misc]
+        if is_torch or (isinstance(module, LazyModuleMixin) and module.has_uninitialized_params()):
             return [*inner, getattr(module, "_orig_mod", None)]
         return [*inner, *self._namespace(vars(module), without=OF_MODULES)]
 

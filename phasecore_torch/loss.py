@@ -123,11 +123,11 @@ class PhysicsLoss(nn.Module):
         warn_of_processes("PhysicsLoss")
         self.problem = problem
         problem.check_terms()
-        points = coordinates_given(points, problem.coordinates)
+        held = coordinates_given(points, problem.coordinates)
         self.collocation = given = problem.check_collocation_points(
-            points.detach().cpu().numpy() if isinstance(points, Tensor) else points
+            held.detach().cpu().numpy() if isinstance(held, Tensor) else held
         )
-        dtype, device = placement(model, points)
+        dtype, device = placement(model, held)
         self.register_buffer("points", torch.as_tensor(given.interior, dtype=dtype, device=device), persistent=False)
         self._equations = PartialDerivatives(
             model,

@@ -31,8 +31,8 @@ def keeps_adam(optimizer: Any) -> bool:
 
     Example:
         >>> weights = [torch.ones(2, requires_grad=True)]
-        >>> keeps_adam(torch.optim.AdamW(weights)), keeps_adam(torch.optim.Adamax(weights)), keeps_adam(torch.optim.SGD(weights))
-        (True, False, False)
+        >>> [keeps_adam(kind(weights)) for kind in (torch.optim.AdamW, torch.optim.Adamax, torch.optim.SGD)]
+        [True, False, False]
     """
     named = any(_NAMED_ADAM.search(kind.__name__) for kind in type(optimizer).__mro__)
     return named and all(_decay_rates(group) is not None for group in optimizer.param_groups)

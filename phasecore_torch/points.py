@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, final
 
@@ -68,7 +69,7 @@ class Batches:
         end = 0
         for size in self.sizes.tolist():
             start, end = end, end + size
-            yield _mapped(lambda leaf, start=start, end=end: _copy(leaf[start:end]), self._structure)
+            yield _mapped(functools.partial(_copied, start, end), self._structure)
 
     def _tensor(self, leaf: Any, like: Tensor) -> Tensor:
         if isinstance(leaf, Tensor):
@@ -165,6 +166,6 @@ def _leaves(structure: Any) -> list[Tensor]:
     return found
 
 
-def _copy(part: Tensor) -> Tensor:
-    copy = part.detach().clone()
-    return copy.requires_grad_() if part.requires_grad else copy
+def _copied(start: int, end: int, leaf: Tensor) -> Tensor:
+    copy = leaf[start:end].detach().clone()
+    return copy.requires_grad_() if leaf.requires_grad else copy

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, final
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from phasecore.errors import InputError
 from phasecore.problems.checks import reference_of
@@ -217,7 +218,10 @@ class PhysicsSource(Source):
             if gradient is not None:
                 arrived[name] = plain(gradient)
 
-        handles = [parameter.register_hook(functools.partial(arrive, name)) for name, parameter in parameters.items()]
+        handles: list[RemovableHandle] = [
+            parameter.register_hook(functools.partial(arrive, name))  # type: ignore[no-untyped-call]
+            for name, parameter in parameters.items()
+        ]
         try:
             torch.autograd.backward(loss)
         finally:
