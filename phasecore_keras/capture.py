@@ -49,6 +49,7 @@ class Capture:
 
     Example:
         >>> import keras
+        >>> import numpy as np
         >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
         >>> model.compile(optimizer="sgd", loss="mse")
         >>> x = np.linspace(0, 1, 200)[:, None]

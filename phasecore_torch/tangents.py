@@ -26,7 +26,7 @@ class Tangents:
         conditions: returns the residuals of each condition term, likewise.
 
     Example:
-        >>> model = nn.Linear(1, 1, bias=False)
+        >>> model = torch.nn.Linear(1, 1, bias=False)
         >>> points = torch.tensor([[1.0], [2.0]])
         >>> tangents = Tangents(model, lambda indices: {"r": model(points[indices])[:, 0]}, dict)
         >>> tangents.tangent_kernel_traces(torch.arange(2))

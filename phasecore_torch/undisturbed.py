@@ -30,10 +30,9 @@ def undisturbed(*owners: Any) -> Iterator[Keeper]:
 
     Example:
         >>> model = nn.Sequential(nn.BatchNorm1d(2), nn.Dropout())
-        >>> loss = lambda points: model(points).square().mean()
         >>> state = torch.random.get_rng_state()
-        >>> with undisturbed(loss):
-        ...     _ = loss(torch.rand(5, 2))
+        >>> with undisturbed(model):
+        ...     _ = model(torch.rand(5, 2))
         >>> model[0].running_mean, torch.equal(torch.random.get_rng_state(), state)
         (tensor([0., 0.]), True)
     """

@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 import phasecore
-from phasecore.errors import InputError
+from phasecore.errors import InputError, PluginWarning
+from phasecore.probes import Probe
 from phasecore_torch import Capture, PhaseMonitor, PhysicsLoss
 
 X = torch.linspace(-1, 1, 40)[:, None]
@@ -343,3 +344,43 @@ def test_a_layer_without_part_in_the_loss_is_not_measured():
     assert "layer0_std_norm" not in row
     assert row["layer1_std_norm"] > 0
     assert np.isfinite(row["adam_snr"])
+
+
+class Writer(Probe):
+    """Writes into what it is handed."""
+
+    name = "writer"
+
+    def __init__(self, signal):
+        self.requires = frozenset({signal})
+
+    def measure(self, signals):
+        values = signals[next(iter(self.requires))]
+        while isinstance(values, (dict, tuple)):
+            values = next(iter(values.values())) if isinstance(values, dict) else values[0]
+        values *= 0.0
+        return {"written": 1.0}
+
+
+@pytest.mark.parametrize(
+    "signal",
+    [
+        "coordinates",
+        "domain",
+        "point_weights",
+        "residual_attention",
+        "adam_moments",
+        "batch_gradient_moments",
+        "fields",
+    ],
+)
+def test_a_probe_cannot_write_into_what_is_trained(signal):
+    problem = phasecore.problem("burgers")
+    net = nn.Sequential(nn.Linear(2, 5), nn.Tanh(), nn.Linear(5, 1))
+    loss = PhysicsLoss(problem, net, problem.sample(20, seed=0), weighting="rba")
+    optimizer = torch.optim.Adam(net.parameters())
+    loss().backward()
+    optimizer.step()
+    with pytest.warns(PluginWarning, match="'writer'.*read-only"):
+        row = Capture(loss, optimizer, probes=[Writer(signal)], batches=4).measure()
+    assert "written" not in row
