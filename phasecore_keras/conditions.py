@@ -12,7 +12,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from phasecore.errors import InputError
-from phasecore.problems import Condition, Problem
+from phasecore.problems import Problem
 from phasecore.problems.checks import condition_residuals_of, targets_of
 from phasecore_keras.autodiff import Tensor, autodiff
 from phasecore_keras.derivatives import PartialDerivatives
@@ -102,19 +102,13 @@ def check_targets(problem: Problem, points: Sequence[Floats]) -> None:
         InputError: naming the condition's term and the variable.
     """
     for condition, own in zip(problem.conditions, points, strict=True):
-        named = {name: own[:, axis] for axis, name in enumerate(problem.coordinates)}
-        for variable in variables_read(functools.partial(_as_arrays, condition, named)):
+        for variable in variables_read(functools.partial(targets_of, condition, own, problem.coordinates)):
             raise InputError(
                 f"targets of a condition in term {condition.term!r}",
                 received=f"values computed from variable {variable.path!r}, which may change in training",
                 expected="numbers: targets are computed once",
                 fix="Read the variable in residuals() of a condition of your own (see docs/extending.md).",
             )
-
-
-def _as_arrays(condition: Condition, coordinates: dict[str, Floats]) -> None:
-    for values in condition.targets(coordinates).values():
-        np.array(values)
 
 
 def _constant(values: Floats, dtype: str) -> keras.Variable:

@@ -141,7 +141,7 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
             resumed = bool(self.history) and not self._captured_of
             self._captured_of, self._anew = self._described(), False
             self._latest = dict(self.history[-1]) if resumed and self.history[-1]["iteration"] else {}
-            if not resumed:
+            if not resumed and not self.iteration:
                 self._take_row()
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:

@@ -90,6 +90,8 @@ def explained(
 ) -> PhasecoreError:
     """Return the error about weights, or where these only follow residuals that are not finite, one about those.
 
+    Where no residual is finite any more the network itself is not, which wrong weights make of it too: both are told.
+
     Args:
         error: that weights are wrong.
         problem: what is trained.
@@ -97,9 +99,12 @@ def explained(
         points: of the training.
         residuals: of each term at these points now.
     """
-    if not_finite(problem, points, residuals):
+    found = not_finite(problem, points, residuals)
+    if not found:
+        return error
+    if any(np.isfinite(values).any() for values in residuals.values()):
         return diverged(problem, iteration, points, residuals, float("nan"))
-    return error
+    return PluginError(f"{str(error).rstrip('.')}. Nor are the residuals, and either makes the other so: {found}")
 
 
 def places_not_finite(values: NDArray[Any], points: NDArray[Any], names: Iterable[str]) -> str:
