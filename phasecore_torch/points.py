@@ -48,7 +48,7 @@ class Batches:
     def __init__(self, points: Points | None, like: Tensor, what: str = "argument 'points'") -> None:
         self._what = what
         structure = _gathered(points, what)
-        is_one = not isinstance(structure, (tuple, list)) or _is_numbers(structure)
+        is_one = not isinstance(structure, (tuple, list)) or (isinstance(structure, list) and _is_numbers(structure))
         # several arguments are those of a loss, whatever holds them
         arguments = (structure,) if is_one else tuple(structure)
         self._structure = tuple(_mapped(lambda leaf: self._tensor(leaf, like), own) for own in arguments)
