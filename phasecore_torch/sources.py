@@ -298,14 +298,9 @@ class CustomSource(Source):
             first = next(iter(self._batches))
             self._called, value = modules_called(keeper, loss, *first)
             found = gradients(self._checked(value), parameters.values())
-            if all(gradient is None for gradient in found):
-                raise InputError(
-                    "a loss of your own",
-                    received="a loss without a gradient" if not value.requires_grad else "a loss that depends on none",
-                    expected="a loss that depends on the parameters whose gradients are measured: those of the loss "
-                    "if it is a module, else those of the optimizer",
-                    fix="Take away detach(), torch.no_grad() or item(), and pass the optimizer of this loss.",
-                )
+            self._lacks = "" if value.requires_grad else "a loss without a gradient"
+            if value.requires_grad and all(gradient is None for gradient in found):
+                self._lacks = "a loss that depends on none"
             count = self._hidden.count(*first)
         self.supplies = self.can_supply if count else self.can_supply - {ACTIVATIONS}
 
@@ -314,7 +309,15 @@ class CustomSource(Source):
         return undisturbed(self._loss, *self._called)
 
     def prepare(self, required: frozenset[str]) -> None:
-        """Nothing to set up."""
+        """Check that there are gradients, where required."""
+        if BATCH_GRADIENT_MOMENTS in required and self._lacks:
+            raise InputError(
+                "a loss of your own",
+                received=self._lacks,
+                expected="a loss that depends on the parameters whose gradients are measured: those of the loss if it "
+                "is a module, else those of the optimizer",
+                fix="Take away detach(), torch.no_grad() or item(), and pass the optimizer of this loss.",
+            )
 
     def prepare_backward(self, parameters: Callable[[], Mapping[str, Tensor]] | None) -> None:
         """Nothing to prepare."""

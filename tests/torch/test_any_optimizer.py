@@ -144,7 +144,12 @@ def switched(first, second, change):
 
 @pytest.mark.parametrize("change", [1, 4])
 @pytest.mark.parametrize(
-    "second", [torch.optim.LBFGS, lambda parameters: torch.optim.SGD(parameters, lr=1e-3)], ids=["lbfgs", "sgd"]
+    "second",
+    [
+        lambda parameters: torch.optim.LBFGS(parameters, line_search_fn="strong_wolfe"),
+        lambda parameters: torch.optim.SGD(parameters, lr=1e-3),
+    ],
+    ids=["lbfgs", "sgd"],
 )
 def test_after_a_switch_adam_s_statistics_are_absent_not_stale(second, change):
     rows = switched(torch.optim.Adam, second, change)
