@@ -143,4 +143,7 @@ def described(value: Any) -> str:
     if isinstance(value, Mapping):
         return f"a mapping with {[*value]}"
     kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
-    return f"a {kind} of shape {tuple(value.shape)}" if hasattr(value, "shape") else f"a {kind}, {value!r:.60}"
+    if hasattr(value, "shape"):
+        return f"a {kind} of shape {tuple(value.shape)}"
+    on_one_line = " ".join(repr(value).split())
+    return f"a {kind}, {on_one_line:.60}"
