@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -73,15 +73,22 @@ def leaves(values: Tensor | Sequence[Tensor]) -> list[Tensor]:
     return list(found.values())
 
 
-def trained(model: object, values: Sequence[Tensor]) -> dict[str, Tensor]:
+def trained(
+    model: object, values: Sequence[Tensor], again: Callable[[], Sequence[Tensor]] | None = None
+) -> dict[str, Tensor]:
     """Return all that is trained of a model, by its names, and what else values depend on, such as a coefficient.
 
     Args:
         model: any; only a module has names.
         values: with their graph.
+        again: evaluates them once more: what they then do not depend on was made for one evaluation, such as
+            coordinates that derivatives were taken with respect to, and is not trained.
     """
     named: Mapping[str, Tensor] = dict(model.named_parameters()) if isinstance(model, nn.Module) else {}
     found = {name: parameter for name, parameter in named.items() if parameter.requires_grad}
     known = {id(parameter) for parameter in named.values()}
     others = [leaf for leaf in leaves(values) if id(leaf) not in known]
+    if others and again is not None:
+        lasting = {id(leaf) for leaf in leaves(again())}
+        others = [leaf for leaf in others if id(leaf) in lasting]
     return found | {f"parameter_{place}": leaf for place, leaf in enumerate(others)}

@@ -108,12 +108,13 @@ class Keeper:
     def _tensor(self, tensor: Tensor, largest: float) -> None:
         if tensor.numel() > largest or tensor.layout != torch.strided or tensor.device.type == "meta":
             return
-        before = tensor.detach().clone()
+        # a subclass, such as one with labels, may want more of its methods than values
+        before = tensor.as_subclass(Tensor).detach().clone()
 
         def undo() -> None:
-            if tensor.shape == before.shape and not torch.equal(tensor.detach(), before):
+            if tensor.shape == before.shape and not torch.equal(tensor.as_subclass(Tensor).detach(), before):
                 # by way of `data`, as this is no change that a backward pass would have to mind
-                tensor.data.copy_(before)
+                tensor.as_subclass(Tensor).data.copy_(before)
 
         self._undo.append(undo)
 

@@ -167,5 +167,5 @@ def _leaves(structure: Any) -> list[Tensor]:
 
 
 def _copied(start: int, end: int, leaf: Tensor) -> Tensor:
-    copy = leaf[start:end].detach().clone()
-    return copy.requires_grad_() if leaf.requires_grad else copy
+    part = leaf[start:end]
+    return part.detach().clone().requires_grad_() if leaf.requires_grad else part.clone()

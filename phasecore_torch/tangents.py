@@ -50,7 +50,7 @@ class Tangents:
         """
         with undisturbed(self._model), torch.enable_grad():
             residuals = {**self._residuals(indices), **self._conditions()}
-            parameters = self._trainable(residuals)
+            parameters = self._trainable(residuals, indices)
             return {
                 term: dict(zip(parameters, _gradient(residual.square().mean(), parameters), strict=True))
                 for term, residual in residuals.items()
@@ -60,7 +60,7 @@ class Tangents:
         """Return the trace of each term's neural tangent kernel: the sum of its residuals' squared gradient norms."""
         with undisturbed(self._model), torch.enable_grad():
             conditions = self._conditions()
-            parameters = self._trainable({**self._residuals(indices[:1]), **conditions})
+            parameters = self._trainable({**self._residuals(indices[:1]), **conditions}, indices)
             totals: dict[str, list[Tensor]] = {}
             for block in torch.split(indices, ROWS):
                 for term, residual in self._residuals(block).items():
@@ -69,8 +69,11 @@ class Tangents:
                 totals[term] = [_sum_of_squares(residual, parameters.values())]
             return {term: torch.stack(parts).sum() for term, parts in totals.items()}
 
-    def _trainable(self, residuals: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return trained(self._model, list(residuals.values()))
+    def _trainable(self, residuals: Mapping[str, Tensor], indices: Tensor) -> dict[str, Tensor]:
+        def again() -> list[Tensor]:
+            return [*self._residuals(indices[:1]).values(), *self._conditions().values()]
+
+        return trained(self._model, list(residuals.values()), again)
 
 
 def _gradient(loss: Tensor, parameters: Mapping[str, Tensor]) -> list[Tensor]:
