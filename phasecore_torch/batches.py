@@ -120,6 +120,11 @@ class BatchedResiduals:
         taken, self._pass = self._pass, None
         return taken if taken is not None and taken.is_complete else None
 
+    def forget(self) -> None:
+        """Leave nothing to `take` of a way back that was gone already, by somebody who did not ask for it."""
+        if self._pass is not None and self._pass.has_begun:
+            self._pass = None
+
     def watch(self, loss: Tensor) -> None:
         """Have the factor noted that a loss made of these residuals is multiplied by before the way back."""
         if self._pass is not None and loss.requires_grad:
@@ -160,6 +165,11 @@ class BackwardPass:
         self._passed: list[int] = []
         self._factor: Tensor | None = None
         self.totals: dict[str, Tensor] = {}
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether any group was gone back through."""
+        return bool(self._passed)
 
     @property
     def is_complete(self) -> bool:

@@ -211,6 +211,8 @@ class PhysicsSource(Source):
         What the gradient has beside the equations' part, such as that of the conditions, is common to all batches. A
         loss of some of the points leaves no moments, nor one whose parameters have hooks that change gradients.
         """
+        if self._batched is not None:
+            self._batched.forget()
         arrived: dict[str, Tensor] = {}
         hooked = any(parameter._backward_hooks for parameter in parameters.values())
 

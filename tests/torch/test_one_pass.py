@@ -376,3 +376,14 @@ def test_any_model_can_be_evaluated_again(style):
     points = BURGERS.sample(30, seed=1, condition_points=5)
     found = [gradients(PhysicsLoss(BURGERS, model, points, recompute=again, block=7), model) for again in (False, True)]
     torch.testing.assert_close(found[1], found[0], rtol=1e-10, atol=1e-14)
+
+
+def test_a_way_back_that_nobody_asked_for_leaves_nothing_to_the_next_one():
+    loss, model = loss_of()
+    loss.eval()
+    monitor = PhaseMonitor(loss, torch.optim.SGD(model.parameters(), lr=0.0), every=1, batches=10)
+    expected = monitor.capture.measure()
+    monitor.capture.prepare_backward(measure=True)
+    loss().backward()
+    row = monitor.capture.backward(loss(torch.arange(5)))
+    assert row == pytest.approx(expected, rel=1e-9)
