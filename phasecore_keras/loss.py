@@ -9,7 +9,6 @@ import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike, NDArray
 
-import phasecore
 from phasecore import registry
 from phasecore.errors import InputError, PhasecoreError, PluginError
 from phasecore.problems import CollocationPoints, Problem
@@ -28,7 +27,7 @@ from phasecore.signals import (
     check_requirements,
     unit_coordinates,
 )
-from phasecore.weighting.rba import RBAState
+from phasecore.weighting.rba import RBAState, rba
 from phasecore_keras.autodiff import Tensor, autodiff
 from phasecore_keras.checks import residuals_now
 from phasecore_keras.conditions import Conditions, check_targets
@@ -129,7 +128,7 @@ class PhysicsLoss:
         for name, scheme in schemes.items():
             check_requirements(f"weighting {name!r}", scheme.requires, "keras", SUPPLIES, fix=fix)
         self.weighting = Weighting(schemes)
-        self.attention = IndexedWeighting(phasecore.weighting_scheme("rba"), "attention")
+        self.attention = IndexedWeighting(rba(), "attention")
         if points is not None:
             self.set_points(points)
             self.check_residuals()

@@ -95,7 +95,7 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         self.term_losses = [keras.metrics.Mean(name=f"{term}_loss") for term in problem.terms]
         self._updates = WeightUpdates(self)
         self._version = -1
-        self._unsettled_jit = False
+        self._jit_of_keras: bool | None = None
         self.built = True
         self.renew()
 
@@ -172,7 +172,8 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         if self.compiled or self.physics.has_changed:
             self.physics.renew()
         super().compile(optimizer=optimizer, **options)
-        self._unsettled_jit = options.get("jit_compile", "auto") == "auto" and not options.get("run_eagerly")
+        unsettled = options.get("jit_compile", "auto") == "auto" and not options.get("run_eagerly")
+        self._jit_of_keras = self.jit_compile if unsettled else None
         self.renew()
 
     def renew(self) -> None:
@@ -188,13 +189,13 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         """
         if self.physics.has_changed:
             self.physics.renew()
+        if self._jit_of_keras is not None and keras.backend.backend() == "tensorflow":
+            self.jit_compile = self.physics.method == "jets" or self._jit_of_keras
         if self.physics.version == self._version:
             return
         self._version = self.physics.version
         self._coefficients.hold(self.physics.held)
         self._condition_points.hold(self.physics.condition_variables)
-        if self._unsettled_jit and keras.backend.backend() == "tensorflow":
-            self.jit_compile = self.physics.method == "jets" or "auto"
         for kind in ("train", "test", "predict"):
             if getattr(self, f"{kind}_function", None) is not None:
                 getattr(self, f"make_{kind}_function")(force=True)

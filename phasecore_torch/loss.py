@@ -11,7 +11,6 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-import phasecore
 from phasecore import registry
 from phasecore.errors import InputError, PluginError
 from phasecore.problems import CollocationPoints, Problem
@@ -30,7 +29,7 @@ from phasecore.signals import (
     check_requirements,
     unit_coordinates,
 )
-from phasecore.weighting.rba import RBAState
+from phasecore.weighting.rba import RBAState, rba
 from phasecore_torch.batches import BatchedResiduals
 from phasecore_torch.blocks import Blocks, is_stackable, placement
 from phasecore_torch.checks import residuals_now
@@ -260,7 +259,7 @@ class PhysicsLoss(nn.Module):
     def track_attention(self) -> None:
         """Keep the paper's residual-based attention beside the weights in use, as a statistic that enters no loss."""
         if self.attention is None and self._rba_state(self.weighting) is None:
-            schemes = {"rba": phasecore.weighting_scheme("rba")}
+            schemes = {"rba": rba()}
             self.attention = Weighting(schemes, self._blank_signals(), self._sizes)
 
     def residual_attention(self) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import threading
 import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, final
@@ -24,6 +25,8 @@ OF_ADAM = frozenset({"step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq", "mu_prod
 _NAMED_ADAM = re.compile(r"adam(?!ax)", re.IGNORECASE)
 _evaluates_again = False
 """A plain name, which the compiler can follow."""
+_followers: tuple[weakref.ref[Movements], ...] = ()
+_FOLLOWING = threading.Lock()
 
 
 def keeps_adam(optimizer: Any) -> bool:
@@ -89,9 +92,7 @@ class Movements:
         self._stepped: weakref.WeakSet[Any] = weakref.WeakSet([optimizer])
         self._before: tuple[list[float], list[float]] | None = None
         self._is_stale = False
-        hear = weakref.WeakMethod(self._hear)
-        handle = register_optimizer_step_post_hook(functools.partial(_tell, hear))
-        weakref.finalize(self, handle.remove)
+        _follow(self)
 
     def moments(self, parameters: Mapping[str, Tensor]) -> dict[str, AdamMoments]:
         """Return the moments that Adam keeps of parameters, by name: none where it was not Adam that moved them last.
@@ -121,7 +122,8 @@ class Movements:
         self._is_stale = not stepped and (moved or self._is_stale)
         self._stepped.clear()
 
-    def _hear(self, optimizer: Any) -> None:
+    def hear(self, optimizer: Any) -> None:
+        """Take note of a step: every optimizer tells everyone who follows."""
         self._stepped.add(optimizer)
         if optimizer is not self._last():
             self._last = weakref.ref(optimizer)
@@ -129,10 +131,21 @@ class Movements:
                 self._movers.update(dict.fromkeys(group["params"], self._last))
 
 
-def _tell(hear: Callable[[], Callable[[Any], None] | None], optimizer: Any, *unused: Any) -> None:
-    listener = hear()
-    if listener is not None:
-        listener(optimizer)
+def _follow(movements: Movements) -> None:
+    """Tell it of every step from now on, as long as it lives.
+
+    The followers are a new tuple each time: one that goes, or comes, while a step is told to them changes nothing.
+    """
+    global _followers
+    with _FOLLOWING:
+        _followers = (*(reference for reference in _followers if reference() is not None), weakref.ref(movements))
+
+
+def _tell(optimizer: Any, *unused: Any) -> None:
+    for reference in _followers:
+        follower = reference()
+        if follower is not None:
+            follower.hear(optimizer)
 
 
 def _steps(optimizer: Any, parameter: Tensor) -> float:
@@ -174,3 +187,4 @@ def _count_evaluations(optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, 
 
 
 register_optimizer_step_pre_hook(_count_evaluations)
+register_optimizer_step_post_hook(_tell)

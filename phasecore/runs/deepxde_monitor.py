@@ -25,6 +25,7 @@ from phasecore.signals import (
     BATCH_SIZES,
     RESIDUAL_ATTENTION,
 )
+from phasecore.weighting.rba import rba
 
 
 class Monitoring(Monitor):
@@ -73,7 +74,7 @@ class Monitoring(Monitor):
         self._measuring = Measuring(self.probes)
         self._required = frozenset().union(*(probe.requires for probe in self.probes))
         if RESIDUAL_ATTENTION in self._required and not self._attention_in_use() and self._attention is None:
-            self._attention = HostWeighting("rba", BACKEND, self._evaluator.supplies)
+            self._attention = HostWeighting({"rba": rba()}, BACKEND, self._evaluator.supplies)
         self.iteration = int(self.model.train_state.iteration)
         self._start = time.perf_counter() - self._seconds
 

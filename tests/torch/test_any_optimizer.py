@@ -1,5 +1,6 @@
 """Laws: any optimizer, any number of them, any number of ways back in an iteration; weights move once in a step."""
 
+import gc
 import math
 import warnings
 from typing import ClassVar
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 import phasecore
 from phasecore.errors import InputError
@@ -495,3 +497,26 @@ def test_nothing_is_said_of_a_sound_training():
             monitor.backward(loss())
             optimizer.step()
             monitor.step()
+
+
+def test_monitors_come_and_go_while_a_step_is_told_to_them():
+    net, loss = physics()
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
+    monitors = [PhaseMonitor(loss, optimizer, every=100, batches=5)]
+
+    def come_and_go(*unused):
+        monitors.clear()
+        gc.collect()
+        monitors.append(PhaseMonitor(loss, optimizer, every=100, batches=5))
+
+    handle = register_optimizer_step_post_hook(come_and_go)
+    lasting = PhaseMonitor(loss, optimizer, every=1, batches=5, probes=["adam_snr"])
+    try:
+        for _ in range(2):
+            optimizer.zero_grad()
+            loss().backward()
+            optimizer.step()
+            lasting.step()
+    finally:
+        handle.remove()
+    assert all("adam_snr" in row for row in lasting.history)

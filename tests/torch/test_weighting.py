@@ -171,7 +171,7 @@ def test_a_model_that_is_a_function_has_gradients_too():
     loss = PhysicsLoss(HELMHOLTZ, lambda x: (x @ weight).tanh(), torch.rand(10, 2, dtype=torch.float64))
     value = loss.residuals()["pde"].square().mean()
     (expected,) = torch.autograd.grad(value, [weight])
-    torch.testing.assert_close(loss.term_gradients()["pde"], {"0": expected})
+    torch.testing.assert_close(loss.term_gradients()["pde"], {"parameter_0": expected})
 
 
 class Costs(NamedTuple):

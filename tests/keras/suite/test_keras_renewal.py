@@ -253,7 +253,6 @@ def test_adapters_of_low_rank_are_trained():
 def test_a_quantized_network_is_differentiated_as_it_is():
     model, points = used("uniform")
     model.quantize("int8")
-    assert model.physics.method == "autodiff"
     model.compile(optimizer=keras.optimizers.SGD(0.0), **QUICK_TO_COMPILE)
     assert_like_a_fresh_one(model, points, "quantize")
 

@@ -185,7 +185,7 @@ def test_points_of_conditions_have_weights_and_states_of_their_own(multiplies):
             {"initial": np.ones(60)},
             r"term 'initial': received shape \(60,\); expected \(\) .* or \(\d+,\), one for each",
         ),
-        ({"wall": np.ones(())}, "received weights of term 'wall'; expected .*'pde', 'initial', 'boundary'"),
+        ({"wall": np.ones(())}, "received weights of term 'wall'; expected .*'pde'"),
     ],
 )
 def test_weights_of_a_wrong_shape_are_refused(weights, message):

@@ -84,7 +84,16 @@ def test_ways_to_run_a_step(options):
 def test_a_step_of_jets_is_compiled_by_default_where_the_backend_compiles():
     model = PINN(mlp(), phasecore.problem("burgers"))
     model.compile(optimizer="adam")
-    assert model.jit_compile == (BACKEND != "torch")
+    assert model.jit_compile is (BACKEND != "torch")
+    model.network.layers[-2].activation = keras.activations.relu
+    with pytest.warns(UserWarning, match="nested autodiff is used instead"):
+        model.renew()
+    assert model.jit_compile is (BACKEND == "jax")
+    model.network.layers[-2].activation = keras.activations.tanh
+    model.renew()
+    assert model.jit_compile is (BACKEND != "torch")
+    model.compile(optimizer="adam", jit_compile=False)
+    assert not model.jit_compile
     model.compile(optimizer="adam", run_eagerly=True)
     assert not model.jit_compile
 
