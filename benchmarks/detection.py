@@ -25,7 +25,7 @@ import numpy as np
 from phasecore.phases import Curve, DetectorConfiguration, Phase, Timeline, detect, tracker
 from phasecore.phases.channels import SNR, channels_of
 from phasecore.phases.profile import profile_of
-from phasecore.runs.reading import read_curve
+from phasecore.recording.reading import read_curve
 from phasecore.testing.curves import FAMILIES, synthetic_curve
 
 FITTING_END, START = "fitting_end", "total_diffusion_start"

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from phasecore.cli.detect import replay
 from phasecore.phases import Phase, Timeline, detect
-from phasecore.runs.reading import read_curve
-from phasecore.runs.timeline_figure import draw_timeline
+from phasecore.recording.reading import read_curve
+from phasecore.reporting.timeline_figure import draw_timeline
 
 PROBLEMS = "helmholtz,burgers,allen_cahn,lid_driven_cavity"
 WEIGHTINGS = "uniform,rba"

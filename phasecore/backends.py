@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar, Protocol, final
 
 import numpy as np
@@ -108,6 +109,44 @@ class Training:
 
 @final
 @dataclass(frozen=True)
+class Monitored:
+    """A training that somebody else drives, as hooks get it in the place of a `Training`.
+
+    It has the same attributes; what is not known is None, in the settings too.
+
+    Attributes:
+        backend: name of the adapter.
+        problem: what is solved.
+        scheme_name: the specification of the weighting.
+        known_settings: those of `Settings` that are known, by name.
+        probes: what is measured at each capture.
+        snapshots: iterations after which fields, residuals and weights are saved.
+        folder: the run folder.
+        preset: None.
+
+    Example:
+        >>> training = Monitored("torch", known_settings={"every": 10})
+        >>> training.settings.every, training.settings.seed, training.problem
+        (10, None, None)
+    """
+
+    backend: str
+    problem: Problem | None = None
+    scheme_name: str | None = None
+    known_settings: Mapping[str, Any] = field(default_factory=dict)
+    probes: Sequence[Probe] = ()
+    snapshots: Sequence[int] = ()
+    folder: Path | None = None
+    preset: None = None
+
+    @property
+    def settings(self) -> SimpleNamespace:
+        """Every setting by name, None where it is not known."""
+        return SimpleNamespace(**{item.name: self.known_settings.get(item.name) for item in fields(Settings)})
+
+
+@final
+@dataclass(frozen=True)
 class Outcome:
     """How a training ended.
 
@@ -152,7 +191,7 @@ class Backend(ABC):
     def train(self, training: Training, observer: Observer, checkpoint: Path | None, *, resume: bool) -> None:
         """Train until `training.settings.iterations` are done.
 
-        The captures are where `phasecore.probes.schedule.is_due` says and at the last iteration, each once, with the
+        The captures are where `phasecore.recording.schedule.is_due` says and at the last iteration, each once, with the
         measured values of `training.probes`, "iteration", and "seconds": the training time of all sessions so far,
         captures included.
 

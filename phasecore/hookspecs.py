@@ -15,7 +15,7 @@ import pluggy
 from phasecore.errors import PluginError
 
 if TYPE_CHECKING:
-    from phasecore.backends import Outcome, Training
+    from phasecore.backends import Monitored, Outcome, Training
     from phasecore.phases import Transition
 
 hookspec = pluggy.HookspecMarker("phasecore")
@@ -78,26 +78,28 @@ class Hooks:
         """
 
     @hookspec
-    def phasecore_run_started(self, training: Training, resumed: bool) -> None:
+    def phasecore_run_started(self, training: Training | Monitored, resumed: bool) -> None:
         """Hear that a training starts, with its whole configuration, or goes on.
 
-        Going on, the first capture tells from which iteration: what was heard of later ones is void.
+        One that phasecore does not drive is described by a `phasecore.backends.Monitored`: the same attributes, None
+        for what is not known. Going on, the first capture tells from which iteration: what was heard of later ones is
+        void.
         """
 
     @hookspec
-    def phasecore_captured(self, training: Training, row: Mapping[str, Any]) -> None:
+    def phasecore_captured(self, training: Training | Monitored, row: Mapping[str, Any]) -> None:
         """Hear of a capture: the row that the history keeps, with its "iteration"."""
 
     @hookspec
-    def phasecore_phase_changed(self, training: Training, transition: Transition) -> None:
+    def phasecore_phase_changed(self, training: Training | Monitored, transition: Transition) -> None:
         """Hear that the online tracker declared a phase, with the iteration at which it began and the evidence."""
 
     @hookspec
-    def phasecore_run_finished(self, training: Training, outcome: Outcome) -> None:
+    def phasecore_run_finished(self, training: Training | Monitored, outcome: Outcome) -> None:
         """Hear that a training ended, with its duration, error and phases."""
 
     @hookspec
-    def phasecore_run_stopped(self, training: Training, error: BaseException) -> None:
+    def phasecore_run_stopped(self, training: Training | Monitored, error: BaseException) -> None:
         """Hear that a training ended early, by an error or an interruption: close what was opened.
 
         Also called on a listener that is switched off because one of its hooks raised, with what it raised.

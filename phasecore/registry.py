@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import importlib
 import importlib.util
 import inspect
-import re
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,6 +15,7 @@ from phasecore.hookspecs import Entry, Kind
 from phasecore.plugins import Listener, Source, check_hook_names, loaded, run_hooks_of
 from phasecore.probes.base import Probe
 from phasecore.problems.base import Problem
+from phasecore.specifications import parse_specification, split_specification
 from phasecore.weighting.base import WeightingScheme
 from phasecore.weighting.checks import check_declaration
 
@@ -183,38 +182,6 @@ def source_of(kind: Kind, name: str, module: str) -> Source | None:
     return None
 
 
-def parse_specification(text: str, what: str) -> tuple[str, dict[str, Any]]:
-    """Read "name" or "name:key=value,key=value"; values are Python literals, or else strings.
-
-    Raises:
-        InputError: if the text has another form.
-
-    Example:
-        >>> parse_specification("rba:gamma=0.99,start=residuals", "--weighting")
-        ('rba', {'gamma': 0.99, 'start': 'residuals'})
-    """
-    name, colon, rest = text.strip().partition(":")
-    options: dict[str, Any] = {}
-    for item in rest.split(",") if colon else []:
-        key, equals, value = (part.strip() for part in item.partition("="))
-        if not (equals and key.isidentifier() and value) or key in options:
-            raise InputError(what, received=repr(text), expected='"name" or "name:key=value,key=value", each key once')
-        options[key] = _literal(value)
-    if not name.strip():
-        raise InputError(what, received=repr(text), expected='"name" or "name:key=value,key=value"')
-    return name.strip(), options
-
-
-def split_specification(text: str) -> list[str]:
-    """Return the parts of a composed weighting, such as "rba+grad_norm".
-
-    Example:
-        >>> split_specification("rba:eta=1e+0,gamma=0.9+grad_norm")
-        ['rba:eta=1e+0,gamma=0.9', 'grad_norm']
-    """
-    return re.split(r"\+(?=\s*[A-Za-z_])", text)
-
-
 def as_schemes(weighting: Weighting) -> dict[str, WeightingScheme]:
     """Return the schemes of a weighting by the names to call them by in messages; their weights are multiplied.
 
@@ -252,13 +219,6 @@ def as_schemes(weighting: Weighting) -> dict[str, WeightingScheme]:
     if not schemes:
         raise InputError("weighting", received="no scheme", fix="Use 'uniform' to weight nothing.")
     return schemes
-
-
-def _literal(value: str) -> Any:
-    try:
-        return ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        return value
 
 
 def _package(target: str) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 from phasecore.errors import InputError, MissingDependencyError
-from phasecore.runs.deepxde_evaluation import Evaluator
-from phasecore.runs.deepxde_monitor import Monitoring
-from phasecore.runs.deepxde_weighting import Steering
+from phasecore.monitoring.deepxde.evaluation import Evaluator
+from phasecore.monitoring.deepxde.monitor import Monitoring
+from phasecore.monitoring.deepxde.weighting import Steering
 from phasecore_keras.deepxde_evaluation import CompiledEvaluator, JaxEvaluator, TensorFlowEvaluator
 
 try:
@@ -44,6 +44,13 @@ class PhaseMonitor(Monitoring, deepxde.callbacks.Callback):  # type: ignore[misc
         batches: number of batches of the gradient statistics, blocks of the equations' points in a random order.
         biases: count biases among the parameters of the statistics too.
         history_file: also append each row to this file, as `phasecore detect` reads it.
+        run_folder: also write a run folder, as `phasecore run` does: `run.json` with null for what is not known,
+            `history.jsonl`, `outcome.json`, and snapshots of the equations' points and residuals.
+        snapshots: iterations after which snapshots are saved; one more is saved at the end.
+        resume: go on with a file and a folder that are there, in a model that was restored (`Model.restore`). Their
+            rows up to its iteration are taken over; later ones are dropped with a warning.
+        loggers: who else writes the training down: "name" or "name:key=value", such as "csv" or "tensorboard", or
+            objects with run hooks. Installed plugins that listen to trainings hear of this one too.
         on_capture: called with each row.
 
     Attributes:
@@ -52,8 +59,8 @@ class PhaseMonitor(Monitoring, deepxde.callbacks.Callback):  # type: ignore[misc
         phase: the phase that the training is in, or None while that cannot be told.
 
     Raises:
-        InputError: for bad arguments or a `history_file` that exists; when training begins, for data that is no
-            `PDE` or `TimePDE`, too few points, or a probe whose signals are not there.
+        InputError: for bad arguments, or a `history_file` or run that exists without `resume`; when training begins,
+            for data that is no `PDE` or `TimePDE`, too few points, or a probe whose signals are not there.
 
     Example:
         >>> import deepxde as dde
@@ -67,6 +74,8 @@ class PhaseMonitor(Monitoring, deepxde.callbacks.Callback):  # type: ignore[misc
         >>> [row["iteration"] for row in monitor.history], "snr" in monitor.history[-1]
         ([5, 10], True)
     """
+
+    adapter: ClassVar[str] = "keras"
 
     def evaluator(self, model: Any) -> Evaluator:
         """Return what evaluates a compiled model."""
@@ -120,6 +129,8 @@ class Weighting(Steering, deepxde.callbacks.Callback):  # type: ignore[misc, unu
                 fix="Leave the callback out of this training.",
             )
         super().on_train_begin()
+
+    adapter: ClassVar[str] = "keras"
 
     def evaluator(self, model: Any) -> Evaluator:
         """Return what evaluates a compiled model."""

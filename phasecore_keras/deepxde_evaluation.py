@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasecore.errors import InputError
-from phasecore.runs.deepxde_evaluation import Evaluation, Evaluator
-from phasecore.runs.deepxde_terms import TermReader, reading
+from phasecore.monitoring.deepxde.evaluation import Evaluation, Evaluator
+from phasecore.monitoring.deepxde.terms import TermReader, reading
 from phasecore.signals import AdamMoments, Moments
 from phasecore_keras.moments import MomentAccumulator
 

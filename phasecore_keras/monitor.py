@@ -11,14 +11,13 @@ from typing import Any, final
 import keras
 
 from phasecore.errors import InputError
-from phasecore.runs.capture_log import CaptureLog
-from phasecore.runs.monitored import checked_snapshots
-from phasecore.runs.monitoring import Monitor, check_every
+from phasecore.monitoring.monitor import Monitor, check_every, checked_snapshots
+from phasecore.recording.recorder import Loggers, Recorder
 from phasecore_keras.capture import Capture, Probes
 from phasecore_keras.model import PINN
 from phasecore_keras.optimizers import learning_rates
 from phasecore_keras.points import Points
-from phasecore_keras.record import Snapshots, configuration_of, versions
+from phasecore_keras.record import Snapshots, monitored, versions
 from phasecore_keras.sources import BatchLoss
 from phasecore_keras.steps import StepCounter
 
@@ -58,6 +57,8 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
         resume: go on with a file and a folder that are there, in a training whose state is restored
             (`BackupAndRestore`). Their rows up to the restored iteration are taken over into `history`; later ones are
             dropped with a warning. What is not there is begun.
+        loggers: who else writes the training down, as in `phasecore run`: "name" or "name:key=value", such as "csv" or
+            "tensorboard", or objects with run hooks. Installed plugins that listen to trainings hear of this one too.
         on_capture: called with each row.
 
     Attributes:
@@ -94,6 +95,7 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
         run_folder: str | Path | None = None,
         snapshots: Sequence[int] = (),
         resume: bool = False,
+        loggers: Loggers = (),
         on_capture: Callable[[Mapping[str, float]], None] | None = None,
     ) -> None:
         super().__init__()
@@ -105,7 +107,9 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
         self._captured_of: list[Any] = []
         self._anew = False
         self._files = [str(name) for name in (history_file, run_folder) if name is not None]
-        self._log = CaptureLog(history_file, on_capture, run_folder=run_folder, resume=resume)
+        self._log = Recorder(
+            run_folder, history_file=history_file, resume=resume, loggers=loggers, on_capture=on_capture
+        )
         self._wanted = checked_snapshots(snapshots, run_folder)
         self._snapshots: Snapshots | None = None
         self._steps = StepCounter()
@@ -115,7 +119,7 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
         self._start: float | None = None
 
     @property
-    def _captures(self) -> CaptureLog:
+    def _recorder(self) -> Recorder:
         return self._log
 
     def on_train_begin(self, logs: Any = None) -> None:
@@ -167,13 +171,12 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
             logs.update({name: value for name, value in self._latest.items() if name not in NOT_LOGGED})
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Stop the clock, and finish the run folder if there is one; a later fit goes on."""
+        """Stop the clock, finish the run folder if there is one, and tell loggers and plugins; a later fit goes on."""
         if self._start is not None:
             self._seconds = time.perf_counter() - self._start
             self._start = None
-        folder = self._log.folder
-        if folder is not None and self._log.begun:
-            if self._snapshots is not None and not folder.has_snapshot(self.iteration):
+        if self._log.begun:
+            if self._snapshots is not None and not self._log.has_snapshot(self.iteration):
                 self._log.snapshot(self.iteration, self._snapshots.arrays())
             self._log.finish(self.iteration, self._seconds)
 
@@ -218,8 +221,8 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
     def _begin_log(self) -> None:
         if self._log.begun or self.capture is None:
             return
-        configuration = configuration_of(self.model, self.capture, self.every, self._options["batches"])
-        self._log.begin(self.iteration, configuration, versions())
+        parts = self.capture, self.every, self._options["batches"], self._wanted, self._log.folder
+        self._log.begin(monitored(self.model, *parts), versions(), iteration=self.iteration)
         if self.history and not self._seconds:
             self._seconds = float(self.history[-1].get("seconds", 0.0))
             self._start = time.perf_counter() - self._seconds
@@ -270,7 +273,7 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
             return {}
         rates = learning_rates(self.model.optimizer)
         row = {"iteration": self.iteration, **rates, "seconds": self._elapsed(), **measured}
-        self._log.take(row)
+        self._log.captured(row)
         self._log.close()
         return row
 

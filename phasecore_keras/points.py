@@ -11,7 +11,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from phasecore.errors import InputError
-from phasecore.runs.monitoring import check_batches
+from phasecore.monitoring.monitor import check_batches
 from phasecore_keras.autodiff import to_numpy
 from phasecore_keras.undisturbed import random_state_kept
 

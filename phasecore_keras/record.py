@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, final
 
 import keras
 import numpy as np
 from keras import ops
 
-from phasecore.runs.monitored import monitored_configuration
+from phasecore.backends import Monitored
 from phasecore_keras.autodiff import autodiff, to_numpy
 from phasecore_keras.capture import Capture
 from phasecore_keras.model import PINN
@@ -24,20 +25,25 @@ def versions() -> Mapping[str, str]:
     return {"keras": keras.__version__, "keras_backend": framework, framework: version}
 
 
-def configuration_of(model: Any, capture: Capture, every: int, batches: int) -> dict[str, Any]:
-    """Return what is known of the training of a model of somebody's own, as `run.json` keeps it."""
-    settings: dict[str, Any] = {"every": every, "batches": batches}
+def monitored(
+    model: Any, capture: Capture, every: int, batches: int, snapshots: Sequence[int] = (), folder: Path | None = None
+) -> Monitored:
+    """Return what is known of a training of somebody's own.
+
+    Args:
+        model: the `PINN`, or the model of the user's own.
+        capture: what is measured.
+        every: iterations between captures.
+        batches: number of batches of the gradient statistics.
+        snapshots: iterations after which snapshots are saved.
+        folder: the run folder.
+    """
+    known: dict[str, Any] = {"every": every, "batches": batches}
     problem, weighting = None, None
     if isinstance(model, PINN):
         problem, weighting = model.problem, model.specification or None
-        settings["points"] = None if model.physics.points is None else len(model.physics.points)
-    return monitored_configuration(
-        backend="keras",
-        problem=problem,
-        weighting=weighting,
-        settings=settings,
-        probes=[probe.name for probe in capture.probes],
-    )
+        known["points"] = None if model.physics.points is None else len(model.physics.points)
+    return Monitored("keras", problem, weighting, known, capture.probes, snapshots, folder)
 
 
 @final

@@ -13,8 +13,8 @@ from keras import ops
 from numpy.typing import NDArray
 
 from phasecore.errors import InputError
+from phasecore.monitoring.monitor import check_batches
 from phasecore.problems.checks import reference_of
-from phasecore.runs.monitoring import check_batches
 from phasecore.signals import (
     ACTIVATIONS,
     BATCH_GRADIENT_MOMENTS,

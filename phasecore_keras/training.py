@@ -17,8 +17,8 @@ from keras import ops
 
 from phasecore.backends import Backend, Observer, Settings, Training
 from phasecore.errors import InputError
-from phasecore.probes.schedule import is_due
 from phasecore.problems.finite import diverged
+from phasecore.recording.schedule import is_due
 from phasecore_keras import capture, loss
 from phasecore_keras.autodiff import to_numpy
 from phasecore_keras.capture import Capture

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from phasecore.errors import InputError
+from phasecore.monitoring.measuring import Measuring
+from phasecore.monitoring.monitor import choose_probes
 from phasecore.probes import Probe
-from phasecore.runs.measuring import Measuring
-from phasecore.runs.monitoring import choose_probes
 from phasecore.signals import (
     ADAM_MOMENTS,
     BATCH_GRADIENT_MOMENTS,

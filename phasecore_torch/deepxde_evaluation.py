@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from phasecore.errors import InputError
-from phasecore.runs.deepxde_evaluation import Evaluation, Evaluator
-from phasecore.runs.deepxde_terms import TermReader, reading
+from phasecore.monitoring.deepxde.evaluation import Evaluation, Evaluator
+from phasecore.monitoring.deepxde.terms import TermReader, reading
 from phasecore.signals import TANGENT_KERNEL_TRACES, AdamMoments, Moments
 from phasecore_torch.arrays import as_numpy
 from phasecore_torch.moments import MomentAccumulator

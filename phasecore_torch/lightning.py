@@ -5,19 +5,21 @@ from __future__ import annotations
 import functools
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
 import torch
 
 from phasecore.errors import InputError, MissingDependencyError
-from phasecore.loggers.content import numbers_of, sentence_of
-from phasecore.runs.capture_log import CaptureLog
-from phasecore.runs.monitoring import Monitor, check_every
+from phasecore.loggers.content import sentence_of
+from phasecore.monitoring.monitor import Monitor, check_every, checked_snapshots
+from phasecore.recording.history import numbers_of
+from phasecore.recording.recorder import Loggers, Recorder
 from phasecore_torch.capture import Capture, Probes
 from phasecore_torch.loss import PhysicsLoss
 from phasecore_torch.points import Points
+from phasecore_torch.record import Snapshots, monitored, versions
 from phasecore_torch.sources import BatchLoss
 from phasecore_torch.undisturbed import undisturbed
 
@@ -67,7 +69,12 @@ class PhaseCallback(Monitor, Callback):  # type: ignore[misc, unused-ignore]
         batches: number of batches of the gradient statistics.
         biases: count biases among the parameters of the statistics too.
         history_file: also append each row to this file, as `phasecore detect` reads it.
-        resume: go on with a file that is there, in a training that goes on from a checkpoint.
+        run_folder: also write a run folder, as `phasecore run` does: `run.json` with null for what is not known,
+            `history.jsonl`, `outcome.json`, and of a `PhysicsLoss` snapshots of fields, residuals and weights.
+        snapshots: iterations after which snapshots are saved; one more is saved at the end.
+        resume: go on with a file and a folder that are there, in a training that goes on from a checkpoint.
+        loggers: phasecore's, beside those of the Trainer: "name" or "name:key=value", such as "csv", or objects with
+            run hooks. Installed plugins that listen to trainings hear of this one too.
         on_capture: called with each row.
 
     Attributes:
@@ -76,9 +83,9 @@ class PhaseCallback(Monitor, Callback):  # type: ignore[misc, unused-ignore]
         timeline: the phases so far, found without looking ahead.
 
     Raises:
-        InputError: for bad arguments, or a `history_file` that exists without `resume`; when training starts, also for
-            several optimizers, several devices, no loss or several to choose from, a callback that has followed
-            another training already, and what cannot be captured (see `Capture`).
+        InputError: for bad arguments, or a `history_file` or run that exists without `resume`; when training starts,
+            also for several optimizers, several devices, no loss or several to choose from, a callback that has
+            followed another training already, and what cannot be captured (see `Capture`).
 
     Example:
         >>> import warnings, lightning, torch
@@ -114,7 +121,10 @@ class PhaseCallback(Monitor, Callback):  # type: ignore[misc, unused-ignore]
         batches: int = 100,
         biases: bool = False,
         history_file: str | Path | None = None,
+        run_folder: str | Path | None = None,
+        snapshots: Sequence[int] = (),
         resume: bool = False,
+        loggers: Loggers = (),
         on_capture: Callable[[Mapping[str, float]], None] | None = None,
     ) -> None:
         super().__init__()
@@ -123,16 +133,21 @@ class PhaseCallback(Monitor, Callback):  # type: ignore[misc, unused-ignore]
         self._loss = loss
         self._points = points
         self._options: dict[str, Any] = {"probes": probes, "batches": batches, "biases": biases}
-        self._log = CaptureLog(history_file, on_capture, resume=resume)
+        self._log = Recorder(
+            run_folder, history_file=history_file, resume=resume, loggers=loggers, on_capture=on_capture
+        )
+        self._wanted = checked_snapshots(snapshots, run_folder)
+        self._snapshots: Snapshots | None = None
         self._capture: Capture | None = None
         self._optimizer: torch.optim.Optimizer | None = None
         self._release: Callable[[], None] = lambda: None
         self._fresh: dict[str, float] = {}
+        self._followed: PhysicsLoss | BatchLoss | None = None
         self._seconds = 0.0
         self._start: float | None = None
 
     @property
-    def _captures(self) -> CaptureLog:
+    def _recorder(self) -> Recorder:
         return self._log
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -153,7 +168,10 @@ class PhaseCallback(Monitor, Callback):  # type: ignore[misc, unused-ignore]
             )
         self.iteration = self.iteration or trainer.global_step
         self._follow(trainer, pl_module)
-        self._log.begin(self.iteration, {}, {})
+        assert self._capture is not None
+        parts = self._capture, self.every, self._options["batches"], self._wanted, self._log.folder
+        device = {"device": str(pl_module.device)}
+        self._log.begin(monitored(self._followed, *parts), {**versions(), **device}, iteration=self.iteration)
         self._start = time.perf_counter() - self._seconds
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
@@ -170,14 +188,18 @@ class PhaseCallback(Monitor, Callback):  # type: ignore[misc, unused-ignore]
             self._fresh = {}
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Let go of the optimizer and stop the clock; a later `fit` of the same Trainer goes on."""
-        self._release()
-        self._seconds, self._start = self._elapsed(), None
-        self._optimizer = None
+        """Let go of the optimizer, stop the clock and finish the record; a later `fit` of the same Trainer goes on."""
+        self._let_go()
+        if self._log.begun:
+            if not self._log.has_snapshot(self.iteration):
+                self._save_snapshot(pl_module)
+            self._log.finish(self.iteration, self._seconds)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Do the same where training ends early."""
-        self.on_train_end(trainer, pl_module)
+        """Let go where training ends early, and say so to whoever listens."""
+        self._let_go()
+        if self._log.begun:
+            self._log.stopped(exception)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint carries: the iteration, the history and the time so far."""
@@ -206,6 +228,9 @@ class PhaseCallback(Monitor, Callback):  # type: ignore[misc, unused-ignore]
         loss, points = self._find(trainer, module)
         with undisturbed(module):
             self._capture = Capture(loss, self._optimizer, points=points, **self._options)
+        self._followed = loss
+        records = self._log.folder is not None and isinstance(loss, PhysicsLoss)
+        self._snapshots = Snapshots(loss) if records and isinstance(loss, PhysicsLoss) else None
         hook = functools.partial(self._stepped, trainer, module)
         self._release = self._optimizer.register_step_post_hook(hook).remove
 
@@ -228,12 +253,14 @@ class PhaseCallback(Monitor, Callback):  # type: ignore[misc, unused-ignore]
     def _stepped(self, trainer: Trainer, module: LightningModule, *unused: Any) -> None:
         """Count a step of the optimizer, which has just been made, and capture if it is due."""
         self.iteration += 1
+        if self.iteration in self._wanted:
+            self._save_snapshot(module)
         if self.iteration % self.every or self._capture is None:
             return
         with undisturbed(module):
             measured = self._capture.measure(self.iteration)
         known = {transition.phase for transition in self.timeline.transitions}
-        self._log.take({"iteration": self.iteration, "seconds": self._elapsed(), **measured})
+        self._log.captured({"iteration": self.iteration, "seconds": self._elapsed(), **measured})
         self._log.close()
         self._fresh = numbers_of(measured)
         for logger in trainer.loggers:
@@ -241,6 +268,16 @@ class PhaseCallback(Monitor, Callback):  # type: ignore[misc, unused-ignore]
         for transition in self.timeline.transitions:
             if transition.phase not in known:
                 rank_zero_info(f"iteration {self.iteration}: {sentence_of(transition)}")
+
+    def _save_snapshot(self, module: LightningModule) -> None:
+        if self._snapshots is not None:
+            with undisturbed(module):
+                self._log.snapshot(self.iteration, self._snapshots.arrays())
+
+    def _let_go(self) -> None:
+        self._release()
+        self._seconds, self._start = self._elapsed(), None
+        self._optimizer = None
 
     def _elapsed(self) -> float:
         return self._seconds if self._start is None else time.perf_counter() - self._start

@@ -10,14 +10,12 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from phasecore.errors import InputError
-from phasecore.runs.capture_log import CaptureLog
-from phasecore.runs.monitored import checked_snapshots
-from phasecore.runs.monitoring import Monitor, check_every
+from phasecore.monitoring.monitor import Monitor, check_every, checked_snapshots
+from phasecore.recording.recorder import Loggers, Recorder
 from phasecore_torch.capture import Capture, Probes
 from phasecore_torch.loss import PhysicsLoss
 from phasecore_torch.points import Points
-from phasecore_torch.record import Snapshots, configuration_of, versions
+from phasecore_torch.record import Snapshots, monitored, versions
 from phasecore_torch.sources import BatchLoss
 
 
@@ -47,6 +45,8 @@ class PhaseMonitor(Monitor):
         snapshots: iterations after which snapshots are saved.
         resume: go on with a file and a folder that are there, after `load_state_dict`. Their rows up to the restored
             iteration are taken over; later ones are dropped with a warning. What is not there is begun.
+        loggers: who else writes the training down, as in `phasecore run`: "name" or "name:key=value", such as "csv" or
+            "tensorboard", or objects with run hooks. Installed plugins that listen to trainings hear of this one too.
         on_capture: called with each row.
 
     Attributes:
@@ -89,6 +89,7 @@ class PhaseMonitor(Monitor):
         run_folder: str | Path | None = None,
         snapshots: Sequence[int] = (),
         resume: bool = False,
+        loggers: Loggers = (),
         on_capture: Callable[[Mapping[str, float]], None] | None = None,
     ) -> None:
         self.capture = Capture(loss, optimizer, points=points, probes=probes, batches=batches, biases=biases)
@@ -96,15 +97,17 @@ class PhaseMonitor(Monitor):
         self.iteration = 0
         self._takes_backward = False
         self._is_left = False
-        self._log = CaptureLog(history_file, on_capture, run_folder=run_folder, resume=resume)
+        self._log = Recorder(
+            run_folder, history_file=history_file, resume=resume, loggers=loggers, on_capture=on_capture
+        )
         self._wanted = checked_snapshots(snapshots, run_folder)
         self._snapshots = Snapshots(loss) if run_folder is not None and isinstance(loss, PhysicsLoss) else None
-        self._configuration = configuration_of(loss, self.capture, every, batches)
+        self._training = monitored(loss, self.capture, every, batches, self._wanted, self._log.folder)
         self._device = str(next(p for group in optimizer.param_groups for p in group["params"]).device)
         self._start = time.perf_counter()
 
     @property
-    def _captures(self) -> CaptureLog:
+    def _recorder(self) -> Recorder:
         return self._log
 
     def step(self) -> dict[str, float] | None:
@@ -144,26 +147,22 @@ class PhaseMonitor(Monitor):
         return row
 
     def finish(self) -> None:
-        """Say that the training is over: the run folder gets its last snapshot and `outcome.json`. It may go on later.
+        """Say that the training is over, to whoever listens; it may go on later.
 
-        Raises:
-            InputError: if there is no run folder.
+        A run folder gets its last snapshot and `outcome.json`.
         """
-        folder = self._log.folder
-        if folder is None:
-            raise InputError("finish()", received="a monitor without run_folder=", expected="one with it")
         self._begin()
         if self._is_left:
             self._leave(False)
             self._row(self.capture.measure(self.iteration))
-        if self._snapshots is not None and not folder.has_snapshot(self.iteration):
+        if self._snapshots is not None and not self._log.has_snapshot(self.iteration):
             self._log.snapshot(self.iteration, self._snapshots.arrays())
         self._log.finish(self.iteration, time.perf_counter() - self._start)
 
     def _begin(self) -> None:
         if not self._log.begun:
             restored = bool(self.history)
-            self._log.begin(self.iteration, self._configuration, {**versions(), "device": self._device})
+            self._log.begin(self._training, {**versions(), "device": self._device}, iteration=self.iteration)
             if self.history and not restored:
                 self._start = time.perf_counter() - float(self.history[-1].get("seconds", 0.0))
 
@@ -180,7 +179,7 @@ class PhaseMonitor(Monitor):
 
     def _row(self, measured: Mapping[str, float]) -> dict[str, float]:
         row = {"iteration": self.iteration, "seconds": time.perf_counter() - self._start, **measured}
-        self._log.take(row)
+        self._log.captured(row)
         self._log.close()
         return row
 

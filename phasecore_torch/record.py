@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 import torch
 
-from phasecore.runs.monitored import monitored_configuration
+from phasecore.backends import Monitored
 from phasecore_torch.capture import Capture
 from phasecore_torch.loss import PhysicsLoss
 from phasecore_torch.undisturbed import undisturbed
@@ -19,27 +20,25 @@ def versions() -> Mapping[str, str]:
     return {"torch": torch.__version__}
 
 
-def configuration_of(model: Any, capture: Capture, every: int, batches: int) -> dict[str, Any]:
-    """Return what is known of the training of a loop of somebody's own, as `run.json` keeps it.
+def monitored(
+    model: Any, capture: Capture, every: int, batches: int, snapshots: Sequence[int] = (), folder: Path | None = None
+) -> Monitored:
+    """Return what is known of a training of somebody's own.
 
     Args:
         model: the `PhysicsLoss`, or the loss of the user's own.
         capture: what is measured.
         every: iterations between captures.
         batches: number of batches of the gradient statistics.
+        snapshots: iterations after which snapshots are saved.
+        folder: the run folder.
     """
-    settings: dict[str, Any] = {"every": every, "batches": batches}
+    known: dict[str, Any] = {"every": every, "batches": batches}
     problem, weighting = None, None
     if isinstance(model, PhysicsLoss):
         problem, weighting = model.problem, model.specification
-        settings |= {"points": len(model.points), "compiled": model.blocks.compiled}
-    return monitored_configuration(
-        backend="torch",
-        problem=problem,
-        weighting=weighting,
-        settings=settings,
-        probes=[probe.name for probe in capture.probes],
-    )
+        known |= {"points": len(model.points), "compiled": model.blocks.compiled}
+    return Monitored("torch", problem, weighting, known, capture.probes, snapshots, folder)
 
 
 @final

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from phasecore.errors import InputError
+from phasecore.monitoring.monitor import check_batches
 from phasecore.problems.checks import reference_of
-from phasecore.runs.monitoring import check_batches
 from phasecore.signals import (
     ACTIVATIONS,
     BATCH_GRADIENT_MOMENTS,

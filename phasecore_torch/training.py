@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from phasecore.backends import Backend, Observer, Settings, Training
 from phasecore.errors import InputError
-from phasecore.probes.schedule import is_due
 from phasecore.problems.finite import diverged
+from phasecore.recording.schedule import is_due
 from phasecore_torch import capture, loss
 from phasecore_torch.capture import Capture
 from phasecore_torch.checks import residuals_now

@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.peers.cases import Case
 from benchmarks.peers.contenders import ENTRIES, OURS
 from benchmarks.peers.measured import Measured
-from phasecore.runs.palette import FAINT, INK
+from phasecore.reporting.palette import FAINT, INK
 
 OURS_COLOUR, PEER_COLOUR, NESTED_COLOUR = "#0072b2", "#b8c0c8", "#e69f00"
 """From Okabe and Ito's palette."""

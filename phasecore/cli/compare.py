@@ -16,7 +16,7 @@ from phasecore.errors import InputError
 
 if TYPE_CHECKING:
     from phasecore.backends import Training
-    from phasecore.runs.comparison import Compared
+    from phasecore.reporting.comparison import Compared
 
 REQUEST = "compare.json"
 FIGURE = "compare.png"
@@ -47,10 +47,10 @@ def command(
     PROBLEM is NAME or NAME:key=value,key=value, such as helmholtz:a1=1,a2=4; 'phasecore plugins' lists the names.
     """
     from phasecore import registry
-    from phasecore.runs.comparison import split_weightings
-    from phasecore.runs.comparison_figure import check_matplotlib, draw_comparison
-    from phasecore.runs.execution import summary
-    from phasecore.runs.folder import reserve_folder, write_json
+    from phasecore.recording.configuration import summary
+    from phasecore.recording.folder import reserve_folder, write_json
+    from phasecore.reporting.comparison_figure import check_matplotlib, draw_comparison
+    from phasecore.specifications import split_weightings
 
     check_matplotlib()
     check_resume(resume, output)
@@ -94,7 +94,7 @@ def command(
 
 def _prepare(request: Mapping[str, Any], resumed: Path | None) -> list[Training]:
     """Make all trainings, so that whatever is wrong with one of them is said before the first begins."""
-    from phasecore.runs.folder import CONFIGURATION
+    from phasecore.recording.folder import CONFIGURATION
     from phasecore.runs.preparation import prepare, prepare_resumed
 
     options = {name: value for name, value in request.items() if name not in ("problem", "weightings", "loggers")}
@@ -112,9 +112,9 @@ def _prepare(request: Mapping[str, Any], resumed: Path | None) -> list[Training]
 
 def _train(training: Training, label: str, loggers: Sequence[str]) -> Compared:
     from phasecore.cli.progress import make_display
-    from phasecore.runs.comparison import Compared
+    from phasecore.recording.folder import CONFIGURATION, open_run
+    from phasecore.reporting.comparison import Compared
     from phasecore.runs.execution import execute
-    from phasecore.runs.folder import CONFIGURATION, open_run
 
     assert training.folder is not None
     with make_display(label) as display:
@@ -123,13 +123,13 @@ def _train(training: Training, label: str, loggers: Sequence[str]) -> Compared:
 
 
 def _run_folder(folder: Path, scheme_name: str) -> Path:
-    from phasecore.runs.folder import slug
+    from phasecore.recording.folder import slug
 
     return folder / slug(scheme_name)
 
 
 def _check_free(folder: Path) -> None:
-    from phasecore.runs.folder import check_free
+    from phasecore.recording.folder import check_free
 
     check_free(folder)
     held = [name for name in (REQUEST, FIGURE) if (folder / name).exists()]
@@ -152,7 +152,7 @@ def _make_folder(folder: Path) -> None:
 
 def _resumed_request(folder: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the request that a comparison was started with; what is given now must agree with it."""
-    from phasecore.runs.folder import read_json
+    from phasecore.recording.folder import read_json
 
     if not (folder / REQUEST).is_file():
         raise InputError(f"no comparison at {folder}", expected=f"a folder with {REQUEST}")

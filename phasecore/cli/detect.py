@@ -9,9 +9,9 @@ from pathlib import Path
 import click
 
 from phasecore.phases import Curve, Timeline, detect, tracker
-from phasecore.runs.column_names import parse_columns
-from phasecore.runs.palette import PHASE_COLOURS, PHASE_NAMES
-from phasecore.runs.reading import read_curve
+from phasecore.recording.column_names import parse_columns
+from phasecore.recording.reading import read_curve
+from phasecore.reporting.palette import PHASE_COLOURS, PHASE_NAMES
 
 
 @click.command("detect", short_help="Find the phases of a recorded curve.")
@@ -39,7 +39,7 @@ def command(file: Path, as_json: bool, online: bool, columns: tuple[str, ...], p
         click.echo(f"Warning: {warning.message}", err=True)
     timeline = replay(curve) if online else detect(curve)
     if plot is not None:
-        from phasecore.runs.timeline_figure import draw_timeline
+        from phasecore.reporting.timeline_figure import draw_timeline
 
         draw_timeline(curve, timeline, plot)
     if as_json:

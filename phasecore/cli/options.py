@@ -79,15 +79,14 @@ def all_probes(given: Sequence[str]) -> list[str] | None:
         >>> all_probes(["residual_order:bins=8,saturation"])[-2:]
         ['residual_order:bins=8', 'saturation']
     """
-    from phasecore import registry
     from phasecore.probes import DEFAULT_PROBES
-    from phasecore.runs.comparison import split_weightings
+    from phasecore.specifications import parse_specification, split_weightings
 
     if not given:
         return None
     asked: dict[str, str] = {}
     for text in split_weightings(",".join(given), "--probes"):
-        name, _ = registry.parse_specification(text, "--probes")
+        name, _ = parse_specification(text, "--probes")
         if name in asked:
             raise InputError("--probes", received=f"{name!r} twice", expected="each probe once")
         asked[name] = text

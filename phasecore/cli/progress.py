@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Self, final
 
 from phasecore.backends import Outcome, Training
 from phasecore.phases import Phase, Timeline
-from phasecore.runs.palette import PHASE_COLOURS, PHASE_NAMES
-from phasecore.runs.recorder import Display
-from phasecore.runs.wording import duration, number
+from phasecore.recording.display import Display
+from phasecore.reporting.palette import PHASE_COLOURS, PHASE_NAMES
+from phasecore.reporting.wording import duration, number
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

@@ -25,7 +25,7 @@ def command(runs: tuple[Path, ...], output: Path | None, as_json: bool) -> None:
     RUN is the folder of a run, or one that holds folders of runs, such as a comparison's. Exit status 2 if it is
     neither.
     """
-    from phasecore.runs.report import write_report
+    from phasecore.reporting import write_report
 
     file = output or (runs[0] / REPORT if len(runs) == 1 else Path(REPORT))
     reported = write_report(runs, file)

@@ -37,9 +37,10 @@ def command(
     PROBLEM is NAME or NAME:key=value,key=value, such as helmholtz:a1=1,a2=4; 'phasecore plugins' lists the names.
     """
     from phasecore import registry
-    from phasecore.runs.comparison import Compared
-    from phasecore.runs.execution import execute, summary
-    from phasecore.runs.folder import check_free, open_run, reserve_folder, slug
+    from phasecore.recording.configuration import summary
+    from phasecore.recording.folder import check_free, open_run, reserve_folder, slug
+    from phasecore.reporting.comparison import Compared
+    from phasecore.runs.execution import execute
     from phasecore.runs.preparation import prepare, prepare_resumed
 
     check_resume(resume, output)

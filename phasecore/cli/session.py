@@ -13,8 +13,8 @@ from typing import Any
 import click
 
 from phasecore.errors import PluginWarning
-from phasecore.runs.folder import has_checkpoint
-from phasecore.runs.history import HISTORY, read_rows
+from phasecore.recording.folder import has_checkpoint
+from phasecore.recording.history import HISTORY, read_rows
 
 
 @contextlib.contextmanager

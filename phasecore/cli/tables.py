@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from phasecore.phases import Phase
-from phasecore.runs.comparison import Compared
-from phasecore.runs.palette import PHASE_COLOURS, PHASE_NAMES
-from phasecore.runs.wording import duration, number
+from phasecore.reporting.comparison import Compared
+from phasecore.reporting.palette import PHASE_COLOURS, PHASE_NAMES
+from phasecore.reporting.wording import duration, number
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -3,47 +3,37 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from phasecore.backends import Outcome, Training
+from phasecore.backends import Monitored, Outcome, Training
 from phasecore.phases import Transition
-from phasecore.runs.configuration import configuration_of
+from phasecore.recording.configuration import configuration_of
+from phasecore.recording.history import flat
 
 
-def name_of(training: Training) -> str:
-    """Return a name for a training: that of its run folder, or else made of problem, weighting and seed."""
+def name_of(training: Training | Monitored) -> str:
+    """Return a name for a training: that of its run folder, or else made of problem, weighting and seed if known.
+
+    Example:
+        >>> name_of(Monitored("keras")), name_of(Monitored("torch", scheme_name="rba"))
+        ('training', 'training-rba')
+    """
     if training.folder is not None:
         return training.folder.resolve().name
-    return f"{training.problem.name}-{training.scheme_name}-seed{training.settings.seed}"
+    seed = training.settings.seed
+    parts = "training" if training.problem is None else training.problem.name, training.scheme_name
+    return "-".join([part for part in parts if part] + ([] if seed is None else [f"seed{seed}"]))
 
 
-def folder_of(training: Training) -> Path:
+def folder_of(training: Training | Monitored) -> Path:
     """Return where a logger writes unless told otherwise: the run folder, or else the working folder."""
     return Path() if training.folder is None else training.folder
 
 
-def parameters_of(training: Training) -> dict[str, Any]:
+def parameters_of(training: Training | Monitored) -> dict[str, Any]:
     """Return the configuration of a training as one level of names and values: "problem", "settings.points"."""
-    return dict(_flat(configuration_of(training), "."))
-
-
-def numbers_of(row: Mapping[str, Any]) -> dict[str, float]:
-    """Return the finite numbers of a row, "iteration" apart.
-
-    Example:
-        >>> numbers_of({"iteration": 10, "snr": 0.5, "error": None, "layer_snr": {"first": 2, "last": math.nan}})
-        {'snr': 0.5, 'layer_snr/first': 2.0}
-    """
-    return {
-        name: float(value)
-        for name, value in _flat(row, "/")
-        if name != "iteration"
-        and isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-    }
+    return dict(flat(configuration_of(training), "."))
 
 
 def results_of(outcome: Outcome) -> dict[str, float]:
@@ -74,13 +64,3 @@ def sentence_of(transition: Transition) -> str:
         f"{transition.phase} from iteration {transition.iteration} (between {first} and {last}), "
         f"confidence {transition.confidence:.2f}"
     )
-
-
-def _flat(values: Mapping[str, Any], separator: str) -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        if isinstance(value, list | tuple):
-            value = {str(place): item for place, item in enumerate(value)}
-        if isinstance(value, Mapping):
-            yield from ((f"{name}{separator}{inner}", item) for inner, item in _flat(value, separator))
-        else:
-            yield name, value

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO, final
 
-from phasecore.backends import Training
+from phasecore.backends import Monitored, Training
 from phasecore.errors import InputError
 from phasecore.hookspecs import hookimpl
-from phasecore.loggers.content import folder_of, name_of, numbers_of
-from phasecore.runs.history import replace_file
+from phasecore.loggers.content import folder_of, name_of
+from phasecore.recording.history import numbers_of, replace_file
 
 
 @final
@@ -35,7 +35,7 @@ class CSVLogger:
         self._kept: list[dict[str, str]] = []
 
     @hookimpl
-    def phasecore_run_started(self, training: Training, resumed: bool) -> None:
+    def phasecore_run_started(self, training: Training | Monitored, resumed: bool) -> None:
         """Make sure of the file."""
         default = "history.csv" if training.folder is not None else f"{name_of(training)}.csv"
         self._path = self._path or folder_of(training) / default

@@ -8,11 +8,12 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, final
 
-from phasecore.backends import Outcome, Training
+from phasecore.backends import Monitored, Outcome, Training
 from phasecore.errors import InputError
 from phasecore.hookspecs import hookimpl
-from phasecore.loggers.content import folder_of, name_of, numbers_of, parameters_of, results_of, sentence_of
+from phasecore.loggers.content import folder_of, name_of, parameters_of, results_of, sentence_of
 from phasecore.phases import Transition
+from phasecore.recording.history import numbers_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -49,7 +50,7 @@ class MLflowLogger:
         self._sent = -math.inf
 
     @hookimpl
-    def phasecore_run_started(self, training: Training, resumed: bool) -> None:
+    def phasecore_run_started(self, training: Training | Monitored, resumed: bool) -> None:
         """Make the run, or open it again, and log the configuration."""
         from mlflow import MlflowClient
         from mlflow.entities import Param

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, final
 
-from phasecore.backends import Outcome, Training
+from phasecore.backends import Monitored, Outcome, Training
 from phasecore.hookspecs import hookimpl
-from phasecore.loggers.content import folder_of, name_of, numbers_of, parameters_of, results_of, sentence_of
+from phasecore.loggers.content import folder_of, name_of, parameters_of, results_of, sentence_of
 from phasecore.phases import Transition
+from phasecore.recording.history import numbers_of
 
 
 @final
@@ -35,7 +36,7 @@ class TensorBoardLogger:
         self._resumed = False
 
     @hookimpl
-    def phasecore_run_started(self, training: Training, resumed: bool) -> None:
+    def phasecore_run_started(self, training: Training | Monitored, resumed: bool) -> None:
         """Open the event file, and write the configuration."""
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.summary.writer.record_writer import RecordWriter

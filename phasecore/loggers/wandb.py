@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, cast, final, get_args
 
-from phasecore.backends import Outcome, Training
+from phasecore.backends import Monitored, Outcome, Training
 from phasecore.errors import InputError
 from phasecore.hookspecs import hookimpl
-from phasecore.loggers.content import folder_of, name_of, numbers_of, parameters_of, results_of, sentence_of
+from phasecore.loggers.content import folder_of, name_of, parameters_of, results_of, sentence_of
 from phasecore.phases import Transition
+from phasecore.recording.history import numbers_of
 
 if TYPE_CHECKING:
     import wandb
@@ -42,7 +43,7 @@ class WandbLogger:
         self._run: wandb.Run | None = None
 
     @hookimpl
-    def phasecore_run_started(self, training: Training, resumed: bool) -> None:
+    def phasecore_run_started(self, training: Training | Monitored, resumed: bool) -> None:
         """Make the run, or open it again."""
         import wandb
 

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from phasecore import plugins, registry
-from phasecore.backends import Backend, Outcome, Training
+from phasecore import registry
+from phasecore.backends import Outcome, Training
 from phasecore.errors import InputError
-from phasecore.phases import Timeline, detect
-from phasecore.phases.curve import Column
-from phasecore.runs.configuration import check_agreement, configuration_of, provenance
-from phasecore.runs.folder import (
-    CHECKPOINT,
-    CONFIGURATION,
-    OUTCOME,
-    create,
-    has_checkpoint,
-    read_configuration,
-    read_json,
-    write_json,
-)
-from phasecore.runs.history import HISTORY, Row, plain, read_rows, recorded_columns
+from phasecore.recording.configuration import check_agreement
+from phasecore.recording.display import Display, Silent
+from phasecore.recording.folder import CHECKPOINT, OUTCOME, has_checkpoint, read_configuration, read_json
+from phasecore.recording.history import HISTORY, read_rows
+from phasecore.recording.provided import check_provided, provided_for
+from phasecore.recording.recorder import Recorder, outcome_of
 from phasecore.runs.preparation import check_supplies
-from phasecore.runs.provided import KEY, Provided, check_provided, provided_for
-from phasecore.runs.recorder import Display, Recorder, Silent
 
 
 def execute(
@@ -74,46 +63,26 @@ def execute(
         recorded = read_configuration(folder)
         check_agreement(folder, training, recorded)
         loggers = recorded_loggers(recorded) if loggers is None else loggers
-        asked = registry.as_listeners(loggers)
-        provided = provided_for(training, _names(loggers))
-        for change in check_provided(folder, recorded, provided):
-            display.warned(change)
         finished = _finished(training, folder)
         if finished is not None:
+            for change in check_provided(folder, recorded, provided_for(training)):
+                display.warned(change)
             display.finished(finished)
             return finished
-        _register_session(training, folder, {**recorded, "loggers": _names(loggers)}, backend, provided)
-        if not has_checkpoint(folder):
-            display.warned(f"{folder} has no checkpoint yet: the training starts again from its first iteration")
-    else:
-        loggers = loggers or ()
-        asked = registry.as_listeners(loggers)
-        if folder is not None:
-            plugins_used = {KEY: provided_for(training, _names(loggers))}
-            described = {**configuration_of(training), "loggers": _names(loggers), **plugins_used}
-            create(folder, {**described, **provenance(backend.versions())})
-    recorder = Recorder(training, [*plugins.loaded().listeners(), *asked], display, resume=resume)
+    recorder = Recorder(folder, resume=resume, loggers=loggers or (), display=display)
     try:
-        recorder.started()
-        backend.train(
-            training,
-            recorder,
-            None if folder is None else folder / CHECKPOINT,
-            resume=resume and folder is not None and has_checkpoint(folder),
-        )
+        recorder.begin(training, backend.versions())
+        has_state = resume and folder is not None and has_checkpoint(folder)
+        if resume and not has_state:
+            display.warned(f"{folder} has no checkpoint yet: the training starts again from its first iteration")
+        backend.train(training, recorder, None if folder is None else folder / CHECKPOINT, resume=has_state)
     except BaseException as error:
-        recorder.stopped(error)
+        if recorder.begun:
+            recorder.stopped(error)
         raise
     finally:
         recorder.close()
-    rows = recorder.rows
-    if resume and not rows and folder is not None:
-        rows = read_rows(folder / HISTORY)
-    outcome = _outcome(training, rows)
-    if folder is not None:
-        write_json(folder / OUTCOME, summary(training, outcome))
-    recorder.finished(outcome)
-    return outcome
+    return recorder.finish(training.settings.iterations)
 
 
 def recorded_loggers(recorded: Mapping[str, Any]) -> list[str]:
@@ -126,71 +95,9 @@ def recorded_loggers(recorded: Mapping[str, Any]) -> list[str]:
     return [name for name in recorded.get("loggers") or [] if isinstance(name, str)]
 
 
-def summary(training: Training, outcome: Outcome) -> dict[str, Any]:
-    """Return a finished training as `phasecore run --json` prints it, without the folder.
-
-    Keys: problem, problem_parameters, backend, weighting, preset, seed, iterations, seconds, relative_l2_error and
-    phases (as `phasecore detect --json` prints them).
-    """
-    document = {
-        "problem": training.problem.name,
-        "problem_parameters": training.problem.parameters,
-        "backend": training.backend,
-        "weighting": training.scheme_name,
-        "preset": training.preset,
-        "seed": training.settings.seed,
-        "iterations": outcome.iterations,
-        "seconds": outcome.seconds,
-        "relative_l2_error": outcome.relative_l2_error,
-        "phases": outcome.timeline.to_json(),
-    }
-    return {key: plain(value) for key, value in document.items()}
-
-
-def _names(loggers: str | Sequence[str | object]) -> list[str]:
-    return [loggers] if isinstance(loggers, str) else [name for name in loggers if isinstance(name, str)]
-
-
 def _finished(training: Training, folder: Path) -> Outcome | None:
     """Return the outcome of a run that has done the iterations that are wanted of it."""
     file = folder / OUTCOME
     if not file.exists() or read_json(file).get("iterations") != training.settings.iterations:
         return None
-    return _outcome(training, read_rows(folder / HISTORY))
-
-
-def _register_session(
-    training: Training, folder: Path, recorded: Mapping[str, Any], backend: Backend, provided: Sequence[Provided]
-) -> None:
-    """Note in `run.json` that a run goes on, when, with what, and for how many iterations."""
-    sessions = [*recorded.get("resumed", []), {**provenance(backend.versions()), KEY: provided}]
-    changed = {"settings": configuration_of(training)["settings"], "resumed": sessions}
-    write_json(folder / CONFIGURATION, {**recorded, **changed})
-    (folder / OUTCOME).unlink(missing_ok=True)
-
-
-def _outcome(training: Training, rows: Sequence[Row]) -> Outcome:
-    return Outcome(
-        iterations=training.settings.iterations,
-        seconds=_last(rows, "seconds"),
-        relative_l2_error=_last(rows, "relative_l2_error"),
-        timeline=timeline_of(recorded_columns(rows)),
-    )
-
-
-def timeline_of(columns: Mapping[str, Column]) -> Timeline:
-    """Return the phases in a history; where it is no curve, a timeline that says why.
-
-    Example:
-        >>> timeline_of({"iteration": [1.0, 1.0], "snr": [2.0, 3.0]}).current is None
-        True
-    """
-    try:
-        return detect(columns)
-    except InputError as error:
-        return Timeline((), None, f"cannot tell: {error}")
-
-
-def _last(rows: Sequence[Row], name: str) -> float:
-    value = rows[-1].get(name) if rows else None
-    return math.nan if value is None else float(value)
+    return outcome_of(read_rows(folder / HISTORY), training.settings.iterations)

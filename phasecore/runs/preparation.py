@@ -17,10 +17,11 @@ from phasecore.hookspecs import Kind
 from phasecore.probes import DEFAULT_PROBES, Probe
 from phasecore.probes.checks import check_declaration
 from phasecore.problems.base import Preset, Problem
-from phasecore.runs.configuration import check_agreement, settings_of
-from phasecore.runs.folder import CONFIGURATION, read_configuration
-from phasecore.runs.provided import check_still_provided
+from phasecore.recording.configuration import check_agreement, settings_of
+from phasecore.recording.folder import CONFIGURATION, read_configuration
+from phasecore.recording.provided import check_still_provided
 from phasecore.signals import check_requirements
+from phasecore.specifications import parse_specification, split_specification
 
 DEFAULT_BACKEND = "torch"
 SNR_BATCHES = 100
@@ -158,8 +159,8 @@ def complete_weighting(specification: str, preset: Preset | None, what: str = "w
         'rba:start=residuals,normalization=minmax,gamma=0.99'
     """
     parts = []
-    for part in registry.split_specification(specification):
-        name, given = registry.parse_specification(part, what)
+    for part in split_specification(specification):
+        name, given = parse_specification(part, what)
         options = {**(preset.weighting.get(name, {}) if preset else {}), **given}
         written = ",".join(f"{key}={value}" for key, value in options.items())
         parts.append(f"{name}:{written}" if written else name)
@@ -221,14 +222,14 @@ def _given_as_objects(problem: str | Problem | None, probes: Sequence[str | Prob
 def _probe(probe: str | Probe) -> Probe:
     if isinstance(probe, Probe):
         return probe
-    name, options = registry.parse_specification(probe, "probe")
+    name, options = parse_specification(probe, "probe")
     return registry.probe(name, **options)
 
 
 def _problem_request(problem: str | Problem) -> tuple[str, dict[str, Any]]:
     if isinstance(problem, Problem):
         return problem.name, problem.parameters
-    return registry.parse_specification(problem, "problem")
+    return parse_specification(problem, "problem")
 
 
 def _preset(problem: Problem, name: str) -> Preset:

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from phasecore.backends import Backend, Settings, Training
 from phasecore.errors import InputError, PhasecoreError, PluginError, TrainingError
 from phasecore.probes.gradient_snr import GradientSNR
-from phasecore.probes.schedule import is_due
 from phasecore.probes.term_losses import TermLosses
 from phasecore.problems.base import Problem
 from phasecore.problems.burgers import Burgers
+from phasecore.recording.schedule import is_due
 from phasecore.signals import RESIDUALS, TERM_LOSSES, Signals
 from phasecore.testing.laws import Report, run_laws
 from phasecore.weighting.base import WeightingScheme

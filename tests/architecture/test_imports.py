@@ -17,7 +17,7 @@ LAZY |= {"tensorboard", "mlflow", "wandb"}
 IMPORTED_AT_ONCE = {"numpy", "pluggy"}
 
 LAYERS = [
-    ("vocabulary", ("errors", "arrays", "partials", "signals")),
+    ("vocabulary", ("errors", "arrays", "partials", "signals", "specifications")),
     ("mathematics", ("phases", "jets")),
     (
         "contracts",
@@ -29,7 +29,8 @@ LAYERS = [
     ("contracts of trainings and plugins", ("backends", "hookspecs")),
     ("implementations", ("problems", "weighting", "probes")),
     ("registry", ("builtin", "plugins", "registry")),
-    ("runs and testing", ("runs", "testing", "loggers")),
+    ("recording", ("recording",)),
+    ("what records, shows and tests", ("runs", "monitoring", "reporting", "testing", "loggers")),
     ("command line", ("cli",)),
 ]
 """From the bottom up; the most specific prefix counts. A module imports from its own layer and those below."""
@@ -196,7 +197,7 @@ def test_nothing_in_the_core_imports_a_layer_above_its_own():
             continue
         target = imported_module(item.target)
         if target == TOP:
-            if inner(item.module).partition(".")[0] not in ("cli", "runs", "testing"):
+            if inner(item.module).partition(".")[0] not in ("cli", "recording", "runs", "testing"):
                 wrong.append(tell(item, "import from the module that defines it, the top package is for users"))
         elif layer(target) > layer(item.module):
             here, there = LAYERS[layer(item.module)][0], LAYERS[layer(target)][0]
@@ -204,11 +205,29 @@ def test_nothing_in_the_core_imports_a_layer_above_its_own():
     assert not wrong, "\n".join(wrong)
 
 
+@pytest.mark.parametrize("package", PACKAGES)
+def test_runs_monitoring_and_reporting_know_nothing_of_one_another(package):
+    """The page of a report is made for the command line and users; `runs` offers it under its old name."""
+    apart = ("runs", "monitoring", "reporting")
+    wrong = []
+    for item in IMPORTS[package]:
+        here, there = inner(item.module).partition(".")[0], inner(imported_module(item.target)).partition(".")[0]
+        if not item.target.startswith("phasecore.") or there not in apart or here == there:
+            continue
+        if here in apart and item.module != "phasecore.runs":
+            wrong.append(tell(item, "all three import `recording`, none another"))
+        if there == "reporting" and here != "cli" and item.module != "phasecore.runs":
+            wrong.append(tell(item, "only the command line imports reporting"))
+        if package != "phasecore" and there == "runs" and not item.module.endswith(".training"):
+            wrong.append(tell(item, "only an adapter's training is driven by runs"))
+    assert not wrong, "\n".join(wrong)
+
+
 def test_importing_the_top_package_imports_neither_runs_nor_testing_nor_the_command_line():
     wrong = [
         tell(item, "it would be imported by everyone")
         for item in IMPORTS["phasecore"]
-        if item.module == TOP and layer(imported_module(item.target)) >= layer("phasecore.runs")
+        if item.module == TOP and layer(imported_module(item.target)) >= layer("phasecore.recording")
     ]
     assert not wrong, "\n".join(wrong)
 

@@ -5,7 +5,7 @@ import functools
 import pytest
 
 import phasecore
-from phasecore import registry
+from phasecore.specifications import parse_specification
 from phasecore.testing import (
     PROBE_LAWS,
     PROBLEM_LAWS,
@@ -36,7 +36,7 @@ VARIANTS = [
 
 
 def scheme_of(specification):
-    name, options = registry.parse_specification(specification, "--weighting")
+    name, options = parse_specification(specification, "--weighting")
     return phasecore.weighting_scheme(name, **options)
 
 

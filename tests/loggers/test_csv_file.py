@@ -5,8 +5,8 @@ import pytest
 
 from phasecore import TrainingError, detect
 from phasecore.loggers.csv_file import CSVLogger
+from phasecore.recording.reading import read_curve
 from phasecore.runs import open_run
-from phasecore.runs.reading import read_curve
 
 
 def lines(path):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from phasecore.phases import Curve, Phase, detect
-from phasecore.runs.reading import read_curve
+from phasecore.recording.reading import read_curve
 from phasecore.testing.curves import FAMILIES, synthetic_curve
 
 RECORDED = Path(os.environ.get("RECORDED_CURVES", Path(__file__).parents[3] / "shared" / "recorded_curves"))

@@ -12,7 +12,7 @@ from phasecore.errors import InputError
 from phasecore.phases import Phase, TrackerState, detect, tracker
 from phasecore.phases.channels import channels_of, channels_of_capture
 from phasecore.phases.curve import Curve
-from phasecore.runs.reading import read_curve
+from phasecore.recording.reading import read_curve
 from phasecore.testing.curves import synthetic_curve
 
 RECORDED = Path(os.environ.get("RECORDED_CURVES", Path(__file__).parents[3] / "shared" / "recorded_curves"))

@@ -1,8 +1,9 @@
 import pytest
 
 import phasecore
-from phasecore import InputError, UnknownNameError, registry
+from phasecore import InputError, UnknownNameError
 from phasecore.builtin import phasecore_entries
+from phasecore.specifications import parse_specification
 
 LOOK_UP = {
     "problem": phasecore.problem,
@@ -77,7 +78,7 @@ def test_options_reach_what_is_made():
     ],
 )
 def test_a_specification_is_read(text, expected):
-    assert registry.parse_specification(text, "--weighting") == expected
+    assert parse_specification(text, "--weighting") == expected
 
 
 @pytest.mark.parametrize(
@@ -86,4 +87,4 @@ def test_a_specification_is_read(text, expected):
 )
 def test_a_malformed_specification_is_refused_with_the_right_form(text):
     with pytest.raises(InputError, match=r"--weighting: received.*name:key=value"):
-        registry.parse_specification(text, "--weighting")
+        parse_specification(text, "--weighting")

@@ -9,10 +9,11 @@ import pytest
 from phasecore import InputError, MissingDependencyError
 from phasecore.backends import Outcome
 from phasecore.phases import Phase, Timeline, Transition
+from phasecore.reporting.comparison import Compared
+from phasecore.reporting.comparison_figure import ROWS, draw_comparison, grouped, running_median
+from phasecore.reporting.palette import PHASE_COLOURS, PHASE_NAMES
 from phasecore.runs import execute, open_run, prepare
-from phasecore.runs.comparison import Compared, split_weightings
-from phasecore.runs.comparison_figure import ROWS, draw_comparison, grouped, running_median
-from phasecore.runs.palette import PHASE_COLOURS, PHASE_NAMES
+from phasecore.specifications import split_weightings
 
 
 @pytest.mark.parametrize(

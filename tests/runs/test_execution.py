@@ -15,8 +15,8 @@ import phasecore
 from phasecore import InputError, TrainingError, hookimpl, plugins
 from phasecore.backends import Training
 from phasecore.phases import Phase, Timeline, TrackerState, Transition, tracker
+from phasecore.recording.configuration import summary
 from phasecore.runs import execute, open_run, prepare, prepare_resumed
-from phasecore.runs.execution import summary
 
 
 def calls() -> list[bool]:
@@ -69,7 +69,7 @@ def _declares_at_500(monkeypatch: pytest.MonkeyPatch) -> None:
             return Timeline((), None, "not yet"), state
         return Timeline((found,), Phase.TOTAL_DIFFUSION, "declared"), state
 
-    monkeypatch.setattr("phasecore.runs.recorder.tracker", lambda: tracker()._replace(update=update))
+    monkeypatch.setattr("phasecore.recording.recorder.tracker", lambda: tracker()._replace(update=update))
 
 
 def test_a_run_leaves_configuration_history_snapshots_checkpoint_and_outcome(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import pytest
 from phasecore.cli.detect import replay
 from phasecore.errors import InputError
 from phasecore.phases import Curve, detect
-from phasecore.runs.column_names import parse_columns
-from phasecore.runs.reading import read_curve
+from phasecore.recording.column_names import parse_columns
+from phasecore.recording.reading import read_curve
 from phasecore.testing.curves import synthetic_curve
 
 MADE = synthetic_curve("sigmoid", seed=3, rise=(2.0, 2.0), noise=(0.2, 0.2))

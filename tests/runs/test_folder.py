@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from phasecore import InputError
+from phasecore.recording.folder import check_free, create, reserve_folder, save_snapshot, slug
 from phasecore.runs import open_run
-from phasecore.runs.folder import check_free, create, reserve_folder, save_snapshot, slug
 
 
 def test_reserved_folders_never_collide(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from phasecore import InputError
-from phasecore.runs.history import History, columns_of, plain, read_rows
+from phasecore.recording.history import History, columns_of, plain, read_rows
 
 
 def strict(text: str) -> Any:

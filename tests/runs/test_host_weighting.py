@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from phasecore.errors import InputError, PluginError, TrainingError
-from phasecore.runs.host_weighting import HostWeighting, check_points_stay
+from phasecore.monitoring.host_weighting import HostWeighting, check_points_stay
 from phasecore.weighting import WeightingScheme
 
 VALUES = {

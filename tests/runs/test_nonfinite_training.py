@@ -7,12 +7,13 @@ import warnings
 
 import pytest
 
+from phasecore.backends import Monitored
 from phasecore.errors import TrainingError
 from phasecore.phases import Phase, detect
+from phasecore.recording.history import recorded_columns
+from phasecore.recording.reading import read_curve
+from phasecore.recording.recorder import Recorder
 from phasecore.runs import execute, open_run, prepare
-from phasecore.runs.capture_log import CaptureLog
-from phasecore.runs.history import recorded_columns
-from phasecore.runs.reading import read_curve
 
 NAN = math.nan
 STATEMENT = "the training loss and the SNR are NaN from iteration 500 on"
@@ -26,17 +27,23 @@ def rows(last, lost):
     return [row(iteration, lost(iteration)) for iteration in range(10, last + 1, 10)]
 
 
+def begun(*arguments, iteration=0, **options):
+    recorder = Recorder(*arguments, **options)
+    recorder.begin(Monitored("torch"), iteration=iteration)
+    return recorder
+
+
 def taken(log, captures):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for capture in captures:
-            log.take(capture)
+            log.captured(capture)
     log.close()
     return caught
 
 
 def test_a_log_warns_once_and_names_the_caller_and_the_iteration():
-    log = CaptureLog()
+    log = begun()
     (warning,) = taken(log, rows(800, lambda iteration: iteration >= 500))
     assert issubclass(warning.category, RuntimeWarning)
     assert warning.filename == __file__
@@ -48,33 +55,31 @@ def test_a_log_warns_once_and_names_the_caller_and_the_iteration():
 
 
 def test_it_warns_at_the_second_capture_and_not_at_the_first():
-    log = CaptureLog()
+    log = begun()
     assert not taken(log, [*rows(490, lambda _: False), row(500, lost=True)])
     assert log.timeline.current is Phase.FITTING
     assert len(taken(log, [row(510, lost=True)])) == 1
 
 
 def test_gaps_are_no_warning():
-    log = CaptureLog()
+    log = begun()
     assert not taken(log, rows(800, lambda iteration: iteration % 70 == 0))
     assert log.timeline.reason == "no diffusion yet: the SNR has not fallen for good"
 
 
 def test_a_training_that_goes_on_is_told_of_the_nan_before_once_more(tmp_path):
     file = tmp_path / "history.jsonl"
-    first = CaptureLog(file)
-    first.begin(0, {}, {})
+    first = begun(history_file=file)
     taken(first, rows(600, lambda iteration: iteration >= 500))
-    later = CaptureLog(file, resume=True)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        later.begin(600, {}, {})
+        later = begun(history_file=file, resume=True, iteration=600)
     assert later.timeline == first.timeline
     assert len(taken(later, [row(610, lost=True), row(620, lost=True)])) == 1
 
 
 def test_the_file_the_log_and_its_rows_say_the_same(tmp_path):
-    log = CaptureLog(tmp_path / "history.jsonl")
+    log = begun(history_file=tmp_path / "history.jsonl")
     captures = [
         capture | {"adam_snr": 2.0} if capture["iteration"] < 300 else capture for capture in rows(800, lambda _: False)
     ]

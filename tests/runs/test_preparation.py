@@ -7,8 +7,8 @@ import pytest
 
 import phasecore
 from phasecore import InputError, MissingDependencyError, UnknownNameError
+from phasecore.recording.configuration import configuration_of
 from phasecore.runs import prepare
-from phasecore.runs.configuration import configuration_of
 
 
 def test_the_preset_fills_what_is_not_given() -> None:

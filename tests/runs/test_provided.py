@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 from phasecore import InputError, plugins, registry
+from phasecore.backends import Monitored
 from phasecore.errors import PluginError, PluginWarning
 from phasecore.plugins import Plugins, Source
 from phasecore.problems.helmholtz import Helmholtz
+from phasecore.recording.provided import recorded_plugins
+from phasecore.recording.recorder import Recorder
 from phasecore.runs import execute, prepare, prepare_resumed
-from phasecore.runs.monitored import MonitoredFolder, monitored_configuration
-from phasecore.runs.provided import recorded_plugins
 
 KIT = Source("kit", "kit-a", "1.0")
 
@@ -91,19 +92,19 @@ def test_a_run_of_an_older_version_is_gone_on_with(tmp_path: Path) -> None:
 
 
 def test_the_folder_of_a_monitor_keeps_and_compares_them_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def configuration() -> dict[str, Any]:
-        return monitored_configuration(
-            backend="torch", problem=Helmholtz(), weighting="rba+grad_norm", settings={}, probes=["adam_snr"]
-        )
+    training = Monitored("torch", Helmholtz(), "rba+grad_norm", probes=[registry.probe("adam_snr")])
 
-    MonitoredFolder(tmp_path / "run", resume=False).begin(configuration(), {})
-    MonitoredFolder(tmp_path / "run", resume=True).begin(configuration(), {})
+    def begin(*, resume: bool = True) -> None:
+        Recorder(tmp_path / "run", resume=resume).begin(training)
+
+    begin(resume=False)
+    begin()
     provide(monkeypatch, "weighting", "grad_norm", Source("builtin", "phasecore", "99"))
     with pytest.warns(PluginWarning, match=r"another version: phasecore .*, now 99"):
-        MonitoredFolder(tmp_path / "run", resume=True).begin(configuration(), {})
+        begin()
     provide(monkeypatch, "weighting", "grad_norm", KIT)
     with pytest.raises(InputError, match=r"took weighting 'grad_norm' from phasecore 99.*kit-a"):
-        MonitoredFolder(tmp_path / "run", resume=True).begin(configuration(), {})
+        begin()
 
 
 @pytest.mark.parametrize(

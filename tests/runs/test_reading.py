@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from phasecore.errors import InputError
-from phasecore.runs.reading import read_curve
+from phasecore.recording.reading import read_curve
 
 ROWS = [{"iteration": 1, "snr": 10.0, "seconds": 0.1}, {"iteration": 2, "snr": None}, {"iteration": 5, "snr": 0.5}]
 

@@ -14,11 +14,11 @@ import pytest
 import phasecore
 from phasecore.errors import InputError, MissingDependencyError
 from phasecore.phases import Phase, detect
+from phasecore.recording.folder import create, save_snapshot
+from phasecore.reporting import gather
+from phasecore.reporting.curves import curves_figure, recorded_figure, thinned
+from phasecore.reporting.fields import fields_figure, in_cells, on_grid
 from phasecore.runs import open_run, write_report
-from phasecore.runs.folder import create, save_snapshot
-from phasecore.runs.report import gather
-from phasecore.runs.report.curves import curves_figure, recorded_figure, thinned
-from phasecore.runs.report.fields import fields_figure, in_cells, on_grid
 
 VOID = {"meta", "br", "link", "img", "input"}
 

@@ -9,7 +9,7 @@ import torch
 import phasecore
 from phasecore.backends import Settings, Training
 from phasecore.errors import InputError, TrainingError
-from phasecore.probes.schedule import is_due
+from phasecore.recording.schedule import is_due
 from phasecore.registry import as_schemes
 from phasecore_torch import training as module
 from phasecore_torch.training import TorchBackend, network

@@ -5,7 +5,7 @@ import pytest
 
 import phasecore
 import phasecore_keras
-from phasecore.runs.reading import read_curve
+from phasecore.recording.reading import read_curve
 
 
 @pytest.mark.parametrize("separator", [",", ";"])

@@ -15,7 +15,7 @@ import numpy as np
 
 from phasecore import Entry, InputError, TrainingError, hookimpl
 from phasecore.backends import Backend, Observer, Training
-from phasecore.probes.schedule import is_due
+from phasecore.recording.schedule import is_due
 from phasecore.signals import DESCRIPTIONS
 
 CHECKPOINT_INTERVAL = 100

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-from phasecore.phases import Nonfinite
-
 
 def number(value: float | None) -> str:
     """Return a value in three significant digits, or a dash for none.
@@ -30,17 +28,3 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def nonfinite_warning(nonfinite: Nonfinite) -> str:
-    """Return what a person should know of a training whose phase cannot be told any more.
-
-    Example:
-        >>> nonfinite_warning(Nonfinite(20, "the SNR is NaN from iteration 20 on", None)).partition(". ")[0]
-        'The SNR is NaN from iteration 20 on: no phase can be told from there'
-    """
-    statement = nonfinite.statement
-    return (
-        f"{statement[:1].upper()}{statement[1:]}: no phase can be told from there. If the loss is not finite, go back "
-        "to a state from before, with a lower learning rate; if it is, the gradient is zero or was not measured."
-    )

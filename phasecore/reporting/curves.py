@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasecore.phases import Curve, Phase
-from phasecore.runs.comparison_figure import running_median
-from phasecore.runs.palette import FAINT, INK, PHASE_COLOURS, PHASE_NAMES, SHADE
-from phasecore.runs.report.reported import Reported
-from phasecore.runs.timeline_figure import PANELS, quantity
+from phasecore.reporting.comparison_figure import running_median
+from phasecore.reporting.palette import FAINT, INK, PHASE_COLOURS, PHASE_NAMES, SHADE
+from phasecore.reporting.reported import Reported
+from phasecore.reporting.timeline_figure import PANELS, quantity
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

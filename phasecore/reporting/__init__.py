@@ -3,7 +3,7 @@
 `write_report` is what `phasecore report` calls.
 """
 
-from phasecore.runs.report.page import write_report
-from phasecore.runs.report.reported import Reported, gather
+from phasecore.reporting.page import write_report
+from phasecore.reporting.reported import Reported, gather
 
 __all__ = ["Reported", "gather", "write_report"]

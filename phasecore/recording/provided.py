@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from phasecore import registry
-from phasecore.backends import Training
+from phasecore.backends import Monitored, Training
 from phasecore.errors import InputError
 from phasecore.hookspecs import Kind
 from phasecore.plugins import Source
 from phasecore.problems.base import Problem
+from phasecore.specifications import parse_specification, split_specification
 
 KEY = "plugins"
 """Name of the list in `run.json`, and in what it says of each session that went on with the run."""
@@ -20,7 +21,7 @@ Provided = dict[str, str | None]
 """Kind and name of one thing, and the distribution and version that provide it: None for an object of one's own."""
 
 
-def provided_for(training: Training, loggers: Iterable[str] = ()) -> list[Provided]:
+def provided_for(training: Training | Monitored, loggers: Iterable[str] = ()) -> list[Provided]:
     """Return what a training is made of: problem, weighting schemes, probes, backend and loggers.
 
     Args:
@@ -37,10 +38,10 @@ def provided_for(training: Training, loggers: Iterable[str] = ()) -> list[Provid
         [('problem', 'helmholtz', 'phasecore'), ('weighting', 'rba', 'phasecore')]
     """
     probes = [_entry("probe", probe.name, _source_of("probe", probe)) for probe in training.probes]
-    written = [registry.parse_specification(logger, "logger")[0] for logger in loggers]
+    written = [parse_specification(logger, "logger")[0] for logger in loggers]
     return [
-        provided_problem(training.problem),
-        *(provided("weighting", name) for name in training.schemes),
+        *([] if training.problem is None else [provided_problem(training.problem)]),
+        *(provided("weighting", name) for name in _schemes(training.scheme_name)),
         *probes,
         provided("backend", training.backend),
         *(provided("logger", name) for name in written),
@@ -135,6 +136,11 @@ def _same(found: Iterable[Provided], item: Provided) -> Provided:
 def _package(item: Provided) -> str:
     distribution = item.get("distribution")
     return f"{distribution} {item.get('version')}" if distribution else "an object of one's own"
+
+
+def _schemes(specification: str | None) -> list[str]:
+    parts = split_specification(specification) if specification else []
+    return [parse_specification(part, "weighting")[0] for part in parts]
 
 
 def _source_of(kind: Kind, made: Any) -> Source | None:

@@ -15,7 +15,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from phasecore.runs.deepxde_evaluation import Evaluation, Evaluator, is_table
+from phasecore.monitoring.deepxde.evaluation import Evaluation, Evaluator, is_table
 from phasecore.signals import (
     CONDITION_RESIDUALS,
     COORDINATES,

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasecore.errors import InputError
-from phasecore.runs.history import HISTORY, columns_of, plain, read_rows, recorded_columns, replace_file
+from phasecore.recording.history import HISTORY, columns_of, plain, read_rows, recorded_columns, replace_file
 
 CONFIGURATION = "run.json"
 OUTCOME = "outcome.json"

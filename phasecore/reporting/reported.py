@@ -9,11 +9,10 @@ from typing import Any, final
 
 from phasecore.errors import InputError
 from phasecore.phases import Timeline
-from phasecore.runs.comparison import last_finite
-from phasecore.runs.configuration import IDENTITY
-from phasecore.runs.execution import timeline_of
-from phasecore.runs.folder import CONFIGURATION, Run, open_run, read_configuration
-from phasecore.runs.history import plain
+from phasecore.recording.configuration import IDENTITY
+from phasecore.recording.folder import CONFIGURATION, Run, open_run, read_configuration
+from phasecore.recording.history import plain, timeline_of
+from phasecore.reporting.comparison import last_finite
 
 
 @final

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from phasecore.errors import InputError
 from phasecore.phases.curve import Curve
-from phasecore.runs.column_names import as_columns, choose_columns
-from phasecore.runs.delimited import Table, number_of, read_table
-from phasecore.runs.history import HISTORY, parse_rows
-from phasecore.runs.row_order import in_order
+from phasecore.recording.column_names import as_columns, choose_columns
+from phasecore.recording.delimited import Table, number_of, read_table
+from phasecore.recording.history import HISTORY, parse_rows
+from phasecore.recording.row_order import in_order
 
 LINES_OF_JSON = frozenset({".jsonl", ".ndjson"})
 SCALARS = ("Wall time", "Step", "Value")

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from phasecore.errors import InputError
 from phasecore.phases import Curve, Timeline, Transition
 from phasecore.phases.statistics import signal_to_noise_ratio
-from phasecore.runs.dependencies import check_installed
-from phasecore.runs.palette import FAINT, INK, PHASE_COLOURS, PHASE_NAMES, SHADE
+from phasecore.reporting.dependencies import check_installed
+from phasecore.reporting.palette import FAINT, INK, PHASE_COLOURS, PHASE_NAMES, SHADE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasecore.errors import InputError
+from phasecore.phases import Timeline, detect
+from phasecore.phases.curve import Column
 
 HISTORY = "history.jsonl"
 
@@ -113,6 +115,52 @@ def recorded_columns(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[float 
 
 def _number(value: object) -> float:
     return float(value) if isinstance(value, int | float) else math.nan
+
+
+def timeline_of(columns: Mapping[str, Column]) -> Timeline:
+    """Return the phases in a history; where it is no curve, a timeline that says why.
+
+    Example:
+        >>> timeline_of({"iteration": [1.0, 1.0], "snr": [2.0, 3.0]}).current is None
+        True
+    """
+    try:
+        return detect(columns)
+    except InputError as error:
+        return Timeline((), None, f"cannot tell: {error}")
+
+
+def numbers_of(row: Mapping[str, Any]) -> dict[str, float]:
+    """Return the finite numbers of a row, "iteration" apart.
+
+    Example:
+        >>> numbers_of({"iteration": 10, "snr": 0.5, "error": None, "layer_snr": {"first": 2, "last": math.nan}})
+        {'snr': 0.5, 'layer_snr/first': 2.0}
+    """
+    return {
+        name: float(value)
+        for name, value in flat(row, "/")
+        if name != "iteration"
+        and isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+    }
+
+
+def flat(values: Mapping[str, Any], separator: str) -> Iterator[tuple[str, Any]]:
+    """Yield names and values of one level, nested names joined; places in lists are names.
+
+    Example:
+        >>> dict(flat({"a": {"b": 1}, "c": [2, 3]}, "/"))
+        {'a/b': 1, 'c/0': 2, 'c/1': 3}
+    """
+    for name, value in values.items():
+        if isinstance(value, list | tuple):
+            value = {str(place): item for place, item in enumerate(value)}
+        if isinstance(value, Mapping):
+            yield from ((f"{name}{separator}{inner}", item) for inner, item in flat(value, separator))
+        else:
+            yield name, value
 
 
 @final

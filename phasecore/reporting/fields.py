@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from phasecore import registry
 from phasecore.errors import PhasecoreError
 from phasecore.problems import Problem, relative_l2_error
-from phasecore.runs.folder import Run
-from phasecore.runs.report.curves import plain_layout
+from phasecore.recording.folder import Run
+from phasecore.reporting.curves import plain_layout
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure, Heatmap

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasecore.backends import Outcome, Training
-from phasecore.errors import InputError
 from phasecore.phases import Phase
 
 Columns = Mapping[str, NDArray[np.float64]]
@@ -58,35 +57,3 @@ def last_finite(columns: Columns, name: str) -> float:
     values = columns.get(name, np.empty(0))
     finite = values[np.isfinite(values)]
     return float(finite[-1]) if finite.size else math.nan
-
-
-def split_weightings(text: str, what: str = "--weightings") -> list[str]:
-    """Split "A,B" into specifications.
-
-    A comma also separates the options of one specification. What follows a comma is an option of the specification
-    before it if it reads "key=value", and begins a new specification ("name" or "name:key=value") otherwise.
-
-    Raises:
-        InputError: if a specification is empty or given twice, or options follow a name without a colon.
-
-    Example:
-        >>> split_weightings("uniform,rba:gamma=0.99,eta=0.01,rba")
-        ['uniform', 'rba:gamma=0.99,eta=0.01', 'rba']
-    """
-    found: list[str] = []
-    for piece in (part.strip() for part in text.split(",")):
-        is_option = "=" in piece.partition(":")[0]
-        if piece and not is_option:
-            found.append(piece)
-        elif piece and found and ":" in found[-1]:
-            found[-1] += f",{piece}"
-        else:
-            raise InputError(
-                what,
-                received=repr(text),
-                expected='specifications with commas between, such as "uniform,rba:gamma=0.99,eta=0.01"',
-            )
-    repeated = sorted({item for item in found if found.count(item) > 1})
-    if repeated:
-        raise InputError(what, received=f"{repeated[0]!r} more than once", expected="each once")
-    return found

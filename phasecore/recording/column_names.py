@@ -14,7 +14,7 @@ from pathlib import Path
 
 from phasecore.errors import InputError
 from phasecore.phases.curve import KNOWN_COLUMNS, RATIOS, is_known_column
-from phasecore.runs.delimited import Table
+from phasecore.recording.delimited import Table
 
 STEPS = (
     ("iteration", "iterations", "iter", "it"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 import phasecore
-from phasecore.backends import Settings, Training
+from phasecore.backends import Monitored, Outcome, Settings, Training
 from phasecore.errors import InputError
 from phasecore.probes.base import Probe
-from phasecore.registry import parse_specification, split_specification
-from phasecore.runs.history import plain
+from phasecore.problems.base import Problem
+from phasecore.recording.history import plain
+from phasecore.specifications import parse_specification, split_specification
 
 FORMAT = 1
 IDENTITY = ("problem", "problem_parameters", "backend", "weighting", "preset", "seed")
@@ -25,8 +26,8 @@ UNITS = {"every": "capture_interval_iterations", "decay_interval": "decay_interv
 """Names of settings in `run.json` that carry their unit."""
 
 
-def configuration_of(training: Training) -> dict[str, Any]:
-    """Return the configuration of a training as plain names and values, units in the names.
+def configuration_of(training: Training | Monitored) -> dict[str, Any]:
+    """Return the configuration of a training as plain names and values, units in the names; None where not known.
 
     Example:
         >>> from phasecore import problem
@@ -39,12 +40,11 @@ def configuration_of(training: Training) -> dict[str, Any]:
         >>> configuration["problem_parameters"]["a1"], configuration["settings"]["points"]
         (2, 50)
     """
-    settings = {UNITS.get(name, name): value for name, value in asdict(training.settings).items()}
+    settings = {UNITS.get(name, name): value for name, value in vars(training.settings).items()}
     seed = settings.pop("seed")
     document = {
         "format": FORMAT,
-        "problem": training.problem.name,
-        "problem_parameters": training.problem.parameters,
+        **_identity(training.problem),
         "backend": training.backend,
         "weighting": training.scheme_name,
         "preset": training.preset,
@@ -53,6 +53,11 @@ def configuration_of(training: Training) -> dict[str, Any]:
         "probes": [_specification(probe) for probe in training.probes],
     }
     return {key: plain(value) for key, value in document.items()}
+
+
+def _identity(problem: Problem | None) -> dict[str, Any]:
+    names = ("problem", "problem_parameters")
+    return dict(zip(names, (None, None) if problem is None else (problem.name, problem.parameters), strict=True))
 
 
 def _specification(probe: Probe) -> str:
@@ -83,6 +88,26 @@ def provenance(versions: Mapping[str, str]) -> dict[str, Any]:
         },
         "platform": platform.platform(),
     }
+
+
+def summary(training: Training | Monitored, outcome: Outcome) -> dict[str, Any]:
+    """Return a finished training as `phasecore run --json` prints it, without the folder.
+
+    Keys: problem, problem_parameters, backend, weighting, preset, seed, iterations, seconds, relative_l2_error and
+    phases (as `phasecore detect --json` prints them).
+    """
+    document = {
+        **_identity(training.problem),
+        "backend": training.backend,
+        "weighting": training.scheme_name,
+        "preset": training.preset,
+        "seed": training.settings.seed,
+        "iterations": outcome.iterations,
+        "seconds": outcome.seconds,
+        "relative_l2_error": outcome.relative_l2_error,
+        "phases": outcome.timeline.to_json(),
+    }
+    return {key: plain(value) for key, value in document.items()}
 
 
 def settings_of(configuration: Mapping[str, Any], file: Path) -> Settings:

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from phasecore.errors import InputError
+from phasecore.monitoring.deepxde.evaluation import Evaluator
+from phasecore.monitoring.deepxde.terms import TermReader, Terms
+from phasecore.monitoring.host_weighting import Floats, HostWeighting, check_points_stay
 from phasecore.registry import Weighting
-from phasecore.runs.deepxde_evaluation import Evaluator
-from phasecore.runs.deepxde_terms import TermReader, Terms
-from phasecore.runs.host_weighting import Floats, HostWeighting, check_points_stay
 from phasecore.signals import CONDITION_RESIDUALS, RESIDUALS
 
 BACKEND = "deepxde"

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from phasecore.errors import InputError
 from phasecore.phases import Phase, Transition
-from phasecore.runs.dependencies import check_installed
-from phasecore.runs.history import replace_file
-from phasecore.runs.palette import FAINT, PHASE_COLOURS, PHASE_NAMES
-from phasecore.runs.report.curves import MOST_DRAWN, NOT_KNOWN, curves_figure, recorded_figure
-from phasecore.runs.report.fields import fields_figure
-from phasecore.runs.report.reported import Reported, gather
-from phasecore.runs.wording import duration, number
+from phasecore.recording.history import replace_file
+from phasecore.reporting.curves import MOST_DRAWN, NOT_KNOWN, curves_figure, recorded_figure
+from phasecore.reporting.dependencies import check_installed
+from phasecore.reporting.fields import fields_figure
+from phasecore.reporting.palette import FAINT, PHASE_COLOURS, PHASE_NAMES
+from phasecore.reporting.reported import Reported, gather
+from phasecore.reporting.wording import duration, number
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

@@ -4,33 +4,34 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 
 from phasecore import registry
 from phasecore.errors import InputError
 from phasecore.phases import Phase, Timeline
 from phasecore.probes import DEFAULT_PROBES, Probe
 from phasecore.probes.checks import check_declaration
-from phasecore.runs.capture_log import CaptureLog
+from phasecore.recording.recorder import Recorder
 from phasecore.signals import check_requirements
 
 
 class Monitor(ABC):
-    """A monitor keeps its captures in a log, and shows them so. Base class, beside those of a framework's callbacks."""
+    """A monitor has a recorder, and shows what it keeps. Base class, beside those of a framework's callbacks."""
 
     @property
     @abstractmethod
-    def _captures(self) -> CaptureLog:
-        """The log."""
+    def _recorder(self) -> Recorder:
+        """Who keeps the captures."""
 
     @property
     def history(self) -> list[dict[str, float]]:
         """The rows captured so far."""
-        return self._captures.rows
+        return self._recorder.rows
 
     @property
     def timeline(self) -> Timeline:
         """The phases so far, found without looking ahead."""
-        return self._captures.timeline
+        return self._recorder.timeline
 
     @property
     def phase(self) -> Phase | None:
@@ -43,7 +44,27 @@ class Monitor(ABC):
         Raises:
             InputError: if nothing was captured yet.
         """
-        return self._captures.detect()
+        return self._recorder.detect()
+
+
+def checked_snapshots(snapshots: Sequence[int], run_folder: str | Path | None) -> tuple[int, ...]:
+    """Return the iterations after which snapshots are wanted.
+
+    Raises:
+        InputError: if one is no positive integer, or there is no run folder to save them in.
+
+    Example:
+        >>> checked_snapshots([100, 1000], "runs/mine")
+        (100, 1000)
+    """
+    positive = all(isinstance(item, int) and not isinstance(item, bool) and item > 0 for item in snapshots)
+    if not positive or (snapshots and run_folder is None):
+        raise InputError(
+            "argument 'snapshots'",
+            received=repr(snapshots) if not positive else "snapshots without a run folder",
+            expected="positive iterations, and run_folder= to save them in",
+        )
+    return tuple(snapshots)
 
 
 def check_every(every: int) -> int:

@@ -5,25 +5,28 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from phasecore.backends import Monitored
+from phasecore.monitoring.deepxde.evaluation import Evaluator
+from phasecore.monitoring.deepxde.terms import Terms
+from phasecore.monitoring.deepxde.weighting import BACKEND, Steering
+from phasecore.monitoring.host_weighting import HostWeighting, check_points_stay
+from phasecore.monitoring.measuring import Measuring
+from phasecore.monitoring.monitor import Monitor, check_batches, check_every, checked_snapshots, choose_probes
 from phasecore.probes import Probe
-from phasecore.runs.capture_log import CaptureLog
-from phasecore.runs.deepxde_evaluation import Evaluator
-from phasecore.runs.deepxde_terms import Terms
-from phasecore.runs.deepxde_weighting import BACKEND, Steering
-from phasecore.runs.host_weighting import HostWeighting, check_points_stay
-from phasecore.runs.measuring import Measuring
-from phasecore.runs.monitoring import Monitor, check_batches, check_every, choose_probes
+from phasecore.recording.recorder import Loggers, Recorder
 from phasecore.signals import (
     ADAM_MOMENTS,
     BATCH_GRADIENT_MOMENTS,
     BATCH_SIZES,
     RESIDUAL_ATTENTION,
+    RESIDUALS,
 )
 from phasecore.weighting.rba import rba
 
@@ -32,6 +35,8 @@ class Monitoring(Monitor):
     """Captures gradient statistics every few iterations, see the adapters' `PhaseMonitor`."""
 
     model: Any
+    adapter: ClassVar[str]
+    """Name of phasecore's backend that evaluates."""
 
     def __init__(
         self,
@@ -41,6 +46,10 @@ class Monitoring(Monitor):
         batches: int = 100,
         biases: bool = False,
         history_file: str | Path | None = None,
+        run_folder: str | Path | None = None,
+        snapshots: Sequence[int] = (),
+        resume: bool = False,
+        loggers: Loggers = (),
         on_capture: Callable[[Mapping[str, float]], None] | None = None,
     ) -> None:
         super().__init__()
@@ -49,7 +58,10 @@ class Monitoring(Monitor):
         self._wanted = probes
         self._batches = batches
         self._biases = biases
-        self._log = CaptureLog(history_file, on_capture)
+        self._log = Recorder(
+            run_folder, history_file=history_file, resume=resume, loggers=loggers, on_capture=on_capture
+        )
+        self._snapshots = checked_snapshots(snapshots, run_folder)
         self._evaluator: Evaluator | None = None
         self._attention: HostWeighting | None = None
         self._tracked: Any = None
@@ -61,7 +73,7 @@ class Monitoring(Monitor):
         """Return what evaluates a compiled model."""
 
     @property
-    def _captures(self) -> CaptureLog:
+    def _recorder(self) -> Recorder:
         return self._log
 
     def on_train_begin(self) -> None:
@@ -76,6 +88,11 @@ class Monitoring(Monitor):
         if RESIDUAL_ATTENTION in self._required and not self._attention_in_use() and self._attention is None:
             self._attention = HostWeighting({"rba": rba()}, BACKEND, self._evaluator.supplies)
         self.iteration = int(self.model.train_state.iteration)
+        known = {"every": self.every, "batches": self._batches, "points": points}
+        described = Monitored(self.adapter, None, None, known, self.probes, self._snapshots, self._log.folder)
+        self._log.begin(described, {"deepxde": metadata.version("deepxde")}, iteration=self.iteration)
+        if self.history and not self._seconds:
+            self._seconds = float(self.history[-1].get("seconds", 0.0))
         self._start = time.perf_counter() - self._seconds
 
     def on_batch_begin(self) -> None:
@@ -92,17 +109,32 @@ class Monitoring(Monitor):
         """Capture if the steps so far have reached an iteration that is due."""
         iteration = int(self.model.train_state.iteration)
         due = iteration // self.every > self.iteration // self.every
+        wanted = any(self.iteration < snapshot <= iteration for snapshot in self._snapshots)
         self.iteration = iteration
+        if wanted:
+            self._save_snapshot()
         if due and self._evaluator is not None:
             measured = self._measure(self._evaluator)
-            self._log.take({"iteration": iteration, "seconds": self._elapsed(), **measured})
+            self._log.captured({"iteration": iteration, "seconds": self._elapsed(), **measured})
             self._log.close()
 
     def on_train_end(self) -> None:
-        """Capture once more if steps passed unseen, as those of TensorFlow's L-BFGS do, and stop the clock."""
+        """Capture once more if steps passed unseen, as those of TensorFlow's L-BFGS do, and finish the record."""
         self.on_batch_end()
         self._seconds = self._elapsed()
         self._start = None
+        if self._log.begun:
+            if not self._log.has_snapshot(self.iteration):
+                self._save_snapshot()
+            self._log.finish(self.iteration, self._seconds)
+
+    def _save_snapshot(self) -> None:
+        if self._log.folder is not None and self._evaluator is not None:
+            evaluation = self._evaluator.evaluate()
+            terms = Terms(self.model.data, evaluation.errors)
+            residuals = terms.signals(evaluation)[RESIDUALS]
+            arrays = {"points": terms.points, **{f"residual_{name}": part for name, part in residuals.items()}}
+            self._log.snapshot(self.iteration, {name: np.asarray(part, np.float64) for name, part in arrays.items()})
 
     def _elapsed(self) -> float:
         return self._seconds if self._start is None else time.perf_counter() - self._start

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasecore.phases import Timeline
-from phasecore.runs.comparison import Compared
-from phasecore.runs.dependencies import check_installed
-from phasecore.runs.palette import FAINT, INK, PHASE_COLOURS, PHASE_NAMES, SHADE
+from phasecore.reporting.comparison import Compared
+from phasecore.reporting.dependencies import check_installed
+from phasecore.reporting.palette import FAINT, INK, PHASE_COLOURS, PHASE_NAMES, SHADE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,0 +1,1 @@
+"""Trainings that others drive: what all monitors share."""

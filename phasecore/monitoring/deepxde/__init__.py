@@ -1,0 +1,1 @@
+"""What the adapters to DeepXDE share, whatever its backend."""

@@ -1,0 +1,61 @@
+"""Who shows a training to a person."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Mapping
+from typing import Any, Protocol, final
+
+from phasecore.backends import Outcome, Training
+from phasecore.phases import Timeline
+
+PACKAGES = frozenset({"phasecore", "phasecore_torch", "phasecore_keras"})
+
+
+class Display(Protocol):
+    """Who shows a training to a person."""
+
+    def started(self, training: Training) -> None:
+        """Hear that the training starts or goes on."""
+
+    def progressed(self, iteration: int, loss: float) -> None:
+        """Hear that iterations passed."""
+
+    def captured(self, row: Mapping[str, Any], timeline: Timeline) -> None:
+        """Hear of a capture, and of the phases so far as the online tracker knows them."""
+
+    def warned(self, message: str) -> None:
+        """Hear of something that the person should know."""
+
+    def finished(self, outcome: Outcome) -> None:
+        """Hear that the training ended."""
+
+
+@final
+class Silent:
+    """A display that shows nothing; what the person should know becomes a Python warning of the code that trains."""
+
+    def started(self, training: Training) -> None:
+        """Show nothing."""
+
+    def progressed(self, iteration: int, loss: float) -> None:
+        """Show nothing."""
+
+    def captured(self, row: Mapping[str, Any], timeline: Timeline) -> None:
+        """Show nothing."""
+
+    def warned(self, message: str) -> None:
+        """Warn."""
+        warnings.warn(message, RuntimeWarning, stacklevel=level_outside())
+
+    def finished(self, outcome: Outcome) -> None:
+        """Show nothing."""
+
+
+def level_outside() -> int:
+    """Return how far up the first caller outside phasecore and its adapters is, for a warning of this one's caller."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in PACKAGES:
+        level, frame = level + 1, frame.f_back
+    return level

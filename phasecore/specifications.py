@@ -1,0 +1,80 @@
+"""Specifications, as users write them: "name", "name:key=value,key=value", composed and listed ones."""
+
+from __future__ import annotations
+
+import ast
+import re
+from typing import Any
+
+from phasecore.errors import InputError
+
+
+def parse_specification(text: str, what: str) -> tuple[str, dict[str, Any]]:
+    """Read "name" or "name:key=value,key=value"; values are Python literals, or else strings.
+
+    Raises:
+        InputError: if the text has another form.
+
+    Example:
+        >>> parse_specification("rba:gamma=0.99,start=residuals", "--weighting")
+        ('rba', {'gamma': 0.99, 'start': 'residuals'})
+    """
+    name, colon, rest = text.strip().partition(":")
+    options: dict[str, Any] = {}
+    for item in rest.split(",") if colon else []:
+        key, equals, value = (part.strip() for part in item.partition("="))
+        if not (equals and key.isidentifier() and value) or key in options:
+            raise InputError(what, received=repr(text), expected='"name" or "name:key=value,key=value", each key once')
+        options[key] = _literal(value)
+    if not name.strip():
+        raise InputError(what, received=repr(text), expected='"name" or "name:key=value,key=value"')
+    return name.strip(), options
+
+
+def split_specification(text: str) -> list[str]:
+    """Return the parts of a composed weighting, such as "rba+grad_norm".
+
+    Example:
+        >>> split_specification("rba:eta=1e+0,gamma=0.9+grad_norm")
+        ['rba:eta=1e+0,gamma=0.9', 'grad_norm']
+    """
+    return re.split(r"\+(?=\s*[A-Za-z_])", text)
+
+
+def split_weightings(text: str, what: str = "--weightings") -> list[str]:
+    """Split "A,B" into specifications.
+
+    A comma also separates the options of one specification. What follows a comma is an option of the specification
+    before it if it reads "key=value", and begins a new specification ("name" or "name:key=value") otherwise.
+
+    Raises:
+        InputError: if a specification is empty or given twice, or options follow a name without a colon.
+
+    Example:
+        >>> split_weightings("uniform,rba:gamma=0.99,eta=0.01,rba")
+        ['uniform', 'rba:gamma=0.99,eta=0.01', 'rba']
+    """
+    found: list[str] = []
+    for piece in (part.strip() for part in text.split(",")):
+        is_option = "=" in piece.partition(":")[0]
+        if piece and not is_option:
+            found.append(piece)
+        elif piece and found and ":" in found[-1]:
+            found[-1] += f",{piece}"
+        else:
+            raise InputError(
+                what,
+                received=repr(text),
+                expected='specifications with commas between, such as "uniform,rba:gamma=0.99,eta=0.01"',
+            )
+    repeated = sorted({item for item in found if found.count(item) > 1})
+    if repeated:
+        raise InputError(what, received=f"{repeated[0]!r} more than once", expected="each once")
+    return found
+
+
+def _literal(value: str) -> Any:
+    try:
+        return ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return value
