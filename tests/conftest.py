@@ -1,11 +1,29 @@
 """Property tests draw the same examples every time, and nothing depends on how busy the machine is."""
 
 import os
+import sys
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
+
+from phasecore import plugins
+
+SYNTHETIC = Path(__file__).parent / "synthetic"
 
 # torch's threads wait actively: on a busy machine two are many times slower than one
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 settings.register_profile("reproducible", deadline=None, derandomize=True)
 settings.load_profile("reproducible")
+
+
+@pytest.fixture
+def synthetic_backend(monkeypatch):
+    """A backend without a framework, as if it were installed."""
+    monkeypatch.syspath_prepend(SYNTHETIC)
+    monkeypatch.delenv("SYNTHETIC_STOP", raising=False)
+    plugins.loaded.cache_clear()
+    yield SYNTHETIC
+    plugins.loaded.cache_clear()
+    sys.modules.pop("synthetic_backend", None)

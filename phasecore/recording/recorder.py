@@ -225,6 +225,7 @@ class Recorder:
         outcome = outcome_of(self.rows, iterations, seconds)
         if self.folder is not None:
             write_json(self.folder / OUTCOME, summary(training, outcome))
+        self.close()
         self._is_over = True
         self._hooks.call("run_finished", training=training, outcome=outcome)
         self._display.finished(outcome)
@@ -236,6 +237,7 @@ class Recorder:
         if row is not None and (not self.rows or self.rows[-1]["iteration"] < row["iteration"]):
             self._has_warned = True
             self.captured(row)
+        self.close()
         self._is_over = True
         self._hooks.call("run_stopped", training=self._listened(), error=error)
 

@@ -1,26 +1,15 @@
 """Short trainings without a framework, for the loggers to write down."""
 
-import sys
-from pathlib import Path
-
 import pytest
 
-from phasecore import plugins
 from phasecore.runs import execute, prepare, prepare_resumed
 
-SYNTHETIC = Path(__file__).parents[1] / "runs" / "synthetic"
 ITERATIONS = 300
 
 
 @pytest.fixture(autouse=True)
-def _synthetic_backend(monkeypatch, tmp_path):
-    monkeypatch.syspath_prepend(SYNTHETIC)
-    monkeypatch.delenv("SYNTHETIC_STOP", raising=False)
+def _synthetic_backend(synthetic_backend, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    plugins.loaded.cache_clear()
-    yield
-    plugins.loaded.cache_clear()
-    sys.modules.pop("synthetic_backend", None)
 
 
 @pytest.fixture

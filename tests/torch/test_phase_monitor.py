@@ -7,11 +7,13 @@ import warnings
 
 import pytest
 import torch
+from listeners import Listener
 from torch import nn
 from torch_oracles import mlp
 
 import phasecore
 from phasecore.errors import InputError
+from phasecore.recording.history import plain
 from phasecore.runs import open_run
 from phasecore_torch import PhaseMonitor, PhysicsLoss
 
@@ -237,9 +239,27 @@ def test_a_run_folder_is_gone_on_with(tmp_path):
 def test_what_a_run_folder_needs(tmp_path):
     with pytest.raises(InputError, match="snapshots without a run folder"):
         start(snapshots=[3])
-    _, _, monitor = start()
-    with pytest.raises(InputError, match=r"finish\(\): received a monitor without run_folder"):
-        monitor.finish()
+
+
+def test_loggers_and_plugins_hear_a_loop_of_ones_own(tmp_path):
+    listener = Listener()
+    loss, optimizer, monitor = start(every=3, loggers=["csv", listener], run_folder=tmp_path / "run")
+    iterate(loss, optimizer, monitor, 7)
+    monitor.finish()
+    assert listener.told == ["run_started", "captured", "captured", "run_finished"]
+    described = listener.training
+    assert (described.backend, described.problem, described.scheme_name) == ("torch", HELMHOLTZ, "rba")
+    assert (described.settings.every, described.settings.points, described.settings.seed) == (3, 120, None)
+    assert listener.rows == [plain(row) for row in monitor.history]
+    assert listener.outcome.iterations == 7
+    assert listener.outcome.timeline == monitor.detect()
+    assert (tmp_path / "run" / "history.csv").read_text().count("\n") == 3
+    assert open_run(tmp_path / "run").configuration["loggers"] == ["csv"]
+    iterate(loss, optimizer, monitor, 3)
+    assert listener.told[4:] == ["run_started", "captured"]
+    assert listener.resumed
+    monitor.finish()
+    assert listener.told[6:] == ["run_finished"]
 
 
 @pytest.mark.parametrize("one_pass", [False, True])
