@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from listeners import Listener
 
 with warnings.catch_warnings():
     # what DeepXDE and TensorFlow Probability import is theirs
@@ -20,6 +21,8 @@ with warnings.catch_warnings():
 
 from phasecore.cli import main
 from phasecore.errors import InputError, UnknownNameError
+from phasecore.recording.history import plain
+from phasecore.runs import open_run
 
 BACKEND = dde.backend.backend_name
 ADAPTER, OTHER = ("torch", "keras") if BACKEND == "pytorch" else ("keras", "torch")
@@ -261,6 +264,31 @@ def test_the_history_goes_on_over_trainings_and_into_a_file(tmp_path):
     assert "at least 10" not in monitor.detect().reason
     with pytest.raises(InputError, match="history_file"):
         PhaseMonitor(history_file=file)
+
+
+def test_loggers_plugins_and_a_run_folder_follow_a_training(tmp_path):
+    listener, folder = Listener(), tmp_path / "run"
+    monitor = PhaseMonitor(every=4, batches=23, run_folder=folder, snapshots=[6], loggers=["csv", listener])
+    model = compiled()
+    train(model, monitor, iterations=9)
+    assert listener.told == ["run_started", "captured", "captured", "run_finished"]
+    described = listener.training
+    assert (described.backend, described.problem, described.folder) == (monitor.adapter, None, folder)
+    assert (described.settings.every, described.settings.seed) == (4, None)
+    assert listener.rows == [plain(row) for row in monitor.history]
+    run = open_run(folder)
+    assert run.configuration["settings"]["points"] == len(run.snapshot(9)["points"])
+    assert run.snapshots == (6, 9)
+    assert len(run.snapshot(6)["residual_pde"]) == len(run.snapshot(6)["points"])
+    assert run.outcome["iterations"] == 9
+    assert run.outcome["phases"] == monitor.detect().to_json()
+    assert len((folder / "history.csv").read_text().splitlines()) == 3
+    train(model, monitor, iterations=3)
+    assert listener.told[4:] == ["run_started", "captured", "run_finished"]
+    with pytest.raises(InputError, match="already holds a run"):
+        PhaseMonitor(run_folder=folder)
+    with pytest.raises(InputError, match="begins at iteration 0"):
+        train(compiled(), PhaseMonitor(every=4, batches=23, run_folder=folder, resume=True), iterations=1)
 
 
 WEIGHTED = [

@@ -18,6 +18,7 @@ import pytorch_lightning
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from listeners import Listener
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
@@ -26,6 +27,8 @@ import phasecore_torch.lightning
 from phasecore.errors import InputError
 from phasecore.phases import Phase, tracker
 from phasecore.probes import Probe
+from phasecore.recording.history import plain
+from phasecore.runs import open_run
 from phasecore.testing.curves import synthetic_curve
 from phasecore_torch import PhysicsLoss
 from phasecore_torch.lightning import PhaseCallback
@@ -161,6 +164,38 @@ def test_the_snr_of_a_loss_of_ones_own_is_that_of_stacked_gradients(snr_of):
         batches = INPUTS.double().tensor_split(10)
         losses = [(model(batch) - batch.prod(dim=1, keepdim=True)).square().mean() for batch in batches]
         assert row["snr"] == pytest.approx(snr_of(losses, weight_matrices(model)), rel=1e-4)
+
+
+def test_loggers_plugins_and_a_run_folder_follow_a_training(tmp_path):
+    module, listener, folder = Helmholtz(), Listener(), tmp_path / "run"
+    phases = PhaseCallback(every=4, batches=4, run_folder=folder, snapshots=[5], loggers=["csv", listener])
+    fit(module, indices(), phases)
+    assert listener.told == ["run_started", "captured", "captured", "captured", "run_finished"]
+    described = listener.training
+    assert (described.backend, described.problem.name, described.folder) == ("torch", "helmholtz", folder)
+    assert (described.settings.every, described.settings.seed) == (4, None)
+    assert listener.rows == [plain(row) for row in phases.history]
+    run = open_run(folder)
+    assert run.snapshots == (5, 12)
+    assert {"points", "residual_pde", "weight_pde", "field_u", "grid"} <= set(run.snapshot(12))
+    assert run.outcome["phases"] == phases.detect().to_json()
+    assert run.configuration["loggers"] == ["csv"]
+    assert len((folder / "history.csv").read_text().splitlines()) == 4
+    with pytest.raises(InputError, match="already holds a run"):
+        PhaseCallback(run_folder=folder)
+
+
+def test_listeners_hear_that_a_training_ends_early():
+    class Fails(Helmholtz):
+        def on_train_batch_end(self, outputs, batch, batch_idx):
+            if self.global_step == 5:
+                raise ZeroDivisionError
+
+    listener = Listener()
+    with pytest.raises(ZeroDivisionError):
+        fit(Fails(), indices(), PhaseCallback(every=2, batches=4, loggers=[listener]))
+    assert listener.told == ["run_started", "captured", "captured", "run_stopped"]
+    assert isinstance(listener.error, ZeroDivisionError)
 
 
 @pytest.mark.parametrize("accumulate", [1, 3])

@@ -17,6 +17,14 @@ def mlp(inputs=2, outputs=1, width=8, depth=2, **options):
     return keras.Sequential([keras.Input((inputs,)), *hidden, layers.Dense(outputs, **options)])
 
 
+def structure_of(model):
+    """What makes one plain network as another but for its numbers, or None if it is not that plain."""
+    if type(model) is not keras.Sequential or any(type(layer) is not layers.Dense for layer in model.layers):
+        return None
+    each = ((layer.units, layer.activation.__name__, layer.dtype_policy.name) for layer in model.layers)
+    return tuple(model.input_shape), tuple(each)
+
+
 def pinn(weighting="rba", problem="burgers", points=60, optimizer=None, compile_options=(), **options):
     made = phasecore.problem(problem)
     model = PINN(mlp(len(made.coordinates), len(made.outputs), **options), made, weighting=weighting)

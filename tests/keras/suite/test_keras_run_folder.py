@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from keras_models import BACKEND, mlp, pinn
+from listeners import Listener
 
 from phasecore import InputError
 from phasecore.cli import main
+from phasecore.recording.history import plain
 from phasecore.runs import open_run
 from phasecore_keras import PhaseMonitor
 
@@ -122,3 +124,22 @@ def test_bad_snapshots(snapshots, tmp_path):
         PhaseMonitor(run_folder=tmp_path, snapshots=snapshots)
     with pytest.raises(InputError, match="without a run folder"):
         PhaseMonitor(snapshots=[1])
+
+
+def test_loggers_and_plugins_hear_a_fit(tmp_path):
+    model, points = pinn("rba:gamma=0.99")
+    listener, folder = Listener(), tmp_path / "run"
+    monitor = PhaseMonitor(**OPTIONS, run_folder=folder, loggers=["csv", listener])
+    model.fit(points, epochs=3, verbose=0, callbacks=[monitor])
+    assert listener.told == ["run_started", "captured", "captured", "run_finished"]
+    described = listener.training
+    assert (described.backend, described.problem.name, described.scheme_name) == ("keras", "burgers", "rba:gamma=0.99")
+    assert (described.settings.every, described.settings.points, described.settings.width) == (2, 60, None)
+    assert described.folder == folder
+    assert listener.rows == [plain(row) for row in monitor.history]
+    assert listener.outcome.iterations == 3
+    assert listener.outcome.timeline == monitor.detect()
+    assert len((folder / "history.csv").read_text().splitlines()) == 3
+    model.fit(points, epochs=1, verbose=0, callbacks=[monitor])
+    assert listener.told[4:] == ["run_started", "captured", "run_finished"]
+    assert listener.resumed

@@ -80,11 +80,15 @@ def traced(every=2):
 
 
 def gradients(model, function):
-    """The gradient of a function of the network, in all its variables, in float64."""
+    """Return the gradient of a function of the network at arguments, in all its variables, in float64."""
     variables = list(model.network.trainable_variables)
     others = [v for v in model.network.variables if not v.trainable]
-    found = autodiff().gradients(function, variables, others)()
-    return np.concatenate([to_numpy(value).astype(np.float64).ravel() for value in found])
+    gradient = autodiff().gradients(function, variables, others)
+
+    def flat(*arguments):
+        return np.concatenate([to_numpy(value).astype(np.float64).ravel() for value in gradient(*arguments)])
+
+    return flat
 
 
 def term_residuals(model):
@@ -94,20 +98,20 @@ def term_residuals(model):
 
 def gradient_norms(model):
     return {
-        term: np.linalg.norm(gradients(model, lambda term=term: ops.mean(ops.square(term_residuals(model)[term]))))
+        term: np.linalg.norm(gradients(model, lambda term=term: ops.mean(ops.square(term_residuals(model)[term])))())
         for term in model.problem.terms
     }
 
 
 def traces(model):
     """Each residual by itself."""
-    return {
-        term: sum(
-            np.square(gradients(model, lambda term=term, k=k: term_residuals(model)[term][k])).sum()
-            for k in range(len(residual))
+    found = {}
+    for term, residual in term_residuals(model).items():
+        gradient = gradients(model, lambda chosen, term=term: ops.sum(chosen * term_residuals(model)[term]))
+        found[term] = sum(
+            np.square(gradient(ops.convert_to_tensor(one))).sum() for one in np.eye(len(residual), dtype="float32")
         )
-        for term, residual in term_residuals(model).items()
-    }
+    return found
 
 
 def scalars(model, place=0):
