@@ -14,7 +14,7 @@ from phasecore.errors import (
 )
 from phasecore.hookspecs import Entry, hookimpl
 from phasecore.phases import Curve, Phase, Timeline, Transition, detect, tracker
-from phasecore.registry import backend, names, probe, problem, weighting_scheme
+from phasecore.registry import backend, logger, names, probe, problem, weighting_scheme
 
 __version__ = "0.1.0"
 
@@ -33,6 +33,7 @@ __all__ = [
     "backend",
     "detect",
     "hookimpl",
+    "logger",
     "names",
     "probe",
     "problem",

@@ -5,11 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import os
-import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, final
+from typing import Any, BinaryIO, ClassVar, final
 
 import keras
 import numpy as np
@@ -18,7 +16,7 @@ from keras import ops
 from phasecore.backends import Backend, Observer, Settings, Training
 from phasecore.errors import InputError
 from phasecore.problems.finite import diverged
-from phasecore.recording.schedule import is_due
+from phasecore.runs.session import Session
 from phasecore_keras import capture, loss
 from phasecore_keras.autodiff import to_numpy
 from phasecore_keras.capture import Capture
@@ -27,7 +25,6 @@ from phasecore_keras.model import PINN
 from phasecore_keras.record import Snapshots, versions
 from phasecore_keras.steps import synchronize
 
-SECONDS_BETWEEN_CHECKPOINTS = 30.0
 EPSILON = 1e-8
 """Adam's, as torch has it; Keras' own default is 1e-7."""
 
@@ -41,7 +38,7 @@ class KerasBackend(Backend):
 
     def train(self, training: Training, observer: Observer, checkpoint: Path | None, *, resume: bool) -> None:
         """Train until `training.settings.iterations` are done, see `phasecore.backends.Backend.train`."""
-        session = _Session(training)
+        session = KerasSession(training)
         file = None if checkpoint is None else checkpoint / "state.npz"
         if resume:
             session.load(file)
@@ -72,10 +69,12 @@ def network(inputs: int, outputs: int, settings: Settings) -> keras.Sequential:
     return model
 
 
-class _Session:
+@final
+class KerasSession(Session):
     """The parts of one training, and where it stands."""
 
     def __init__(self, training: Training) -> None:
+        super().__init__(training)
         problem, settings = training.problem, training.settings
         if settings.compiled and keras.backend.backend() == "torch":
             raise InputError(
@@ -84,9 +83,6 @@ class _Session:
                 expected="Keras on TensorFlow or JAX, which compile in any case",
                 fix="Set KERAS_BACKEND, leave the setting out, or use the backend 'torch'.",
             )
-        self.training = training
-        self.iteration = 0
-        self.seconds = 0.0
         model = network(len(problem.coordinates), len(problem.outputs), settings)
         self.model = PINN(model, problem, weighting=training.schemes)
         self.rate = keras.optimizers.schedules.ExponentialDecay(
@@ -99,87 +95,51 @@ class _Session:
         self.capture = Capture(self.model, probes=training.probes, batches=settings.batches)
         self.snapshots = Snapshots(self.model)
 
-    def run(self, observer: Observer, file: Path | None) -> None:
-        """Train to the end, telling the observer and saving checkpoints, the first before the first iteration.
+    def step(self) -> float:
+        """Make one iteration, and return its loss."""
+        self.model.reset_metrics()
+        return float(self.model.train_on_batch(self.batch, return_dict=True)["loss"])
 
-        Nothing is saved where an exception interrupts an iteration: a saved state is always that of a whole iteration.
-        """
-        settings, snapshots = self.training.settings, set(self.training.snapshots)
-        began = time.perf_counter() - self.seconds
-        self._save(file)
-        saved = time.perf_counter()
-        while self.iteration < settings.iterations:
-            value = self._step()
-            due = is_due(self.iteration, settings.every) or self.iteration == settings.iterations
-            snapshot = self.iteration in snapshots
-            if due or snapshot or self.iteration % 50 == 0:
-                self._check(value)
-                self.seconds = time.perf_counter() - began
-                observer.progressed(self.iteration, value)
-            if due:
-                observer.captured(self._row(began))
-            if snapshot:
-                observer.snapshot(self.iteration, self.snapshots.arrays())
-            if time.perf_counter() - saved > SECONDS_BETWEEN_CHECKPOINTS:
-                self._save(file)
-                saved = time.perf_counter()
-        self._save(file)
+    def check(self, loss: float) -> None:
+        """Refuse to go on with weights or a loss that are not finite, see `Session.check`."""
+        physics = self.model.physics
+        physics.check_weights(self.iteration)
+        if not math.isfinite(loss):
+            assert physics.collocation is not None
+            raise diverged(physics.problem, self.iteration, physics.collocation, residuals_now(physics), loss)
 
-    def _save(self, file: Path | None) -> None:
-        """Write the state, in one step: a file that is there is whole."""
-        if file is None:
-            return
-        file.parent.mkdir(parents=True, exist_ok=True)
+    def learning_rate(self) -> float:
+        """Return the learning rate of the next iteration."""
+        return float(to_numpy(ops.convert_to_tensor(self.rate(self.iteration))))
+
+    def measure(self) -> Mapping[str, float]:
+        """Return the scalars of the probes."""
+        return self.capture.measure(self.iteration)
+
+    def arrays(self) -> Mapping[str, Any]:
+        """Return fields, residuals and weights by name, for a snapshot."""
+        return self.snapshots.arrays()
+
+    def write(self, stream: BinaryIO, standing: Mapping[str, float]) -> None:
+        """Write the state of all parts, and where the training stands."""
         synchronize(self.model)
         arrays = {f"variable_{k}": to_numpy(variable.value) for k, variable in enumerate(self._variables())}
-        standing = json.dumps({"iteration": self.iteration, "seconds": self.seconds})
-        temporary = file.with_suffix(".partial")
-        with temporary.open("wb") as stream:
-            np.savez(stream, standing=np.asarray(standing), **arrays)  # type: ignore[arg-type, unused-ignore]
-        os.replace(temporary, file)
+        written = np.asarray(json.dumps(standing))
+        np.savez(stream, standing=written, **arrays)  # type: ignore[arg-type, unused-ignore]
 
-    def load(self, file: Path | None) -> None:
-        """Go on from a saved state."""
-        if file is None or not file.exists():
-            raise InputError("resuming", received=f"no state at {file}", fix="Start anew in another output folder.")
-        try:
-            with np.load(file, allow_pickle=False) as state:
-                standing = json.loads(str(state["standing"]))
-                variables = self._variables()
-                arrays = [state[f"variable_{k}"] for k in range(len(variables))]
-                if len(state.files) != len(variables) + 1:
-                    raise ValueError(f"{len(state.files) - 1} variables in place of {len(variables)}")
-            for variable, array in zip(variables, arrays, strict=True):
-                variable.assign(array)
-            self.iteration, self.seconds = int(standing["iteration"]), float(standing["seconds"])
-        except Exception as error:
-            raise InputError(
-                f"resuming from {file}",
-                received=f"{type(error).__name__}: {error}",
-                expected="the state of a training with the same network, optimizer and weighting",
-            ) from error
+    def read(self, file: Path) -> Mapping[str, float]:
+        """Restore the state of all parts, and return where the training stood."""
+        variables = self._variables()
+        with np.load(file, allow_pickle=False) as state:
+            standing: dict[str, float] = json.loads(str(state["standing"]))
+            if len(state.files) != len(variables) + 1:
+                raise ValueError(f"{len(state.files) - 1} variables in place of {len(variables)}")
+            arrays = [state[f"variable_{k}"] for k in range(len(variables))]
+        for variable, array in zip(variables, arrays, strict=True):
+            variable.assign(array)
+        return standing
 
     def _variables(self) -> list[Any]:
         model = self.model
         weighting = [*model.weighting.variables, *model.attention.variables]
         return [*model.network.variables, *model.physics.held, *weighting, *model.optimizer.variables]
-
-    def _step(self) -> float:
-        self.model.reset_metrics()
-        logs = self.model.train_on_batch(self.batch, return_dict=True)
-        self.iteration += 1
-        return float(logs["loss"])
-
-    def _check(self, value: float) -> None:
-        self.model.physics.check_weights(self.iteration)
-        if not math.isfinite(value):
-            physics = self.model.physics
-            assert physics.collocation is not None
-            raise diverged(physics.problem, self.iteration, physics.collocation, residuals_now(physics), value)
-
-    def _row(self, began: float) -> dict[str, float]:
-        rate = float(to_numpy(ops.convert_to_tensor(self.rate(self.iteration))))
-        row = {"iteration": self.iteration, "learning_rate": rate}
-        measured = self.capture.measure(self.iteration)
-        self.seconds = time.perf_counter() - began
-        return row | {"seconds": self.seconds} | measured

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import get_device_states, set_device_states
 
+from phasecore.arguments import is_whole
 from phasecore.errors import InputError
 from phasecore_torch.compiling import Compiled
 from phasecore_torch.gradients import leaves
@@ -70,7 +71,7 @@ class Blocks:
         recompute: bool = False,
         stateful: Sequence[object] = (),
     ) -> None:
-        if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
+        if size is not None and not is_whole(size):
             raise InputError("argument 'block'", received=repr(size), expected="a positive integer, or None")
         self.size = size
         self.width = _width(model)

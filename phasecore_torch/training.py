@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import os
-import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, final
+from typing import Any, BinaryIO, ClassVar, final
 
 import torch
 from torch import Tensor, nn
@@ -15,14 +13,12 @@ from torch import Tensor, nn
 from phasecore.backends import Backend, Observer, Settings, Training
 from phasecore.errors import InputError
 from phasecore.problems.finite import diverged
-from phasecore.recording.schedule import is_due
+from phasecore.runs.session import EXPECTED, Session
 from phasecore_torch import capture, loss
 from phasecore_torch.capture import Capture
 from phasecore_torch.checks import residuals_now
 from phasecore_torch.loss import PhysicsLoss
 from phasecore_torch.record import Snapshots, versions
-
-SECONDS_BETWEEN_CHECKPOINTS = 30.0
 
 
 @final
@@ -34,7 +30,7 @@ class TorchBackend(Backend):
 
     def train(self, training: Training, observer: Observer, checkpoint: Path | None, *, resume: bool) -> None:
         """Train until `training.settings.iterations` are done, see `phasecore.backends.Backend.train`."""
-        session = _Session(training)
+        session = TorchSession(training)
         file = None if checkpoint is None else checkpoint / "state.pt"
         if resume:
             session.load(file)
@@ -63,14 +59,13 @@ def network(inputs: int, outputs: int, settings: Settings) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
-class _Session:
+@final
+class TorchSession(Session):
     """The parts of one training, and where it stands."""
 
     def __init__(self, training: Training) -> None:
+        super().__init__(training)
         problem, settings = training.problem, training.settings
-        self.training = training
-        self.iteration = 0
-        self.seconds = 0.0
         self.model = network(len(problem.coordinates), len(problem.outputs), settings).to(_device())
         self.loss = PhysicsLoss(
             problem, self.model, training.points, weighting=training.schemes, compiled=settings.compiled
@@ -80,87 +75,51 @@ class _Session:
         self.capture = Capture(self.loss, self.optimizer, probes=training.probes, batches=settings.batches)
         self.snapshots = Snapshots(self.loss)
 
-    def run(self, observer: Observer, file: Path | None) -> None:
-        """Train to the end, telling the observer and saving checkpoints, the first before the first iteration.
-
-        Nothing is saved where an exception interrupts an iteration: a saved state is always that of a whole iteration.
-        """
-        settings, snapshots = self.training.settings, set(self.training.snapshots)
-        began = time.perf_counter() - self.seconds
-        self._save(file)
-        saved = time.perf_counter()
-        while self.iteration < settings.iterations:
-            value = self._step()
-            due = is_due(self.iteration, settings.every) or self.iteration == settings.iterations
-            snapshot = self.iteration in snapshots
-            if due or snapshot or self.iteration % 50 == 0:
-                self._check(value)
-                self.seconds = time.perf_counter() - began
-                observer.progressed(self.iteration, float(value))
-            if due:
-                observer.captured(self._row(began))
-            if snapshot:
-                observer.snapshot(self.iteration, self.snapshots.arrays())
-            if time.perf_counter() - saved > SECONDS_BETWEEN_CHECKPOINTS:
-                self._save(file)
-                saved = time.perf_counter()
-        self._save(file)
-
-    def _save(self, file: Path | None) -> None:
-        """Write the state, in one step: a file that is there is whole."""
-        if file is None:
-            return
-        file.parent.mkdir(parents=True, exist_ok=True)
-        parts = self._parts()
-        state = {"iteration": self.iteration, "seconds": self.seconds}
-        temporary = file.with_suffix(".partial")
-        torch.save(state | {name: part.state_dict() for name, part in parts.items()}, temporary)
-        os.replace(temporary, file)
-
-    def load(self, file: Path | None) -> None:
-        """Go on from a saved state."""
-        if file is None or not file.exists():
-            raise InputError("resuming", received=f"no state at {file}", fix="Start anew in another output folder.")
-        expected = "the state of a training with the same network, optimizer and weighting"
-        try:
-            state = torch.load(file, weights_only=True, map_location=_device())
-        except Exception as error:
-            kind = type(error).__name__
-            raise InputError(f"resuming from {file}", received=f"a damaged file ({kind})", expected=expected) from error
-        try:
-            for name, part in self._parts().items():
-                part.load_state_dict(state[name])
-            self.iteration, self.seconds = int(state["iteration"]), float(state["seconds"])
-        except Exception as error:
-            raise InputError(
-                f"resuming from {file}",
-                received=f"{type(error).__name__}: {error}",
-                expected=expected,
-            ) from error
-
-    def _parts(self) -> dict[str, Any]:
-        return {"model": self.model, "optimizer": self.optimizer, "scheduler": self.scheduler, "loss": self.loss}
-
-    def _step(self) -> Tensor:
+    def step(self) -> Tensor:
+        """Make one iteration, and return its loss, a scalar tensor."""
         self.optimizer.zero_grad()
         value: Tensor = self.loss()
         torch.autograd.backward(value)
         self.optimizer.step()
         self.scheduler.step()
-        self.iteration += 1
         return value.detach()
 
-    def _check(self, value: Tensor) -> None:
-        if not bool(torch.isfinite(value)):
+    def check(self, loss: Tensor) -> None:
+        """Refuse to go on with weights or a loss that are not finite, see `Session.check`."""
+        if not bool(torch.isfinite(loss)):
             self.loss.check_weights()
             residuals = residuals_now(self.loss)
-            raise diverged(self.training.problem, self.iteration, self.loss.collocation, residuals, float(value))
+            raise diverged(self.training.problem, self.iteration, self.loss.collocation, residuals, float(loss))
 
-    def _row(self, began: float) -> dict[str, float]:
-        row = {"iteration": self.iteration, "learning_rate": self.optimizer.param_groups[0]["lr"]}
-        measured = self.capture.measure(self.iteration)
-        self.seconds = time.perf_counter() - began
-        return row | {"seconds": self.seconds} | measured
+    def learning_rate(self) -> float:
+        """Return the learning rate of the next iteration."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def measure(self) -> Mapping[str, float]:
+        """Return the scalars of the probes."""
+        return self.capture.measure(self.iteration)
+
+    def arrays(self) -> Mapping[str, Any]:
+        """Return fields, residuals and weights by name, for a snapshot."""
+        return self.snapshots.arrays()
+
+    def write(self, stream: BinaryIO, standing: Mapping[str, float]) -> None:
+        """Write the state of all parts, and where the training stands."""
+        torch.save({**standing, **{name: part.state_dict() for name, part in self._parts().items()}}, stream)
+
+    def read(self, file: Path) -> Mapping[str, float]:
+        """Restore the state of all parts, and return where the training stood."""
+        try:
+            state: dict[str, Any] = torch.load(file, weights_only=True, map_location=_device())
+        except Exception as error:
+            received = f"a damaged file ({type(error).__name__})"
+            raise InputError(f"resuming from {file}", received=received, expected=EXPECTED) from error
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+        return state
+
+    def _parts(self) -> dict[str, Any]:
+        return {"model": self.model, "optimizer": self.optimizer, "scheduler": self.scheduler, "loss": self.loss}
 
 
 def _device() -> torch.device:

@@ -27,6 +27,8 @@ DEFAULT_WEIGHTINGS = "uniform,rba"
 @common_options
 @click.option(
     "--weightings",
+    "--weighting",
+    "weightings",
     metavar="A,B,...",
     help="Weighting schemes. After a comma, key=value is an option of the scheme before it; anything else begins the "
     f"next one: uniform,rba:gamma=0.99,eta=0.01. Default: {DEFAULT_WEIGHTINGS}.",

@@ -17,6 +17,10 @@ from phasecore.errors import InputError
 from phasecore.hookspecs import Kind
 
 ALWAYS = ("pyproject.toml", "README.md", "package/__init__.py", "tests/test_conformance.py")
+FRAMEWORKS = frozenset(
+    {"torch", "keras", "tensorflow", "jax", "numpy", "scipy", "lightning", "deepxde", "pina", "optax"}
+)
+"""Packages whose names would be hidden by a plugin's module."""
 _TARGETS: dict[Kind, tuple[str, str]] = {
     "weighting": ("name", "name"),
     "problem": ("problem_name", "problem_class"),
@@ -101,6 +105,6 @@ def _check_name(name: str) -> str:
     taken = {"phasecore", "phasecore_torch", "phasecore_keras", "tests"} | sys.stdlib_module_names
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9]*([-_][A-Za-z0-9]+)*", name) or keyword.iskeyword(package):
         raise InputError("name", received=repr(name), expected="letters and digits, joined by hyphens: my-scheme")
-    if package in taken or package in registry.names("weighting"):
+    if package in taken or package in registry.names("weighting") or package in FRAMEWORKS:
         raise InputError("name", received=f"{name!r}, which is taken", expected="a name of your own")
     return package

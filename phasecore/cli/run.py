@@ -17,6 +17,8 @@ from phasecore.cli.session import interruptible, standard_output_kept_clean
 @common_options
 @click.option(
     "--weighting",
+    "--weightings",
+    "weighting",
     metavar="NAME[:key=value,...]",
     help="Weighting scheme with its options, such as rba:gamma=0.99. Default: uniform.",
 )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from phasecore import registry
+from phasecore.arguments import is_whole
 from phasecore.errors import InputError
 from phasecore.phases import Phase, Timeline
 from phasecore.probes import DEFAULT_PROBES, Probe
@@ -57,7 +58,7 @@ def checked_snapshots(snapshots: Sequence[int], run_folder: str | Path | None) -
         >>> checked_snapshots([100, 1000], "runs/mine")
         (100, 1000)
     """
-    positive = all(isinstance(item, int) and not isinstance(item, bool) and item > 0 for item in snapshots)
+    positive = all(map(is_whole, snapshots))
     if not positive or (snapshots and run_folder is None):
         raise InputError(
             "argument 'snapshots'",
@@ -77,7 +78,7 @@ def check_every(every: int) -> int:
         >>> check_every(10)
         10
     """
-    if isinstance(every, bool) or not isinstance(every, int) or every < 1:
+    if not is_whole(every):
         raise InputError("argument 'every'", received=repr(every), expected="a positive integer")
     return every
 
@@ -91,7 +92,7 @@ def check_batches(batches: int, points: int, of: str = "points") -> None:
     Example:
         >>> check_batches(100, 2500)
     """
-    if isinstance(batches, bool) or not isinstance(batches, int) or not 2 <= batches <= points:
+    if not is_whole(batches, least=2) or batches > points:
         raise InputError(
             "number of batches of the gradient statistics",
             received=batches,

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from phasecore.arguments import is_whole
 from phasecore.errors import InputError
 
 Values = NDArray[Any]
@@ -45,7 +46,7 @@ def check_bins(probe: str, bins: object, option: str = "bins") -> None:
     Raises:
         InputError: if so.
     """
-    if isinstance(bins, bool) or not isinstance(bins, int) or bins < 2:
+    if not is_whole(bins, least=2):
         raise InputError(f"probe {probe!r}, option {option!r}", received=repr(bins), expected="an integer, 2 or more")
 
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, final
 
 import numpy as np
 
+from phasecore.arguments import is_whole
 from phasecore.errors import InputError
 from phasecore.probes.base import Probe
 from phasecore.signals import COORDINATES, DOMAIN, RESIDUAL_ATTENTION, RESIDUALS, Signals
@@ -38,7 +39,7 @@ class ResidualOrder(Probe):
     requires: ClassVar[frozenset[str]] = frozenset({RESIDUALS, RESIDUAL_ATTENTION, COORDINATES, DOMAIN})
 
     def __post_init__(self) -> None:
-        if isinstance(self.bins, bool) or not isinstance(self.bins, int) or self.bins < 1:
+        if not is_whole(self.bins):
             raise InputError(
                 "probe 'residual_order', option 'bins'", received=repr(self.bins), expected="a positive integer"
             )

@@ -1,12 +1,24 @@
-"""Problems: partial differential equations with conditions, sampling, reference solutions and presets."""
+"""Problems: partial differential equations with conditions, sampling, reference solutions and presets.
 
+A problem is made by its class here, `phasecore.problems.Helmholtz(a1=1, a2=4)`, which editors and type checkers know,
+or by its name, "helmholtz:a1=1,a2=4".
+"""
+
+from phasecore.problems.allen_cahn import AllenCahn
 from phasecore.problems.base import CollocationPoints, Preset, Problem, relative_l2_error
+from phasecore.problems.burgers import Burgers
 from phasecore.problems.conditions import Condition, Data, Periodic, Prescribed
+from phasecore.problems.helmholtz import Helmholtz
+from phasecore.problems.lid_driven_cavity import LidDrivenCavity
 
 __all__ = [
+    "AllenCahn",
+    "Burgers",
     "CollocationPoints",
     "Condition",
     "Data",
+    "Helmholtz",
+    "LidDrivenCavity",
     "Periodic",
     "Prescribed",
     "Preset",

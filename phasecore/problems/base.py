@@ -10,6 +10,7 @@ from typing import Any, ClassVar, final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from phasecore.arguments import is_whole
 from phasecore.arrays import Array, ArrayNamespace
 from phasecore.errors import InputError
 from phasecore.partials import parse_partial
@@ -286,5 +287,5 @@ def relative_l2_error(prediction: Mapping[str, Array], reference: Mapping[str, A
 
 
 def _check_count(what: str, count: int) -> None:
-    if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 1:
+    if not is_whole(count):
         raise InputError(f"number of {what}", received=repr(count), expected="a positive integer")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasecore.errors import InputError
+from phasecore.files import PART, replacing
 from phasecore.recording.history import HISTORY, columns_of, plain, read_rows, recorded_columns, replace_file
 
 CONFIGURATION = "run.json"
@@ -197,13 +197,10 @@ def snapshot_file(folder: Path, iteration: int) -> Path:
 
 def save_snapshot(folder: Path, iteration: int, arrays: Mapping[str, NDArray[np.float64]]) -> None:
     """Save arrays by name, in one step."""
-    file = snapshot_file(folder, iteration)
-    neighbour = file.with_suffix(".part")
-    with neighbour.open("wb") as stream:
+    with replacing(snapshot_file(folder, iteration)) as stream:
         np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
-    os.replace(neighbour, file)
 
 
 def has_checkpoint(folder: Path) -> bool:
     """Return whether a backend has saved anything to go on from."""
-    return any((folder / CHECKPOINT).glob("*"))
+    return any(not file.name.endswith((PART, ".partial")) for file in (folder / CHECKPOINT).glob("*"))

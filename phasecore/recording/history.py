@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO, final
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasecore.errors import InputError
+from phasecore.files import replacing
 from phasecore.phases import Timeline, detect
 from phasecore.phases.curve import Column
 
@@ -200,10 +200,6 @@ class History:
 
 
 def replace_file(file: Path, text: str) -> None:
-    """Write a file so that it holds the old or the new text, never a part: a neighbour is written, then renamed."""
-    neighbour = file.with_name(file.name + ".part")
-    with neighbour.open("w", encoding="utf-8", newline="\n") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(neighbour, file)
+    """Write a text so that the file holds the old or the new one, never a part."""
+    with replacing(file) as stream:
+        stream.write(text.encode("utf-8"))

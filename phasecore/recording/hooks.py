@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, final
 
 import pluggy
 
 from phasecore.hookspecs import Hooks
 from phasecore.plugins import PREFIX, Listener
+
+TRACE = "PHASECORE_TRACE"
+"""The environment variable that lets each call of a hook be said."""
 
 
 @final
@@ -32,7 +38,8 @@ class RunHooks:
         """
         for label, hooks in list(self._listening):
             try:
-                getattr(hooks, PREFIX + event)(**arguments)
+                with _traced(PREFIX + event, label):
+                    getattr(hooks, PREFIX + event)(**arguments)
             except (Exception, SystemExit) as error:
                 self._listening.remove((label, hooks))
                 if event != "run_stopped":
@@ -42,6 +49,17 @@ class RunHooks:
                     f"{label}: hook {PREFIX + event!r} raised {type(error).__name__}: {error}; "
                     "it is disabled for the rest of this run, which goes on without it"
                 )
+
+
+@contextlib.contextmanager
+def _traced(hook: str, label: str) -> Iterator[None]:
+    """Say on standard error how long a call took, where the environment asks for it."""
+    began = time.perf_counter()
+    try:
+        yield
+    finally:
+        if os.environ.get(TRACE, "0") not in ("", "0"):
+            print(f"{hook} of {label}: {1000 * (time.perf_counter() - began):.3f} ms", file=sys.stderr)
 
 
 def _hooks_of(plugin: object) -> pluggy.HookRelay:

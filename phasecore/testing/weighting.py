@@ -8,6 +8,7 @@ from typing import Any, get_args, get_type_hints
 
 import numpy as np
 
+from phasecore.arguments import is_whole
 from phasecore.signals import DESCRIPTIONS, Signals
 from phasecore.testing.laws import NotApplicableError, Report, run_laws
 from phasecore.testing.libraries import GUARDED, ArrayLibrary, libraries
@@ -58,8 +59,7 @@ def declares_itself(subject: WeightingSubject) -> None:
     unknown = sorted(scheme.requires - set(DESCRIPTIONS) - set(subject.extra))
     assert not unknown, f"requires names unknown signals {unknown}; phasecore.signals.DESCRIPTIONS lists what there is"
     assert isinstance(scheme.per_point, tuple), f"per_point is {scheme.per_point!r}; use a tuple of field names"
-    whole = isinstance(scheme.every, int) and not isinstance(scheme.every, bool) and scheme.every >= 1
-    assert whole, f"every is {scheme.every!r}; use a positive integer, 1 to update at every iteration"
+    assert is_whole(scheme.every), f"every is {scheme.every!r}; use a positive integer, 1 to update at every iteration"
 
 
 def state_is_a_named_tuple_of_mappings(subject: WeightingSubject) -> None:

@@ -12,6 +12,7 @@ from typing import Any, get_args, get_type_hints
 
 import numpy as np
 
+from phasecore.arguments import is_whole
 from phasecore.errors import PluginError, called, described
 from phasecore.signals import Signals
 from phasecore.weighting.base import State, WeightingScheme, Weights, state_leaves
@@ -40,12 +41,11 @@ def check_declaration(name: str, scheme: WeightingScheme) -> None:
         >>> check_declaration("rba", rba())
     """
     kinds = get_args(get_type_hints(WeightingScheme)["multiplies"])
-    whole = isinstance(scheme.every, int) and not isinstance(scheme.every, bool) and scheme.every >= 1
     for attribute, holds, expected in (
         ("requires", _are_names(scheme.requires, Set), "a frozenset of names of signals"),
         ("multiplies", scheme.multiplies in kinds, f"one of {kinds}"),
         ("per_point", _are_names(scheme.per_point, tuple), "a tuple of names of the state's fields"),
-        ("every", whole, "a positive integer, 1 to update at every iteration"),
+        ("every", is_whole(scheme.every), "a positive integer, 1 to update at every iteration"),
     ):
         if not holds:
             raise PluginError(

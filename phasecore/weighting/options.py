@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from phasecore.arguments import is_whole
 from phasecore.errors import InputError
 
 
@@ -53,7 +54,7 @@ def check_count(scheme: str, option: str, value: object) -> None:
     Example:
         >>> check_count("causal", "slabs", 32)
     """
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+    if not is_whole(value):
         raise InputError(
             f"weighting {scheme!r}, option {option!r}", received=repr(value), expected="a positive integer"
         )

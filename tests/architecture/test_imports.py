@@ -17,7 +17,7 @@ LAZY |= {"tensorboard", "mlflow", "wandb"}
 IMPORTED_AT_ONCE = {"numpy", "pluggy"}
 
 LAYERS = [
-    ("vocabulary", ("errors", "arrays", "partials", "signals", "specifications")),
+    ("vocabulary", ("errors", "arrays", "partials", "signals", "specifications", "arguments", "files")),
     ("mathematics", ("phases", "jets")),
     (
         "contracts",
@@ -30,8 +30,8 @@ LAYERS = [
     ("implementations", ("problems", "weighting", "probes")),
     ("registry", ("builtin", "plugins", "registry")),
     ("recording", ("recording",)),
-    ("what records, shows and tests", ("runs", "monitoring", "reporting", "testing", "loggers")),
-    ("command line", ("cli",)),
+    ("what records, shows and tests", ("runs", "monitoring", "reporting", "testing", "loggers", "deepxde")),
+    ("command line", ("cli", "__main__")),
 ]
 """From the bottom up; the most specific prefix counts. A module imports from its own layer and those below."""
 
@@ -46,7 +46,7 @@ SHARED = {
 }
 """What the implementations of one kind share; they import none of one another."""
 
-FACADES = {"problems", "weighting", "probes"}
+FACADES = {"probes"}
 """Packages whose `__init__` names their contract only, and counts as part of it."""
 
 TOP = "phasecore"

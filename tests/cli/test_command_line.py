@@ -1,5 +1,6 @@
 """What holds for every command: help without frameworks, one message and an exit status for what goes wrong."""
 
+import json
 import subprocess
 import sys
 
@@ -21,6 +22,21 @@ def test_no_framework_and_no_plotting_is_imported_to_show_help_or_plugins(argume
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "HEAVY []" in done.stderr
+
+
+def test_python_runs_the_package() -> None:
+    done = subprocess.run([sys.executable, "-m", "phasecore", "--help"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Usage: phasecore [OPTIONS] COMMAND")
+
+
+@pytest.mark.parametrize(("command", "option"), [("run", "--weightings"), ("compare", "--weighting")])
+def test_the_options_for_one_and_for_several_weightings_are_both_understood(command: str, option: str) -> None:
+    given = [command, "helmholtz", "--backend", "synthetic", "--points", "60", "--iterations", "100", option, "rba"]
+    result = CliRunner().invoke(main, [*given, "--json"])
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.stdout)
+    assert [run["weighting"] for run in document.get("runs", [document])] == ["rba"]
 
 
 def test_help_names_every_command() -> None:

@@ -46,7 +46,9 @@ def test_names_of_no_package(name, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
-@pytest.mark.parametrize("name", ["rba", "grad-norm", "RBA", "phasecore", "phasecore-torch", "json", "tests"])
+@pytest.mark.parametrize(
+    "name", ["rba", "grad-norm", "RBA", "phasecore", "phasecore-torch", "json", "tests", "torch", "Keras", "numpy"]
+)
 def test_names_that_are_taken(name, tmp_path):
     with pytest.raises(InputError, match="which is taken; expected a name of your own"):
         write_plugin(name, tmp_path / "new")

@@ -1,6 +1,7 @@
 """The torch backend: deterministic, resumed bit for bit, and clear about what stops it."""
 
 import dataclasses
+import signal
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from phasecore.backends import Settings, Training
 from phasecore.errors import InputError, TrainingError
 from phasecore.recording.schedule import is_due
 from phasecore.registry import as_schemes
-from phasecore_torch import training as module
+from phasecore.runs import session
 from phasecore_torch.training import TorchBackend, network
 
 ITERATIONS = 24
@@ -106,7 +107,7 @@ def test_training_leaves_the_random_state_alone():
 @pytest.mark.parametrize("weighting", ["uniform", "rba"])
 @pytest.mark.parametrize("stop_at", [1, 7, 15])
 def test_an_interrupted_training_goes_on_bit_for_bit(weighting, stop_at, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(session, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     whole = train(weighting=weighting, decay_interval=6)
     first = Recorder(stop_at=stop_at)
     with pytest.raises(KeyboardInterrupt):
@@ -118,6 +119,37 @@ def test_an_interrupted_training_goes_on_bit_for_bit(weighting, stop_at, tmp_pat
     snapshots = first.snapshots | second.snapshots
     assert all(same_arrays(snapshots[i], whole.snapshots[i]) for i in (10, 20))
     assert second.rows[0]["seconds"] > 0
+
+
+@pytest.mark.parametrize("stop_at", [1, 7, 15])
+def test_ctrl_c_waits_for_the_end_of_the_iteration_and_loses_nothing(stop_at, tmp_path):
+    class Interrupts(Recorder):
+        def progressed(self, iteration, loss):
+            super().progressed(iteration, loss)
+            if iteration == stop_at:
+                signal.raise_signal(signal.SIGINT)
+
+    whole = train()
+    first = Interrupts()
+    with pytest.raises(KeyboardInterrupt):
+        train(first, tmp_path)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert first.rows[-1]["iteration"] == stop_at
+    second = train(checkpoint=tmp_path, resume=True)
+    assert second.rows[0]["iteration"] > stop_at
+    assert first.history() | second.history() == whole.history()
+
+
+def test_a_second_ctrl_c_does_not_wait():
+    class Interrupts(Recorder):
+        def progressed(self, iteration, loss):
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+
+    first = Interrupts()
+    with pytest.raises(KeyboardInterrupt):
+        train(first)
+    assert first.rows == []
 
 
 def test_a_finished_training_goes_on_with_more_iterations(tmp_path):

@@ -8,7 +8,6 @@ import json
 import os
 import re
 import sys
-import tempfile
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasecore.errors import InputError
+from phasecore.files import replacing
 
 Fields = dict[str, NDArray[Any]]
 
@@ -143,14 +143,8 @@ def _read(path: Path, key: str) -> Fields | None:
 
 def _write(path: Path, key: str, fields: Mapping[str, NDArray[Any]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=".tmp", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez_compressed(file, **{_KEY: np.asarray(key)}, **fields)  # type: ignore[arg-type]
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with replacing(path) as stream:
+        np.savez_compressed(stream, **{_KEY: np.asarray(key)}, **fields)  # type: ignore[arg-type]
 
 
 def _warn_once(topic: str, message: str) -> None:

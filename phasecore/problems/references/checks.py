@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from phasecore.arguments import is_number, is_whole
 from phasecore.errors import InputError
 
 Floats = NDArray[np.float64]
@@ -20,8 +21,7 @@ def check_number(what: str, value: float, *, zero: bool = False) -> float:
         >>> check_number("viscosity", 1)
         1.0
     """
-    number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    if not number or not np.isfinite(value) or value < 0 or (value == 0 and not zero):
+    if not is_number(value) or value < 0 or (value == 0 and not zero):
         kind = "non-negative" if zero else "positive"
         raise InputError(what, received=repr(value), expected=f"a finite {kind} number")
     return float(value)
@@ -37,7 +37,7 @@ def check_count(what: str, value: int, *, least: int = 1) -> int:
         >>> check_count("modes", 512)
         512
     """
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+    if not is_whole(value, least):
         raise InputError(what, received=repr(value), expected=f"an integer of at least {least}")
     return int(value)
 

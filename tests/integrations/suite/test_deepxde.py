@@ -403,6 +403,14 @@ def test_the_other_adapter_names_this_one():
         importlib.import_module(f"phasecore_{OTHER}.deepxde")
 
 
+def test_one_import_finds_the_adapter_of_the_backend():
+    import phasecore.deepxde as found
+
+    assert (found.PhaseMonitor, found.Weighting) == (PhaseMonitor, Weighting)
+    with pytest.raises(AttributeError, match="has no attribute 'Other'"):
+        found.Other  # noqa: B018
+
+
 def test_the_adapters_import_deepxde_only_when_asked_to():
     code = (
         "import phasecore_torch, phasecore_keras, sys\n"

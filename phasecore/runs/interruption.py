@@ -1,0 +1,52 @@
+"""Ctrl-C that waits for the end of an iteration, so that a checkpoint can be written first."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any, final
+
+
+@final
+class Interruption:
+    """Whether somebody has interrupted the training.
+
+    Attributes:
+        came: whether it has happened.
+    """
+
+    def __init__(self) -> None:
+        self.came = False
+
+
+@contextlib.contextmanager
+def noticed_between_iterations() -> Iterator[Interruption]:
+    """Let the first Ctrl-C wait until it is looked for; a second one interrupts at once.
+
+    Where something else than Python's own answer to Ctrl-C is in place, and outside the main thread, nothing changes.
+
+    Example:
+        >>> with noticed_between_iterations() as interruption:
+        ...     signal.raise_signal(signal.SIGINT)
+        ...     interruption.came
+        True
+    """
+    interruption = Interruption()
+    before: Any = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
+        yield interruption
+        return
+
+    def notice(number: int, frame: FrameType | None) -> None:
+        if interruption.came:
+            raise KeyboardInterrupt
+        interruption.came = True
+
+    signal.signal(signal.SIGINT, notice)
+    try:
+        yield interruption
+    finally:
+        signal.signal(signal.SIGINT, before)

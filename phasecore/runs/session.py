@@ -1,0 +1,138 @@
+"""The loop of a training that phasecore drives, once for all backends: captures, snapshots, checkpoints, Ctrl-C."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from numpy.typing import NDArray
+
+from phasecore.backends import Observer, Training
+from phasecore.errors import InputError
+from phasecore.files import replacing
+from phasecore.recording.schedule import is_due
+from phasecore.runs.interruption import Interruption, noticed_between_iterations
+
+SECONDS_BETWEEN_CHECKPOINTS = 30.0
+ITERATIONS_BETWEEN_CHECKS = 50
+EXPECTED = "the state of a training with the same network, optimizer and weighting"
+
+
+class Session(ABC):
+    """The parts of one training, and where it stands. A backend derives from it.
+
+    Args:
+        training: what is trained.
+
+    Attributes:
+        iteration: how many are done, in all sessions of the run together.
+        seconds: training time, likewise, as told last.
+    """
+
+    def __init__(self, training: Training) -> None:
+        self.training = training
+        self.iteration = 0
+        self.seconds = 0.0
+
+    @abstractmethod
+    def step(self) -> Any:
+        """Make one iteration, and return its loss, a number or a scalar tensor."""
+
+    @abstractmethod
+    def check(self, loss: Any) -> None:
+        """Refuse to go on with weights or a loss that are not finite.
+
+        Raises:
+            TrainingError: naming the iteration and what was lost first.
+            PluginError: for weights that are not finite where all else is.
+        """
+
+    @abstractmethod
+    def learning_rate(self) -> float:
+        """Return the learning rate of the next iteration."""
+
+    @abstractmethod
+    def measure(self) -> Mapping[str, float]:
+        """Return the scalars of the probes."""
+
+    @abstractmethod
+    def arrays(self) -> Mapping[str, NDArray[Any]]:
+        """Return fields, residuals and weights by name, for a snapshot."""
+
+    @abstractmethod
+    def write(self, stream: BinaryIO, standing: Mapping[str, float]) -> None:
+        """Write the state of all parts, and where the training stands."""
+
+    @abstractmethod
+    def read(self, file: Path) -> Mapping[str, float]:
+        """Restore the state of all parts, and return where the training stood."""
+
+    def run(self, observer: Observer, file: Path | None) -> None:
+        """Train to the end, telling the observer and saving checkpoints, the first before the first iteration.
+
+        Ctrl-C waits for the end of the iteration and saves its state; nothing is saved where an exception interrupts
+        an iteration: a saved state is always that of a whole iteration.
+
+        Args:
+            observer: hears of captures and snapshots.
+            file: the checkpoint, or None to save nothing.
+        """
+        with noticed_between_iterations() as interruption:
+            self._run(observer, file, interruption)
+
+    def _run(self, observer: Observer, file: Path | None, interruption: Interruption) -> None:
+        settings, snapshots = self.training.settings, set(self.training.snapshots)
+        began = time.perf_counter() - self.seconds
+        self._save(file)
+        saved = time.perf_counter()
+        while self.iteration < settings.iterations:
+            value = self.step()
+            self.iteration += 1
+            due = is_due(self.iteration, settings.every) or self.iteration == settings.iterations
+            snapshot = self.iteration in snapshots
+            if due or snapshot or self.iteration % ITERATIONS_BETWEEN_CHECKS == 0:
+                self.check(value)
+                self.seconds = time.perf_counter() - began
+                observer.progressed(self.iteration, float(value))
+            if due:
+                row = {"iteration": self.iteration, "learning_rate": self.learning_rate()}
+                measured = self.measure()
+                self.seconds = time.perf_counter() - began
+                observer.captured({**row, "seconds": self.seconds, **measured})
+            if snapshot:
+                observer.snapshot(self.iteration, self.arrays())
+            if interruption.came or time.perf_counter() - saved > SECONDS_BETWEEN_CHECKPOINTS:
+                self.seconds = time.perf_counter() - began
+                self._save(file)
+                saved = time.perf_counter()
+            if interruption.came:
+                raise KeyboardInterrupt
+        self._save(file)
+
+    def _save(self, file: Path | None) -> None:
+        if file is None:
+            return
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(file) as stream:
+            self.write(stream, {"iteration": self.iteration, "seconds": self.seconds})
+
+    def load(self, file: Path | None) -> None:
+        """Go on from a saved state.
+
+        Raises:
+            InputError: if there is none, or one of another training.
+        """
+        if file is None or not file.exists():
+            raise InputError("resuming", received=f"no state at {file}", fix="Start anew in another output folder.")
+        try:
+            standing = self.read(file)
+            self.iteration, self.seconds = int(standing["iteration"]), float(standing["seconds"])
+        except InputError:
+            raise
+        except Exception as error:
+            raise InputError(
+                f"resuming from {file}", received=f"{type(error).__name__}: {error}", expected=EXPECTED
+            ) from error

@@ -1,0 +1,48 @@
+"""A file that is written holds the old or the new content, whatever happens meanwhile."""
+
+import threading
+
+import pytest
+
+from phasecore.files import replacing
+
+
+def test_a_reader_never_sees_a_part(tmp_path):
+    file = tmp_path / "state"
+    contents = [bytes([65 + k]) * 100_000 for k in range(4)]
+    file.write_bytes(contents[0])
+    done = threading.Event()
+    seen = set()
+
+    def read():
+        while not done.is_set():
+            seen.add(file.read_bytes())
+
+    reader = threading.Thread(target=read)
+    reader.start()
+
+    def write(content):
+        for _ in range(10):
+            with replacing(file) as stream:
+                for start in range(0, len(content), 10_000):
+                    stream.write(content[start : start + 10_000])
+
+    writers = [threading.Thread(target=write, args=(content,)) for content in contents]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    done.set()
+    reader.join()
+    assert seen <= set(contents)
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_what_raises_leaves_the_file_as_it_was_and_nothing_beside_it(tmp_path):
+    file = tmp_path / "state"
+    file.write_bytes(b"old")
+    with pytest.raises(ZeroDivisionError), replacing(file) as stream:
+        stream.write(b"new")
+        raise ZeroDivisionError
+    assert file.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [file]
