@@ -41,8 +41,13 @@ def test_a_reader_never_sees_a_part(tmp_path):
 def test_what_raises_leaves_the_file_as_it_was_and_nothing_beside_it(tmp_path):
     file = tmp_path / "state"
     file.write_bytes(b"old")
-    with pytest.raises(ZeroDivisionError), replacing(file) as stream:
-        stream.write(b"new")
-        raise ZeroDivisionError
+
+    def fail():
+        with replacing(file) as stream:
+            stream.write(b"new")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert file.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [file]
