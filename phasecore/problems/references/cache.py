@@ -7,7 +7,6 @@ import io
 import json
 import os
 import re
-import sys
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping
@@ -77,11 +76,11 @@ def cached(name: str, parameters: Mapping[str, Any], compute: Callable[[], Mappi
     return fields
 
 
-def cache_folder(platform: str = sys.platform) -> Path:
+def cache_folder() -> Path:
     """Return the folder that the files lie in; it may not exist yet.
 
-    `PHASECORE_CACHE` if set; else `phasecore` in `LOCALAPPDATA` on Windows, in `~/Library/Caches` on macOS, and
-    in `XDG_CACHE_HOME` or `~/.cache` elsewhere.
+    `PHASECORE_CACHE` if set, else that of the user's caches: `~/.cache/phasecore` or in `XDG_CACHE_HOME` on Linux,
+    `~/Library/Caches/phasecore` on macOS, `phasecore/Cache` in `LOCALAPPDATA` on Windows.
 
     Raises:
         RuntimeError: if a home folder is needed and there is none.
@@ -92,17 +91,15 @@ def cache_folder(platform: str = sys.platform) -> Path:
         'somewhere'
         >>> del os.environ["PHASECORE_CACHE"]
     """
+    from platformdirs import user_cache_path
+
     chosen = os.environ.get("PHASECORE_CACHE")
     if chosen:
         return Path(chosen).expanduser()
-    if platform == "win32":
-        local = os.environ.get("LOCALAPPDATA")
-        return (Path(local) if local else Path.home() / "AppData" / "Local") / "phasecore" / "cache"
-    if platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "phasecore"
-    configured = os.environ.get("XDG_CACHE_HOME", "")
-    base = Path(configured) if os.path.isabs(configured) else Path.home() / ".cache"
-    return base / "phasecore"
+    folder = user_cache_path("phasecore", appauthor=False)
+    if not folder.is_absolute():
+        raise RuntimeError(f"no home folder for {folder}")
+    return folder
 
 
 def _key(name: str, parameters: Mapping[str, Any]) -> str:
