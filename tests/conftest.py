@@ -27,3 +27,12 @@ def synthetic_backend(monkeypatch):
     yield SYNTHETIC
     plugins.loaded.cache_clear()
     sys.modules.pop("synthetic_backend", None)
+
+
+LONGEST_FIRST = ("test_keras_backends.py", "test_integrations.py", "test_parity.py")
+"""Files whose tests run in processes of their own, for minutes."""
+
+
+def pytest_collection_modifyitems(items):
+    """Let what takes longest begin first, beside all the rest."""
+    items.sort(key=lambda item: LONGEST_FIRST.index(item.path.name) if item.path.name in LONGEST_FIRST else 3)
