@@ -30,6 +30,9 @@ NARROWEST = 0.1
 WINDOW = 0.06
 """Width, in decades of iterations, of the running median drawn over the recorded values."""
 
+EDGE = 0.15
+"""Share of a panel's width at its sides in which labels are aligned to stay inside."""
+
 
 def check_matplotlib() -> None:
     """Refuse to begin what ends in a figure if none can be drawn.
@@ -124,11 +127,17 @@ def _label_phases(panel: Axes, timeline: Timeline, last: float) -> None:
         )  # fmt: skip
     for place, transition in enumerate(timeline.transitions):
         label = f"{grouped(transition.iteration)} ({transition.confidence:.0%})"
+        where = (np.log10(max(transition.iteration, 1)) - left) / (right - left)
         panel.annotate(
             label, (max(transition.iteration, 1), 0.94 - 0.1 * place), xycoords=above,
-            ha="center", va="center", fontsize=9, color=PHASE_COLOURS[transition.phase],
+            ha=_alignment(float(where)), va="center", fontsize=9, color=PHASE_COLOURS[transition.phase],
             bbox={"boxstyle": "round,pad=0.25", "facecolor": "white", "edgecolor": "none", "alpha": 0.9},
         )  # fmt: skip
+
+
+def _alignment(share: float) -> str:
+    """How to align a label at a share of the panel's width so that it stays inside."""
+    return "left" if share < EDGE else "right" if share > 1 - EDGE else "center"
 
 
 def _label_ticks(panel: Axes) -> None:

@@ -107,6 +107,17 @@ def fields_figure(run: Run) -> Figure | None:
     return figure
 
 
+def why_no_picture(run: Run) -> str:
+    """Return why `fields_figure` draws nothing of a run.
+
+    Args:
+        run: as its folder holds it.
+    """
+    if not run.snapshots:
+        return "no snapshot was saved: name the iterations after which one is wanted, snapshots=[1000]"
+    return "pictures are made of two coordinates, and those of the snapshots are another number"
+
+
 def problem_of(configuration: Mapping[str, Any]) -> Problem | None:
     """Return the problem that a run was trained on, or None if it has none or it is not registered here.
 

@@ -13,7 +13,7 @@ from phasecore.phases import Phase, Transition
 from phasecore.recording.history import replace_file
 from phasecore.reporting.curves import MOST_DRAWN, NOT_KNOWN, curves_figure, recorded_figure
 from phasecore.reporting.dependencies import check_installed
-from phasecore.reporting.fields import fields_figure
+from phasecore.reporting.fields import fields_figure, why_no_picture
 from phasecore.reporting.palette import FAINT, PHASE_COLOURS, PHASE_NAMES
 from phasecore.reporting.reported import Reported, gather
 from phasecore.reporting.wording import duration, number
@@ -148,7 +148,8 @@ def _section(item: Reported, identity: str) -> list[str]:
         f"<h2>{escape(item.label)}</h2>",
         f"<p>{escape(reason[:1].upper() + reason[1:])}.</p>",
         *map(_evidence, item.timeline.transitions),
-        *([] if fields is None else ["<h3>Fields, residuals and weights</h3>", _figure(fields, identity)]),
+        "<h3>Fields, residuals and weights</h3>",
+        f"<p>No picture: {escape(why_no_picture(item.run))}.</p>" if fields is None else _figure(fields, identity),
         f"<details><summary>Configuration, from {escape(str(item.run.folder))}</summary>",
         f"<pre>{configuration}</pre></details>",
     ]

@@ -94,6 +94,31 @@ def test_the_figure_has_a_panel_per_row_and_run_with_shared_scales(
             assert PHASE_NAMES[transition.phase] in texts
 
 
+@pytest.mark.parametrize("iterations", [(1, 2), (4, 60), (990, 1000)])
+def test_the_labels_of_transitions_stay_inside_the_panel(
+    iterations: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from matplotlib.figure import Figure
+
+    drawn: list[Figure] = []
+    save = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda self, *rest, **more: drawn.append(self) or save(self, *rest, **more))
+    phases = (Phase.DIFFUSION, Phase.TOTAL_DIFFUSION)
+    found = [Transition(p, at, (at, at), 0.97, ()) for p, at in zip(phases, iterations, strict=True)]
+    timeline = Timeline(tuple(found), Phase.TOTAL_DIFFUSION, "")
+    recorded = np.unique(np.geomspace(1, 1000, 100).round())
+    columns = {"iteration": recorded.tolist(), "snr": (1.0 + recorded).tolist()}
+    draw_comparison([compared(columns, timeline)], tmp_path / "compare.png")
+    panel = drawn[0].axes[0]
+    inside = panel.get_window_extent()
+    labels = [text for text in panel.texts if "(97%)" in text.get_text()]
+    assert len(labels) == 2
+    for label in labels:
+        box = label.get_window_extent()
+        assert inside.x0 - 12 <= box.x0
+        assert box.x1 <= inside.x1 + 12
+
+
 @pytest.mark.parametrize("columns", [{}, {"snr": [math.nan] * 3}, {"snr": [0.0, 0.0, 0.0]}])
 def test_a_quantity_that_was_not_recorded_is_said_to_be_so(tmp_path: Path, columns: dict[str, list[float]]) -> None:
     run = compared({"iteration": [10, 100, 1000], **columns}, Timeline((), None, "cannot tell"))

@@ -294,3 +294,9 @@ def test_other_than_two_coordinates_are_not_drawn(tmp_path: Path) -> None:
     add_snapshot(run, 5, dimension=3)
     assert fields_figure(open_run(run)) is None
     write_report([run], tmp_path / "report.html")
+    assert "No picture: pictures are made of two coordinates" in (tmp_path / "report.html").read_text()
+
+
+def test_a_run_without_snapshots_says_why_there_is_no_picture(tmp_path: Path) -> None:
+    write_report([make_run(tmp_path / "run")], tmp_path / "report.html")
+    assert "No picture: no snapshot was saved" in (tmp_path / "report.html").read_text()
