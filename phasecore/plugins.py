@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
+import inspect
 import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -184,7 +185,7 @@ def check_hook_names(plugin: object) -> None:
     """Refuse a plugin with a function that looks like a hook and is none, whether marked or not.
 
     Raises:
-        PluginError: naming the function and the hooks that there are.
+        PluginError: naming the function and the hooks that there are, or an argument that the hook does not have.
     """
     known = _hook_names(Hooks)
     found = _hook_names(plugin)
@@ -197,6 +198,14 @@ def check_hook_names(plugin: object) -> None:
     for name in sorted(found):
         if not hasattr(getattr(plugin, name), "phasecore_impl"):
             raise PluginError(f"hook {name!r} is not marked", fix="Decorate it with @phasecore.hookimpl.")
+        there = [argument for argument in inspect.signature(getattr(Hooks, name)).parameters if argument != "self"]
+        for argument in inspect.signature(getattr(plugin, name)).parameters:
+            if argument not in there:
+                raise PluginError(
+                    f"hook {name!r}",
+                    received=f"an implementation with argument {argument!r}",
+                    expected=f"some of {there}, by name" if there else "no argument",
+                )
 
 
 def _hook_names(plugin: object) -> set[str]:

@@ -233,6 +233,18 @@ def test_a_row_that_is_none_is_refused_and_not_kept(row, tmp_path):
     assert not (tmp_path / "run" / "history.jsonl").exists()
 
 
+def test_a_hook_with_a_wrong_argument_names_the_logger_and_the_argument():
+    class Misspelt:
+        @phasecore.hookimpl
+        def phasecore_captured(self, rwo):
+            """Never called."""
+
+    with pytest.raises(
+        PluginError, match=r"logger of type Misspelt: hook 'phasecore_captured'.* 'rwo'.*'training', 'row'"
+    ):
+        Recorder(loggers=[Misspelt()])
+
+
 def test_bad_loggers_are_refused_before_anything_is_written(tmp_path):
     with pytest.raises(UnknownNameError, match="nobody"):
         Recorder(tmp_path / "run", loggers="nobody")
