@@ -1,6 +1,7 @@
 """A new plugin's package: names that will do, those that will not and why, and nothing written over."""
 
 import importlib
+import subprocess
 import sys
 
 import pytest
@@ -53,6 +54,14 @@ def test_names_that_are_taken(name, tmp_path):
     with pytest.raises(InputError, match="which is taken; expected a name of your own"):
         write_plugin(name, tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+def test_the_generated_test_says_that_the_package_is_to_be_installed_first(tmp_path):
+    write_plugin("my-scheme", tmp_path / "new")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path / "new")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "install this package first: pip install --editable ." in done.stdout
 
 
 def test_nothing_is_written_over(tmp_path):
