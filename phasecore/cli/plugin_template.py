@@ -30,7 +30,7 @@ _TARGETS: dict[Kind, tuple[str, str]] = {
 _TESTS: dict[Kind, str] = {
     "problem": 'testing.check_problem(phasecore.problem("$problem_name"))',
     "probe": 'testing.check_probe(phasecore.probe("$probe_name"))',
-    "logger": 'assert registry.as_listeners("$logger_name")',
+    "logger": 'testing.check_logger("$logger_name")',
 }
 
 
@@ -77,9 +77,6 @@ def write_plugin(name: str, folder: Path, kinds: Sequence[Kind] = ("weighting",)
     )
     tests = [f"\n\ndef test_{kind}():\n    {_fill(_TESTS[kind], values)}\n" for kind in kinds if kind in _TESTS]
     values["more_tests"] = "".join(tests).rstrip("\n")
-    values["test_imports"] = (
-        "from phasecore import registry, testing" if "logger" in kinds else "from phasecore import testing"
-    )
     written = []
     for part in [*ALWAYS, *(f"package/{kind}.py" for kind in kinds)]:
         template = resources.files("phasecore.cli").joinpath("template", f"{part}.template").read_text(encoding="utf-8")

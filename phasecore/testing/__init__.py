@@ -1,4 +1,4 @@
-"""What plugin authors test with: one line checks a scheme, a problem, a probe or a backend against its contract.
+"""What plugin authors test with: one line checks a scheme, a problem, a probe, a logger or a backend.
 
 >>> import phasecore
 >>> from phasecore.testing import check_probe
@@ -9,6 +9,7 @@
 from phasecore.testing.backends import BACKEND_LAWS, BackendSubject, check_backend
 from phasecore.testing.laws import Report
 from phasecore.testing.libraries import ArrayLibrary
+from phasecore.testing.loggers import LOGGER_LAWS, LoggerSubject, check_logger
 from phasecore.testing.made_signals import Layout, SignalMaker
 from phasecore.testing.parametrize import Check, checks_of, parametrize_with_checks
 from phasecore.testing.probes import PROBE_LAWS, ProbeSubject, check_probe
@@ -19,6 +20,7 @@ from phasecore.testing.weighting_subject import WeightingSubject
 
 __all__ = [
     "BACKEND_LAWS",
+    "LOGGER_LAWS",
     "PROBE_LAWS",
     "PROBLEM_LAWS",
     "WEIGHTING_LAWS",
@@ -26,12 +28,14 @@ __all__ = [
     "BackendSubject",
     "Check",
     "Layout",
+    "LoggerSubject",
     "ProbeSubject",
     "ProblemSubject",
     "Report",
     "SignalMaker",
     "WeightingSubject",
     "check_backend",
+    "check_logger",
     "check_probe",
     "check_problem",
     "check_weighting",
