@@ -38,7 +38,7 @@ def check_entries(plugins: Plugins) -> list[dict[str, Any]]:
 
 
 def _check(entry: Entry) -> tuple[str, str]:
-    from phasecore.testing import check_logger, check_probe, check_problem, check_weighting
+    from phasecore.testing import check_probe, check_problem, check_weighting
 
     make: dict[str, Callable[[str], Any]] = {
         "problem": registry.problem,
@@ -54,9 +54,7 @@ def _check(entry: Entry) -> tuple[str, str]:
     }
     try:
         made = make[entry.kind](entry.name)
-        if entry.kind == "logger":
-            check_logger(entry.name)
-        elif entry.kind in laws:
+        if entry.kind in laws:
             laws[entry.kind](made)
     except (InputError, MissingDependencyError) as error:
         return "not checked", str(error)
