@@ -11,7 +11,7 @@ demo: .venv/for-demo  ## Train a vanilla and an RBA network on the Helmholtz equ
 	$(BIN)/phasecore compare helmholtz --weightings uniform,rba
 
 test: check  ## Lint, check types, run all tests.
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 check: .venv/for-test
 	$(BIN)/ruff check .
