@@ -29,10 +29,12 @@ def noticed_between_iterations() -> Iterator[Interruption]:
     Where something else than Python's own answer to Ctrl-C is in place, and outside the main thread, nothing changes.
 
     Example:
+        >>> before = signal.signal(signal.SIGINT, signal.default_int_handler)
         >>> with noticed_between_iterations() as interruption:
         ...     signal.raise_signal(signal.SIGINT)
         ...     interruption.came
         True
+        >>> _ = signal.signal(signal.SIGINT, before)
     """
     interruption = Interruption()
     before: Any = signal.getsignal(signal.SIGINT)

@@ -121,6 +121,15 @@ def test_an_interrupted_training_goes_on_bit_for_bit(weighting, stop_at, tmp_pat
     assert second.rows[0]["seconds"] > 0
 
 
+@pytest.fixture
+def _answers_to_ctrl_c():
+    """As in a terminal: what runs in the background is started with interrupts ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_answers_to_ctrl_c")
 @pytest.mark.parametrize("stop_at", [1, 7, 15])
 def test_ctrl_c_waits_for_the_end_of_the_iteration_and_loses_nothing(stop_at, tmp_path):
     class Interrupts(Recorder):
@@ -140,6 +149,7 @@ def test_ctrl_c_waits_for_the_end_of_the_iteration_and_loses_nothing(stop_at, tm
     assert first.history() | second.history() == whole.history()
 
 
+@pytest.mark.usefixtures("_answers_to_ctrl_c")
 def test_a_second_ctrl_c_does_not_wait():
     class Interrupts(Recorder):
         def progressed(self, iteration, loss):
