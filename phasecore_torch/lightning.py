@@ -229,8 +229,9 @@ class PhaseCallback(Monitor, Callback):  # type: ignore[misc, unused-ignore]
         with undisturbed(module):
             self._capture = Capture(loss, self._optimizer, points=points, **self._options)
         self._followed = loss
-        records = self._log.folder is not None and isinstance(loss, PhysicsLoss)
-        self._snapshots = Snapshots(loss) if records and isinstance(loss, PhysicsLoss) else None
+        self._snapshots = None
+        if self._log.folder is not None and isinstance(loss, PhysicsLoss):
+            self._snapshots = Snapshots(loss)
         hook = functools.partial(self._stepped, trainer, module)
         self._release = self._optimizer.register_step_post_hook(hook).remove
 

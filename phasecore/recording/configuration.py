@@ -15,7 +15,6 @@ import phasecore
 from phasecore.backends import Monitored, Outcome, Settings, Training
 from phasecore.errors import InputError
 from phasecore.probes.base import Probe
-from phasecore.problems.base import Problem
 from phasecore.recording.history import plain
 from phasecore.specifications import parse_specification, split_specification
 
@@ -41,23 +40,21 @@ def configuration_of(training: Training | Monitored) -> dict[str, Any]:
         (2, 50)
     """
     settings = {UNITS.get(name, name): value for name, value in vars(training.settings).items()}
-    seed = settings.pop("seed")
+    del settings["seed"]
     document = {
         "format": FORMAT,
-        **_identity(training.problem),
-        "backend": training.backend,
-        "weighting": training.scheme_name,
-        "preset": training.preset,
-        "seed": seed,
+        **_identity(training),
         "settings": settings,
         "probes": [_specification(probe) for probe in training.probes],
     }
     return {key: plain(value) for key, value in document.items()}
 
 
-def _identity(problem: Problem | None) -> dict[str, Any]:
-    names = ("problem", "problem_parameters")
-    return dict(zip(names, (None, None) if problem is None else (problem.name, problem.parameters), strict=True))
+def _identity(training: Training | Monitored) -> dict[str, Any]:
+    problem = training.problem
+    of_problem = (None, None) if problem is None else (problem.name, problem.parameters)
+    chosen = training.backend, training.scheme_name, training.preset, training.settings.seed
+    return dict(zip(IDENTITY, (*of_problem, *chosen), strict=True))
 
 
 def _specification(probe: Probe) -> str:
@@ -97,11 +94,7 @@ def summary(training: Training | Monitored, outcome: Outcome) -> dict[str, Any]:
     phases (as `phasecore detect --json` prints them).
     """
     document = {
-        **_identity(training.problem),
-        "backend": training.backend,
-        "weighting": training.scheme_name,
-        "preset": training.preset,
-        "seed": training.settings.seed,
+        **_identity(training),
         "iterations": outcome.iterations,
         "seconds": outcome.seconds,
         "relative_l2_error": outcome.relative_l2_error,

@@ -29,7 +29,7 @@ class RunHooks:
 
     def __init__(self, listeners: Iterable[Listener], warn: Callable[[str], None]) -> None:
         self._warn = warn
-        self._listening = [(listener.label, _hooks_of(listener.plugin)) for listener in listeners]
+        self._listening = [(listener.label, hooks_of(listener.plugin)) for listener in listeners]
 
     def call(self, event: str, **arguments: Any) -> None:
         """Call a hook, such as "captured", with its arguments.
@@ -62,7 +62,8 @@ def _traced(hook: str, label: str) -> Iterator[None]:
             print(f"{hook} of {label}: {1000 * (time.perf_counter() - began):.3f} ms", file=sys.stderr)
 
 
-def _hooks_of(plugin: object) -> pluggy.HookRelay:
+def hooks_of(plugin: object) -> pluggy.HookRelay:
+    """Return the hooks of one plugin alone, to be called with all of their arguments by name."""
     manager = pluggy.PluginManager("phasecore")
     manager.add_hookspecs(Hooks)
     manager.register(plugin)

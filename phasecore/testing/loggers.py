@@ -14,6 +14,7 @@ from phasecore import registry
 from phasecore.backends import Monitored, Outcome, Settings, Training
 from phasecore.phases import Phase, Timeline, Transition
 from phasecore.plugins import PREFIX
+from phasecore.recording.hooks import hooks_of
 from phasecore.testing.laws import Report, run_laws
 
 FOUND = Transition(Phase.DIFFUSION, 20, (15, 25), 0.9, ())
@@ -38,13 +39,9 @@ class LoggerSubject:
 
     def hear(self, training: Training | Monitored, *events: tuple[str, Mapping[str, Any]]) -> None:
         """Let a new logger hear a training: each event is a hook's name and its further arguments."""
-        logger = self.make()
+        hooks = hooks_of(self.make())
         for event, arguments in events:
-            implementation = getattr(logger, PREFIX + event, None)
-            if implementation is not None:
-                wanted = implementation.__code__.co_varnames[: implementation.__code__.co_argcount]
-                given = {"training": training, **arguments}
-                implementation(**{name: value for name, value in given.items() if name in wanted})
+            getattr(hooks, PREFIX + event)(training=training, **arguments)
 
 
 def check_logger(logger: str | Callable[[], object], *, known_failures: Mapping[str, str] | None = None) -> Report:
