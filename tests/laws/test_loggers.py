@@ -1,5 +1,7 @@
 """Every built-in logger keeps the contract of loggers, and each law can fail."""
 
+import re
+
 import pytest
 
 import phasecore
@@ -84,4 +86,4 @@ def test_one_cause_is_said_once():
     with pytest.raises(AssertionError) as caught:
         check_logger(Raises)
     assert str(caught.value).count("no space left") == 1
-    assert "and 2 more laws: it raised OSError: no space left" in str(caught.value)
+    assert re.search(r"hears_a_training_that_goes_on(, \w+)*: it raised OSError: no space left", str(caught.value))

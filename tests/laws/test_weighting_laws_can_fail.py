@@ -148,10 +148,9 @@ def test_the_scheme_that_the_broken_ones_start_from_is_sound():
 @pytest.mark.parametrize("law", WEIGHTING_LAWS, ids=lambda law: law.__name__)
 def test_each_law_can_fail_and_says_what_to_change(law):
     broken = BROKEN[law.__name__]
-    with pytest.raises(AssertionError) as caught:
+    seen_not_stumbled_over = rf"  - (\w+, )*{law.__name__}(, \w+)*: (?!it raised)"
+    with pytest.raises(AssertionError, match=seen_not_stumbled_over):
         check_weighting(broken)
-    complaint = next(line for line in str(caught.value).splitlines() if line.startswith(f"  - {law.__name__}: "))
-    assert "it raised" not in complaint, "the law must see what is wrong, not stumble over it"
 
 
 @pytest.mark.parametrize(
