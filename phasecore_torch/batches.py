@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from phasecore.signals import Moments
-from phasecore_torch.blocks import Evaluate, points_in_cache, threads_of
+from phasecore_torch.blocks import Evaluate
 from phasecore_torch.compiling import Compiled
+from phasecore_torch.device import points_in_cache, threads_of
 from phasecore_torch.gradients import leaves, plain, zeros_like
 from phasecore_torch.memory import Anchors
 from phasecore_torch.moments import MomentAccumulator, widened

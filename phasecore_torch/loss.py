@@ -31,10 +31,11 @@ from phasecore.signals import (
 )
 from phasecore.weighting.rba import RBAState, rba
 from phasecore_torch.batches import BatchedResiduals
-from phasecore_torch.blocks import Blocks, is_stackable, placement
+from phasecore_torch.blocks import Blocks, is_stackable
 from phasecore_torch.checks import residuals_now
 from phasecore_torch.conditions import Conditions
 from phasecore_torch.derivatives import COMPARED, Method, Model, Parameters, PartialDerivatives
+from phasecore_torch.device import placement
 from phasecore_torch.distribution import warn_of_processes
 from phasecore_torch.evaluation import Evaluation, Losses
 from phasecore_torch.namespace import namespace

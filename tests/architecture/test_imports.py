@@ -312,6 +312,7 @@ TORCH_ALONE = {
     "batches.py",
     "blocks.py",
     "compiling.py",
+    "device.py",
     "gradients.py",
     "keeping.py",
     "lightning.py",
