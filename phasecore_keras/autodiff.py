@@ -12,7 +12,8 @@ import keras
 import numpy as np
 
 from phasecore.errors import InputError
-from phasecore_keras.undisturbed import OwnValues, aside
+from phasecore_keras.scopes import OwnValues
+from phasecore_keras.undisturbed import undisturbed
 
 Tensor = Any
 """A tensor of whichever backend Keras runs on."""
@@ -122,7 +123,7 @@ class _TensorFlow(Autodiff):
         writes: list[bool] = []
 
         def guarded(*arguments: Tensor) -> Any:
-            with aside():
+            with undisturbed():
                 result = function(*arguments)
             if not writes and _writes(tf.compat.v1.get_default_graph()):
                 writes.append(True)
@@ -132,7 +133,7 @@ class _TensorFlow(Autodiff):
         # TensorFlow warns of functions of one code that it compiles often; a partial is one of its own each time
         compiled = tf.function(functools.partial(guarded), autograph=False)
 
-        def undisturbed(*arguments: Tensor) -> Any:
+        def evaluated(*arguments: Tensor) -> Any:
             if not writes:
                 with contextlib.suppress(_WritesError):
                     return compiled(*arguments)
@@ -143,7 +144,7 @@ class _TensorFlow(Autodiff):
                 variable.assign(value)
             return result
 
-        return undisturbed
+        return evaluated
 
     def value_and_gradients(
         self, loss: Function, variables: Sequence[Any], others: Sequence[Any], *, once: bool = False
@@ -158,7 +159,7 @@ class _TensorFlow(Autodiff):
     def once(self, function: Function, variables: Sequence[Any], others: Sequence[Any], *arguments: Tensor) -> Any:
         import tensorflow as tf
 
-        with aside(), tf.GradientTape() as tape:
+        with undisturbed(), tf.GradientTape() as tape:
             value, rest = function(*arguments)
         found = tape.gradient(value, [v.value for v in variables], unconnected_gradients="zero") if variables else []
         return rest, [tf.convert_to_tensor(gradient) for gradient in found]
@@ -198,7 +199,7 @@ class _TensorFlow(Autodiff):
         import tensorflow as tf
 
         def both(*arguments: Tensor) -> Any:
-            with aside(), tf.GradientTape() as tape:
+            with undisturbed(), tf.GradientTape() as tape:
                 value = loss(*arguments)
             return value, tape.gradient(value, [v.value for v in variables], unconnected_gradients=unconnected)
 
@@ -225,7 +226,7 @@ class _Torch(Autodiff):
         import torch
 
         def guarded(*arguments: Tensor) -> Any:
-            with aside(), torch.no_grad():
+            with undisturbed(), torch.no_grad():
                 return function(*arguments)
 
         return guarded
@@ -247,7 +248,7 @@ class _Torch(Autodiff):
     ) -> tuple[Tensor, list[Tensor]]:
         import torch
 
-        with aside():
+        with undisturbed():
             value = loss(*arguments)
             parameters = [v.value for v in variables]
             if not value.requires_grad:
@@ -258,7 +259,7 @@ class _Torch(Autodiff):
     def once(self, function: Function, variables: Sequence[Any], others: Sequence[Any], *arguments: Tensor) -> Any:
         import torch
 
-        with aside(), torch.enable_grad():
+        with undisturbed(), torch.enable_grad():
             value, rest = function(*arguments)
             parameters = [v.value for v in variables]
             if not parameters or not value.requires_grad:
@@ -283,7 +284,7 @@ class _Torch(Autodiff):
         def every(*arguments: Tensor) -> list[Tensor]:
             values = [v.value.detach() for v in variables]
             in_axes = (None, *(0 for _ in arguments))
-            with aside():
+            with undisturbed():
                 return list(torch.func.vmap(gradient, in_dims=in_axes)(values, *arguments))
 
         return every
@@ -354,3 +355,14 @@ def to_numpy(tensor: Tensor) -> np.ndarray[Any, Any]:
     if keras.backend.backend() == "torch":
         return tensor.detach().cpu().numpy()  # type: ignore[no-any-return]
     return np.asarray(tensor.numpy() if hasattr(tensor, "numpy") else tensor)
+
+
+def as_real(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return an array as it is, a complex one with real and imaginary parts on another axis.
+
+    Example:
+        >>> as_real(np.asarray([1 + 2j])).tolist()
+        [[1.0, 2.0]]
+    """
+    values = np.asarray(values)
+    return np.stack([values.real, values.imag], axis=-1) if np.iscomplexobj(values) else values

@@ -16,7 +16,7 @@ from phasecore.signals import (
 )
 from phasecore_keras.model import PINN
 from phasecore_keras.optimizers import adam_moments, keeps_adam
-from phasecore_keras.points import Points
+from phasecore_keras.points import Batches
 from phasecore_keras.sources import BatchLoss, CustomSource, PhysicsSource, Source
 from phasecore_keras.steps import steps_done, synchronize
 
@@ -37,7 +37,7 @@ class Capture:
         model: a compiled and built `PINN`, or any compiled and built Keras model with `points`.
         loss: for a model whose `train_step` is its own: from a batch of `points` to its mean loss, see `PhaseMonitor`.
         points: for a model that is no PINN: `(inputs, targets)` or `(inputs, targets, sample_weight)`, or what `loss`
-            takes; see `phasecore_keras.points.Points` for what they may consist of.
+            takes; see `phasecore_keras.points.Batches` for what they may consist of.
         probes: names or objects; by default those of `phasecore.probes.DEFAULT_PROBES` whose signals are there.
         batches: number of batches of the gradient statistics: contiguous blocks of the points, as equal as can be.
         biases: count the biases, and everything else below two axes, among the variables of the statistics too.
@@ -77,7 +77,7 @@ class Capture:
         if isinstance(model, PINN):
             self._source = PhysicsSource(model, variables, batches)
         else:
-            points = points if isinstance(points, Points) else Points(points, batches)
+            points = points if isinstance(points, Batches) else Batches(points, batches)
             self._source = CustomSource(model, variables, points, loss)
         self.probes = self._choose(probes)
         self._measuring = Measuring(self.probes)

@@ -18,7 +18,7 @@ from phasecore_keras.autodiff import Tensor, autodiff
 from phasecore_keras.derivatives import PartialDerivatives
 from phasecore_keras.namespace import namespace
 from phasecore_keras.reading import variables_read
-from phasecore_keras.undisturbed import aside
+from phasecore_keras.undisturbed import undisturbed
 
 Floats = NDArray[np.float64]
 
@@ -91,7 +91,7 @@ class Conditions:
 
     def sizes(self) -> dict[str, int]:
         """Return the number of residuals of each condition term."""
-        with aside():
+        with undisturbed():
             return {term: int(residual.shape[0]) for term, residual in autodiff().shapes(self).items()}
 
 

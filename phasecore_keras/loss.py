@@ -34,8 +34,7 @@ from phasecore_keras.conditions import Conditions, check_targets
 from phasecore_keras.derivatives import COMPARED, Method, Model, PartialDerivatives, placement
 from phasecore_keras.evaluation import Evaluation
 from phasecore_keras.namespace import namespace
-from phasecore_keras.reading import check_trainable, others_than, variables_read
-from phasecore_keras.tangents import named_variables
+from phasecore_keras.reading import check_trainable, named_variables, others_than, variables_read
 from phasecore_keras.watching import Watch
 from phasecore_keras.weighting import IndexedWeighting, Weighting, Weights, weighted_loss
 

@@ -10,6 +10,7 @@ import keras
 from phasecore.signals import AdamMoments
 from phasecore_keras import internals
 from phasecore_keras.autodiff import to_numpy
+from phasecore_keras.internals import inner
 
 UPDATES_WITH_ADAM_MOMENTS = tuple(
     kind.update_step for kind in (keras.optimizers.Adam, keras.optimizers.Nadam, keras.optimizers.Lamb)
@@ -19,11 +20,6 @@ UPDATES_WITH_ADAM_MOMENTS = tuple(
 An optimizer is recognized by its update, as attributes and names of variables are shared: Lion has both decay rates,
 the "momentum" of schedule-free AdamW is a position.
 """
-
-
-def inner(optimizer: Any) -> Any:
-    """Return the optimizer itself, inside one that scales the loss."""
-    return getattr(optimizer, "inner_optimizer", optimizer)
 
 
 def keeps_adam(optimizer: Any) -> bool:

@@ -35,13 +35,13 @@ from phasecore.signals import (
     Moments,
 )
 from phasecore_keras.activations import HiddenActivations
-from phasecore_keras.autodiff import Tensor, autodiff, to_numpy
+from phasecore_keras.autodiff import Tensor, as_real, autodiff, to_numpy
 from phasecore_keras.internals import compute_loss, takes_training
 from phasecore_keras.model import PINN
-from phasecore_keras.moments import MomentAccumulator, as_real
-from phasecore_keras.points import Points
+from phasecore_keras.moments import MomentAccumulator
+from phasecore_keras.points import Batches
 from phasecore_keras.tangents import BLOCK, Tangents
-from phasecore_keras.undisturbed import aside
+from phasecore_keras.undisturbed import undisturbed
 
 Arrays = dict[str, NDArray[Any]]
 BatchLoss = Callable[..., Tensor]
@@ -117,7 +117,7 @@ class PhysicsSource(Source):
         self._coordinates = ops.convert_to_tensor(self._points.copy())
         self._variables = list(variables)
         self._hidden = HiddenActivations(model.network)
-        with aside():
+        with undisturbed():
             found = self._hidden.count(ops.copy(self._coordinates[:2]))
         self.supplies = self.can_supply - (frozenset() if found else {ACTIVATIONS})
 
@@ -241,19 +241,19 @@ class CustomSource(Source):
 
     can_supply: ClassVar[frozenset[str]] = ALWAYS | {ACTIVATIONS}
 
-    def __init__(self, model: Any, variables: Sequence[Any], points: Points, loss: BatchLoss | None) -> None:
+    def __init__(self, model: Any, variables: Sequence[Any], points: Batches, loss: BatchLoss | None) -> None:
         self._model, self._variables, self._points = model, list(variables), points
         self._loss = functools.partial(_compiled_loss, model) if loss is None else loss
         self._moments: list[Moments] = []
         self._hidden = HiddenActivations(model)
-        with aside():
+        with undisturbed():
             found = self._hidden.count(_inputs(points.first))
         self.supplies = self.can_supply - (frozenset() if found else {ACTIVATIONS})
 
     def prepare(self, required: frozenset[str]) -> None:
         """Evaluate the loss once, which makes variables of its own then, and compile it with its gradient."""
         model, tools, loss = self._model, autodiff(), self._loss
-        with aside():
+        with undisturbed():
             value = loss(*_arguments(self._points.first))
         check_loss(value)
         everything = {id(variable): variable for variable in (*model.variables, *model.metrics_variables)}

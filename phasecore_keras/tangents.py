@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, final
 
 import numpy as np
@@ -10,7 +10,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from phasecore_keras.autodiff import Tensor, autodiff
-from phasecore_keras.reading import others_than
+from phasecore_keras.reading import named_variables, others_than
 
 BLOCK = 16_384
 """Most points at which residuals are evaluated at once."""
@@ -112,25 +112,6 @@ class Tangents:
         if (what, term) not in self._compiled:
             self._compiled[what, term] = make()
         return self._compiled[what, term]
-
-
-def named_variables(variables: Iterable[Any]) -> dict[str, Any]:
-    """Return variables by path, each once; a path that is there twice gets a number.
-
-    Example:
-        >>> import keras
-        >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(2, name="first")], name="net")
-        >>> list(named_variables(model.trainable_variables))
-        ['net/first/kernel', 'net/first/bias']
-    """
-    found: dict[str, Any] = {}
-    for variable in variables:
-        name, number = variable.path, 1
-        while name in found:
-            number += 1
-            name = f"{variable.path}#{number}"
-        found[name] = variable
-    return found
 
 
 def _blocks(rows: NDArray[Any], size: int) -> list[NDArray[Any]]:

@@ -20,7 +20,8 @@ from phasecore.signals import (
 )
 from phasecore_torch.arrays import as_numpy
 from phasecore_torch.loss import PhysicsLoss
-from phasecore_torch.optimizers import Movements, keeps_adam
+from phasecore_torch.movements import Movements
+from phasecore_torch.optimizers import keeps_adam
 from phasecore_torch.points import Points
 from phasecore_torch.sources import BatchLoss, CustomSource, PhysicsSource, Source
 

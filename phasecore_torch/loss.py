@@ -38,8 +38,8 @@ from phasecore_torch.derivatives import COMPARED, Method, Model, Parameters, Par
 from phasecore_torch.device import placement
 from phasecore_torch.distribution import warn_of_processes
 from phasecore_torch.evaluation import Evaluation, Losses
+from phasecore_torch.movements import evaluates_again
 from phasecore_torch.namespace import namespace
-from phasecore_torch.optimizers import evaluates_again
 from phasecore_torch.points import Points, coordinates_given
 from phasecore_torch.tangents import Tangents
 from phasecore_torch.undisturbed import undisturbed

@@ -40,11 +40,12 @@ from phasecore_torch.arrays import all_as_numpy, as_numpy
 from phasecore_torch.batches import BatchedResiduals, can_be_copied
 from phasecore_torch.derivatives import COMPARED
 from phasecore_torch.distribution import warn_of_processes
-from phasecore_torch.gradients import gradients, plain, zeros_like
+from phasecore_torch.gradients import filled, gradients, plain
+from phasecore_torch.keeping import modules_called
 from phasecore_torch.loss import PhysicsLoss
 from phasecore_torch.moments import MomentAccumulator
 from phasecore_torch.points import EXPECTED, Batches, Points
-from phasecore_torch.undisturbed import modules_called, undisturbed
+from phasecore_torch.undisturbed import undisturbed
 
 BatchLoss = Callable[..., Tensor]
 """A user's own loss: from a batch of points, in one or several arguments, to a scalar, a mean."""
@@ -291,13 +292,11 @@ class CustomSource(Source):
         if points is None:
             raise InputError("a loss of your own", received="no points", expected=f"points=..., {EXPECTED}")
         self._loss = loss
-        self._batches = Batches(points, next(iter(parameters.values())))
-        check_batches(batches, self._batches.points)
-        self._batches.cut(batches)
+        self._batches = Batches(points, batches, next(iter(parameters.values())))
         self._hidden = HiddenActivations(loss)
         self._called: list[nn.Module] = []
         with torch.inference_mode(False), torch.enable_grad(), undisturbed(loss) as keeper:
-            first = next(iter(self._batches))
+            first = self._batches.first
             self._called, value = modules_called(keeper, loss, *first)
             found = gradients(self._checked(value), parameters.values())
             self._lacks = "" if value.requires_grad else "a loss without a gradient"
@@ -326,7 +325,7 @@ class CustomSource(Source):
 
     def signals(self, required: frozenset[str]) -> dict[str, Any]:
         """Return the mean loss over all points as the term "data", and the activations there."""
-        values: dict[str, Any] = {BATCH_SIZES: self._batches.sizes}
+        values: dict[str, Any] = {BATCH_SIZES: np.asarray(self._batches.sizes)}
         if ACTIVATIONS in required:
             values[ACTIVATIONS] = _by_layer(self._hidden(*batch) for batch in self._batches)
         if required & {TERM_LOSSES, WEIGHTED_TERM_LOSSES}:
@@ -372,10 +371,10 @@ def moments_of_losses(
     """
     accumulator, reached = MomentAccumulator(), set(shift)
     for loss in losses:
-        found = dict(zip(parameters, gradients(loss, parameters.values()), strict=True))
-        reached |= {name for name, gradient in found.items() if gradient is not None}
-        accumulator.add([(zeros_like(parameters[name]) if g is None else g)[None] for name, g in found.items()])
-    extra = [shift[name] if name in shift else zeros_like(p) for name, p in parameters.items()]
+        found = gradients(loss, parameters.values())
+        reached |= {name for name, gradient in zip(parameters, found, strict=True) if gradient is not None}
+        accumulator.add([gradient[None] for gradient in filled(found, parameters.values())])
+    extra = filled(map(shift.get, parameters), parameters.values())
     every = dict(zip(parameters, accumulator.result(shift=extra), strict=True))
     return {name: moments for name, moments in every.items() if name in reached}
 

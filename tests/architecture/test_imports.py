@@ -298,6 +298,7 @@ KERAS_ALONE = {
     "jax_autodiff.py",
     "model.py",
     "reading.py",
+    "scopes.py",
     "steps.py",
     "updates.py",
     "watching.py",
@@ -317,6 +318,7 @@ TORCH_ALONE = {
     "keeping.py",
     "lightning.py",
     "memory.py",
+    "movements.py",
     "pina.py",
     "rewritten.py",
 }

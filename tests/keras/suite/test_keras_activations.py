@@ -10,7 +10,7 @@ from phasecore_keras import PINN, Capture
 from phasecore_keras.activations import HiddenActivations
 from phasecore_keras.autodiff import to_numpy
 from phasecore_keras.internals import USED
-from phasecore_keras.points import Points
+from phasecore_keras.points import Batches
 from phasecore_keras.sources import CustomSource, PhysicsSource
 
 
@@ -102,7 +102,7 @@ def test_ordinary_networks_have_activations_too():
     model = mlp(3, 2)
     model.compile(optimizer="sgd", loss="mse")
     x, y = np.random.default_rng(0).normal(size=(50, 3)), np.zeros((50, 2))
-    found = activations_of(CustomSource(model, model.trainable_variables, Points((x, y), 7), None))
+    found = activations_of(CustomSource(model, model.trainable_variables, Batches((x, y), 7), None))
     for one, other in zip(found.values(), by_hand(model, x), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
