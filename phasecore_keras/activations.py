@@ -9,7 +9,7 @@ from typing import Any, final
 
 import keras
 
-from phasecore_keras.autodiff import Tensor
+from phasecore_keras.differentiation import Tensor
 from phasecore_keras.internals import run_through_graph
 
 FUNCTIONS = frozenset(

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from phasecore.errors import InputError
 from phasecore.problems import Problem
 from phasecore.problems.checks import condition_residuals_of, targets_of
-from phasecore_keras.autodiff import Tensor, autodiff
+from phasecore_keras.autodiff import autodiff
 from phasecore_keras.derivatives import PartialDerivatives
+from phasecore_keras.differentiation import Tensor
 from phasecore_keras.namespace import namespace
 from phasecore_keras.reading import variables_read
 from phasecore_keras.undisturbed import undisturbed

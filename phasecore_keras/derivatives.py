@@ -17,7 +17,8 @@ from numpy.typing import ArrayLike
 from phasecore.errors import InputError
 from phasecore.jets import Jet, algebra_of, coordinates, read
 from phasecore.partials import Exponents, Partial, parse_partial
-from phasecore_keras.autodiff import Tensor, autodiff, to_numpy
+from phasecore_keras.autodiff import autodiff, to_numpy
+from phasecore_keras.differentiation import Tensor
 from phasecore_keras.internals import flat_layers
 from phasecore_keras.namespace import namespace
 from phasecore_keras.propagation import Propagation

@@ -28,10 +28,11 @@ from phasecore.signals import (
     unit_coordinates,
 )
 from phasecore.weighting.rba import RBAState, rba
-from phasecore_keras.autodiff import Tensor, autodiff
+from phasecore_keras.autodiff import autodiff
 from phasecore_keras.checks import residuals_now
 from phasecore_keras.conditions import Conditions, check_targets
 from phasecore_keras.derivatives import COMPARED, Method, Model, PartialDerivatives, placement
+from phasecore_keras.differentiation import Tensor
 from phasecore_keras.evaluation import Evaluation
 from phasecore_keras.namespace import namespace
 from phasecore_keras.reading import check_trainable, named_variables, others_than, variables_read

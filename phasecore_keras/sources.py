@@ -35,7 +35,8 @@ from phasecore.signals import (
     Moments,
 )
 from phasecore_keras.activations import HiddenActivations
-from phasecore_keras.autodiff import Tensor, as_real, autodiff, to_numpy
+from phasecore_keras.autodiff import as_real, autodiff, to_numpy
+from phasecore_keras.differentiation import Tensor
 from phasecore_keras.internals import compute_loss, takes_training
 from phasecore_keras.model import PINN
 from phasecore_keras.moments import MomentAccumulator

@@ -9,7 +9,8 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from phasecore_keras.autodiff import Tensor, autodiff
+from phasecore_keras.autodiff import autodiff
+from phasecore_keras.differentiation import Tensor
 from phasecore_keras.reading import named_variables, others_than
 
 BLOCK = 16_384

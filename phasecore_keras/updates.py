@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, final
+from typing import Any, final
 
 import keras
 import numpy as np
@@ -11,12 +11,10 @@ from keras import ops
 from phasecore.errors import PluginError
 from phasecore.signals import TANGENT_KERNEL_TRACES, TERM_GRADIENTS, Signals
 from phasecore_keras.autodiff import autodiff
+from phasecore_keras.loss import PhysicsLoss
 from phasecore_keras.namespace import namespace
 from phasecore_keras.steps import StepCounter, synchronize
 from phasecore_keras.tangents import BLOCK, Tangents
-
-if TYPE_CHECKING:
-    from phasecore_keras.model import PINN
 
 CHECKED_EVERY = 100
 """Iterations after which an epoch's end checks the weights of a step; at once where the loss is not finite."""
@@ -27,10 +25,12 @@ class WeightUpdates:
     """Updates weights from the signals of all collocation points, outside of the compiled step, which reads them.
 
     Args:
-        model: the PINN.
+        physics: the loss, with its weighting.
+        model: whose variables the loss reads.
     """
 
-    def __init__(self, model: PINN) -> None:
+    def __init__(self, physics: PhysicsLoss, model: keras.Model) -> None:
+        self._physics = physics
         self._model = model
         self._made_for: tuple[Any, int] = (None, 0)
         self._tangents: Tangents | None = None
@@ -39,11 +39,11 @@ class WeightUpdates:
     @property
     def needed(self) -> bool:
         """Whether any scheme is updated between steps."""
-        return any(not part.in_step for part in self._model.weighting.parts)
+        return any(not part.in_step for part in self._physics.weighting.parts)
 
     def refresh(self) -> None:
         """Read when weights were updated last: another state may have been loaded."""
-        for part in self._model.weighting.parts:
+        for part in self._physics.weighting.parts:
             part.refresh()
 
     def before_step(self, iteration: int) -> None:
@@ -52,8 +52,8 @@ class WeightUpdates:
         Raises:
             PluginError: if a scheme returns weights that are not finite, or negative where they multiply squares.
         """
-        physics = self._model.physics
-        due = [part for part in self._model.weighting.parts if part.is_due(iteration)]
+        physics = self._physics
+        due = [part for part in self._physics.weighting.parts if part.is_due(iteration)]
         if physics.points is None or not due:
             return
         synchronize(self._model)
@@ -65,7 +65,7 @@ class WeightUpdates:
                 raise physics.explained(error, iteration) from error
 
     def _signals(self, required: frozenset[str]) -> Signals:
-        physics = self._model.physics
+        physics = self._physics
         collocation, version = self._made_for
         if self._tangents is None or collocation is not physics.collocation or version != physics.version:
             self._made_for, self._tangents = (physics.collocation, physics.version), Tangents(physics)

@@ -12,7 +12,8 @@ from keras import ops
 from phasecore.signals import RESIDUALS, TANGENT_KERNEL_TRACES, TERM_GRADIENTS, Signals
 from phasecore.weighting import WeightingScheme, check_weight_range, state_leaves
 from phasecore.weighting.checks import check_terms_stay, check_update, first_state, updated
-from phasecore_keras.autodiff import Tensor, to_numpy
+from phasecore_keras.autodiff import to_numpy
+from phasecore_keras.differentiation import Tensor
 
 COSTLY = frozenset({TERM_GRADIENTS, TANGENT_KERNEL_TRACES})
 """Signals that are computed between the steps of a training, never inside the compiled one."""
