@@ -38,10 +38,11 @@ DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
         RESIDUALS: "{equation term: residual at each collocation point, shape (n,)}",
         CONDITION_RESIDUALS: "{condition term: residual at each condition point, shape (m,)}",
         TERM_LOSSES: "{term: mean squared residual, unweighted, scalar}",
-        TERM_GRADIENTS: "{term: {parameter: gradient of the term's mean squared residual, without weights, of the "
-        "parameter's shape}}, for every trainable parameter",
+        TERM_GRADIENTS: "{term: {parameter: gradient of the term's mean squared residual, of the parameter's shape}}, "
+        "for every trainable parameter; for probes without weights, for schemes with the weights of its points",
         TANGENT_KERNEL_TRACES: "{term: trace of the term's neural tangent kernel: the sum over its points of the "
-        "squared norm of the residual's gradient with respect to all trainable parameters, scalar}",
+        "squared norm of the residual's gradient with respect to all trainable parameters, scalar}; for schemes "
+        "each point's gradient is that of its residual as its point's weights multiply it",
         WEIGHTED_TERM_LOSSES: "{term: the same as it entered the training loss, scalar}",
         POINT_WEIGHTS: "{term: weight of each point, shape (n,)}; terms without per-point weights are absent",
         RESIDUAL_ATTENTION: "{equation term: residual-based attention of each collocation point, shape (n,)}, "

@@ -93,15 +93,15 @@ class CompiledEvaluator(Evaluator):
         (shared,) = self._of_rest(*self.arrays())
         return accumulator.result(shift=[np.asarray(shared[place]) for place in chosen])
 
-    def term_gradients(self) -> list[dict[str, Arrays]]:
+    def term_gradients(self, table: Arrays | None = None) -> list[dict[str, Arrays]]:
         """Return the gradient of each term's mean squared error, by parameter."""
         from deepxde import backend
 
         if self._of_terms is None:
             self._of_terms = self.gradients(
-                lambda reader, losses: [backend.reduce_mean(backend.square(error)) for error in reader.errors]
+                lambda reader, losses: [backend.reduce_mean(backend.square(error)) for error in reader.weighted]
             )
-        found = self._of_terms(*self.arrays())
+        found = self._of_terms(*self.arrays(weighted=False, table=table))
         return [dict(zip(self.parameters(), map(np.asarray, own), strict=True)) for own in found]
 
     def _chosen(self, biases: bool) -> list[int]:

@@ -63,28 +63,28 @@ class TorchEvaluator(Evaluator):
             shared = _gradients(losses[equations:].sum(), chosen.values())
         return [Moments(as_numpy(mean), as_numpy(deviation)) for mean, deviation in accumulator.result(shift=shared)]
 
-    def term_gradients(self) -> list[dict[str, NDArray[Any]]]:
+    def term_gradients(self, table: NDArray[Any] | None = None) -> list[dict[str, NDArray[Any]]]:
         """Return the gradient of each term's mean squared error, by parameter."""
         reader = TermReader(self.model.data)
         parameters = self._chosen(True)
         with self._aside():
-            self._losses(reader, self.arrays())
-            gradients = [_gradients(error.square().mean(), parameters.values()) for error in reader.errors]
+            self._losses(reader, self.arrays(weighted=False, table=table))
+            gradients = [_gradients(error.square().mean(), parameters.values()) for error in reader.weighted]
         return [dict(zip(parameters, map(as_numpy, own), strict=True)) for own in gradients]
 
-    def tangent_kernel_traces(self, equations: int) -> list[float]:
+    def tangent_kernel_traces(self, equations: int, table: NDArray[Any] | None = None) -> list[float]:
         """Return the trace of each term's tangent kernel: one backward pass for each point."""
         start = sum(self.model.data.num_bcs)
 
         def residuals(indices: Tensor) -> Mapping[str, Tensor]:
             reader = TermReader(self.model.data, equations_only=True)
-            self._losses(reader, self.arrays(start + indices.numpy()))
-            return {f"equation_{place}": error.flatten() for place, error in enumerate(reader.errors)}
+            self._losses(reader, self.arrays(start + indices.numpy(), weighted=False, table=table))
+            return {f"equation_{place}": error.flatten() for place, error in enumerate(reader.weighted)}
 
         def conditions() -> Mapping[str, Tensor]:
             reader = TermReader(self.model.data)
-            self._losses(reader, self.arrays())
-            return {f"condition_{place}": error.flatten() for place, error in enumerate(reader.errors[equations:])}
+            self._losses(reader, self.arrays(weighted=False, table=table))
+            return {f"condition_{place}": error.flatten() for place, error in enumerate(reader.weighted[equations:])}
 
         tangents = Tangents(self.model.net, residuals, conditions)
         points = torch.arange(len(self.model.data.train_x) - start, device="cpu")
