@@ -38,7 +38,7 @@ class Residuals(Protocol):
     def variables(self) -> list[Any]: ...  # noqa: D102
     @property
     def method(self) -> str: ...  # noqa: D102
-    def residuals(self, coordinates: Tensor) -> dict[str, Tensor]: ...  # noqa: D102
+    def residuals_at(self, points: Tensor) -> dict[str, Tensor]: ...  # noqa: D102
     def condition_residuals(self) -> dict[str, Tensor]: ...  # noqa: D102
 
 
@@ -91,7 +91,7 @@ class Tangents:
 
     def _equation_gradient(self, term: str, factors: Factors) -> list[Tensor]:
         def total(coordinates: Tensor, factor: Tensor) -> Tensor:
-            return ops.sum(ops.square(factor * self._physics.residuals(coordinates)[term])) / len(self.points)
+            return ops.sum(ops.square(factor * self._physics.residuals_at(coordinates)[term])) / len(self.points)
 
         gradient = self._gradient(term, total)
         factor = self._factor(term, factors, len(self.points))
@@ -111,7 +111,7 @@ class Tangents:
 
     def _equation_trace(self, term: str, factors: Factors) -> Tensor:
         def one(example: Tensor) -> Tensor:
-            return example[-1] * self._physics.residuals(ops.expand_dims(example[:-1], 0))[term][0]
+            return example[-1] * self._physics.residuals_at(ops.expand_dims(example[:-1], 0))[term][0]
 
         return self._trace(term, one, np.column_stack([self.points, self._factor(term, factors, len(self.points))]))
 

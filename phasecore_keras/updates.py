@@ -76,7 +76,7 @@ class WeightUpdates:
             self._made_for, self._tangents = (physics.collocation, physics.version), Tangents(physics)
             everything = physics.variables
             self._evaluate = (
-                autodiff().compiled(physics.residuals, everything),
+                autodiff().compiled(physics.residuals_at, everything),
                 autodiff().compiled(physics.condition_residuals, everything),
             )
         residuals_at, conditions_now = self._evaluate

@@ -46,6 +46,7 @@ from phasecore_torch.loss import PhysicsLoss
 from phasecore_torch.moments import MomentAccumulator
 from phasecore_torch.points import EXPECTED, Batches, Points
 from phasecore_torch.undisturbed import undisturbed
+from phasecore_torch.weighting import weighted_loss
 
 BatchLoss = Callable[..., Tensor]
 """A user's own loss: from a batch of points, in one or several arguments, to a scalar, a mean."""
@@ -154,7 +155,7 @@ class PhysicsSource(Source):
     def signals(self, required: frozenset[str]) -> dict[str, Any]:
         """Return residuals, losses, weights, gradients, activations and fields at the current state."""
         loss = self._loss
-        loss.check_weights()
+        loss.check_weights(loss.updates)
         values: dict[str, Any] = {}
         if required & {RESIDUALS, CONDITION_RESIDUALS, TERM_LOSSES, WEIGHTED_TERM_LOSSES}:
             with torch.no_grad():
@@ -187,16 +188,17 @@ class PhysicsSource(Source):
         The conditions' part is the same for all batches. Its gradient, which dominates while attention weights are
         small, is added to the mean: so the deviation keeps its digits even where the mean exceeds it a million times.
         """
-        loss = self._loss
-        found = zip(parameters, gradients(loss.shared_loss(), parameters.values()), strict=True)
+        loss, weights = self._loss, self._loss.weighting.current()
+        found = zip(parameters, gradients(loss.shared_loss(weights), parameters.values()), strict=True)
         shared = {name: gradient for name, gradient in found if gradient is not None}
         batched = self._batches_of(parameters)
         if batched is None:
             indices = torch.arange(len(loss.points), device=loss.points.device).tensor_split(len(self._sizes))
-            return moments_of_losses((loss.batch_loss(own) for own in indices), parameters, shared)
+            losses = (loss.batch_loss(loss.points[own], loss.weighting.current(own)) for own in indices)
+            return moments_of_losses(losses, parameters, shared)
         residuals = batched(loss.points)
         gradients(
-            torch.stack([loss.weighting.loss(term, r, None) for term, r in residuals.items()]).sum(),
+            torch.stack([weighted_loss(term, r, weights) for term, r in residuals.items()]).sum(),
             parameters.values(),
         )
         taken = batched.take()

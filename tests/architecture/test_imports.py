@@ -27,7 +27,7 @@ LAYERS = [
         ),
     ),
     ("contracts of trainings and plugins", ("backends", "hookspecs")),
-    ("implementations", ("problems", "weighting", "probes")),
+    ("implementations", ("problems", "weighting", "probes", "losses")),
     ("registry", ("builtin", "plugins", "registry")),
     ("recording", ("recording",)),
     ("what records, shows and tests", ("runs", "monitoring", "reporting", "testing", "loggers", "deepxde")),
@@ -40,7 +40,13 @@ SHARED = {
         *("problems.base", "problems.conditions", "problems.sampling", "problems.references"),
         *("problems.checks", "problems.finite"),
     },
-    "weighting": {"weighting.base", "weighting.arithmetic", "weighting.options", "weighting.checks"},
+    "weighting": {
+        "weighting.base",
+        "weighting.arithmetic",
+        "weighting.options",
+        "weighting.checks",
+        "weighting.composition",
+    },
     "loggers": {"loggers.content"},
     "probes": {"probes.base", "probes.binning", "probes.norms", "probes.checks"},
 }

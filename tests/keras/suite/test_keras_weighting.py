@@ -93,7 +93,7 @@ def gradients(model, function):
 
 def term_residuals(model):
     points = ops.convert_to_tensor(model.physics.points)
-    return {**model.physics.residuals(points), **model.physics.condition_residuals()}
+    return {**model.physics.residuals_at(points), **model.physics.condition_residuals()}
 
 
 def gradient_norms(model):
