@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 from phasecore.errors import InputError
-from phasecore.monitoring.measuring import Measuring
-from phasecore.monitoring.monitor import choose_probes
-from phasecore.probes import Probe
+from phasecore.monitoring import capture
+from phasecore.monitoring.sources import Source
 from phasecore.signals import (
     ADAM_MOMENTS,
     BATCH_GRADIENT_MOMENTS,
@@ -17,10 +15,10 @@ from phasecore.signals import (
 from phasecore_keras.model import PINN
 from phasecore_keras.optimizers import adam_moments, keeps_adam
 from phasecore_keras.points import Batches
-from phasecore_keras.sources import BatchLoss, CustomSource, PhysicsSource, Source
+from phasecore_keras.sources import BatchLoss, CustomSource, PhysicsSource
 from phasecore_keras.steps import steps_done, synchronize
 
-Probes = Sequence[str | Probe]
+Probes = capture.Probes
 
 SUPPLIES = PhysicsSource.can_supply | {ADAM_MOMENTS}
 """Signals that a probe can require of this backend."""
@@ -30,7 +28,7 @@ STEPS = ("train_step", "make_train_function")
 
 
 @final
-class Capture:
+class Capture(capture.Capture):
     """Measures probes at the current state of a training, without changing it.
 
     Args:
@@ -58,6 +56,9 @@ class Capture:
         True
     """
 
+    backend: ClassVar[str] = "keras"
+    fix: ClassVar[str] = "Use a PINN, or an optimizer of the Adam family for 'adam_moments', or drop the probe."
+
     def __init__(
         self,
         model: Any,
@@ -71,26 +72,14 @@ class Capture:
         _check_model(model)
         _check_loss(model, loss, points)
         self._model = model
-        variables = _variables(model, biases)
-        self._layers = {f"layer{k}": variable for k, variable in enumerate(variables)}
+        self._layers = {f"layer{k}": variable for k, variable in enumerate(_variables(model, biases))}
         self._source: Source
         if isinstance(model, PINN):
-            self._source = PhysicsSource(model, variables, batches)
+            self._source = PhysicsSource(model, self._layers, batches)
         else:
             points = points if isinstance(points, Batches) else Batches(points, batches)
-            self._source = CustomSource(model, variables, points, loss)
-        self.probes = self._choose(probes)
-        self._measuring = Measuring(self.probes)
-        self._required = frozenset().union(*(probe.requires for probe in self.probes))
-        self._source.prepare(self._required)
-
-    def measure(self, iteration: int | None = None) -> dict[str, float]:
-        """Return the scalars of all probes at the current state.
-
-        Args:
-            iteration: optimizer steps done, for messages.
-        """
-        return self._measuring.row(self._values(), iteration)
+            self._source = CustomSource(model, self._layers, points, loss)
+        self._begin(self._source, probes, keeps_adam=keeps_adam(model.optimizer))
 
     def _values(self) -> dict[str, Any]:
         synchronize(self._model)
@@ -103,15 +92,8 @@ class Capture:
                 values[ADAM_MOMENTS] = moments
         values |= self._source.signals(self._required)
         if BATCH_GRADIENT_MOMENTS in self._required:
-            values[BATCH_GRADIENT_MOMENTS] = dict(zip(self._layers, self._source.gradient_moments(), strict=True))
+            values[BATCH_GRADIENT_MOMENTS] = self._source.gradient_moments()
         return values
-
-    def _choose(self, probes: Probes | None) -> list[Probe]:
-        supplied = self._source.supplies
-        if keeps_adam(self._model.optimizer):
-            supplied = supplied | {ADAM_MOMENTS}
-        fix = "Use a PINN, or an optimizer of the Adam family for 'adam_moments', or drop the probe."
-        return choose_probes(probes, supplied, "keras", fix=fix)
 
     def _adam_moments(self) -> dict[str, AdamMoments]:
         """Bias-corrected moments; none before the optimizer's first step, and of what Adam does not train."""

@@ -43,24 +43,26 @@ class Conditions:
     Args:
         problem: whose conditions.
         points: of each condition, shape (m, dimension); none to leave the conditions out.
-        dtype: to compute in.
+        placement: the dtype to compute in; Keras chooses the device.
         derivatives: evaluates partials of the model.
     """
 
-    def __init__(self, problem: Problem, points: Sequence[Floats], dtype: str, derivatives: PartialDerivatives) -> None:
+    def __init__(
+        self, problem: Problem, points: Sequence[Floats], placement: str, derivatives: PartialDerivatives
+    ) -> None:
         self._conditions = list(problem.conditions) if points else []
         self._groups: list[_Group] = []
         by_partials: dict[tuple[str, ...], list[int]] = {}
         for index, condition in enumerate(self._conditions):
             by_partials.setdefault(tuple(sorted(condition.partials)), []).append(index)
         for partials, members in by_partials.items():
-            joined = _constant(np.concatenate([points[index] for index in members]), dtype)
+            joined = _constant(np.concatenate([points[index] for index in members]), placement)
             sizes = [len(points[index]) for index in members]
             self._groups.append(_Group(members, sizes, joined, derivatives.of(partials)))
         self._targets: list[dict[str, keras.Variable]] = []
         for index, condition in enumerate(self._conditions):
             targets = targets_of(condition, points[index], problem.coordinates)
-            self._targets.append({name: _constant(value, dtype) for name, value in targets.items()})
+            self._targets.append({name: _constant(value, placement) for name, value in targets.items()})
 
     def __call__(self) -> dict[str, Tensor]:
         """Return the residuals of each condition term, shape (m,)."""

@@ -10,6 +10,7 @@ from keras import ops
 from numpy.typing import ArrayLike, NDArray
 
 from phasecore import registry
+from phasecore.jets.derivatives import COMPARED, Method
 from phasecore.losses import ResidualLoss, attention_of, check_schemes
 from phasecore.problems import CollocationPoints, Problem
 from phasecore.problems.checks import fields_of, residuals_of
@@ -30,7 +31,7 @@ from phasecore.weighting.rba import RBAState, rba
 from phasecore_keras.autodiff import autodiff
 from phasecore_keras.checks import residuals_now
 from phasecore_keras.conditions import Conditions, check_targets
-from phasecore_keras.derivatives import COMPARED, Method, Model, PartialDerivatives, placement
+from phasecore_keras.derivatives import Model, PartialDerivatives
 from phasecore_keras.differentiation import Tensor
 from phasecore_keras.evaluation import Evaluation
 from phasecore_keras.namespace import namespace
@@ -94,7 +95,6 @@ class PhysicsLoss(ResidualLoss):
         self.version = 0
         self._sizes: dict[str, int] = {}
         self._condition_sizes: dict[str, int] = {}
-        self._dtype = placement(model)
         self._equations = PartialDerivatives(
             model,
             problem.outputs,
@@ -104,6 +104,7 @@ class PhysicsLoss(ResidualLoss):
             derivatives,
             problem.parameters,
         )
+        self._dtype = self._equations.dtype
         self._fields = self._equations.of(problem.fields_read)
         corners, zeros = ops.convert_to_tensor(problem.bounds.astype(self._dtype)), ops.zeros(2, dtype=self._dtype)
         some = dict.fromkeys(problem.fields_read, zeros)

@@ -12,10 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from phasecore import registry
 from phasecore.errors import InputError
+from phasecore.jets.derivatives import Method
 from phasecore.problems import CollocationPoints, Problem
 from phasecore_keras.configuration import problem_of, saved, specification_of
 from phasecore_keras.data import all_of, as_one_batch, by_name, check_data, check_evaluated, check_kind, each_callback
-from phasecore_keras.derivatives import Method
 from phasecore_keras.differentiation import Tensor
 from phasecore_keras.distribution import check_distribution
 from phasecore_keras.loss import PhysicsLoss

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Protocol, final
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 from keras import ops
@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from phasecore_keras.autodiff import autodiff, to_numpy
 from phasecore_keras.differentiation import Tensor
 from phasecore_keras.reading import named_variables, others_than
+
+if TYPE_CHECKING:
+    from phasecore_keras.loss import PhysicsLoss
 
 BLOCK = 16_384
 """Most points at which residuals are evaluated at once."""
@@ -27,21 +30,6 @@ Factors = Mapping[str, Tensor]
 UNWEIGHTED: Factors = MappingProxyType({})
 
 
-class Residuals(Protocol):
-    """What is differentiated: `phasecore_keras.loss.PhysicsLoss`."""
-
-    points: NDArray[Any] | None
-
-    @property
-    def trainable_variables(self) -> list[Any]: ...  # noqa: D102
-    @property
-    def variables(self) -> list[Any]: ...  # noqa: D102
-    @property
-    def method(self) -> str: ...  # noqa: D102
-    def residuals_at(self, points: Tensor) -> dict[str, Tensor]: ...  # noqa: D102
-    def condition_residuals(self) -> dict[str, Tensor]: ...  # noqa: D102
-
-
 @final
 class Tangents:
     """Differentiates the residuals of a loss at all its points; what is asked for is compiled once.
@@ -50,7 +38,7 @@ class Tangents:
         physics: the loss, with its points; other points need another object.
     """
 
-    def __init__(self, physics: Residuals) -> None:
+    def __init__(self, physics: PhysicsLoss) -> None:
         assert physics.points is not None
         self._physics = physics
         self.points = physics.points

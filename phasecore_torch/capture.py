@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
-from typing import Any, final
+from collections.abc import Mapping
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor, nn
 
 from phasecore.errors import InputError
-from phasecore.monitoring.measuring import Measuring
-from phasecore.monitoring.monitor import choose_probes
-from phasecore.probes import Probe
+from phasecore.monitoring import capture
 from phasecore.signals import (
     ADAM_MOMENTS,
     BATCH_GRADIENT_MOMENTS,
@@ -25,14 +23,14 @@ from phasecore_torch.optimizers import keeps_adam
 from phasecore_torch.points import Points
 from phasecore_torch.sources import BatchLoss, CustomSource, PhysicsSource, Source
 
-Probes = Sequence[str | Probe]
+Probes = capture.Probes
 
 SUPPLIES = PhysicsSource.can_supply | {ADAM_MOMENTS}
 """Signals that a probe can require of this backend."""
 
 
 @final
-class Capture:
+class Capture(capture.Capture):
     """Measures probes at the current state of a training, without changing it.
 
     Args:
@@ -57,6 +55,12 @@ class Capture:
         True
     """
 
+    backend: ClassVar[str] = "torch"
+    fix: ClassVar[str] = (
+        "Use a PhysicsLoss, an optimizer of the Adam family for 'adam_moments', torch's own activation "
+        "functions for 'activations', or drop the probe."
+    )
+
     def __init__(
         self,
         loss: PhysicsLoss | BatchLoss,
@@ -72,32 +76,20 @@ class Capture:
         self._biases = biases
         self._movements = Movements(optimizer)
         self._layers: dict[str, str] = {}
+        self._check_parameters()
         self._source: Source
         if isinstance(loss, PhysicsLoss):
             if points is not None:
                 raise InputError("argument 'points'", received="points beside a PhysicsLoss", expected="its own points")
-            self._source = PhysicsSource(loss, batches)
+            self._source = PhysicsSource(loss, self._parameters, batches)
         else:
-            self._source = CustomSource(loss, self._expected(), batches, points)
-        self._expected()
-        self.probes = self._choose(probes)
-        self._measuring = Measuring(self.probes)
-        self._required = frozenset().union(*(probe.requires for probe in self.probes))
-        self._source.prepare(self._required)
+            self._source = CustomSource(loss, self._parameters, batches, points)
+        self._begin(self._source, probes, keeps_adam=keeps_adam(optimizer))
         self._has_warned = False
-
-    def measure(self, iteration: int | None = None) -> dict[str, float]:
-        """Return the scalars of all probes at the current state.
-
-        Args:
-            iteration: optimizer steps done, for messages.
-        """
-        return self._measured(None, iteration)
 
     def prepare_backward(self, *, measure: bool) -> None:
         """Say, before the loss is evaluated, whether `backward` will be called with it."""
-        measure = measure and BATCH_GRADIENT_MOMENTS in self._required
-        self._source.prepare_backward(self._parameters if measure else None)
+        self._source.prepare_backward(measure=measure and BATCH_GRADIENT_MOMENTS in self._required)
 
     def backward(self, loss: Tensor, iteration: int | None = None) -> dict[str, float]:
         """Do `loss.backward()` and return the scalars of all probes at the current state, in one pass where it can.
@@ -106,14 +98,20 @@ class Capture:
             loss: of the training, a scalar.
             iteration: optimizer steps done, for messages.
         """
-        return self._measured(self._source.backward(loss, self._parameters()), iteration)
+        return self._measured(self._source.backward(loss), iteration)
 
     def _measured(self, moments: Mapping[str, Moments] | None, iteration: int | None) -> dict[str, float]:
-        with torch.inference_mode(False), torch.enable_grad(), self._source.undisturbed():
-            values = self._values(moments)
-        return self._measuring.row(values, iteration)
+        return self._measuring.row(self._values_beside(moments), iteration)
 
-    def _values(self, moments: Mapping[str, Moments] | None) -> dict[str, Any]:
+    def _values(self) -> dict[str, Any]:
+        return self._values_beside(None)
+
+    def _values_beside(self, moments: Mapping[str, Moments] | None) -> dict[str, Any]:
+        """The signals: gradient moments as they came of a backward pass, or None to take them now."""
+        with torch.inference_mode(False), torch.enable_grad(), self._source.undisturbed():
+            return self._signals(moments)
+
+    def _signals(self, moments: Mapping[str, Moments] | None) -> dict[str, Any]:
         values: dict[str, Any] = {}
         parameters = self._parameters()
         if ADAM_MOMENTS in self._required:
@@ -122,7 +120,7 @@ class Capture:
                 values[ADAM_MOMENTS] = {self._layer(name): moments for name, moments in adam.items()}
         values |= self._source.signals(self._required)
         if BATCH_GRADIENT_MOMENTS in self._required:
-            moments = self._source.gradient_moments(parameters) if moments is None else moments
+            moments = self._source.gradient_moments() if moments is None else moments
             if moments:
                 values[BATCH_GRADIENT_MOMENTS] = {
                     self._layer(name): Moments(as_numpy(mean), as_numpy(deviation))
@@ -134,7 +132,7 @@ class Capture:
                     "Gradient statistics are left out: "
                     + ("the loss depends on none of the parameters" if parameters else "no weight matrix is trained")
                     + " any more (frozen, detached or no part of the loss).",
-                    stacklevel=5,
+                    stacklevel=6,
                 )
         return values
 
@@ -147,8 +145,8 @@ class Capture:
             named = {str(k): p for k, p in enumerate(trained)}
         return {name: p for name, p in named.items() if p.requires_grad and (self._biases or p.ndim >= 2)}
 
-    def _expected(self) -> dict[str, Tensor]:
-        """The same, where there must be some."""
+    def _check_parameters(self) -> None:
+        """Refuse a training of which nothing is measured."""
         chosen = self._parameters()
         if not chosen:
             raise InputError(
@@ -159,18 +157,7 @@ class Capture:
             )
         for name in chosen:
             self._layer(name)
-        return chosen
 
     def _layer(self, name: str) -> str:
         """The name in the history of what the model calls otherwise: it stays the same whatever is frozen later."""
         return self._layers.setdefault(name, f"layer{len(self._layers)}")
-
-    def _choose(self, probes: Probes | None) -> list[Probe]:
-        supplied = self._source.supplies
-        if keeps_adam(self._optimizer):
-            supplied = supplied | {ADAM_MOMENTS}
-        fix = (
-            "Use a PhysicsLoss, an optimizer of the Adam family for 'adam_moments', torch's own activation "
-            "functions for 'activations', or drop the probe."
-        )
-        return choose_probes(probes, supplied, "torch", fix=fix)

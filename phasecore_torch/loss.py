@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from phasecore import registry
+from phasecore.jets.derivatives import COMPARED, Method
 from phasecore.losses import ResidualLoss, attention_of, check_schemes
 from phasecore.problems import CollocationPoints, Problem
 from phasecore.problems.checks import fields_of, residuals_of
@@ -34,7 +35,7 @@ from phasecore_torch.batches import BatchedResiduals
 from phasecore_torch.blocks import Blocks, is_stackable
 from phasecore_torch.checks import residuals_now
 from phasecore_torch.conditions import Conditions
-from phasecore_torch.derivatives import COMPARED, Method, Model, Parameters, PartialDerivatives
+from phasecore_torch.derivatives import Model, Parameters, PartialDerivatives
 from phasecore_torch.device import placement
 from phasecore_torch.distribution import warn_of_processes
 from phasecore_torch.evaluation import Evaluation, Losses
@@ -146,7 +147,7 @@ class PhysicsLoss(ResidualLoss, nn.Module):
             stateful=[problem],
         )
         self._batched: Callable[[], BatchedResiduals | None] | None = None
-        self._conditions = Conditions(problem, given.conditions, self.points, self._equations)
+        self._conditions = Conditions(problem, given.conditions, (dtype, device), self._equations)
         self._tangents = Tangents(self._equations.model, self.residuals, self._conditions)
         schemes = registry.as_schemes(weighting)
         self.specification = weighting if isinstance(weighting, str) else "+".join(schemes)

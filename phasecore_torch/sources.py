@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar, final
@@ -14,7 +14,10 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from phasecore.errors import InputError
+from phasecore.jets.derivatives import COMPARED
+from phasecore.monitoring import sources
 from phasecore.monitoring.monitor import check_batches
+from phasecore.monitoring.sources import by_layer
 from phasecore.problems.checks import reference_of
 from phasecore.signals import (
     ACTIVATIONS,
@@ -38,7 +41,6 @@ from phasecore.signals import (
 from phasecore_torch.activations import HiddenActivations
 from phasecore_torch.arrays import all_as_numpy, as_numpy
 from phasecore_torch.batches import BatchedResiduals, can_be_copied
-from phasecore_torch.derivatives import COMPARED
 from phasecore_torch.distribution import warn_of_processes
 from phasecore_torch.gradients import filled, gradients, plain
 from phasecore_torch.keeping import modules_called
@@ -51,65 +53,28 @@ from phasecore_torch.weighting import weighted_loss
 BatchLoss = Callable[..., Tensor]
 """A user's own loss: from a batch of points, in one or several arguments, to a scalar, a mean."""
 
-ALWAYS = frozenset({BATCH_GRADIENT_MOMENTS, BATCH_SIZES, TERM_LOSSES, WEIGHTED_TERM_LOSSES})
-OF_PHYSICS = frozenset(
-    {
-        RESIDUALS,
-        CONDITION_RESIDUALS,
-        POINT_WEIGHTS,
-        RESIDUAL_ATTENTION,
-        COORDINATES,
-        DOMAIN,
-        FIELDS,
-        REFERENCE_FIELDS,
-        TERM_GRADIENTS,
-        TANGENT_KERNEL_TRACES,
-        TARGETS,
-    }
-)
+Parameters = Callable[[], Mapping[str, Tensor]]
+
 BLOCK = 16_384
 """Most points at which activations are evaluated at once."""
 
 
-class Source(ABC):
-    """Where signals come from: the loss with its points.
-
-    Class attributes:
-        can_supply: names of the signals that such a source can supply (`phasecore.signals`).
-
-    Attributes:
-        supplies: names of those that this one supplies.
-    """
-
-    can_supply: ClassVar[frozenset[str]]
-    supplies: frozenset[str]
-
-    @abstractmethod
-    def prepare(self, required: frozenset[str]) -> None:
-        """Set up what the required signals need, once."""
-
-    @abstractmethod
-    def signals(self, required: frozenset[str]) -> dict[str, Any]:
-        """Return the required signals, all but the gradient moments, as numpy arrays."""
+class Source(sources.Source):
+    """Where signals come from: the loss with its points."""
 
     @abstractmethod
     def undisturbed(self) -> AbstractContextManager[Any]:
         """Return what surrounds an evaluation that the training must not notice."""
 
     @abstractmethod
-    def gradient_moments(self, parameters: Mapping[str, Tensor]) -> dict[str, Moments]:
-        """Return the moments of the batch gradients by name, of those parameters that the loss depends on."""
+    def prepare_backward(self, *, measure: bool) -> None:
+        """Hear whether the next loss goes to `backward`, to be measured."""
 
-    @abstractmethod
-    def prepare_backward(self, parameters: Callable[[], Mapping[str, Tensor]] | None) -> None:
-        """Hear whether the next loss goes to `backward`, and what returns the parameters that are then measured."""
-
-    def backward(self, loss: Tensor, parameters: Mapping[str, Tensor]) -> dict[str, Moments] | None:
+    def backward(self, loss: Tensor) -> dict[str, Moments] | None:
         """Do `loss.backward()`; return the moments if they come of it, or None.
 
         Args:
             loss: of the training, a scalar.
-            parameters: those of the gradient statistics, by name.
         """
         torch.autograd.backward(loss)
         return None
@@ -121,13 +86,15 @@ class PhysicsSource(Source):
 
     Args:
         loss: the loss.
+        parameters: returns those of the gradient statistics, by name, as they are now.
         batches: number of batches.
     """
 
-    can_supply: ClassVar[frozenset[str]] = ALWAYS | OF_PHYSICS | {ACTIVATIONS}
+    can_supply: ClassVar[frozenset[str]] = sources.OF_PHYSICS
 
-    def __init__(self, loss: PhysicsLoss, batches: int) -> None:
+    def __init__(self, loss: PhysicsLoss, parameters: Parameters, batches: int) -> None:
         self._loss = loss
+        self._parameters = parameters
         check_batches(batches, len(loss.points))
         self._sizes = np.asarray([len(part) for part in np.array_split(np.arange(len(loss.points)), batches)])
         self._batched: BatchedResiduals | None = None
@@ -179,23 +146,24 @@ class PhysicsSource(Source):
         if TANGENT_KERNEL_TRACES in required:
             values[TANGENT_KERNEL_TRACES] = all_as_numpy(loss.tangent_kernel_traces())
         if ACTIVATIONS in required:
-            values[ACTIVATIONS] = _by_layer(self._hidden(block) for block in torch.split(loss.points, BLOCK))
+            blocks = torch.split(loss.points, BLOCK)
+            values[ACTIVATIONS] = by_layer(map(self._hidden, blocks), as_numpy)
         return values | {COORDINATES: as_numpy(loss.points), DOMAIN: loss.problem.bounds, BATCH_SIZES: self._sizes}
 
-    def gradient_moments(self, parameters: Mapping[str, Tensor]) -> dict[str, Moments]:
+    def gradient_moments(self) -> dict[str, Moments]:
         """Return the moments over the batches, the deviations taken of the equations' part of the loss alone.
 
         The conditions' part is the same for all batches. Its gradient, which dominates while attention weights are
         small, is added to the mean: so the deviation keeps its digits even where the mean exceeds it a million times.
         """
-        loss, weights = self._loss, self._loss.weighting.current()
+        loss, parameters, weights = self._loss, self._parameters(), self._loss.weighting.current()
         found = zip(parameters, gradients(loss.shared_loss(weights), parameters.values()), strict=True)
         shared = {name: gradient for name, gradient in found if gradient is not None}
         batched = self._batches_of(parameters)
         if batched is None:
             indices = torch.arange(len(loss.points), device=loss.points.device).tensor_split(len(self._sizes))
             losses = (loss.batch_loss(loss.points[own], loss.weighting.current(own)) for own in indices)
-            return moments_of_losses(losses, parameters, shared)
+            return _moments_of_losses(losses, parameters, shared)
         residuals = batched(loss.points)
         gradients(
             torch.stack([weighted_loss(term, r, weights) for term, r in residuals.items()]).sum(),
@@ -204,11 +172,11 @@ class PhysicsSource(Source):
         taken = batched.take()
         return {} if taken is None else taken.moments(shared) or {}
 
-    def prepare_backward(self, parameters: Callable[[], Mapping[str, Tensor]] | None) -> None:
+    def prepare_backward(self, *, measure: bool) -> None:
         """Let the next loss be evaluated batch by batch, or as usual."""
-        self._loss.evaluate_through(None if parameters is None else lambda: self._batches_of(parameters()))
+        self._loss.evaluate_through((lambda: self._batches_of(self._parameters())) if measure else None)
 
-    def backward(self, loss: Tensor, parameters: Mapping[str, Tensor]) -> dict[str, Moments] | None:
+    def backward(self, loss: Tensor) -> dict[str, Moments] | None:
         """Do `loss.backward()`, and take the moments of the batches' gradients that it went through.
 
         What the gradient has beside the equations' part, such as that of the conditions, is common to all batches. A
@@ -217,6 +185,7 @@ class PhysicsSource(Source):
         if self._batched is not None:
             self._batched.forget()
         arrived: dict[str, Tensor] = {}
+        parameters = self._parameters()
         hooked = any(parameter._backward_hooks for parameter in parameters.values())
 
         def arrive(name: str, gradient: Tensor | None) -> None:
@@ -279,7 +248,7 @@ class CustomSource(Source):
 
     Args:
         loss: from a batch to its mean loss, a scalar.
-        parameters: those of the gradient statistics, by name.
+        parameters: returns those of the gradient statistics, by name, as they are now.
         batches: number of batches.
         points: what is cut into batches, see `phasecore_torch.points`.
 
@@ -287,20 +256,22 @@ class CustomSource(Source):
         InputError: without points, for points that cannot be cut, or a loss that is no scalar with a gradient.
     """
 
-    can_supply: ClassVar[frozenset[str]] = ALWAYS | {ACTIVATIONS}
+    can_supply: ClassVar[frozenset[str]] = sources.OF_ANY_LOSS
 
-    def __init__(self, loss: BatchLoss, parameters: Mapping[str, Tensor], batches: int, points: Points | None) -> None:
+    def __init__(self, loss: BatchLoss, parameters: Parameters, batches: int, points: Points | None) -> None:
         warn_of_processes("PhaseMonitor")
         if points is None:
             raise InputError("a loss of your own", received="no points", expected=f"points=..., {EXPECTED}")
         self._loss = loss
-        self._batches = Batches(points, batches, next(iter(parameters.values())))
+        self._parameters = parameters
+        measured = list(parameters().values())
+        self._batches = Batches(points, batches, measured[0])
         self._hidden = HiddenActivations(loss)
         self._called: list[nn.Module] = []
         with torch.inference_mode(False), torch.enable_grad(), undisturbed(loss) as keeper:
             first = self._batches.first
             self._called, value = modules_called(keeper, loss, *first)
-            found = gradients(self._checked(value), parameters.values())
+            found = gradients(self._checked(value), measured)
             self._lacks = "" if value.requires_grad else "a loss without a gradient"
             if value.requires_grad and all(gradient is None for gradient in found):
                 self._lacks = "a loss that depends on none"
@@ -322,14 +293,14 @@ class CustomSource(Source):
                 fix="Take away detach(), torch.no_grad() or item(), and pass the optimizer of this loss.",
             )
 
-    def prepare_backward(self, parameters: Callable[[], Mapping[str, Tensor]] | None) -> None:
+    def prepare_backward(self, *, measure: bool) -> None:
         """Nothing to prepare."""
 
     def signals(self, required: frozenset[str]) -> dict[str, Any]:
         """Return the mean loss over all points as the term "data", and the activations there."""
         values: dict[str, Any] = {BATCH_SIZES: np.asarray(self._batches.sizes)}
         if ACTIVATIONS in required:
-            values[ACTIVATIONS] = _by_layer(self._hidden(*batch) for batch in self._batches)
+            values[ACTIVATIONS] = by_layer((self._hidden(*batch) for batch in self._batches), as_numpy)
         if required & {TERM_LOSSES, WEIGHTED_TERM_LOSSES}:
             # with gradients: a loss of a physics-informed network differentiates within
             losses = [float(self._of(batch).detach()) for batch in self._batches]
@@ -337,9 +308,9 @@ class CustomSource(Source):
             values |= {TERM_LOSSES: mean, WEIGHTED_TERM_LOSSES: mean}
         return values
 
-    def gradient_moments(self, parameters: Mapping[str, Tensor]) -> dict[str, Moments]:
+    def gradient_moments(self) -> dict[str, Moments]:
         """Return the moments over the batches, one gradient after the other."""
-        return moments_of_losses((self._of(batch) for batch in self._batches), parameters, {})
+        return _moments_of_losses((self._of(batch) for batch in self._batches), self._parameters(), {})
 
     def _of(self, batch: tuple[Any, ...]) -> Tensor:
         return self._checked(self._loss(*batch))
@@ -361,7 +332,7 @@ class CustomSource(Source):
         raise InputError("a loss of your own", received=received, expected="a tensor of one real number", fix=fix)
 
 
-def moments_of_losses(
+def _moments_of_losses(
     losses: Iterable[Tensor], parameters: Mapping[str, Tensor], shift: Mapping[str, Tensor]
 ) -> dict[str, Moments]:
     """Return the moments of the gradients of losses, one after the other, by name.
@@ -379,9 +350,3 @@ def moments_of_losses(
     extra = filled(map(shift.get, parameters), parameters.values())
     every = dict(zip(parameters, accumulator.result(shift=extra), strict=True))
     return {name: moments for name, moments in every.items() if name in reached}
-
-
-def _by_layer(blocks: Iterable[list[Tensor]]) -> dict[str, np.ndarray[Any, Any]]:
-    """Join blocks of points: {layer0: shape (n, neurons), ...}."""
-    columns = zip(*([as_numpy(values) for values in block] for block in blocks), strict=True)
-    return {f"layer{place}": np.concatenate(parts) for place, parts in enumerate(columns)}
