@@ -44,7 +44,7 @@ DIFFERENCES: dict[str, set[str]] = {
         "loss.py: PhysicsLoss.trainable_variables",
         "loss.py: PhysicsLoss.variables",
     },
-    "torch's loss takes batches by indices and updates weights in a step; `fit` makes the batches, and what is costly is "
+    "torch's loss takes batches by indices and updates weights in a step; `fit` makes the batches, what is costly is "
     "updated between steps": {
         "loss.py: PhysicsLoss.__call__",
         "loss.py: PhysicsLoss.residuals",
