@@ -203,7 +203,8 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
             )
         self._log.replay([])
         self._latest = {}
-        self._captured_of, self.iteration, self._before, self._clock.seconds = [], 0, 0, 0.0
+        self._captured_of, self.iteration, self._before = [], 0, 0
+        self._clock.set(0.0)
 
     def _begin_log(self) -> None:
         if self.capture is not None:

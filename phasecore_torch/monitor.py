@@ -33,8 +33,8 @@ class PhaseMonitor(Monitor):
     Or call `step()` after each `optimizer.step()`: it captures at once, at the new parameters.
 
     Nothing of the training is changed: gradients, weights, buffers and random states stay as they are, of the model
-    and of whatever the loss holds or reads; gradients in which batches were told apart, up to rounding. A factor of the loss, such as that of a `GradScaler`, is no part of the
-    statistics.
+    and of whatever the loss holds or reads; gradients in which batches were told apart, up to rounding. A factor of the
+    loss, such as that of a `GradScaler`, is no part of the statistics.
 
     Args:
         loss: a `PhysicsLoss`, or your own callable from a batch of points to its mean loss, a scalar tensor (then give

@@ -10,12 +10,9 @@ from typing import final
 class Clock:
     """Counts seconds while it runs.
 
-    Attributes:
-        seconds: counted so far; may be set, to go on from there.
-
     Example:
         >>> clock = Clock()
-        >>> clock.seconds = 2.5
+        >>> clock.set(2.5)
         >>> clock.seconds
         2.5
         >>> clock.start()
@@ -32,8 +29,8 @@ class Clock:
         """Seconds counted so far."""
         return self._counted + (0.0 if self._start is None else time.perf_counter() - self._start)
 
-    @seconds.setter
-    def seconds(self, seconds: float) -> None:
+    def set(self, seconds: float) -> None:
+        """Go on from another time."""
         self._counted = float(seconds)
         self._start = None if self._start is None else time.perf_counter()
 

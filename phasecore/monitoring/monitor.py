@@ -100,7 +100,7 @@ class Monitor(ABC):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from `state_dict()`; the phases so far are replayed from the history."""
         self.iteration = int(state["iteration"])
-        self._clock.seconds = float(state["seconds"])
+        self._clock.set(float(state["seconds"]))
         self._log.replay(state["history"])
 
     def _begin(self, training: Monitored, versions: Mapping[str, str]) -> None:
@@ -110,7 +110,7 @@ class Monitor(ABC):
         restored = bool(self._log.rows)
         self._log.begin(training, versions, iteration=self.iteration)
         if self._log.rows and not restored:
-            self._clock.seconds = float(self._log.rows[-1].get("seconds", 0.0))
+            self._clock.set(float(self._log.rows[-1].get("seconds", 0.0)))
 
     def _measures(self, probes: Sequence[Probe]) -> None:
         """Hear which probes there are, from now on."""

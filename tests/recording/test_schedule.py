@@ -71,7 +71,7 @@ def test_a_probe_takes_its_pace_from_specification_method_or_class():
 
 @pytest.mark.parametrize("every", [0, -1, 2.5, "often", True])
 def test_a_pace_is_a_positive_integer(every):
-    with pytest.raises(InputError, match="option 'every' of probe 'gradient_snr': received .*; expected a positive"):
+    with pytest.raises(InputError, match=r"option 'every' of probe 'gradient_snr': received .*; expected a positive"):
         phasecore.probe("gradient_snr", every=every)
 
 
