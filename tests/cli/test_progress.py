@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -144,11 +145,16 @@ def test_before_a_training_starts_nothing_is_drawn() -> None:
 def test_what_ends_a_training_leaves_the_terminal_in_order(error: type[BaseException]) -> None:
     stream = io.StringIO()
     display = LiveDisplay(Console(file=stream, force_terminal=True, width=80, highlight=False), "[label] {0}")
-    with pytest.raises(error), display:
-        display.started(prepare("helmholtz", backend="synthetic", points=60, iterations=1000))
-        display.progressed(200, 0.25)
-        display._live.refresh()
-        raise error
+
+    def train() -> None:
+        with display:
+            display.started(prepare("helmholtz", backend="synthetic", points=60, iterations=1000))
+            display.progressed(200, 0.25)
+            display._live.refresh()
+            raise error
+
+    with pytest.raises(error):
+        train()
     assert "[label] {0}" in stream.getvalue()
     assert " 200/1000" in stream.getvalue()
     assert_in_order(stream.getvalue())
@@ -177,12 +183,15 @@ def test_ctrl_c_at_a_terminal(tmp_path: Path, synthetic_backend: Path) -> None:
     command = [sys.executable, "-c", RUN_PAUSED, *RUN, "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, cwd=tmp_path, env=environment) as process:
         os.close(theirs)
+        deadline = threading.Timer(120, process.kill)
+        deadline.start()
         output = b""
         with contextlib.suppress(OSError):
             while part := os.read(ours, 65536):
                 output += part
         os.close(ours)
         printed, _ = process.communicate(timeout=60)
+        deadline.cancel()
     text = output.decode()
     assert (process.returncode, printed) == (130, b"")
     assert re.search(r" \d+/400", text)
