@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -13,6 +12,7 @@ from typing import Any, ClassVar, Protocol, final
 import numpy as np
 from numpy.typing import NDArray
 
+from phasecore.arguments import is_number, is_whole
 from phasecore.errors import InputError
 from phasecore.phases import Timeline
 from phasecore.probes.base import Probe
@@ -63,10 +63,8 @@ class Settings:
             if item.name == "compiled" or (item.name == "condition_points" and value is None):
                 continue
             expected = _EXPECTED.get(item.name, "a positive integer")
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            whole = number and ("integer" not in expected or isinstance(value, int))
-            large = number and (0 < value < math.inf or (item.name == "seed" and value == 0))
-            if not (whole and large):
+            least = 0 if item.name == "seed" else 1
+            if not (is_whole(value, least) if "integer" in expected else is_number(value) and value > 0):
                 raise InputError(f"setting {item.name!r}", received=repr(value), expected=expected)
 
 
