@@ -164,6 +164,9 @@ class Outcome:
 class Observer(Protocol):
     """Who listens to a training: the run folder, the progress display, the hooks."""
 
+    def resumed(self, iteration: int) -> None:
+        """Hear which iteration was the last one of the saved state that the training goes on from."""
+
     def progressed(self, iteration: int, loss: float) -> None:
         """Hear that iterations passed; called now and then, cheap."""
 
@@ -197,7 +200,7 @@ class Backend(ABC):
             training: what to train and how.
             observer: hears of captures and snapshots.
             checkpoint: a folder to save the state in, now and then and at the end, atomically; None saves nothing.
-            resume: go on from the state saved in `checkpoint`.
+            resume: go on from the state saved in `checkpoint`, and tell the observer its iteration.
 
         Raises:
             TrainingError: if the loss stops being finite.

@@ -6,6 +6,7 @@ import math
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, final
 
@@ -79,6 +80,12 @@ class ConsoleDisplay(Display):
         """Say what is trained."""
         self._progress.update(self._task.id, total=training.settings.iterations, visible=True)
         self.console.print(describe(training), markup=False, soft_wrap=True)
+
+    def resumed(self, iteration: int, folder: Path | None) -> None:
+        """Say where the training goes on."""
+        self._progress.reset(self._task.id, completed=iteration)
+        where = f" from {folder}" if folder is not None else ""
+        self.console.print(f"{self._prefix}resumed at iteration {iteration}{where}", markup=False, soft_wrap=True)
 
     def progressed(self, iteration: int, loss: float) -> None:
         """Take the iteration and loss."""

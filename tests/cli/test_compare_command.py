@@ -97,6 +97,8 @@ def test_an_interrupted_comparison_goes_on_with_what_it_was_asked(monkeypatch: p
     resumed = invoke("compare", "helmholtz", "--output", "parts", "--resume", "--json")
     assert resumed.exit_code == 0, resumed.stderr
     assert [run["iterations"] for run in json.loads(resumed.stdout)["runs"]] == [400, 400]
+    reached = {50: [], 255: ["uniform (1 of 2): resumed at iteration 200 from parts/uniform"]}[stop]
+    assert [line for line in resumed.stderr.splitlines() if "resumed" in line] == reached
     for name in ("uniform", "rba"):
         assert Path(f"parts/{name}/history.jsonl").read_bytes() == Path(f"whole/{name}/history.jsonl").read_bytes()
     assert Path("parts/compare.png").exists()

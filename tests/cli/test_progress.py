@@ -96,6 +96,7 @@ def test_the_time_left_is_that_of_this_sessions_pace() -> None:
     display = PlainDisplay(Console(file=io.StringIO()), clock=lambda: now[0])
     assert math.isnan(display.seconds_left())
     display.started(prepare("helmholtz", backend="synthetic", points=60, iterations=1000))
+    display.resumed(490, Path("here"))
     now[0] = 1000.0
     display.progressed(500, 1.0)
     assert math.isnan(display.seconds_left())

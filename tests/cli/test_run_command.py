@@ -101,6 +101,8 @@ def test_ctrl_c_says_what_is_kept_and_how_to_go_on(monkeypatch: pytest.MonkeyPat
     monkeypatch.delenv("SYNTHETIC_STOP")
     resumed = invoke("run", "helmholtz", "--output", "my run", "--resume", "--json")
     assert json.loads(resumed.stdout)["iterations"] == 400
+    assert "resumed at iteration 200 from my run\n" in resumed.stderr
+    assert "resumed at" not in result.stderr
 
 
 def test_a_killed_process_loses_at_most_a_half_written_line(monkeypatch: pytest.MonkeyPatch) -> None:

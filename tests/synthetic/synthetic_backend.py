@@ -45,6 +45,7 @@ class SyntheticBackend(Backend):
             if state is None or not state.exists():
                 raise InputError("no state to resume from")
             start = json.loads(state.read_text())["iteration"]
+            observer.resumed(start)
         how, _, at = os.environ.get("SYNTHETIC_STOP", "").partition(":")
         for iteration in range(start + 1, training.settings.iterations + 1):
             last = iteration == training.settings.iterations
