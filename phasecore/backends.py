@@ -153,12 +153,14 @@ class Outcome:
         seconds: training time, likewise.
         relative_l2_error: of the final network.
         timeline: the phases, found offline in the whole history.
+        rows: the history, one mapping of names to numbers for each capture.
     """
 
     iterations: int
     seconds: float
     relative_l2_error: float
     timeline: Timeline = field(repr=False)
+    rows: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
 
 
 class Observer(Protocol):

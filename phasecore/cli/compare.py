@@ -91,6 +91,9 @@ def command(
 
         console = Console(highlight=False)
         console.print(comparison_table(runs))
+        for run in runs:
+            for sentence in run.moved():
+                console.print(f"{run.training.scheme_name}, {sentence}", style="dim", markup=False, soft_wrap=True)
         console.print(f"figure: {folder / FIGURE}", markup=False, soft_wrap=True)
 
 
@@ -114,14 +117,14 @@ def _prepare(request: Mapping[str, Any], resumed: Path | None) -> list[Training]
 
 def _train(training: Training, label: str, loggers: Sequence[str]) -> Compared:
     from phasecore.cli.progress import make_display
-    from phasecore.recording.folder import CONFIGURATION, open_run
+    from phasecore.recording.folder import CONFIGURATION
     from phasecore.reporting.comparison import Compared
     from phasecore.runs.execution import execute
 
     assert training.folder is not None
     with make_display(label) as display:
         outcome = execute(training, resume=(training.folder / CONFIGURATION).exists(), display=display, loggers=loggers)
-    return Compared(training, outcome, open_run(training.folder).history)
+    return Compared.of(training, outcome)
 
 
 def _run_folder(folder: Path, scheme_name: str) -> Path:

@@ -335,6 +335,7 @@ def outcome_of(rows: Sequence[Mapping[str, Any]], iterations: int, seconds: floa
         seconds=_last(rows, "seconds") if seconds is None else seconds,
         relative_l2_error=_last(rows, "relative_l2_error"),
         timeline=timeline_of(recorded_columns(rows)),
+        rows=tuple(rows),
     )
 
 
