@@ -15,7 +15,7 @@ from phasecore.hookspecs import Entry, Kind
 from phasecore.plugins import Listener, Source, check_hook_names, loaded, run_hooks_of
 from phasecore.probes.base import Probe
 from phasecore.problems.base import Problem
-from phasecore.specifications import parse_specification, split_specification
+from phasecore.specifications import parse_composed, parse_specification
 from phasecore.weighting.base import WeightingScheme
 from phasecore.weighting.checks import check_declaration
 
@@ -230,8 +230,7 @@ def as_schemes(weighting: Weighting) -> dict[str, WeightingScheme]:
             check_declaration(name, item)
             schemes[name] = item
             continue
-        for part in split_specification(item):
-            name, options = parse_specification(part, "weighting")
+        for name, options in parse_composed(item, "weighting"):
             if name in schemes:
                 raise InputError("weighting", received=f"{name!r} twice in {item!r}", expected="different schemes")
             schemes[name] = weighting_scheme(name, **options)

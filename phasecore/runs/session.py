@@ -31,12 +31,14 @@ class Session(ABC):
     Attributes:
         iteration: how many are done, in all sessions of the run together.
         seconds: training time, likewise, as told last.
+        loaded: whether it goes on from a saved state.
     """
 
     def __init__(self, training: Training) -> None:
         self.training = training
         self.iteration = 0
         self.seconds = 0.0
+        self.loaded = False
 
     @abstractmethod
     def step(self) -> Any:
@@ -78,7 +80,7 @@ class Session(ABC):
         an iteration: a saved state is always that of a whole iteration.
 
         Args:
-            observer: hears of captures and snapshots.
+            observer: hears of captures and snapshots, and from which iteration a saved state goes on.
             file: the checkpoint, or None to save nothing.
         """
         with noticed_between_iterations() as interruption:
@@ -87,6 +89,8 @@ class Session(ABC):
     def _run(self, observer: Observer, file: Path | None, interruption: Interruption) -> None:
         settings, snapshots = self.training.settings, set(self.training.snapshots)
         schedule = Schedule(settings.every, self.training.probes)
+        if self.loaded:
+            observer.resumed(self.iteration)
         began = time.perf_counter() - self.seconds
         self._save(file)
         saved = time.perf_counter()
@@ -133,6 +137,7 @@ class Session(ABC):
         try:
             standing = self.read(file)
             self.iteration, self.seconds = int(standing["iteration"]), float(standing["seconds"])
+            self.loaded = True
         except InputError:
             raise
         except Exception as error:

@@ -35,6 +35,11 @@ class Recording:
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
         self.snapshots: dict[int, Mapping[str, NDArray[np.float64]]] = {}
+        self.resumed_at: list[int] = []
+
+    def resumed(self, iteration: int) -> None:
+        """Keep where the training goes on."""
+        self.resumed_at.append(iteration)
 
     def progressed(self, iteration: int, loss: float) -> None:
         """Hear that iterations passed."""
@@ -179,17 +184,22 @@ def one_seed_gives_one_history(subject: BackendSubject) -> None:
 
 
 def an_interrupted_training_goes_on_alike(subject: BackendSubject) -> None:
-    """Resumed from its checkpoint, a training ends as one that was not interrupted, bit for bit."""
-    whole = subject.train(subject.training()).history()
+    """Resumed from its checkpoint, a training ends as one that was not interrupted, bit for bit, and says so."""
+    whole = subject.train(subject.training())
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Path(folder) / "checkpoint"
         stop = subject.settings.iterations // 2
         subject.train(subject.training(iterations=stop), checkpoint)
-        rest = subject.train(subject.training(), checkpoint, resume=True).history()
-    expected = [row for row in whole if row["iteration"] > stop]
+        resumed = subject.train(subject.training(), checkpoint, resume=True)
+    rest, expected = resumed.history(), [row for row in whole.history() if row["iteration"] > stop]
     assert rest == expected, (
         f"resumed after {stop} iterations, the rows are {rest[:1]}..., not {expected[:1]}...; save and load the "
         "network, the optimizer with its schedule, the weighting's state and the iteration"
+    )
+    told = whole.resumed_at, resumed.resumed_at
+    assert told == ([], [stop]), (
+        f"the observer heard of resuming at {told[0]} from the start and at {told[1]} after {stop} iterations; call "
+        "observer.resumed(iteration) once, after the state was loaded"
     )
 
 

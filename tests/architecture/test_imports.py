@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("phasecore", "phasecore_torch", "phasecore_keras")
 FRAMEWORKS = {"torch", "keras", "tensorflow", "jax", "jaxlib", "array_api_compat"}
 LAZY = {"scipy", "click", "rich", "matplotlib", "plotly", "ruptures", "array_api_strict", "pytest"}
-LAZY |= {"tensorboard", "mlflow", "wandb", "platformdirs"}
+LAZY |= {"tensorboard", "mlflow", "wandb", "platformdirs", "jinja2", "markupsafe"}
 IMPORTED_AT_ONCE = {"numpy", "pluggy"}
 
 LAYERS = [
@@ -344,7 +344,7 @@ def test_files_of_one_name_have_public_functions_of_one_signature(name):
 
 
 OPTIONAL = ["torch", "keras", "tensorflow", "jax", "scipy", "click", "rich", "matplotlib", "plotly", "mlflow", "wandb"]
-OPTIONAL += ["tensorboard", "lightning", "pytorch_lightning", "pina", "deepxde"]
+OPTIONAL += ["jinja2", "tensorboard", "lightning", "pytorch_lightning", "pina", "deepxde"]
 
 
 @pytest.mark.parametrize("statement", ["import phasecore", "import phasecore_torch", "import phasecore_keras"])

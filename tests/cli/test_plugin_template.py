@@ -64,6 +64,12 @@ def test_the_generated_test_says_that_the_package_is_to_be_installed_first(tmp_p
     assert "install this package first: pip install --editable ." in done.stdout
 
 
+def test_a_probe_without_a_problem_is_checked_with_made_up_terms(tmp_path):
+    write_plugin("my-start", tmp_path, ("weighting", "probe"))
+    test = (tmp_path / "tests" / "test_conformance.py").read_text()
+    assert 'testing.check_probe(phasecore.probe("my_start_probe"))\n' in test
+
+
 def test_nothing_is_written_over(tmp_path):
     (tmp_path / "mine").write_text("kept")
     for folder in (tmp_path, tmp_path / "mine"):
@@ -77,6 +83,10 @@ def test_the_problem_and_the_probe_that_it_starts_from_keep_their_contracts(tmp_
     write_plugin("my-start", tmp_path, ("weighting", "problem", "probe"))
     monkeypatch.syspath_prepend(tmp_path)
     check_problem(importlib.import_module("my_start.problem").MyStartProblem())
-    check_probe(importlib.import_module("my_start.probe").MyStartProbe())
+    problem, probe = (importlib.import_module(f"my_start.{kind}") for kind in ("problem", "probe"))
+    check_probe(probe.MyStartProbe())
+    check_probe(probe.MyStartProbe(), problem=problem.MyStartProblem())
+    test = (tmp_path / "tests" / "test_conformance.py").read_text()
+    assert 'testing.check_probe(phasecore.probe("my_start_probe"), problem="my_start_problem")' in test
     for module in [name for name in sys.modules if name.partition(".")[0] == "my_start"]:
         monkeypatch.delitem(sys.modules, module)

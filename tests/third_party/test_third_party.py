@@ -47,6 +47,15 @@ def test_what_the_package_offers_keeps_the_contracts(clean):
     assert {item["outcome"] for item in checked} == {"passed"}, checked
 
 
+def test_the_wheel_brings_what_a_report_is_set_with(clean):
+    run = clean.work / "recorded"
+    run.mkdir()
+    (run / "run.json").write_text(json.dumps({"problem": "advection", "weighting": "tempered"}))
+    (run / "history.jsonl").write_text("".join(json.dumps({"iteration": k, "snr": 9 / k}) + "\n" for k in range(1, 99)))
+    clean.json("report", run)
+    assert "<title>advection: tempered</title>" in (run / "report.html").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("backend", ["torch", "keras"])
 def test_the_command_line_trains_with_it_on(backend, clean):
     diary, output = clean.work / f"{backend}.diary", clean.work / backend
