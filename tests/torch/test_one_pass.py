@@ -231,9 +231,8 @@ def networks():
     ("style", "batches", "compiled"),
     [
         *itertools.product(networks(), [7, 53], [False]),
-        *campaign(*itertools.product(networks(), [4], [False])),
-        ("plain", 7, True),
         ("frequencies", 4, True),
+        *campaign(*itertools.product(networks(), [4], [False]), ("plain", 7, True)),
     ],
 )
 @pytest.mark.filterwarnings("ignore:Taylor-mode derivatives do not know this model")
