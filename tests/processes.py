@@ -15,10 +15,10 @@ QUIET = {
 }
 """Variables of processes that run beside others; XLA compiles quickly, what it compiles is slow."""
 
-SECONDS = 300
-"""For a few lines of Python: on slow and busy cores the imports of the frameworks alone take half a minute."""
+SECONDS = 900
+"""For a few lines of Python: what takes ten seconds alone takes two minutes where sixteen others want two cores."""
 
-SUITE_SECONDS = 3600
+SUITE_SECONDS = 4800
 """For a whole suite, beside others."""
 
 
