@@ -96,7 +96,7 @@ class ConsoleDisplay(Display):
     def captured(self, row: Mapping[str, Any], timeline: Timeline) -> None:
         """Take the measured values and the phases so far."""
         self._progress.update(self._task.id, completed=int(row["iteration"]))
-        self.row, self.timeline = row, timeline
+        self.row, self.timeline = {**self.row, **row}, timeline
         loss = row.get("training_loss", self.loss)
         self.loss = math.nan if loss is None else loss
         if timeline.transitions and timeline.current not in (self._phase, None):

@@ -2,12 +2,12 @@
 
 import ast
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from processes import python
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("phasecore", "phasecore_torch", "phasecore_keras")
@@ -350,7 +350,7 @@ OPTIONAL += ["jinja2", "tensorboard", "lightning", "pytorch_lightning", "pina", 
 @pytest.mark.parametrize("statement", ["import phasecore", "import phasecore_torch", "import phasecore_keras"])
 def test_importing_a_package_imports_no_framework(statement):
     code = f"{statement}; import sys, json; print(json.dumps([n for n in {OPTIONAL!r} if n in sys.modules]))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+    done = python("-c", code, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == []
 
@@ -360,6 +360,6 @@ def test_listing_what_is_registered_imports_no_framework():
         "import phasecore, sys, json; [phasecore.names(k) for k in phasecore.hookspecs.KINDS]; "
         f"print(json.dumps([n for n in {OPTIONAL!r} if n in sys.modules]))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+    done = python("-c", code, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == []

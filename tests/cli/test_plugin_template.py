@@ -1,10 +1,10 @@
 """A new plugin's package: names that will do, those that will not and why, and nothing written over."""
 
 import importlib
-import subprocess
 import sys
 
 import pytest
+from processes import python
 
 from phasecore.cli.plugin_template import write_plugin
 from phasecore.errors import InputError
@@ -58,8 +58,7 @@ def test_names_that_are_taken(name, tmp_path):
 
 def test_the_generated_test_says_that_the_package_is_to_be_installed_first(tmp_path):
     write_plugin("my-scheme", tmp_path / "new")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path / "new")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    done = python("-m", "pytest", "-q", "-p", "no:cacheprovider", tmp_path / "new", cwd=tmp_path)
     assert done.returncode == 1
     assert "install this package first: pip install --editable ." in done.stdout
 

@@ -58,6 +58,17 @@ def test_a_line_holds_values_of_one_iteration() -> None:
     assert len(lines) == 2
 
 
+def test_a_value_that_was_not_due_is_shown_as_measured_last() -> None:
+    display, stream = plain(0.0)
+    display.started(prepare("helmholtz", backend="synthetic", points=60, iterations=100))
+    display.captured({"iteration": 50, "snr": 0.5, "relative_l2_error": 0.25}, UNKNOWN)
+    display.captured({"iteration": 60, "training_loss": 2.0, "relative_l2_error": None}, UNKNOWN)
+    line = stream.getvalue().splitlines()[-1]
+    assert "loss 2 " in line
+    assert "error - " in line
+    assert "SNR 0.5" in line
+
+
 def test_plain_lines_come_at_least_once_a_minute() -> None:
     display, stream = plain(1.0)
     display.started(prepare("helmholtz", backend="synthetic", points=60, iterations=10_000_000))

@@ -3,12 +3,11 @@
 import html
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from processes import python
 
 from phasecore.cli import main
 from phasecore.probes import DEFAULT_PROBES
@@ -138,7 +137,7 @@ def test_ctrl_c_says_what_is_kept_and_how_to_go_on(monkeypatch: pytest.MonkeyPat
 def test_a_killed_process_loses_at_most_a_half_written_line(monkeypatch: pytest.MonkeyPatch) -> None:
     assert invoke(*RUN, "--output", "whole").exit_code == 0
     monkeypatch.setenv("SYNTHETIC_STOP", "kill:255")
-    done = subprocess.run([sys.executable, "-c", MAIN, *RUN, "--output", "killed"], capture_output=True, check=False)
+    done = python("-c", MAIN, *RUN, "--output", "killed")
     assert done.returncode == 9
     assert not Path("killed/history.jsonl").read_text().endswith("\n")
     assert open_run("killed").history["iteration"][-1] == 250

@@ -4,7 +4,6 @@ import doctest
 import importlib
 import json
 import random
-import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from captures import due
 from click.testing import CliRunner
 from listeners import Listener
+from processes import python
 
 with warnings.catch_warnings():
     # what DeepXDE and TensorFlow Probability import is theirs
@@ -421,7 +421,8 @@ def test_the_adapters_import_deepxde_only_when_asked_to():
         f"try: import phasecore_{ADAPTER}.deepxde\n"
         "except MissingDependencyError as error: print(error)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    done = python("-c", code, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
     assert "pip install deepxde" in done.stdout
 
 

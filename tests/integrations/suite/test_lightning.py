@@ -6,8 +6,6 @@ import itertools
 import json
 import logging
 import re
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from captures import due
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from listeners import Listener
+from processes import python
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
@@ -475,7 +474,7 @@ def test_pytorch_lightning_alone_is_enough():
         "import pytorch_lightning\n"
         "print(issubclass(PhaseCallback, pytorch_lightning.Callback))\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = python("-c", code)
     assert done.stdout.strip() == "True", done.stderr
 
 

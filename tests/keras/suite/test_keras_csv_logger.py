@@ -7,6 +7,8 @@ import phasecore
 import phasecore_keras
 from phasecore.recording.reading import read_curve
 
+pytestmark = pytest.mark.any_backend
+
 
 @pytest.mark.parametrize("separator", [",", ";"])
 def test_the_file_of_a_csv_logger_holds_the_captures_of_the_monitor(tmp_path, separator):

@@ -135,6 +135,7 @@ def test_the_training_is_the_same_with_and_without_a_monitor(kind):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.any_backend
 def test_logs_reach_history_and_csv(tmp_path):
     model, points = pinn()
     monitor = PhaseMonitor(every=3, batches=6)
@@ -151,6 +152,7 @@ def test_logs_reach_history_and_csv(tmp_path):
     assert [float(row["snr"]) for row in rows] == pytest.approx(history["snr"])
 
 
+@pytest.mark.any_backend
 def test_history_file_and_hook_and_detection(tmp_path):
     model, points = pinn()
     seen = []
@@ -165,6 +167,7 @@ def test_history_file_and_hook_and_detection(tmp_path):
         PhaseMonitor(history_file=file)
 
 
+@pytest.mark.any_backend
 def test_going_on_in_a_second_fit_and_from_a_saved_state():
     model, points = pinn()
     monitor = PhaseMonitor(every=3, batches=6)
@@ -197,6 +200,7 @@ def test_attention_is_tracked_beside_another_scheme_from_the_first_step():
     assert attention.max() == pytest.approx(0.001 * (1 + 0.999 + 0.999**2), rel=1e-4)
 
 
+@pytest.mark.any_backend
 def test_no_batch_is_waited_for_where_nothing_is_captured():
     """Keras makes all logs numbers at the end of each batch as soon as one callback listens to it."""
     monitor = PhaseMonitor()
@@ -240,6 +244,7 @@ def fit_with(model, data, batches=5, **options):
     model.fit(*data, epochs=1, verbose=0, callbacks=[PhaseMonitor(batches=batches, **options)])
 
 
+@pytest.mark.any_backend
 def test_a_network_without_data_is_refused():
     with pytest.raises(InputError, match="a model that is no PINN: received no points"):
         fit_with(classifier(), (X, Y))
@@ -263,6 +268,7 @@ def test_a_model_without_optimizer_or_variables_is_refused():
             fit_with(model, (X, Y.astype("float32")), points=(X, Y))
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -62,6 +62,7 @@ def test_a_run_folder_is_as_that_of_a_run(tmp_path):
         PhaseMonitor(run_folder=folder)
 
 
+@pytest.mark.any_backend
 def test_a_run_folder_of_an_ordinary_network(tmp_path):
     model = mlp(3, 1)
     model.compile(optimizer="adam", loss="mse")
@@ -74,6 +75,7 @@ def test_a_run_folder_of_an_ordinary_network(tmp_path):
     assert run.history["iteration"].tolist() == [0, 1, 2]
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("first", ["monitor", "backup"])
 def test_a_killed_training_goes_on_with_its_own_history(first, tmp_path):
     """The backup is of the third epoch; the row of the fourth iteration was written after it."""
@@ -104,6 +106,7 @@ def test_a_killed_training_goes_on_with_its_own_history(first, tmp_path):
     assert open_run(folder).outcome["iterations"] == 7
 
 
+@pytest.mark.any_backend
 def test_rows_are_never_lost_to_a_training_that_starts_anew(tmp_path):
     file = tmp_path / "history.jsonl"
     for attempt in range(2):
@@ -119,6 +122,7 @@ def test_rows_are_never_lost_to_a_training_that_starts_anew(tmp_path):
     assert iterations(file) == [0, *due(2, 3)]
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("snapshots", [[0], [True], [1.5]])
 def test_bad_snapshots(snapshots, tmp_path):
     with pytest.raises(InputError, match="argument 'snapshots'"):
@@ -127,6 +131,7 @@ def test_bad_snapshots(snapshots, tmp_path):
         PhaseMonitor(snapshots=[1])
 
 
+@pytest.mark.any_backend
 def test_loggers_and_plugins_hear_a_fit(tmp_path):
     model, points = pinn("rba:gamma=0.99")
     listener, folder = Listener(), tmp_path / "run"

@@ -77,6 +77,7 @@ def test_a_monitor_used_again_says_what_a_fresh_one_says(change):
     assert again.timeline is not None
 
 
+@pytest.mark.any_backend
 def test_iterations_count_on_where_a_model_is_compiled_anew():
     model = model_of()
     monitor = PhaseMonitor(every=3, batches=4, points=(X, Y))
@@ -87,6 +88,7 @@ def test_iterations_count_on_where_a_model_is_compiled_anew():
     assert monitor.iteration == 8
 
 
+@pytest.mark.any_backend
 def test_a_probe_that_the_new_optimizer_cannot_feed_is_refused_before_the_first_epoch():
     model = model_of()
     monitor = PhaseMonitor(**OPTIONS, points=(X, Y), probes=["adam_snr"])
@@ -95,6 +97,7 @@ def test_a_probe_that_the_new_optimizer_cannot_feed_is_refused_before_the_first_
         fit(other_optimizer(model), monitor)
 
 
+@pytest.mark.any_backend
 def test_another_model_begins_another_history_and_no_file_mixes_two(tmp_path):
     monitor = PhaseMonitor(**OPTIONS, points=(X, Y))
     fit(model_of(), monitor)
@@ -106,6 +109,7 @@ def test_another_model_begins_another_history_and_no_file_mixes_two(tmp_path):
         fit(model_of(seed=3), monitor)
 
 
+@pytest.mark.any_backend
 def test_rows_after_a_state_that_was_restored_are_dropped():
     model = model_of()
     monitor = PhaseMonitor(**OPTIONS, points=(X, Y))
@@ -139,6 +143,7 @@ def test_other_points_of_a_pinn_are_captured_as_by_a_fresh_monitor():
     assert both[0] == both[1]
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("kind", ["model", "pinn"])
 @pytest.mark.parametrize("probes", [None, ["adam_snr"]])
 def test_every_value_in_the_logs_was_measured(kind, probes):
@@ -155,6 +160,7 @@ def test_every_value_in_the_logs_was_measured(kind, probes):
     assert [row["iteration"] for row in monitor.history] == [0, *due(5, 14)][probes is not None :]
 
 
+@pytest.mark.any_backend
 def test_early_stopping_and_checkpoints_find_the_best_value(tmp_path):
     model = model_of(optimizer=keras.optimizers.Adam(1e-2))
     monitor = PhaseMonitor(every=10, batches=4, points=(X, Y))
@@ -172,6 +178,7 @@ def test_early_stopping_and_checkpoints_find_the_best_value(tmp_path):
     assert float(model.optimizer.learning_rate) == pytest.approx(1e-2)
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("improving", [True, False])
 def test_patience_counts_captures(improving):
     model = model_of(optimizer=keras.optimizers.SGD(1e-2 if improving else 0.0))
@@ -183,6 +190,7 @@ def test_patience_counts_captures(improving):
     assert stopping.best == min(history["training_loss"])
 
 
+@pytest.mark.any_backend
 def test_at_captures_refuses_what_it_cannot_wrap():
     with pytest.raises(InputError, match="callback of AtCaptures: received str"):
         AtCaptures("EarlyStopping")
@@ -190,6 +198,7 @@ def test_at_captures_refuses_what_it_cannot_wrap():
         fit(model_of(), AtCaptures(keras.callbacks.TerminateOnNaN()), epochs=1)
 
 
+@pytest.mark.any_backend
 def test_rows_have_the_learning_rate_of_the_next_step(tmp_path):
     schedule = keras.optimizers.schedules.ExponentialDecay(0.1, 2, 0.5, staircase=True)
     several = {2: keras.optimizers.SGD(0.5, name="fast"), 4: keras.optimizers.SGD(0.25, name="slow")}
@@ -224,6 +233,7 @@ def test_steps_that_were_left_out_are_not_counted():
     assert [row["iteration"] for row in monitor.history] == list(range(done + 1))
 
 
+@pytest.mark.any_backend
 def test_a_restored_training_gives_the_rows_of_one_that_was_not_interrupted():
     whole, model = PhaseMonitor(**OPTIONS, points=(X, Y)), model_of()
     fit(model, whole, epochs=4)
