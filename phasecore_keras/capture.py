@@ -81,17 +81,17 @@ class Capture(capture.Capture):
             self._source = CustomSource(model, self._layers, points, loss)
         self._begin(self._source, probes, keeps_adam=keeps_adam(model.optimizer))
 
-    def _values(self) -> dict[str, Any]:
+    def _values(self, required: frozenset[str]) -> dict[str, Any]:
         synchronize(self._model)
         if isinstance(self._model, PINN):
             self._model.physics.check_weights(steps_done(self._model) if self._model.optimizer.built else 0)
         values: dict[str, Any] = {}
-        if ADAM_MOMENTS in self._required:
+        if ADAM_MOMENTS in required:
             moments = self._adam_moments()
             if moments:
                 values[ADAM_MOMENTS] = moments
-        values |= self._source.signals(self._required)
-        if BATCH_GRADIENT_MOMENTS in self._required:
+        values |= self._source.signals(required)
+        if BATCH_GRADIENT_MOMENTS in required:
             values[BATCH_GRADIENT_MOMENTS] = self._source.gradient_moments()
         return values
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, final
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from phasecore.errors import InputError
 from phasecore.monitoring import capture
+from phasecore.probes import Probe
 from phasecore.signals import (
     ADAM_MOMENTS,
     BATCH_GRADIENT_MOMENTS,
@@ -87,39 +88,55 @@ class Capture(capture.Capture):
         self._begin(self._source, probes, keeps_adam=keeps_adam(optimizer))
         self._has_warned = False
 
-    def prepare_backward(self, *, measure: bool) -> None:
-        """Say, before the loss is evaluated, whether `backward` will be called with it."""
-        self._source.prepare_backward(measure=measure and BATCH_GRADIENT_MOMENTS in self._required)
+    def prepare_backward(self, *, measure: bool = True, due: Sequence[Probe] | None = None) -> None:
+        """Have the gradients of the batches noted on the training's own way back from the next loss, or not.
 
-    def backward(self, loss: Tensor, iteration: int | None = None) -> dict[str, float]:
-        """Do `loss.backward()` and return the scalars of all probes at the current state, in one pass where it can.
+        Args:
+            measure: whether to; what was noted until now is forgotten.
+            due: which of `probes` will be measured; None for all.
+        """
+        if measure and BATCH_GRADIENT_MOMENTS in self._measuring.required(due):
+            self._source.listen()
+        else:
+            self._source.heard()
+
+    def backward(
+        self, loss: Tensor, iteration: int | None = None, due: Sequence[Probe] | None = None
+    ) -> dict[str, float]:
+        """Do `loss.backward()` and return the scalars of the probes at the current state, in one pass where it can.
 
         Args:
             loss: of the training, a scalar.
             iteration: optimizer steps done, for messages.
+            due: which of `probes`; None for all.
         """
-        return self._measured(self._source.backward(loss), iteration)
+        self._source.backward(loss)
+        return self.heard(iteration, due)
 
-    def _measured(self, moments: Mapping[str, Moments] | None, iteration: int | None) -> dict[str, float]:
-        return self._measuring.row(self._values_beside(moments), iteration)
+    def heard(self, iteration: int | None = None, due: Sequence[Probe] | None = None) -> dict[str, float]:
+        """Return the scalars of the probes at the current state, from what was noted on the way back if it was.
 
-    def _values(self) -> dict[str, Any]:
-        return self._values_beside(None)
+        Args:
+            iteration: optimizer steps done, for messages.
+            due: which of `probes`; None for all.
+        """
+        values = self._values(self._measuring.required(due), self._source.heard())
+        return self._measuring.row(values, iteration, due)
 
-    def _values_beside(self, moments: Mapping[str, Moments] | None) -> dict[str, Any]:
-        """The signals: gradient moments as they came of a backward pass, or None to take them now."""
+    def _values(self, required: frozenset[str], moments: Mapping[str, Moments] | None = None) -> dict[str, Any]:
+        """The signals, gradient moments as they came of a backward pass, or None to take them now."""
         with torch.inference_mode(False), torch.enable_grad(), self._source.undisturbed():
-            return self._signals(moments)
+            return self._signals(required, moments)
 
-    def _signals(self, moments: Mapping[str, Moments] | None) -> dict[str, Any]:
+    def _signals(self, required: frozenset[str], moments: Mapping[str, Moments] | None) -> dict[str, Any]:
         values: dict[str, Any] = {}
         parameters = self._parameters()
-        if ADAM_MOMENTS in self._required:
+        if ADAM_MOMENTS in required:
             adam = self._movements.moments(parameters)
             if adam:
                 values[ADAM_MOMENTS] = {self._layer(name): moments for name, moments in adam.items()}
-        values |= self._source.signals(self._required)
-        if BATCH_GRADIENT_MOMENTS in self._required:
+        values |= self._source.signals(required)
+        if BATCH_GRADIENT_MOMENTS in required:
             moments = self._source.gradient_moments() if moments is None else moments
             if moments:
                 values[BATCH_GRADIENT_MOMENTS] = {
@@ -132,7 +149,7 @@ class Capture(capture.Capture):
                     "Gradient statistics are left out: "
                     + ("the loss depends on none of the parameters" if parameters else "no weight matrix is trained")
                     + " any more (frozen, detached or no part of the loss).",
-                    stacklevel=6,
+                    stacklevel=5,
                 )
         return values
 

@@ -29,23 +29,22 @@ class Capture(ABC):
     backend: ClassVar[str]
     fix: ClassVar[str]
     probes: list[Probe]
-    _required: frozenset[str]
 
     @abstractmethod
-    def _values(self) -> dict[str, Any]:
+    def _values(self, required: frozenset[str]) -> dict[str, Any]:
         """Return the required signals at the current state, as numpy arrays."""
 
     def _begin(self, source: Source, probes: Probes | None, *, keeps_adam: bool) -> None:
         supplied = source.supplies | {ADAM_MOMENTS} if keeps_adam else source.supplies
         self.probes = choose_probes(probes, supplied, self.backend, fix=self.fix)
         self._measuring = Measuring(self.probes)
-        self._required = frozenset().union(*(probe.requires for probe in self.probes))
-        source.prepare(self._required)
+        source.prepare(self._measuring.required())
 
-    def measure(self, iteration: int | None = None) -> dict[str, float]:
-        """Return the scalars of all probes at the current state.
+    def measure(self, iteration: int | None = None, due: Sequence[Probe] | None = None) -> dict[str, float]:
+        """Return the scalars of the probes at the current state.
 
         Args:
             iteration: optimizer steps done, for messages.
+            due: which of `probes`; None for all.
         """
-        return self._measuring.row(self._values(), iteration)
+        return self._measuring.row(self._values(self._measuring.required(due)), iteration, due)

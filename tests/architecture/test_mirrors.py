@@ -61,14 +61,18 @@ DIFFERENCES: dict[str, set[str]] = {
         "weighting.py: check_indices",
     },
     "the backward pass of a torch training is there to be listened to; that of `fit` is compiled": {
+        "capture.py: Capture._values",
         "capture.py: Capture.backward",
+        "capture.py: Capture.heard",
         "capture.py: Capture.prepare_backward",
         "loss.py: PhysicsLoss.evaluate_through",
         "moments.py: MomentAccumulator",
         "sources.py: CustomSource.backward",
-        "sources.py: CustomSource.prepare_backward",
+        "sources.py: CustomSource.heard",
+        "sources.py: CustomSource.listen",
         "sources.py: PhysicsSource.backward",
-        "sources.py: PhysicsSource.prepare_backward",
+        "sources.py: PhysicsSource.heard",
+        "sources.py: PhysicsSource.listen",
         "sources.py: Source",
     },
     "torch is told whose state to keep, and which parameters to use; Keras has scopes for all variables": {
@@ -254,13 +258,13 @@ def parsed(source: str) -> dict[str, Surface]:
 
 def test_the_comparison_sees_classes_methods_parameters_and_properties():
     torch = parsed(
-        "from phasecore.monitoring.monitor import Monitor\n"
-        "class A(Monitor):\n  def f(self, x, *, y): ...\n  def forward(self, z): ...\n  def g(self): ...\n"
+        "from phasecore.monitoring.sources import Source\n"
+        "class A(Source):\n  def f(self, x, *, y): ...\n  def forward(self, z): ...\n  def g(self): ...\n"
         "  def _p(self, a): ...\n  def _mine(self): ...\n  @property\n  def q(self): ...\nclass B: ...\n"
     )
     keras = parsed(
-        "class A:\n  def __init__(self):\n    self.phase = self.history = self.timeline = 1\n"
-        "  def f(self, x, z): ...\n  def __call__(self, z): ...\n  def detect(self): ...\n"
-        "  def _p(self, b): ...\n  def build(self): ...\n"
+        "class A:\n  def __init__(self):\n    self.q = 1\n  def f(self, x, z): ...\n  def __call__(self, z): ...\n"
+        "  def prepare(self, required): ...\n  def signals(self): ...\n  def gradient_moments(self): ...\n"
+        "  def _p(self, b): ...\n  def build(self): ...\n  @property\n  def r(self): ...\n"
     )
-    assert differences_between(torch, keras).keys() == {"A.__init__", "A.f", "A.g", "A._p", "A.q", "B"}
+    assert differences_between(torch, keras).keys() == {"A.__init__", "A.f", "A.g", "A._p", "A.r", "A.signals", "B"}
