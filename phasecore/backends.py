@@ -191,9 +191,9 @@ class Backend(ABC):
     def train(self, training: Training, observer: Observer, checkpoint: Path | None, *, resume: bool) -> None:
         """Train until `training.settings.iterations` are done.
 
-        The captures are where `phasecore.recording.schedule.is_due` says and at the last iteration, each once, with the
-        measured values of `training.probes`, "iteration", and "seconds": the training time of all sessions so far,
-        captures included.
+        The captures are where `phasecore.recording.schedule.Schedule` says and at the last iteration, each once, with
+        the measured values of those of `training.probes` that are due (at the last iteration, of all), "iteration", and
+        "seconds": the training time of all sessions so far, captures included.
 
         Args:
             training: what to train and how.

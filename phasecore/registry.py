@@ -57,16 +57,35 @@ def weighting_scheme(name: str, **options: Any) -> WeightingScheme:
 def probe(name: str, **options: Any) -> Probe:
     """Return the probe registered under `name`, with its options.
 
+    Every probe has the option `every`: iterations between its measurements, see `phasecore.probes.Probe.paced`.
+
     Raises:
         InputError: for an unknown name or option, or an option out of range.
 
     Example:
-        >>> probe("residual_order", bins=8).bins
+        >>> probe("residual_order", bins=8).bins, probe("saturation", every=500).every
+        (8, 500)
+    """
+    every = options.pop("every", None)
+    made: Probe = _make("probe", name, options)
+    _check_type(made, Probe, "probe", name)
+    return made if every is None else made.paced(every)
+
+
+def as_probe(given: str | Probe) -> Probe:
+    """Return a probe, or the one that a specification such as "saturation:every=500" names.
+
+    Raises:
+        InputError: for a malformed specification, an unknown name or option, or an option out of range.
+
+    Example:
+        >>> as_probe("residual_order:bins=8").bins
         8
     """
-    made = _make("probe", name, options)
-    _check_type(made, Probe, "probe", name)
-    return made  # type: ignore[no-any-return]
+    if isinstance(given, Probe):
+        return given
+    name, options = parse_specification(given, "probe")
+    return probe(name, **options)
 
 
 def backend(name: str) -> Backend:

@@ -65,6 +65,8 @@ def _specification(probe: Probe) -> str:
         default = item.default if item.default_factory is MISSING else item.default_factory()
         if item.init and getattr(probe, item.name) != default:
             options[item.name] = getattr(probe, item.name)
+    if probe.every != type(probe).every:
+        options["every"] = probe.every
     written = ",".join(f"{key}={value}" for key, value in options.items())
     return f"{probe.name}:{written}" if written else probe.name
 

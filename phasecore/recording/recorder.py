@@ -335,7 +335,8 @@ def outcome_of(rows: Sequence[Mapping[str, Any]], iterations: int, seconds: floa
 
 
 def _last(rows: Sequence[Mapping[str, Any]], name: str) -> float:
-    value = rows[-1].get(name) if rows else None
+    """What was measured last, NaN if nothing was, or no number."""
+    value = next((row[name] for row in reversed(rows) if name in row), None)
     return math.nan if value is None else float(value)
 
 

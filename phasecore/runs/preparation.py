@@ -204,7 +204,7 @@ def _assemble(
         backend=backend,
         settings=settings,
         points=problem.sample(settings.points, seed=settings.seed, condition_points=settings.condition_points),
-        probes=[_probe(probe) for probe in (DEFAULT_PROBES if probes is None else probes)],
+        probes=[registry.as_probe(probe) for probe in (DEFAULT_PROBES if probes is None else probes)],
         snapshots=_snapshot_iterations(settings.iterations),
         folder=None if output is None else Path(output),
         preset=preset,
@@ -217,13 +217,6 @@ def _given_as_objects(problem: str | Problem | None, probes: Sequence[str | Prob
     """Kinds that need not be what the run had by name; loggers are free to be others."""
     given: dict[Kind, bool] = {"logger": True, "problem": isinstance(problem, Problem), "probe": probes is not None}
     return [kind for kind, is_given in given.items() if is_given]
-
-
-def _probe(probe: str | Probe) -> Probe:
-    if isinstance(probe, Probe):
-        return probe
-    name, options = parse_specification(probe, "probe")
-    return registry.probe(name, **options)
 
 
 def _problem_request(problem: str | Problem) -> tuple[str, dict[str, Any]]:

@@ -18,7 +18,7 @@ from phasecore.probes.gradient_snr import GradientSNR
 from phasecore.probes.term_losses import TermLosses
 from phasecore.problems.base import Problem
 from phasecore.problems.burgers import Burgers
-from phasecore.recording.schedule import is_due
+from phasecore.recording.schedule import Schedule, is_due
 from phasecore.signals import RESIDUALS, TANGENT_KERNEL_TRACES, TERM_GRADIENTS, TERM_LOSSES, Signals
 from phasecore.testing.laws import NotApplicableError, Report, run_laws
 from phasecore.weighting.base import WeightingScheme
@@ -138,6 +138,21 @@ def captures_when_due(subject: BackendSubject) -> None:
         assert not lacking, f"the row at iteration {row['iteration']} lacks {lacking}; measure every probe"
     seconds = [row["seconds"] for row in rows]
     assert 0 < seconds[0] <= seconds[-1], f"'seconds' is {seconds}; count the training time"
+
+
+def measures_each_probe_when_it_is_due(subject: BackendSubject) -> None:
+    """A probe with a schedule of its own is measured where that says, at the last iteration too, and nowhere else."""
+    settings = subject.settings
+    probes = [GradientSNR().paced(settings.iterations), TermLosses().paced(1)]
+    training = dataclasses.replace(subject.training(), probes=probes)
+    schedule = Schedule(settings.every, probes)
+    found = [(row["iteration"], "snr" in row, "training_loss" in row) for row in subject.train(training).rows]
+    due = {k: schedule.due(k) for k in range(1, settings.iterations)} | {settings.iterations: probes}
+    wanted = [(k, probes[0] in now, probes[1] in now) for k, now in due.items() if now is not None]
+    assert found == wanted, (
+        f"iteration, and whether the SNR and the losses were measured: {found}; by the probes' schedules: {wanted}; "
+        "ask phasecore.recording.schedule.Schedule which are due"
+    )
 
 
 def takes_snapshots_when_asked(subject: BackendSubject) -> None:
