@@ -10,6 +10,7 @@ from phasecore.backends import Backend
 from phasecore.errors import InputError, PluginError, TrainingError
 from phasecore.testing import BACKEND_LAWS, BackendSubject, check_backend
 from phasecore.weighting.uniform import uniform
+from phasecore_torch.weighting import Weighting
 
 
 @pytest.mark.parametrize("law", BACKEND_LAWS, ids=lambda law: law.__name__)
@@ -85,6 +86,15 @@ class Unweighted(Altered):
         super().train(dataclasses.replace(training, schemes={"u": uniform()}), observer, checkpoint, resume=resume)
 
 
+class Unbalanced(Altered):
+    """Gradients and traces are of terms without the weights of points."""
+
+    def train(self, training, observer, checkpoint, *, resume):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Weighting, "point_factors", lambda weighting, indices: {})
+            super().train(training, observer, checkpoint, resume=resume)
+
+
 class Silent(Altered):
     def train(self, training, observer, checkpoint, *, resume):
         with contextlib.suppress(InputError, TrainingError, PluginError):
@@ -100,7 +110,11 @@ class Silent(Altered):
         (OneSeed, {"one_seed_gives_one_history"}),
         (Forgetful, {"an_interrupted_training_goes_on_alike", "resuming_without_a_checkpoint_is_refused"}),
         (Misled, {"an_interrupted_training_goes_on_alike"}),
-        (Unweighted, {"weights_enter_the_loss", "wrong_weights_are_refused"}),
+        (
+            Unweighted,
+            {"weights_enter_the_loss", "terms_are_balanced_as_points_weight_them", "wrong_weights_are_refused"},
+        ),
+        (Unbalanced, {"terms_are_balanced_as_points_weight_them"}),
         (
             Silent,
             {

@@ -31,7 +31,7 @@ VARIANTS = [
     "relobralo:lookback=expected",
     "relobralo:rho=0.5,alpha=0.9",
     "learning_rate_annealing:alpha=1.0",
-    "ntk:kernel=mean,alpha=0.5",
+    "ntk:kernel=sum,alpha=0.5",
 ]
 
 
