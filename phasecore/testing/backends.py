@@ -184,7 +184,7 @@ def one_seed_gives_one_history(subject: BackendSubject) -> None:
 
 
 def an_interrupted_training_goes_on_alike(subject: BackendSubject) -> None:
-    """Resumed from its checkpoint, a training ends as one that was not interrupted, bit for bit, and says so rightly if it does."""
+    """Resumed from its checkpoint, a training ends as one that was not interrupted, to the bit, and says so rightly."""
     whole = subject.train(subject.training())
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Path(folder) / "checkpoint"
