@@ -28,6 +28,7 @@ DOMAIN = "domain"
 BATCH_GRADIENT_MOMENTS = "batch_gradient_moments"
 BATCH_SIZES = "batch_sizes"
 ADAM_MOMENTS = "adam_moments"
+ADAM_LEARNING_RATES = "adam_learning_rates"
 ACTIVATIONS = "activations"
 TARGETS = "targets"
 FIELDS = "fields"
@@ -53,7 +54,10 @@ DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
         DOMAIN: "lower and upper bound of each coordinate, two rows, shape (2, dimension)",
         BATCH_GRADIENT_MOMENTS: "{layer: Moments(mean, standard_deviation) of the batch gradients}",
         BATCH_SIZES: "number of points in each of the batches of the gradient moments, shape (batches,)",
-        ADAM_MOMENTS: "{layer: AdamMoments(first, second), bias-corrected}",
+        ADAM_MOMENTS: "{parameter: AdamMoments(first, second), bias-corrected}, for every trained parameter: a weight "
+        "matrix by the name of its layer, as in the gradient moments, any other by its own",
+        ADAM_LEARNING_RATES: "{parameter: Adam's effective learning rate of each entry, `lr / (sqrt(v) + epsilon)`, v "
+        "being the bias-corrected second moment, under AMSGrad the largest so far}, for the same parameters",
         ACTIVATIONS: "{hidden layer: outputs of its activation function at the collocation points, shape (n, neurons)}",
         TARGETS: "{field: the reference solution at the collocation points, shape (n,)}",
         FIELDS: "{field: the network's prediction on the evaluation grid, shape (m,)}",
@@ -71,7 +75,7 @@ class Moments(NamedTuple):
 
 
 class AdamMoments(NamedTuple):
-    """Adam's bias-corrected first and second moment of one layer's gradient, each of its shape."""
+    """Adam's bias-corrected first and second moment of one parameter's gradient, each of its shape."""
 
     first: Array
     second: Array

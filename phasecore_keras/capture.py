@@ -8,19 +8,20 @@ from phasecore.errors import InputError
 from phasecore.monitoring import capture
 from phasecore.monitoring.sources import Source
 from phasecore.signals import (
+    ADAM_LEARNING_RATES,
     ADAM_MOMENTS,
     BATCH_GRADIENT_MOMENTS,
-    AdamMoments,
 )
 from phasecore_keras.model import PINN
-from phasecore_keras.optimizers import adam_moments, keeps_adam
+from phasecore_keras.optimizers import adam_learning_rates, adam_moments, keeps_adam, keeps_learning_rates
 from phasecore_keras.points import Batches
+from phasecore_keras.reading import named_variables
 from phasecore_keras.sources import BatchLoss, CustomSource, PhysicsSource
 from phasecore_keras.steps import steps_done, synchronize
 
 Probes = capture.Probes
 
-SUPPLIES = PhysicsSource.can_supply | {ADAM_MOMENTS}
+SUPPLIES = PhysicsSource.can_supply | {ADAM_MOMENTS, ADAM_LEARNING_RATES}
 """Signals that a probe can require of this backend."""
 
 STEPS = ("train_step", "make_train_function")
@@ -38,7 +39,8 @@ class Capture(capture.Capture):
             takes; see `phasecore_keras.points.Batches` for what they may consist of.
         probes: names or objects; by default those of `phasecore.probes.DEFAULT_PROBES` whose signals are there.
         batches: number of batches of the gradient statistics: contiguous blocks of the points, as equal as can be.
-        biases: count the biases, and everything else below two axes, among the variables of the statistics too.
+        biases: count the biases, and everything else below two axes, among the variables of the gradient statistics
+            too. Adam's statistics count all that is trained.
 
     Raises:
         InputError: for a model without optimizer or before it is built, or with a `train_step` of its own and no
@@ -57,7 +59,7 @@ class Capture(capture.Capture):
     """
 
     backend: ClassVar[str] = "keras"
-    fix: ClassVar[str] = "Use a PINN, or an optimizer of the Adam family for 'adam_moments', or drop the probe."
+    fix: ClassVar[str] = "Use a PINN, or an optimizer of the Adam family for 'adam_...', or drop the probe."
 
     def __init__(
         self,
@@ -79,27 +81,35 @@ class Capture(capture.Capture):
         else:
             points = points if isinstance(points, Batches) else Batches(points, batches)
             self._source = CustomSource(model, self._layers, points, loss)
-        self._begin(self._source, probes, keeps_adam=keeps_adam(model.optimizer))
+        adam = {
+            "keeps_adam": keeps_adam(model.optimizer),
+            "keeps_learning_rates": keeps_learning_rates(model.optimizer),
+        }
+        self._begin(self._source, probes, **adam)
 
     def _values(self, required: frozenset[str]) -> dict[str, Any]:
         synchronize(self._model)
         if isinstance(self._model, PINN):
             self._model.physics.check_weights(steps_done(self._model) if self._model.optimizer.built else 0)
         values: dict[str, Any] = {}
-        if ADAM_MOMENTS in required:
-            moments = self._adam_moments()
-            if moments:
-                values[ADAM_MOMENTS] = moments
+        if required & {ADAM_MOMENTS, ADAM_LEARNING_RATES}:
+            values |= self._of_adam()
         values |= self._source.signals(required)
         if BATCH_GRADIENT_MOMENTS in required:
             values[BATCH_GRADIENT_MOMENTS] = self._source.gradient_moments()
         return values
 
-    def _adam_moments(self) -> dict[str, AdamMoments]:
-        """Bias-corrected moments; none before the optimizer's first step, and of what Adam does not train."""
+    def _of_adam(self) -> dict[str, Any]:
+        """What Adam keeps of all that it trains, matrices by the name of their layer; nothing before its first step."""
         optimizer = self._model.optimizer
-        found = {layer: adam_moments(optimizer, variable) for layer, variable in self._layers.items()}
-        return {layer: moments for layer, moments in found.items() if moments is not None}
+        layers = {id(variable): layer for layer, variable in self._layers.items()}
+        named = named_variables(self._model.trainable_variables)
+        named = {layers.get(id(variable), name): variable for name, variable in named.items()}
+        values = {}
+        for signal, read in ((ADAM_MOMENTS, adam_moments), (ADAM_LEARNING_RATES, adam_learning_rates)):
+            found = {name: read(optimizer, variable) for name, variable in named.items()}
+            values[signal] = {name: own for name, own in found.items() if own is not None}
+        return {signal: found for signal, found in values.items() if found}
 
 
 def _check_model(model: Any) -> None:

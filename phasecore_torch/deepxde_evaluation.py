@@ -17,7 +17,7 @@ from phasecore.monitoring.deepxde.terms import TermReader, reading
 from phasecore.signals import TANGENT_KERNEL_TRACES, AdamMoments, Moments
 from phasecore_torch.arrays import as_numpy
 from phasecore_torch.moments import MomentAccumulator
-from phasecore_torch.optimizers import adam_moments, keeps_adam
+from phasecore_torch.optimizers import adam_learning_rates, adam_moments, keeps_adam, keeps_learning_rates
 from phasecore_torch.tangents import Tangents
 from phasecore_torch.undisturbed import undisturbed
 
@@ -96,10 +96,20 @@ class TorchEvaluator(Evaluator):
         """Whether the optimizer is of Adam's family."""
         return keeps_adam(self.model.opt)
 
-    def adam_moments(self, *, biases: bool) -> list[AdamMoments] | None:
-        """Return Adam's bias-corrected moments of each weight matrix, or None before the first step."""
-        found = [adam_moments(self.model.opt, parameter) for parameter in self._chosen(biases).values()]
-        return None if None in found else [moments for moments in found if moments is not None]
+    @property
+    def keeps_learning_rates(self) -> bool:
+        """Whether Adam's effective learning rates can be computed from what the optimizer keeps."""
+        return keeps_learning_rates(self.model.opt)
+
+    def adam_moments(self) -> dict[str, AdamMoments]:
+        """Return Adam's bias-corrected moments of each parameter by name, in order; none before the first step."""
+        found = {name: adam_moments(self.model.opt, parameter) for name, parameter in self._chosen(True).items()}
+        return {name: moments for name, moments in found.items() if moments is not None}
+
+    def adam_learning_rates(self) -> dict[str, NDArray[Any]]:
+        """Return Adam's effective learning rates, `lr / (sqrt(v) + epsilon)`, likewise."""
+        found = {name: adam_learning_rates(self.model.opt, parameter) for name, parameter in self._chosen(True).items()}
+        return {name: rates for name, rates in found.items() if rates is not None}
 
     def _losses(self, reader: TermReader, arrays: Sequence[Any], net: Any = None) -> Tensor:
         """The losses of the terms at points with their targets and auxiliary variables."""

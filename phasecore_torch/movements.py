@@ -61,12 +61,19 @@ class Movements:
         Args:
             parameters: by name.
         """
+        movers = self.movers(parameters)
+        found = {name: adam_moments(mover, parameters[name]) for name, mover in movers.items()}
+        return {name: moments for name, moments in found.items() if moments is not None}
+
+    def movers(self, parameters: Mapping[str, Tensor]) -> dict[str, Any]:
+        """Return the optimizer that moved each parameter last, by name: none where something else did.
+
+        Args:
+            parameters: by name.
+        """
         movers = {name: self._mover(parameter) for name, parameter in parameters.items()}
         self._look(parameters, movers)
-        if self._is_stale:
-            return {}
-        found = {name: adam_moments(movers[name], parameter) for name, parameter in parameters.items()}
-        return {name: moments for name, moments in found.items() if moments is not None}
+        return {} if self._is_stale else movers
 
     def _mover(self, parameter: Tensor) -> Any:
         """The optimizer that moved a parameter last, None if it is gone."""

@@ -10,7 +10,7 @@ from phasecore.monitoring.measuring import Measuring
 from phasecore.monitoring.monitor import choose_probes
 from phasecore.monitoring.sources import Source
 from phasecore.probes import Probe
-from phasecore.signals import ADAM_MOMENTS
+from phasecore.signals import ADAM_LEARNING_RATES, ADAM_MOMENTS
 
 Probes = Sequence[str | Probe]
 
@@ -34,8 +34,10 @@ class Capture(ABC):
     def _values(self, required: frozenset[str]) -> dict[str, Any]:
         """Return the required signals at the current state, as numpy arrays."""
 
-    def _begin(self, source: Source, probes: Probes | None, *, keeps_adam: bool) -> None:
-        supplied = source.supplies | {ADAM_MOMENTS} if keeps_adam else source.supplies
+    def _begin(self, source: Source, probes: Probes | None, *, keeps_adam: bool, keeps_learning_rates: bool) -> None:
+        supplied = source.supplies
+        supplied |= {ADAM_MOMENTS} if keeps_adam else frozenset()
+        supplied |= {ADAM_LEARNING_RATES} if keeps_learning_rates else frozenset()
         self.probes = choose_probes(probes, supplied, self.backend, fix=self.fix)
         self._measuring = Measuring(self.probes)
         source.prepare(self._measuring.required())

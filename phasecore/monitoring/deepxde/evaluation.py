@@ -123,9 +123,18 @@ class Evaluator(ABC):
         """Whether the optimizer's moments are those of Adam, and can be read."""
         return False
 
-    def adam_moments(self, *, biases: bool) -> list[AdamMoments] | None:
-        """Return Adam's bias-corrected moments of each weight matrix, or None before the first step."""
-        return None
+    @property
+    def keeps_learning_rates(self) -> bool:
+        """Whether Adam's effective learning rates can be computed from what the optimizer keeps."""
+        return False
+
+    def adam_moments(self) -> dict[str, AdamMoments]:
+        """Return Adam's bias-corrected moments of each parameter by name, in order; none before the first step."""
+        return {}
+
+    def adam_learning_rates(self) -> dict[str, Arrays]:
+        """Return Adam's effective learning rates, `lr / (sqrt(v) + epsilon)`, likewise."""
+        return {}
 
 
 def is_table(targets: Any) -> bool:
