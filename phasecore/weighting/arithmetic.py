@@ -82,9 +82,14 @@ def maximum_of(scalars: Iterable[Array], xp: ArrayNamespace) -> Array:
 def one_minus_power(base: float, exponents: Array, xp: ArrayNamespace) -> Array:
     """Return `1 - base**exponents`, the bias correction of a moving average; accurate for bases near one.
 
+    Args:
+        base: in [0, 1).
+        exponents: an array, positive.
+        xp: its namespace.
+
     Example:
         >>> import numpy
         >>> float(one_minus_power(0.5, numpy.asarray(2.0), numpy))
         0.75
     """
-    return -xp.expm1(math.log(base) * exponents)
+    return -xp.expm1(math.log(base) * exponents) if base > 0 else xp.ones_like(exponents)

@@ -75,3 +75,26 @@ def check_choice(scheme: str, option: str, value: object, choices: Sequence[obje
             received=repr(value),
             expected=f"one of {', '.join(map(str, choices))}",
         )
+
+
+def check_unread(scheme: str, option: str, value: object, default: object, because: str) -> None:
+    """Refuse an option that was set although other options leave it unread.
+
+    Args:
+        scheme: the scheme's name.
+        option: the option's name.
+        value: of the option.
+        default: its value where it was not set.
+        because: why it is not read; empty where it is.
+
+    Raises:
+        InputError: naming scheme, option, value and why it is not read.
+
+    Example:
+        >>> check_unread("vrba", "power", 3.0, 4.0, "it is 'cosh'")
+        Traceback (most recent call last):
+        ...
+        phasecore.errors.InputError: weighting 'vrba', option 'power': received 3.0; expected none: it is 'cosh'.
+    """
+    if because and value != default:
+        raise InputError(f"weighting {scheme!r}, option {option!r}", received=repr(value), expected=f"none: {because}")

@@ -9,6 +9,7 @@ from weighting_oracles import (
     adam_ascent,
     causal_weights,
     residuals_at,
+    rows_of_state,
     signals_of,
     train_in_batches,
 )
@@ -55,7 +56,7 @@ def test_a_self_adaptive_step_is_the_learning_rate_while_the_gradient_stays_the_
 def test_brdr_is_its_formula(batch):
     oracle = Brdr(decay=0.9, weight_decay=0.8, epsilon=1e-14)
     scheme = brdr(decay=0.9, weight_decay=0.8)
-    for rows, residuals, conditions, weights in train_in_batches(scheme, EQUATIONS, CONDITIONS, batch, epochs=8):
+    for rows, residuals, conditions, weights in train_in_batches(scheme, EQUATIONS, CONDITIONS, batch, epochs=50):
         points = {
             (term, rows[position] if term in EQUATIONS else position): float(value)
             for term, values in {**residuals, **conditions}.items()
@@ -65,6 +66,31 @@ def test_brdr_is_its_formula(batch):
         for (term, index), weight in expected.items():
             position = list(rows).index(index) if term in EQUATIONS else index
             assert weights[term][position] == pytest.approx(weight, rel=1e-11)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_brdr_balances_small_residuals_as_large_ones(dtype):
+    """A constant residual has a rate of one, whatever its size: epsilon stands beside the root, not below it."""
+    signals = signals_of({"pde": np.asarray([1e-3, 1e-5], dtype)})
+    scheme = brdr(weight_decay=0.0)
+    state = scheme.init(signals)
+    for _ in range(5):
+        weights, state = scheme.update(signals, state)
+        np.testing.assert_allclose(weights["pde"], 1.0, rtol=1e-3)
+
+
+def test_brdr_forgets_with_every_update_whether_a_point_was_in_it_or_not():
+    """Two batches of two points in turn, 400 updates; in each a residual that decays beside one that does not."""
+    scheme = brdr()
+    state = scheme.init(signals_of({"pde": np.zeros(4)}))
+    for step in range(1, 401):
+        rows = [0, 1] if step % 2 else [2, 3]
+        residuals = np.asarray([math.exp(-0.01 * step), 1.0])
+        _, new = scheme.update(signals_of({"pde": residuals}), rows_of_state(scheme, state, rows, ["pde"]))
+        for name in scheme.per_point:
+            getattr(state, name)["pde"][rows] = getattr(new, name)["pde"]
+        state = state._replace(updates=new.updates)
+    np.testing.assert_allclose(state.weights["pde"], [0.745, 1.255, 0.745, 1.255], atol=1e-3)
 
 
 def test_brdr_weights_of_constant_residuals_stay_one_and_a_stubborn_point_gains():
@@ -80,31 +106,61 @@ def test_brdr_weights_of_constant_residuals_stay_one_and_a_stubborn_point_gains(
     assert np.mean(weights["pde"]) == pytest.approx(1.0)
 
 
+DERIVATIVES = {
+    "exponential": lambda s, t: math.exp(s / t),
+    "quadratic": lambda s, t: s,
+    "cosh": lambda s, t: math.sinh(s / t),
+    "superexponential": lambda s, t: s * math.exp(s * s / t),
+    "logarithmic": lambda s, t: math.log(1 + s / t),
+    "power": lambda s, t: s**3,
+}
+ANNEALED = [(name, {}) for name in DERIVATIVES] + [("exponential", {"c_log": 0.5}), ("cosh", {"temperature": 0.3})]
+
+
 @pytest.mark.parametrize("batch", BATCHES)
-@pytest.mark.parametrize("potential", ["exponential", "quadratic"])
-def test_vrba_is_its_formula(potential, batch):
-    gamma, eta, temperature = 0.9, 0.2, 0.3
-    scheme = vrba(potential, gamma=gamma, eta=eta, temperature=temperature)
+@pytest.mark.parametrize(("potential", "options"), ANNEALED)
+def test_vrba_is_its_formula(potential, options, batch):
+    scheme = vrba(potential, smoothing=0.8, **options)
     weight_of = {}
-    for rows, residuals, _, weights in train_in_batches(scheme, EQUATIONS, {}, batch, epochs=8):
+    training = train_in_batches(scheme, EQUATIONS, {}, batch, epochs=50)
+    for k, (rows, residuals, _, weights) in enumerate(training):
+        temperature = options.get("temperature", options.get("c_log", 1.0) / math.log(k + 2))
         for term, values in residuals.items():
             sizes = [abs(float(value)) for value in values]
-            q = [size / max(sizes) for size in sizes]
-            if potential == "exponential":
-                q = [math.exp(share / temperature) for share in q]
+            q = [DERIVATIVES[potential](size / max(sizes), temperature) for size in sizes]
             for position, point in enumerate(rows):
-                old = weight_of.get((term, point), 0.0)
-                weight_of[term, point] = gamma * old + eta * q[position] / max(q)
+                old = weight_of.get((term, point), 0.1)
+                weight_of[term, point] = 0.999 * old + 0.01 * (0.8 * q[position] / max(q) + 0.2)
                 assert weights[term][position] == pytest.approx(weight_of[term, point], rel=1e-12)
+    assert len(weight_of) == 26
 
 
-def test_vrba_weights_tend_to_the_share_of_the_worst_point():
-    scheme = vrba(gamma=0.5, eta=0.5, temperature=0.25)
+@pytest.mark.parametrize(("k", "share"), [(0, 1 / 2), (8, 1 / 10), (146, 1 / 148)])
+def test_the_temperature_of_vrba_anneals(k, share):
+    """A point without residual has `exp(-ln(k + 2))` of the weight of the worst."""
+    scheme, signals = vrba(gamma=0.0, eta=1.0), signals_of({"pde": np.asarray([1.0, 0.0])})
+    state = scheme.init(signals)
+    for _ in range(k + 1):
+        weights, state = scheme.update(signals, state)
+    np.testing.assert_allclose(weights["pde"], [1.0, share], rtol=1e-12)
+
+
+def test_vrba_weights_tend_to_ten_times_the_share_of_the_worst_point():
+    scheme = vrba(gamma=0.99, eta=0.1, temperature=0.25)
     signals = signals_of({"pde": np.asarray([1.0, -2.0, 0.0])})
     state = scheme.init(signals)
-    for _ in range(60):
+    for _ in range(4000):
         weights, state = scheme.update(signals, state)
-    np.testing.assert_allclose(weights["pde"], [math.exp(-2), 1.0, math.exp(-4)], rtol=1e-12)
+    np.testing.assert_allclose(weights["pde"], 10 * np.exp([-2.0, 0.0, -4.0]), rtol=1e-12)
+
+
+@pytest.mark.parametrize("potential", DERIVATIVES)
+def test_cold_potentials_stay_finite_in_float32(potential):
+    scheme = vrba(potential, **({} if potential in ("quadratic", "power") else {"temperature": 1e-3}))
+    signals = signals_of({"pde": np.asarray([1.0, -2.0, 0.0], np.float32)})
+    weights, _ = scheme.update(signals, scheme.init(signals))
+    assert np.all(np.isfinite(weights["pde"]))
+    assert weights["pde"][1] == pytest.approx(0.999 * 0.1 + 0.01)
 
 
 @pytest.mark.parametrize("batch", BATCHES)
@@ -155,6 +211,12 @@ def test_a_problem_without_time_is_refused_and_another_name_for_time_is_an_optio
         (brdr, {"epsilon": math.nan}, "'epsilon'.*nan"),
         (vrba, {"potential": "cubic"}, "'potential'.*one of exponential, quadratic"),
         (vrba, {"temperature": 0.0}, "'temperature'"),
+        (vrba, {"smoothing": 0.0}, r"'smoothing'.*received 0.0; expected a number in \(0, 1\]"),
+        (vrba, {"start": -1}, "'start'.*non-negative"),
+        (vrba, {"c_log": 2.0, "temperature": 0.2}, "'c_log': received 2.0; expected none: 'temperature' replaces"),
+        (vrba, {"potential": "power", "power": 1.0}, "'power'.*received 1.0"),
+        (vrba, {"power": 3.0}, "'power': received 3.0; expected none: the potential is 'exponential'"),
+        (vrba, {"potential": "quadratic", "temperature": 0.2}, "'temperature': received 0.2; expected none"),
         (causal, {"slabs": 2.5}, "'slabs'.*positive integer"),
         (causal, {"growth": 0.5}, "'growth'"),
         (causal, {"epsilon": 1.0, "largest": 0.5}, "'largest'"),

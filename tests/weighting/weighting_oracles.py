@@ -76,24 +76,27 @@ def adam_ascent(weight, history, learning_rate, beta1=0.9, beta2=0.999, epsilon=
 
 
 class Brdr:
-    """Balanced residual decay rate of points by (term, index)."""
+    """Balanced residual decay rate of points by (term, index); what is remembered fades with the updates of all."""
 
     def __init__(self, decay, weight_decay, epsilon):
         self.decay, self.weight_decay, self.epsilon = decay, weight_decay, epsilon
-        self.fourth, self.visits, self.weight = {}, {}, {}
+        self.fourth, self.seen, self.weight = {}, {}, {}
+        self.step = 0
 
     def update(self, residuals):
         """`residuals`: {(term, index): residual} of the points at hand."""
+        self.step += 1
         rate = {}
         for point, r in residuals.items():
-            self.visits[point] = self.visits.get(point, 0) + 1
-            self.fourth[point] = self.decay * self.fourth.get(point, 0.0) + (1 - self.decay) * r**4
-            unbiased = self.fourth[point] / (1 - self.decay ** self.visits[point])
-            rate[point] = r**2 / math.sqrt(unbiased + self.epsilon)
+            kept = self.decay ** (self.step - self.seen.get(point, 0))
+            self.fourth[point] = kept * self.fourth.get(point, 0.0) + (1 - kept) * r**4
+            unbiased = self.fourth[point] / (1 - self.decay**self.step)
+            rate[point] = r**2 / (math.sqrt(unbiased) + self.epsilon)
         mean = sum(rate.values()) / len(rate)
         for point in residuals:
-            old = self.weight.get(point, 1.0)
-            self.weight[point] = self.weight_decay * old + (1 - self.weight_decay) * rate[point] / mean
+            kept = self.weight_decay ** (self.step - self.seen.get(point, 0))
+            self.weight[point] = kept * self.weight.get(point, 1.0) + (1 - kept) * rate[point] / mean
+            self.seen[point] = self.step
         return {point: self.weight[point] for point in residuals}
 
 
