@@ -60,9 +60,9 @@ def draws(count):
 
 @pytest.mark.parametrize("lookback", ["draws", "expected"])
 def test_relobralo_is_its_formula(lookback):
-    alpha, temperature, rho = 0.9, 0.7, 0.6
-    scheme = relobralo(alpha, temperature, rho, lookback)
-    losses = list(losses_of_a_training(40))
+    temperature, rho = 0.7, 0.6
+    scheme = relobralo(0.9, temperature, rho, lookback)
+    losses = list(losses_of_a_training(50))
     weights, looked_back = [1.0] * 3, 0
 
     def balance(now, past):
@@ -70,16 +70,32 @@ def test_relobralo_is_its_formula(lookback):
         return [3 * share for share in shares]
 
     for step, found in enumerate(run(scheme, losses, "term_losses")):
+        alpha = {0: 1.0, 1: 0.0}.get(step, 0.9)
         z = rho if lookback == "expected" else float(draws(step + 1)[-1] < rho)
         looked_back += z == 0
-        since_first, since_last = balance(losses[step], losses[0]), balance(losses[step], losses[max(step - 1, 0)])
+        since_reference = balance(losses[step], losses[min(step, 1)])
+        since_last = balance(losses[step], losses[max(step - 1, 0)])
         weights = [
-            alpha * (z * old + (1 - z) * first) + (1 - alpha) * last
-            for old, first, last in zip(weights, since_first, since_last, strict=True)
+            alpha * (z * old + (1 - z) * reference) + (1 - alpha) * last
+            for old, reference, last in zip(weights, since_reference, since_last, strict=True)
         ]
         np.testing.assert_allclose(found, weights, rtol=1e-12)
         assert sum(found) == pytest.approx(3)
-    assert lookback == "expected" or 12 <= looked_back <= 20
+    assert lookback == "expected" or 15 <= looked_back <= 25
+
+
+def test_the_second_update_of_relobralo_takes_over_the_balance_at_hand():
+    """Losses (1, 1), then (1, 2): twice the softmax of (1, 2), (0.538, 1.462); only then is alpha 0.999."""
+    scheme = relobralo()
+    losses = [{"a": np.asarray(a), "b": np.asarray(b)} for a, b in [(1.0, 1.0), (1.0, 2.0), (1.0, 2.0)]]
+    state = scheme.init(signals_of(term_losses=losses[0]))
+    found = []
+    for loss in losses:
+        weights, state = scheme.update(signals_of(term_losses=loss), state)
+        found.append([float(weight) for weight in weights.values()])
+    second = [2 / (1 + math.e), 2 * math.e / (1 + math.e)]
+    third = [0.999 * old + 0.001 for old in second]
+    np.testing.assert_allclose(found, [[1.0, 1.0], second, third], rtol=1e-12)
 
 
 def test_relobralo_looks_back_as_often_as_it_should_and_exactly_alike_in_float32():
