@@ -35,6 +35,7 @@ VARIANTS = [
     "relobralo:lookback=expected",
     "relobralo:rho=0.5,alpha=0.9",
     "learning_rate_annealing:alpha=1.0",
+    "learning_rate_annealing:of=unweighted",
     "ntk:kernel=mean,alpha=0.5",
 ]
 

@@ -115,7 +115,11 @@ def test_relobralo_looks_back_as_often_as_it_should_and_exactly_alike_in_float32
 def gradients_at(seed):
     generator = np.random.default_rng(seed)
     return {
-        term: {"weight": scale * generator.standard_normal((3, 2)), "bias": scale * generator.standard_normal(2)}
+        term: {
+            "first.weight": scale * generator.standard_normal((3, 2)),
+            "first.bias": 9 * scale * generator.standard_normal(2),
+            "last.weight": 3 * scale * generator.standard_normal((2, 2)),
+        }
         for term, scale in zip(TERMS, (5.0, 1.0, 0.01), strict=True)
     }
 
@@ -124,20 +128,42 @@ def entries(gradients):
     return [float(value) for gradient in gradients.values() for value in gradient.ravel()]
 
 
-def test_learning_rate_annealing_is_its_formula():
-    scheme = learning_rate_annealing(alpha=0.3)
+@pytest.mark.parametrize("of", ["weighted", "unweighted"])
+def test_learning_rate_annealing_is_its_formula(of):
+    """The code: matrices alone, a mean of their means, of the weighted loss. The paper: entries of all parameters."""
+    scheme = learning_rate_annealing(alpha=0.3, of=of)
     equations = {"mass": np.zeros(4), "energy": np.zeros(4)}
     expected, state = 1.0, None
-    for step in range(10):
+    for step in range(50):
         gradients = gradients_at(step)
         signals = signals_of(equations, term_gradients=gradients)
         state = scheme.init(signals) if state is None else state
         weights, state = scheme.update(signals, state)
-        both = [abs(a + b) for a, b in zip(entries(gradients["mass"]), entries(gradients["energy"]), strict=True)]
-        own = [abs(value) for value in entries(gradients["wall"])]
-        expected = 0.7 * expected + 0.3 * max(both) / (sum(own) / len(own))
+        layers = ["first.weight", "last.weight"] if of == "weighted" else [*gradients["mass"]]
+        both = [
+            abs(a + b)
+            for layer in layers
+            for a, b in zip(gradients["mass"][layer].ravel(), gradients["energy"][layer].ravel(), strict=True)
+        ]
+        own = {layer: [abs(float(value)) for value in gradients["wall"][layer].ravel()] for layer in layers}
+        if of == "weighted":
+            mean = expected * sum(sum(sizes) / len(sizes) for sizes in own.values()) / len(own)
+        else:
+            mean = sum(sum(sizes) for sizes in own.values()) / sum(len(sizes) for sizes in own.values())
+        expected = 0.7 * expected + 0.3 * max(both) / mean
         assert set(weights) == {"wall"}
         assert float(weights["wall"]) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(("options", "limit"), [({}, 2.0), ({"of": "weighted"}, 2.0), ({"of": "unweighted"}, 4.0)])
+def test_where_learning_rate_annealing_tends_to(options, limit):
+    """Largest gradient of the equation 8, mean of the condition's 2: the root of their ratio, or the ratio."""
+    gradients = {"pde": {"w": np.asarray([[8.0, -2.0]])}, "wall": {"w": np.asarray([[1.0, 3.0]])}}
+    signals, scheme = signals_of({"pde": np.zeros(3)}, term_gradients=gradients), learning_rate_annealing(**options)
+    state = scheme.init(signals)
+    for _ in range(500):
+        weights, state = scheme.update(signals, state)
+    assert float(weights["wall"]) == pytest.approx(limit, rel=1e-12)
 
 
 def test_grad_norm_is_its_formula():
@@ -200,6 +226,7 @@ def test_costly_signals_are_read_now_and_then_by_default():
         (relobralo, {"alpha": 1.5}, r"'alpha'.*\[0, 1\]"),
         (relobralo, {"lookback": "coin"}, "'lookback'.*one of draws, expected"),
         (learning_rate_annealing, {"alpha": 0}, r"'alpha'.*\(0, 1\]"),
+        (learning_rate_annealing, {"of": "both"}, "'of'.*one of weighted, unweighted"),
         (grad_norm, {"every": 0}, "'every'.*positive integer"),
         (ntk, {"kernel": "max"}, "'kernel'.*one of sum, mean"),
     ],
