@@ -28,7 +28,7 @@ class AnnealingState(NamedTuple):
     weights: Mapping[str, Array]
 
 
-def learning_rate_annealing(alpha: float = 0.1, of: Of = "weighted", every: int = 10) -> WeightingScheme:
+def learning_rate_annealing(alpha: float = 0.1, every: int = 10, of: Of = "weighted") -> WeightingScheme:
     """Return learning rate annealing: `w_k <- (1 - alpha) w_k + alpha max(abs(g_r)) / mean(abs(g_k))`.
 
     `g_r` is the gradient of the equations' losses together. What `g_k` is, is where code and paper differ:
@@ -45,8 +45,8 @@ def learning_rate_annealing(alpha: float = 0.1, of: Of = "weighted", every: int 
     Args:
         alpha: share of the new value in the moving average, in (0, 1]. With `of="weighted"` and 1 the weight swings
             between two values for ever.
-        of: "weighted" or "unweighted".
         every: iterations between updates; each costs a backward pass per term.
+        of: "weighted" or "unweighted".
 
     Raises:
         InputError: if an option is outside its range.
@@ -65,8 +65,8 @@ def learning_rate_annealing(alpha: float = 0.1, of: Of = "weighted", every: int 
         (2.0, 4.0)
     """
     check_number("learning_rate_annealing", "alpha", alpha, 0, 1, high_included=True)
-    check_choice("learning_rate_annealing", "of", of, get_args(Of))
     check_count("learning_rate_annealing", "every", every)
+    check_choice("learning_rate_annealing", "of", of, get_args(Of))
     mean_size = _mean_of_layers if of == "weighted" else _mean_of_entries
     counted = _matrices if of == "weighted" else _all
 

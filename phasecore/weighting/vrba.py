@@ -37,10 +37,10 @@ def vrba(
     potential: Potential = "exponential",
     gamma: float = 0.999,
     eta: float = 0.01,
+    temperature: float | None = None,
+    c_log: float = 1.0,
     smoothing: float = 1.0,
     start: float = 0.1,
-    c_log: float = 1.0,
-    temperature: float | None = None,
     power: float = 4.0,
 ) -> WeightingScheme:
     """Return variational residual-based attention: `w_i <- gamma w_i + eta (phi q_i + 1 - phi)`, updated before use.
@@ -65,12 +65,12 @@ def vrba(
         potential: one of the names above.
         gamma: how much of a weight is kept at each update, in [0, 1): 0.999 for Adam, 0.1 for quasi-Newton steps.
         eta: learning rate of the weights, positive.
+        temperature: a temperature that stays, positive, in place of the annealed one; 0.2 is the annealed one of
+            iteration 146. "quadratic" and "power" have no temperature.
+        c_log: what the annealed temperature is multiplied by, positive.
         smoothing: phi, in (0, 1]: 0.8 in the authors' experiments with first-order optimizers, 1 in later ones.
             Below 1 a point without residual still gains `1 - phi` of what the worst one does.
         start: first weight of every point, 0 or more: 0 in the authors' first experiments, 0.1 in later ones.
-        c_log: what the annealed temperature is multiplied by, positive.
-        temperature: a temperature that stays, positive, in place of the annealed one; 0.2 is the annealed one of
-            iteration 146. "quadratic" and "power" have no temperature.
         power: the exponent p of the potential `s^p / p`, above 1; of "power" alone.
 
     Raises:

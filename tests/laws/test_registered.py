@@ -36,6 +36,7 @@ VARIANTS = [
     "relobralo:rho=0.5,alpha=0.9",
     "learning_rate_annealing:alpha=1.0",
     "learning_rate_annealing:of=unweighted",
+    "grad_norm:numerator=sum",
     "ntk:kernel=mean,alpha=0.5",
 ]
 

@@ -166,18 +166,31 @@ def test_where_learning_rate_annealing_tends_to(options, limit):
     assert float(weights["wall"]) == pytest.approx(limit, rel=1e-12)
 
 
-def test_grad_norm_is_its_formula():
-    scheme = grad_norm(alpha=0.6)
+@pytest.mark.parametrize("numerator", ["mean", "sum"])
+def test_grad_norm_is_its_formula(numerator):
+    scheme = grad_norm(alpha=0.6, numerator=numerator)
     expected, state = dict.fromkeys(TERMS, 1.0), None
-    for step in range(10):
+    for step in range(50):
         gradients = gradients_at(step)
         signals = signals_of(term_gradients=gradients)
         state = scheme.init(signals) if state is None else state
         weights, state = scheme.update(signals, state)
         norms = {term: math.sqrt(sum(value**2 for value in entries(own))) for term, own in gradients.items()}
+        common = sum(norms.values()) / (len(norms) if numerator == "mean" else 1)
         for term in TERMS:
-            expected[term] = 0.6 * expected[term] + 0.4 * sum(norms.values()) / norms[term]
+            expected[term] = 0.6 * expected[term] + 0.4 * common / norms[term]
             assert float(weights[term]) == pytest.approx(expected[term], rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [({}, [2 / 3, 2.0]), ({"numerator": "mean"}, [2 / 3, 2.0]), ({"numerator": "sum"}, [4 / 3, 4.0])],
+)
+def test_grad_norm_of_gradients_of_lengths_three_and_one(options, expected):
+    gradients = {"pde": {"w": np.asarray([[3.0], [0.0]])}, "wall": {"w": np.asarray([[0.0], [1.0]])}}
+    signals, scheme = signals_of(term_gradients=gradients), grad_norm(alpha=0.0, **options)
+    weights, _ = scheme.update(signals, scheme.init(signals))
+    assert [float(weight) for weight in weights.values()] == pytest.approx(expected, rel=1e-12)
 
 
 def test_grad_norm_without_memory_makes_the_weighted_gradients_equally_long():
@@ -227,6 +240,7 @@ def test_costly_signals_are_read_now_and_then_by_default():
         (relobralo, {"lookback": "coin"}, "'lookback'.*one of draws, expected"),
         (learning_rate_annealing, {"alpha": 0}, r"'alpha'.*\(0, 1\]"),
         (learning_rate_annealing, {"of": "both"}, "'of'.*one of weighted, unweighted"),
+        (grad_norm, {"numerator": "max"}, "'numerator'.*one of mean, sum"),
         (grad_norm, {"every": 0}, "'every'.*positive integer"),
         (ntk, {"kernel": "max"}, "'kernel'.*one of sum, mean"),
     ],
