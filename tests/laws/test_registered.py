@@ -22,6 +22,8 @@ from phasecore.testing.laws import NotApplicableError
 VARIANTS = [
     "rba:start=residuals",
     "rba:normalization=minmax",
+    "rba:shared=True,offset=0.1,normalization=minmax",
+    "rba:eta=0.1,bound=2.0,bound_growth=0.1,largest_bound=2.3",
     "rba:gamma=0.9,eta=0.5,start=residuals,normalization=minmax",
     "self_adaptive:start=0.5,start_conditions=100",
     "vrba:potential=quadratic",
