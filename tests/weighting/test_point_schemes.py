@@ -164,18 +164,37 @@ def test_cold_potentials_stay_finite_in_float32(potential):
 
 
 @pytest.mark.parametrize("batch", BATCHES)
-def test_causal_weights_are_their_formula_with_annealing(batch):
+@pytest.mark.parametrize("options", [{}, {"equations": "minimum"}, {"equations": "minimum", "initial_factor": 30.0}])
+def test_causal_weights_are_their_formula_with_annealing(options, batch):
     generator = np.random.default_rng(5)
     times = generator.uniform(size=13)
-    scheme = causal(slabs=4, epsilon=0.1, growth=10.0, largest=10.0, threshold=0.9)
+    scheme = causal(slabs=4, epsilon=0.1, growth=10.0, largest=10.0, threshold=0.9, **options)
     epsilon, grown = 0.1, []
-    state = scheme.init(signals_of({t: np.zeros(13) for t in EQUATIONS}, unit_coordinates={"t": times}))
-    for step in range(45):
+    state = scheme.init(
+        signals_of(
+            {t: np.zeros(13) for t in EQUATIONS},
+            unit_coordinates={"t": times},
+            term_losses={"initial": np.asarray(0.0)},
+        )
+    )
+    for step in range(60):
         rows = generator.permutation(13)[:batch]
         residuals = {term: 3.0 * values for term, values in residuals_at(step, dict.fromkeys(EQUATIONS, batch)).items()}
-        signals = signals_of(residuals, unit_coordinates={"x": times[rows][::-1], "t": times[rows]})
+        initial = math.exp(-0.2 * step)
+        signals = signals_of(
+            residuals,
+            unit_coordinates={"x": times[rows][::-1], "t": times[rows]},
+            term_losses={"initial": np.asarray(initial)},
+        )
         weights, state = scheme.update(signals, state)
-        expected, smallest = causal_weights(times[rows], list(residuals.values()), 4, epsilon)
+        expected, smallest = causal_weights(
+            times[rows],
+            list(residuals.values()),
+            4,
+            epsilon,
+            minimum="equations" in options,
+            initial=options.get("initial_factor", 0.0) * initial,
+        )
         for term in EQUATIONS:
             np.testing.assert_allclose(weights[term], expected, rtol=1e-12)
         epsilon = min(10.0, 10 * epsilon) if smallest > 0.9 else epsilon
@@ -183,6 +202,38 @@ def test_causal_weights_are_their_formula_with_annealing(batch):
         assert state.epsilon["equations"] == pytest.approx(epsilon)
     assert sorted({round(value, 6) for value in grown}) == [0.1, 1.0, 10.0]
     assert grown[-1] == pytest.approx(10.0)
+
+
+def test_causal_options_of_systems_and_of_the_initial_condition():
+    """Two slabs whose first has losses 1 and 4: together 5, or the larger alone; the initial loss holds both back."""
+    residuals = {"x": np.asarray([1.0, 9.0]), "y": np.asarray([2.0, 9.0])}
+    signals = signals_of(
+        residuals,
+        unit_coordinates={"t": np.asarray([0.2, 0.8])},
+        term_losses={"initial": np.asarray(0.003), "wall": np.asarray(7.0)},
+    )
+    for options, exponents in (
+        ({}, [0, 5]),
+        ({"equations": "minimum"}, [0, 4]),
+        ({"initial_factor": 1000}, [3, 8]),
+        ({"equations": "minimum", "initial_factor": 1000}, [3, 7]),
+        ({"initial_factor": 1, "initial": "wall"}, [7, 12]),
+    ):
+        scheme = causal(slabs=2, epsilon=0.1, **options)
+        weights, _ = scheme.update(signals, scheme.init(signals))
+        for term in residuals:
+            np.testing.assert_allclose(weights[term], np.exp(-0.1 * np.asarray(exponents)), rtol=1e-12)
+
+
+def test_an_initial_condition_of_another_name_is_refused():
+    signals = signals_of(
+        {"pde": np.zeros(2)},
+        unit_coordinates={"t": np.zeros(2)},
+        term_losses={"pde": np.zeros(()), "start": np.zeros(())},
+    )
+    with pytest.raises(InputError, match=r"'causal', option 'initial': received 'initial', and.*one of pde, start"):
+        causal(initial_factor=1.0).init(signals)
+    causal(initial_factor=1.0, initial="start").init(signals)
 
 
 def test_causal_weights_of_a_uniform_residual_decay_slab_by_slab_from_one():
@@ -221,6 +272,9 @@ def test_a_problem_without_time_is_refused_and_another_name_for_time_is_an_optio
         (causal, {"growth": 0.5}, "'growth'"),
         (causal, {"epsilon": 1.0, "largest": 0.5}, "'largest'"),
         (causal, {"threshold": True}, "'threshold'"),
+        (causal, {"equations": "product"}, "'equations'.*one of sum, minimum"),
+        (causal, {"initial_factor": -1.0}, "'initial_factor'.*non-negative"),
+        (causal, {"initial": "start"}, "'initial': received 'start'; expected none: 'initial_factor' is 0"),
     ],
 )
 def test_options_out_of_range_are_refused(scheme, options, message):

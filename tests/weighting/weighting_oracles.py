@@ -100,14 +100,20 @@ class Brdr:
         return {point: self.weight[point] for point in residuals}
 
 
-def causal_weights(times, residuals, slabs, epsilon):
+def causal_weights(times, residuals, slabs, epsilon, minimum=False, initial=0.0):
     """Weights of the points; `times` in [0, 1], `residuals` a list of lists, one for each equation."""
     slab_of = [min(int(time * slabs), slabs - 1) for time in times]
-    losses = []
+    weights = []
     for slab in range(slabs):
-        inside = [i for i, place in enumerate(slab_of) if place == slab]
-        losses.append(sum(sum(r[i] ** 2 for i in inside) / len(inside) for r in residuals) if inside else 0.0)
-    weights = [math.exp(-epsilon * sum(losses[:slab])) for slab in range(slabs)]
+        passed = []
+        for r in residuals:
+            losses = []
+            for earlier in range(slab):
+                inside = [r[i] ** 2 for i, place in enumerate(slab_of) if place == earlier]
+                losses.append(sum(inside) / len(inside) if inside else 0.0)
+            passed.append(sum(losses))
+        each = [math.exp(-epsilon * (initial + one)) for one in passed]
+        weights.append(min(each) if minimum else math.exp(-epsilon * (initial + sum(passed))))
     return [weights[slab] for slab in slab_of], min(weights)
 
 
