@@ -18,8 +18,19 @@ def check_number(
     *,
     low_included: bool = False,
     high_included: bool = False,
+    otherwise: str = "",
 ) -> None:
     """Refuse an option that is not a number between two bounds.
+
+    Args:
+        scheme: the scheme's name.
+        option: the option's name.
+        value: of the option.
+        low: the lower bound.
+        high: the upper bound.
+        low_included: whether the lower bound may be taken.
+        high_included: whether the upper bound may be taken.
+        otherwise: what else may be there, for the message.
 
     Raises:
         InputError: naming scheme, option, value and the range.
@@ -42,6 +53,7 @@ def check_number(
             expected = "a finite number"
         else:
             expected = f"a number in {'[' if low_included else '('}{low:g}, {high:g}{']' if high_included else ')'}"
+        expected += f", or {otherwise}" if otherwise else ""
         raise InputError(f"weighting {scheme!r}, option {option!r}", received=repr(value), expected=expected)
 
 

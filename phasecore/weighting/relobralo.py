@@ -12,14 +12,11 @@ from typing import Literal, NamedTuple, get_args
 
 from phasecore.arrays import Array, ArrayNamespace
 from phasecore.signals import TERM_LOSSES, Signals
-from phasecore.weighting.arithmetic import quotient, softmax
+from phasecore.weighting.arithmetic import GOLDEN, PARTS, quotient, softmax
 from phasecore.weighting.base import WeightingScheme, Weights
 from phasecore.weighting.options import check_choice, check_count, check_number
 
 Lookback = Literal["draws", "expected"]
-
-STEP = 648055 / 2**20
-"""The golden ratio's fraction, rounded to an odd multiple of 2^-20: the sequence below is exact in float32 too."""
 
 DRAW = "uniform"
 ALL = "all"
@@ -109,7 +106,7 @@ def relobralo(
         last = {term: xp.where(done > 0, state.last[term], loss) for term, loss in losses.items()}
         reference = {term: xp.where(done > 1, state.reference[term], loss) for term, loss in losses.items()}
         since_reference, since_last = (_balance(losses, past, temperature, xp) for past in (reference, last))
-        raised = state.draw[DRAW] + STEP
+        raised = state.draw[DRAW] + GOLDEN / PARTS
         draw = xp.where(raised >= 1.0, raised - 1.0, raised)
         keep = xp.where(draw < rho, xp.ones_like(draw), xp.zeros_like(draw))
         if lookback == "expected":

@@ -26,6 +26,8 @@ VARIANTS = [
     "rba:eta=0.1,bound=2.0,bound_growth=0.1,largest_bound=2.3",
     "rba:gamma=0.9,eta=0.5,start=residuals,normalization=minmax",
     "self_adaptive:start=0.5,start_conditions=100",
+    "self_adaptive:mask=linear,adapts=equations",
+    "self_adaptive:mask=sigmoid,adapts=conditions,initial=inlet",
     "vrba:potential=quadratic",
     "vrba:potential=cosh,smoothing=0.8,start=0",
     "vrba:potential=superexponential,c_log=0.5",

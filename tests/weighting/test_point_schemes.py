@@ -27,10 +27,11 @@ BATCHES = [13, 4]
 
 
 @pytest.mark.parametrize("batch", BATCHES)
-def test_self_adaptive_weights_are_adams_ascent_of_each_point(batch):
-    scheme = self_adaptive(learning_rate=0.05, start=0.7, start_conditions=2.0)
+@pytest.mark.parametrize("mask", ["square", "linear", "sigmoid"])
+def test_self_adaptive_weights_are_adams_ascent_of_each_point(mask, batch):
+    scheme = self_adaptive(learning_rate=0.05, start=0.7, start_conditions=2.0, mask=mask)
     history, used = {}, {}
-    for rows, residuals, conditions, weights in train_in_batches(scheme, EQUATIONS, CONDITIONS, batch, epochs=8):
+    for rows, residuals, conditions, weights in train_in_batches(scheme, EQUATIONS, CONDITIONS, batch, epochs=50):
         for term, values in {**residuals, **conditions}.items():
             for position, value in enumerate(values):
                 point = (term, rows[position] if term in EQUATIONS else position)
@@ -39,17 +40,61 @@ def test_self_adaptive_weights_are_adams_ascent_of_each_point(batch):
     assert len(history) == 31
     for point, seen in history.items():
         start = 0.7 if point[0] in EQUATIONS else 2.0
-        np.testing.assert_allclose(used[point], adam_ascent(start, seen, 0.05), rtol=1e-12)
+        np.testing.assert_allclose(used[point], adam_ascent(start, seen, 0.05, mask), rtol=1e-11)
 
 
 def test_a_self_adaptive_step_is_the_learning_rate_while_the_gradient_stays_the_same():
     """Adam's step does not depend on the gradient's size, so constant residuals raise every weight about alike."""
-    scheme = self_adaptive(learning_rate=1e-3)
+    scheme = self_adaptive(learning_rate=1e-3, start=1.0)
     signals = signals_of({"pde": np.asarray([5.0, -0.5])})
     state = scheme.init(signals)
     for step in range(5):
         weights, state = scheme.update(signals, state)
-        np.testing.assert_allclose(weights["pde"], 1 + step * 1e-3, rtol=1e-5)
+        np.testing.assert_allclose(weights["pde"], 1 + step * 1e-3, rtol=2e-5)
+
+
+def test_epsilon_decides_how_self_adaptive_weights_grow_where_residuals_are_small():
+    """A gradient g at the first step: learning_rate g / (g + epsilon / sqrt(1 - beta2)), g = 2 r^2 of one point."""
+    for epsilon in (1e-7, 1e-8, 1e-12):
+        scheme = self_adaptive(learning_rate=1.0, start=1.0, epsilon=epsilon)
+        signals = signals_of({"pde": np.asarray([1e-4])})
+        _, state = scheme.update(signals, scheme.init(signals))
+        grown = 2e-8 / (2e-8 + epsilon / math.sqrt(0.001))
+        assert state.weights["pde"][0] - 1 == pytest.approx(grown, rel=1e-9)
+
+
+def test_first_weights_are_spread_evenly_and_those_of_the_initial_condition_reach_further():
+    signals = signals_of({"pde": np.zeros(1000)}, {"initial": np.zeros(1000), "wall": np.zeros(1000)})
+    for term, largest in (("pde", 1.0), ("wall", 1.0), ("initial", 100.0)):
+        weights = self_adaptive().init(signals).weights[term] / largest
+        assert 0 < weights.min() < weights.max() < 1
+        assert np.abs(np.sort(weights) - (np.arange(1000) + 0.5) / 1000).max() < 2e-3
+    far = self_adaptive(initial="wall", largest_initial=7.0).init(signals).weights
+    assert [round(float(values.max())) for values in far.values()] == [1, 1, 7]
+
+
+@pytest.mark.parametrize(
+    ("adapts", "terms"),
+    [
+        ("all", ["pde", "initial", "wall"]),
+        ("equations", ["pde"]),
+        ("conditions", ["initial", "wall"]),
+        ("wall", ["wall"]),
+        ("pde/wall", ["pde", "wall"]),
+    ],
+)
+def test_which_terms_have_self_adaptive_weights(adapts, terms):
+    signals, scheme = (
+        signals_of({"pde": np.ones(3)}, {"initial": np.ones(2), "wall": np.ones(2)}),
+        self_adaptive(adapts=adapts),
+    )
+    weights, state = scheme.update(signals, scheme.init(signals))
+    assert list(weights) == list(state.weights) == terms
+
+
+def test_terms_that_are_not_there_cannot_adapt():
+    with pytest.raises(InputError, match=r"'adapts': received 'pde/top'; expected one of all, .*: pde/wall"):
+        self_adaptive(adapts="pde/top").init(signals_of({"pde": np.ones(3)}, {"wall": np.ones(2)}))
 
 
 @pytest.mark.parametrize("batch", BATCHES)
@@ -256,6 +301,14 @@ def test_a_problem_without_time_is_refused_and_another_name_for_time_is_an_optio
     [
         (self_adaptive, {"learning_rate": 0}, "'learning_rate'.*positive"),
         (self_adaptive, {"start": -1.0}, "'start'"),
+        (self_adaptive, {"start_conditions": "random"}, "'start_conditions': received 'random'; .*number, or 'drawn'"),
+        (self_adaptive, {"mask": "cubic"}, "'mask'.*one of square, linear, sigmoid"),
+        (self_adaptive, {"epsilon": 0.0}, "'epsilon'.*positive"),
+        (
+            self_adaptive,
+            {"start_conditions": 2.0, "largest_initial": 7.0},
+            "'largest_initial': received 7.0; expected none: 'start_conditions' is a number",
+        ),
         (self_adaptive, {"beta1": 1.0}, r"'beta1'.*\(0, 1\)"),
         (brdr, {"decay": 0.0}, "'decay'"),
         (brdr, {"weight_decay": "much"}, "'weight_decay'.*'much'"),

@@ -62,16 +62,28 @@ def train_in_batches(scheme, sizes, condition_sizes, batch, epochs):
             step += 1
 
 
-def adam_ascent(weight, history, learning_rate, beta1=0.9, beta2=0.999, epsilon=1e-8):
-    """Weights before each step of one point, for its (residual, number of points) at each; Adam as Kingma and Ba."""
+SLOPES = {
+    "square": lambda w: 2 * w,
+    "linear": lambda w: 1.0,
+    "sigmoid": lambda w: math.exp(-w) / (1 + math.exp(-w)) ** 2,
+}
+MASKS = {"square": lambda w: w * w, "linear": lambda w: w, "sigmoid": lambda w: 1 / (1 + math.exp(-w))}
+
+
+def adam_ascent(weight, history, learning_rate, mask="square", beta1=0.99, beta2=0.999, epsilon=1e-7):
+    """Roots of the masked weight before each step of one point, for its (residual, number of points) at each.
+
+    Adam is Keras's, which adds epsilon to the root of the uncorrected second moment.
+    """
     m = v = 0.0
     seen = []
     for step, (residual, count) in enumerate(history, start=1):
-        seen.append(weight)
-        g = 2 * weight * residual**2 / count
+        seen.append(math.sqrt(MASKS[mask](weight)))
+        g = SLOPES[mask](weight) * residual**2 / count
         m = beta1 * m + (1 - beta1) * g
         v = beta2 * v + (1 - beta2) * g**2
-        weight += learning_rate * (m / (1 - beta1**step)) / (math.sqrt(v / (1 - beta2**step)) + epsilon)
+        rate = learning_rate * math.sqrt(1 - beta2**step) / (1 - beta1**step)
+        weight += rate * m / (math.sqrt(v) + epsilon)
     return seen
 
 
