@@ -54,7 +54,7 @@ def causal(
     Under mini-batches `L_k` is that of the points in the batch; a slab without any counts nothing.
 
     Args:
-        slabs: number of time slabs, positive; 32 in the paper's later problems, as we remember it.
+        slabs: number of time slabs, positive.
         epsilon: the first, positive; the paper's annealing is 0.01, 0.1, 1, 10, 100.
         growth: what epsilon is multiplied by, at least 1; 1 keeps it.
         largest: largest epsilon, at least `epsilon`.

@@ -28,7 +28,7 @@ class GradNormState(NamedTuple):
 def grad_norm(alpha: float = 0.9, every: int = 1000, numerator: Numerator = "mean") -> WeightingScheme:
     """Return gradient norm balancing: `w_k <- alpha w_k + (1 - alpha) mean_l norm2(g_l) / norm2(g_k)`.
 
-    `g_k` is the gradient of term k's loss without weights, over all parameters. Weights start at one; a term without a
+    `g_k` is the gradient of term k's loss without `w_k`, over all parameters. Weights start at one; a term without a
     gradient keeps its weight. The loss of a term is `mean(w_k r^2)`. With the mean, terms whose gradients are equally
     long keep the weight one; with the sum, all weights are larger by the number of terms, as if the learning rate were.
 

@@ -31,8 +31,8 @@ def soft_adapt(
 ) -> WeightingScheme:
     """Return SoftAdapt: `w_k = exp(beta s_k) / sum_l exp(beta s_l)`, `s_k` the change of term k's loss since last time.
 
-    Weights sum to one, and are equal at the first update, which knows no change yet. The loss of a term is
-    `mean(w_k r^2)`.
+    Weights sum to one. The first update knows no change yet: its weights are equal, or with `loss_weighted` in
+    proportion to the losses. The loss of a term is `mean(w_k r^2)`.
 
     Args:
         beta: how strongly a slow term is preferred; 0.1 in the paper. Negative values prefer fast ones.

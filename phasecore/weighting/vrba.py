@@ -3,9 +3,9 @@
 Source: Toscano and others, "A variational framework for residual-based adaptivity in neural PDE solvers and operator
 learning" (arXiv 2509.14198): that a potential's derivative gives the distribution over points, and that weights follow
 it as in residual-based attention. The exponential potential, its annealing and the defaults are those of the authors'
-code. It also has the potentials "cosh", "superexponential", "logarithmic" and "power" (Lp) by name; what it
-scales them by could not be found out here, so their scale, that of the exponential one, is ours, and so is which
-functions stand behind the names "superexponential" and "logarithmic".
+code. It also has potentials named cosh, superexponential, logarithmic and Lp, whose formulas could not be found out
+here: the functions below, and their scale, that of the exponential one, are ours, and so is that the smoothing enters
+what weights follow rather than the weights in use.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ def run(scheme, sequences, signal):
 def test_soft_adapt_is_its_formula(normalized, loss_weighted):
     scheme = soft_adapt(beta=2.0, normalized=normalized, loss_weighted=loss_weighted)
     before = None
-    losses = list(losses_of_a_training(20))
+    losses = list(losses_of_a_training(50))
     for now, weights in zip(losses, run(scheme, losses, "term_losses"), strict=True):
         change = [0.0] * 3 if before is None else [a - b for a, b in zip(now, before, strict=True)]
         if normalized:
@@ -44,6 +44,12 @@ def test_soft_adapt_is_its_formula(normalized, loss_weighted):
         powers = [math.exp(2.0 * s) * (loss if loss_weighted else 1.0) for s, loss in zip(change, now, strict=True)]
         np.testing.assert_allclose(weights, [power / sum(powers) for power in powers], rtol=1e-12)
         before = now
+
+
+@pytest.mark.parametrize(("loss_weighted", "expected"), [(False, [1 / 3] * 3), (True, [0.5, 0.3, 0.2])])
+def test_the_first_weights_of_soft_adapt_know_no_change(loss_weighted, expected):
+    (weights,) = run(soft_adapt(loss_weighted=loss_weighted), [[5.0, 3.0, 2.0]], "term_losses")
+    np.testing.assert_allclose(weights, expected, rtol=1e-12)
 
 
 def test_soft_adapt_of_two_steady_slopes():
