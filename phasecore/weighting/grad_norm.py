@@ -2,7 +2,8 @@
 
 Source: Wang, Sankaran, Wang, Perdikaris, "An expert's guide to training physics-informed neural networks" (arXiv
 2308.08468), the training algorithm's loss balancing step, with alpha and `every`. The default `numerator="mean"` is
-that of the authors' code, jaxpi; the guide's is "sum". (Not Chen's GradNorm, arXiv 1711.02257, of the same name.)
+that of the authors' code, jaxpi; the guide's is "sum". jaxpi updates first after 100 steps, here the first iteration
+updates, as with every scheme. (Not Chen's GradNorm, arXiv 1711.02257, of the same name.)
 """
 
 from __future__ import annotations
