@@ -331,7 +331,7 @@ def test_the_weights_are_those_of_the_formulas():
     weighting = Weighting("rba:gamma=0.5,eta=0.5+grad_norm:alpha=0.0")
     train(model, weighting)
     norms = np.asarray([np.linalg.norm(np.concatenate([part.ravel() for part in own])) for own in gradients])
-    balance = np.sqrt(norms.sum() / norms)
+    balance = np.sqrt(norms.mean() / norms)
     attention = 0.5 * residual / residual.max()
     factors = weighting.factors
     np.testing.assert_allclose(factors["pde"], balance[0] * attention, rtol=1e-3, atol=1e-6)
