@@ -5,13 +5,16 @@ PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt --edita
 # Lightning, PINA and DeepXDE are installed beside the rest, in an environment that sees its packages.
 SITE_PACKAGES := "import sysconfig; print(sysconfig.get_path('purelib'))"
 
-.PHONY: demo test check format bench clean
+.PHONY: demo test campaigns check format bench clean
 
 demo: .venv/for-demo  ## Train a vanilla and an RBA network on the Helmholtz equation and draw their phases.
 	$(BIN)/phasecore compare helmholtz --weightings uniform,rba
 
 test: check  ## Lint, check types, run all tests.
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+
+campaigns: .venv/for-test  ## Run the long forms of the tests, which `make test` leaves out.
+	$(BIN)/python -m pytest -m campaign --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 check: .venv/for-test
 	$(BIN)/ruff check .

@@ -4,8 +4,8 @@
     python benchmarks/detection.py --part synthetic    one of: recorded, synthetic, hard, calibration, neighbours, cost
     python benchmarks/detection.py --curves 20         members of each synthetic family (default 50)
 
-Recorded curves are read from the folder in RECORDED_CURVES (default ../shared/recorded_curves) where there is one:
-CSV files beside a labels.json.
+Recorded curves, CSV files beside a labels.json, are read from the folder in PHASECORE_RECORDED_CURVES, or from
+shared/recorded_curves in any folder above this one; without them those parts are left out.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 import itertools
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields, replace
@@ -55,8 +56,12 @@ Method = Callable[[Curve], dict[str, Answer]]
 
 
 def recorded_cases() -> list[Case]:
-    folder = Path(os.environ.get("RECORDED_CURVES", Path(__file__).parent.parent.parent / "shared" / "recorded_curves"))
-    if not (folder / "labels.json").exists():
+    given = os.environ.get("PHASECORE_RECORDED_CURVES")
+    above = [folder / "shared" / "recorded_curves" for folder in Path(__file__).resolve().parents]
+    places = [Path(given)] if given else above
+    folder = next((place for place in places if (place / "labels.json").exists()), None)
+    if folder is None:
+        print(f"no recorded curves in {', '.join(map(str, places))}", file=sys.stderr)
         return []
     labels = json.loads((folder / "labels.json").read_text())
     return [Case(name, "recorded", read_curve(folder / f"{name}.csv"), truth) for name, truth in labels.items()]

@@ -7,6 +7,7 @@ same loss from the same parameters is checked. Rounds are interleaved; medians a
 """
 
 import argparse
+import contextlib
 import platform
 import statistics
 import time
@@ -37,16 +38,14 @@ class Contender:
 
     def step(self):
         """Train one iteration and return the loss."""
-        self.optimizer.zero_grad()
-        value = self.loss()
-        if self.snr == "one pass":
-            self.monitor.backward(value)
-        else:
+        with self.monitor if self.snr == "one pass" else contextlib.nullcontext():
+            self.optimizer.zero_grad()
+            value = self.loss()
             value.backward()
-        if self.snr == "batch by batch":
-            self.stacked_moments()
-        self.optimizer.step()
-        if self.snr in ("apart", "one pass"):
+            if self.snr == "batch by batch":
+                self.stacked_moments()
+            self.optimizer.step()
+        if self.snr == "apart":
             self.monitor.step()
         return value.item()
 

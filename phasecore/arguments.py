@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import TypeGuard
 
 import numpy as np
 
 
-def is_whole(value: object, least: int = 1) -> bool:
+def is_whole(value: object, least: int = 1) -> TypeGuard[int]:
     """Return whether a value is an integer, Python's or numpy's, of at least so much.
 
     Example:
@@ -17,7 +18,7 @@ def is_whole(value: object, least: int = 1) -> bool:
     return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= least)
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     """Return whether a value is a finite real number, Python's or numpy's.
 
     Example:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -13,6 +12,7 @@ from typing import Any, ClassVar, Protocol, final
 import numpy as np
 from numpy.typing import NDArray
 
+from phasecore.arguments import is_number, is_whole
 from phasecore.errors import InputError
 from phasecore.phases import Timeline
 from phasecore.probes.base import Probe
@@ -63,10 +63,8 @@ class Settings:
             if item.name == "compiled" or (item.name == "condition_points" and value is None):
                 continue
             expected = _EXPECTED.get(item.name, "a positive integer")
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            whole = number and ("integer" not in expected or isinstance(value, int))
-            large = number and (0 < value < math.inf or (item.name == "seed" and value == 0))
-            if not (whole and large):
+            least = 0 if item.name == "seed" else 1
+            if not (is_whole(value, least) if "integer" in expected else is_number(value) and value > 0):
                 raise InputError(f"setting {item.name!r}", received=repr(value), expected=expected)
 
 
@@ -155,16 +153,21 @@ class Outcome:
         seconds: training time, likewise.
         relative_l2_error: of the final network.
         timeline: the phases, found offline in the whole history.
+        rows: the history, one mapping of names to numbers for each capture.
     """
 
     iterations: int
     seconds: float
     relative_l2_error: float
     timeline: Timeline = field(repr=False)
+    rows: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
 
 
 class Observer(Protocol):
     """Who listens to a training: the run folder, the progress display, the hooks."""
+
+    def resumed(self, iteration: int) -> None:
+        """Hear which iteration was the last one of the saved state that the training goes on from."""
 
     def progressed(self, iteration: int, loss: float) -> None:
         """Hear that iterations passed; called now and then, cheap."""
@@ -191,15 +194,15 @@ class Backend(ABC):
     def train(self, training: Training, observer: Observer, checkpoint: Path | None, *, resume: bool) -> None:
         """Train until `training.settings.iterations` are done.
 
-        The captures are where `phasecore.recording.schedule.is_due` says and at the last iteration, each once, with the
-        measured values of `training.probes`, "iteration", and "seconds": the training time of all sessions so far,
-        captures included.
+        The captures are where `phasecore.recording.schedule.Schedule` says and at the last iteration, each once, with
+        the measured values of those of `training.probes` that are due (at the last iteration, of all), "iteration", and
+        "seconds": the training time of all sessions so far, captures included.
 
         Args:
             training: what to train and how.
             observer: hears of captures and snapshots.
             checkpoint: a folder to save the state in, now and then and at the end, atomically; None saves nothing.
-            resume: go on from the state saved in `checkpoint`.
+            resume: go on from the state saved in `checkpoint`, and tell the observer its iteration.
 
         Raises:
             TrainingError: if the loss stops being finite.

@@ -15,7 +15,7 @@ from phasecore.hookspecs import Entry, Kind
 from phasecore.plugins import Listener, Source, check_hook_names, loaded, run_hooks_of
 from phasecore.probes.base import Probe
 from phasecore.problems.base import Problem
-from phasecore.specifications import parse_specification, split_specification
+from phasecore.specifications import parse_composed, parse_specification
 from phasecore.weighting.base import WeightingScheme
 from phasecore.weighting.checks import check_declaration
 
@@ -57,16 +57,35 @@ def weighting_scheme(name: str, **options: Any) -> WeightingScheme:
 def probe(name: str, **options: Any) -> Probe:
     """Return the probe registered under `name`, with its options.
 
+    Every probe has the option `every`: iterations between its measurements, see `phasecore.probes.Probe.paced`.
+
     Raises:
         InputError: for an unknown name or option, or an option out of range.
 
     Example:
-        >>> probe("residual_order", bins=8).bins
+        >>> probe("residual_order", bins=8).bins, probe("saturation", every=500).every
+        (8, 500)
+    """
+    every = options.pop("every", None)
+    made: Probe = _make("probe", name, options)
+    _check_type(made, Probe, "probe", name)
+    return made if every is None else made.paced(every)
+
+
+def as_probe(given: str | Probe) -> Probe:
+    """Return a probe, or the one that a specification such as "saturation:every=500" names.
+
+    Raises:
+        InputError: for a malformed specification, an unknown name or option, or an option out of range.
+
+    Example:
+        >>> as_probe("residual_order:bins=8").bins
         8
     """
-    made = _make("probe", name, options)
-    _check_type(made, Probe, "probe", name)
-    return made  # type: ignore[no-any-return]
+    if isinstance(given, Probe):
+        return given
+    name, options = parse_specification(given, "probe")
+    return probe(name, **options)
 
 
 def backend(name: str) -> Backend:
@@ -211,8 +230,7 @@ def as_schemes(weighting: Weighting) -> dict[str, WeightingScheme]:
             check_declaration(name, item)
             schemes[name] = item
             continue
-        for part in split_specification(item):
-            name, options = parse_specification(part, "weighting")
+        for name, options in parse_composed(item, "weighting"):
             if name in schemes:
                 raise InputError("weighting", received=f"{name!r} twice in {item!r}", expected="different schemes")
             schemes[name] = weighting_scheme(name, **options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from phasecore.errors import InputError
@@ -31,14 +32,28 @@ def parse_specification(text: str, what: str) -> tuple[str, dict[str, Any]]:
     return name.strip(), options
 
 
-def split_specification(text: str) -> list[str]:
-    """Return the parts of a composed weighting, such as "rba+grad_norm".
+def parse_composed(text: str, what: str) -> list[tuple[str, dict[str, Any]]]:
+    """Read several specifications joined by "+", such as "rba+grad_norm", or a single one.
+
+    Raises:
+        InputError: if a part has another form than `parse_specification` reads.
 
     Example:
-        >>> split_specification("rba:eta=1e+0,gamma=0.9+grad_norm")
-        ['rba:eta=1e+0,gamma=0.9', 'grad_norm']
+        >>> parse_composed("rba:eta=1e+0,gamma=0.9+grad_norm", "--weighting")
+        [('rba', {'eta': 1.0, 'gamma': 0.9}), ('grad_norm', {})]
     """
-    return re.split(r"\+(?=\s*[A-Za-z_])", text)
+    return [parse_specification(part, what) for part in re.split(r"\+(?=\s*[A-Za-z_])", text)]
+
+
+def specification_of(name: str, options: Mapping[str, Any]) -> str:
+    """Return a name with its options as `parse_specification` reads them.
+
+    Example:
+        >>> specification_of("rba", {"gamma": 0.99, "start": "residuals"}), specification_of("uniform", {})
+        ('rba:gamma=0.99,start=residuals', 'uniform')
+    """
+    written = ",".join(f"{key}={value}" for key, value in options.items())
+    return f"{name}:{written}" if written else name
 
 
 def split_weightings(text: str, what: str = "--weightings") -> list[str]:

@@ -81,28 +81,28 @@ class Capture:
             self._source = CustomSource(model, variables, points, loss)
         self.probes = self._choose(probes)
         self._measuring = Measuring(self.probes)
-        self._required = frozenset().union(*(probe.requires for probe in self.probes))
-        self._source.prepare(self._required)
+        self._source.prepare(self._measuring.required())
 
-    def measure(self, iteration: int | None = None) -> dict[str, float]:
-        """Return the scalars of all probes at the current state.
+    def measure(self, iteration: int | None = None, due: Sequence[Probe] | None = None) -> dict[str, float]:
+        """Return the scalars of the probes at the current state.
 
         Args:
             iteration: optimizer steps done, for messages.
+            due: which of `probes`; None for all.
         """
-        return self._measuring.row(self._values(), iteration)
+        return self._measuring.row(self._values(self._measuring.required(due)), iteration, due)
 
-    def _values(self) -> dict[str, Any]:
+    def _values(self, required: frozenset[str]) -> dict[str, Any]:
         synchronize(self._model)
         if isinstance(self._model, PINN):
             self._model.physics.check_weights(steps_done(self._model) if self._model.optimizer.built else 0)
         values: dict[str, Any] = {}
-        if ADAM_MOMENTS in self._required:
+        if ADAM_MOMENTS in required:
             moments = self._adam_moments()
             if moments:
                 values[ADAM_MOMENTS] = moments
-        values |= self._source.signals(self._required)
-        if BATCH_GRADIENT_MOMENTS in self._required:
+        values |= self._source.signals(required)
+        if BATCH_GRADIENT_MOMENTS in required:
             values[BATCH_GRADIENT_MOMENTS] = dict(zip(self._layers, self._source.gradient_moments(), strict=True))
         return values
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,8 +10,9 @@ from typing import Any, final
 import keras
 
 from phasecore.errors import InputError
-from phasecore.monitoring.monitor import Monitor, check_every, checked_snapshots
-from phasecore.recording.recorder import Loggers, Recorder
+from phasecore.monitoring.monitor import Monitor
+from phasecore.probes import Probe
+from phasecore.recording.recorder import Loggers
 from phasecore_keras.capture import Capture, Probes
 from phasecore_keras.model import PINN
 from phasecore_keras.optimizers import learning_rates
@@ -39,7 +39,8 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
     for the logs alone. Later epochs without a capture repeat them: wrap what waits for an improvement in `AtCaptures`.
 
     Args:
-        every: iterations between captures.
+        every: iterations between captures, once they are regular: at the start, where phases are short, there are about
+            20 per decade, see `phasecore.recording.schedule`.
         loss: for a model whose `train_step` is its own: from a batch of `points` to its mean loss, a scalar tensor;
             what the step differentiates. A batch that is a tuple or list is handed over as arguments, as in
             `loss(inputs, targets)`, anything else as the only one.
@@ -47,7 +48,8 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
             them first if they are sorted. `(inputs, targets)` or `(inputs, targets, sample_weight)`, or what `loss`
             takes: arrays, tensors, tuples, lists and dictionaries of them, or a finite data set of batches of these
             (`tf.data.Dataset`, `PyDataset`, `DataLoader`), which is read once.
-        probes: names or objects; by default those of `phasecore.probes.DEFAULT_PROBES` whose signals are there.
+        probes: names, such as "saturation" or "saturation:every=500" for a schedule of its own, or objects; by default
+            those of `phasecore.probes.DEFAULT_PROBES` whose signals are there.
         batches: number of batches of the gradient statistics.
         biases: count biases among the variables of the statistics too.
         history_file: also append each row to this file, as `phasecore detect` reads it.
@@ -98,29 +100,25 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
         loggers: Loggers = (),
         on_capture: Callable[[Mapping[str, float]], None] | None = None,
     ) -> None:
-        super().__init__()
-        self.every = check_every(every)
+        super().__init__(
+            every=every,
+            history_file=history_file,
+            run_folder=run_folder,
+            snapshots=snapshots,
+            resume=resume,
+            loggers=loggers,
+            on_capture=on_capture,
+        )
         self.capture: Capture | None = None
-        self.iteration = 0
         self._points = points
         self._options: dict[str, Any] = {"loss": loss, "probes": probes, "batches": batches, "biases": biases}
         self._captured_of: list[Any] = []
         self._anew = False
         self._files = [str(name) for name in (history_file, run_folder) if name is not None]
-        self._log = Recorder(
-            run_folder, history_file=history_file, resume=resume, loggers=loggers, on_capture=on_capture
-        )
-        self._wanted = checked_snapshots(snapshots, run_folder)
         self._snapshots: Snapshots | None = None
         self._steps = StepCounter()
         self._before = self._epoch_began_at = 0
         self._latest: dict[str, float] = {}
-        self._seconds = 0.0
-        self._start: float | None = None
-
-    @property
-    def _recorder(self) -> Recorder:
-        return self._log
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Set up the capture of the model as it is compiled now, and check everything."""
@@ -129,9 +127,10 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
             if self._captured_of and self._captured_of[0] is not self.model:
                 self._begin_another()
             self.capture = Capture(self.model, points=self._read_points(), **self._options)
+            self._measures(self.capture.probes)
             records = self._log.folder is not None and isinstance(self.model, PINN)
             self._snapshots = Snapshots(self.model) if records else None
-        self._start = time.perf_counter() - self._seconds
+        self._clock.start()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Note where the epoch starts; what restores a state, wherever in the list, has done so by now."""
@@ -145,7 +144,7 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
             resumed = bool(self.history) and not self._captured_of
             self._captured_of, self._anew = self._described(), False
             self._latest = dict(self.history[-1]) if resumed and self.history[-1]["iteration"] else {}
-            if not resumed and not self.iteration:
+            if not (resumed or self.iteration or self.history):
                 self._take_row()
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
@@ -172,29 +171,17 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
 
     def on_train_end(self, logs: Any = None) -> None:
         """Stop the clock, finish the run folder if there is one, and tell loggers and plugins; a later fit goes on."""
-        if self._start is not None:
-            self._seconds = time.perf_counter() - self._start
-            self._start = None
-        if self._log.begun:
-            if self._snapshots is not None and not self._log.has_snapshot(self.iteration):
-                self._log.snapshot(self.iteration, self._snapshots.arrays())
-            self._log.finish(self.iteration, self._seconds)
+        self._clock.stop()
+        self._finish()
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint must carry: the history, the time, and the steps of earlier optimizers."""
-        return {
-            "iteration": self.iteration,
-            "iterations_before": self._before,
-            "seconds": self._elapsed(),
-            "history": [dict(row) for row in self.history],
-        }
+        return {**super().state_dict(), "iterations_before": self._before}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from `state_dict()`; the phases so far are replayed from the history."""
-        self.iteration = int(state["iteration"])
+        super().load_state_dict(state)
         self._before = int(state.get("iterations_before", 0))
-        self._seconds = float(state["seconds"])
-        self._log.replay(state["history"])
 
     def _described(self) -> list[Any]:
         """What a capture is made for: with any of it another, a new one is."""
@@ -216,16 +203,13 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
             )
         self._log.replay([])
         self._latest = {}
-        self._captured_of, self.iteration, self._before, self._seconds = [], 0, 0, 0.0
+        self._captured_of, self.iteration, self._before = [], 0, 0
+        self._clock.set(0.0)
 
     def _begin_log(self) -> None:
-        if self._log.begun or self.capture is None:
-            return
-        parts = self.capture, self.every, self._options["batches"], self._wanted, self._log.folder
-        self._log.begin(monitored(self.model, *parts), versions(), iteration=self.iteration)
-        if self.history and not self._seconds:
-            self._seconds = float(self.history[-1].get("seconds", 0.0))
-            self._start = time.perf_counter() - self._seconds
+        if self.capture is not None:
+            parts = self.capture, self.every, self._options["batches"], self._wanted, self._log.folder
+            self._begin(monitored(self.model, *parts), versions())
 
     def _drop_later_rows(self) -> None:
         """Forget the rows after the iteration at which an earlier state was restored."""
@@ -248,37 +232,26 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
 
     def _passed(self, iteration: int) -> None:
         """Hear how many steps are done: with `steps_per_execution`, several at once."""
-        due, wanted = self._reached(iteration)
-        if due or wanted:
-            iteration = self._before + self._steps.now(self.model)
-            due, wanted = self._reached(iteration)
-        self.iteration = iteration
-        if wanted and self._snapshots is not None:
-            self._log.snapshot(self.iteration, self._snapshots.arrays())
-        if due:
-            row = self._take_row()
-            self._latest = row or self._latest
+        before, self.iteration = self.iteration, iteration
+        if self._due(before) is None and not self._is_wanted(before):
+            return
+        self.iteration = self._before + self._steps.now(self.model)
+        due = self._due(before)
+        if self._is_wanted(before):
+            self._save_snapshot()
+        if due is not None:
+            row = self._take_row(due)
+            is_whole = self.capture is not None and len(due) == len(self.capture.probes)
+            self._latest = (row or self._latest) if is_whole else {**self._latest, **row}
 
-    def _reached(self, iteration: int) -> tuple[bool, bool]:
-        """Whether a capture and a snapshot are due between the last iteration heard of and this one."""
-        due = iteration // self.every > self.iteration // self.every
-        return due, any(self.iteration < snapshot <= iteration for snapshot in self._wanted)
+    def _take_row(self, due: Sequence[Probe] | None = None) -> dict[str, float]:
+        """Capture, unless nothing can be measured yet."""
+        assert self.capture is not None
+        measured = self.capture.measure(self.iteration, due)
+        return self._record(measured, learning_rates(self.model.optimizer)) if measured else {}
 
-    def _take_row(self) -> dict[str, float]:
-        """Capture, unless this iteration was captured before or nothing can be measured yet."""
-        if self.capture is None or (self.history and self.iteration <= self.history[-1]["iteration"]):
-            return {}
-        measured = self.capture.measure(self.iteration)
-        if not measured:
-            return {}
-        rates = learning_rates(self.model.optimizer)
-        row = {"iteration": self.iteration, **rates, "seconds": self._elapsed(), **measured}
-        self._log.captured(row)
-        self._log.close()
-        return row
-
-    def _elapsed(self) -> float:
-        return self._seconds if self._start is None else time.perf_counter() - self._start
+    def _arrays(self) -> dict[str, Any] | None:
+        return None if self._snapshots is None else self._snapshots.arrays()
 
 
 def _same(earlier: Sequence[Any], now: Sequence[Any]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, final
 
@@ -15,6 +15,7 @@ from keras import ops
 
 from phasecore.backends import Backend, Observer, Settings, Training
 from phasecore.errors import InputError
+from phasecore.probes import Probe
 from phasecore.problems.finite import diverged
 from phasecore.runs.session import Session
 from phasecore_keras import capture, loss
@@ -112,9 +113,9 @@ class KerasSession(Session):
         """Return the learning rate of the next iteration."""
         return float(to_numpy(ops.convert_to_tensor(self.rate(self.iteration))))
 
-    def measure(self) -> Mapping[str, float]:
-        """Return the scalars of the probes."""
-        return self.capture.measure(self.iteration)
+    def measure(self, due: Sequence[Probe]) -> Mapping[str, float]:
+        """Return the scalars of those of the training's probes that are due."""
+        return self.capture.measure(self.iteration, due)
 
     def arrays(self) -> Mapping[str, Any]:
         """Return fields, residuals and weights by name, for a snapshot."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import warnings
@@ -10,6 +11,7 @@ from typing import Any, final
 
 import torch
 from torch import Tensor
+from torch.utils.hooks import RemovableHandle
 
 from phasecore.signals import Moments
 from phasecore_torch.blocks import Evaluate, points_in_cache, threads_of
@@ -110,6 +112,8 @@ class BatchedResiduals:
 
     def __call__(self, points: Tensor) -> dict[str, Tensor]:
         """Return the residuals by equation, shape (n,) each; their backward pass leaves something to `take`."""
+        if self._pass is not None:
+            self._pass.release()
         self._pass = BackwardPass(self)
         groups = [self._group(points[index], number) for number, index in enumerate(self._index)]
         self._anchors.drop(points)
@@ -118,17 +122,21 @@ class BatchedResiduals:
     def take(self) -> BackwardPass | None:
         """Return what the last backward pass left, once: None if there was none, or another than one through all."""
         taken, self._pass = self._pass, None
-        return taken if taken is not None and taken.is_complete else None
+        if taken is None:
+            return None
+        taken.release()
+        return taken if taken.is_complete else None
 
     def forget(self) -> None:
         """Leave nothing to `take` of a way back that was gone already, by somebody who did not ask for it."""
         if self._pass is not None and self._pass.has_begun:
+            self._pass.release()
             self._pass = None
 
     def watch(self, loss: Tensor) -> None:
-        """Have the factor noted that a loss made of these residuals is multiplied by before the way back."""
+        """Have the way back through a loss made of these residuals noted, see `BackwardPass.begin`."""
         if self._pass is not None and loss.requires_grad:
-            loss.register_hook(self._pass.note_factor)  # type: ignore[no-untyped-call]
+            loss.register_hook(self._pass.begin)  # type: ignore[no-untyped-call]
 
     def _group(self, points: Tensor, number: int) -> dict[str, Tensor]:
         """Evaluate batches of points (batches, rows, dimension), which have parameters of their own."""
@@ -164,6 +172,9 @@ class BackwardPass:
         self._accumulator = MomentAccumulator(batched.merge)
         self._passed: list[int] = []
         self._factor: Tensor | None = None
+        self._arrived: dict[str, Tensor] = {}
+        self._handles: list[RemovableHandle] = []
+        self._is_hooked = False
         self.totals: dict[str, Tensor] = {}
 
     @property
@@ -176,9 +187,39 @@ class BackwardPass:
         """Whether each group was gone back through, once."""
         return sorted(self._passed) == list(range(len(self._batched.in_group)))
 
-    def note_factor(self, gradient: Tensor) -> None:
-        """Hear with what gradient, a scalar, the way back starts: 1, or a factor that the loss was multiplied by."""
+    def begin(self, gradient: Tensor) -> None:
+        """Hear with what gradient, a scalar, the way back starts: 1, or a factor that the loss was multiplied by.
+
+        From here on, what arrives at the parameters is noted, once for each.
+        """
+        self.release()
         self._factor = gradient.detach()
+        measured = {name: self._batched.parameters[name] for name in self._batched.measured}
+        self._is_hooked = any(parameter._backward_hooks for parameter in measured.values())
+        self._handles = [
+            parameter.register_hook(functools.partial(self._arrive, name))  # type: ignore[no-untyped-call]
+            for name, parameter in measured.items()
+        ]
+
+    def release(self) -> None:
+        """Note no more of what arrives."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+
+    def common(self) -> dict[str, Tensor] | None:
+        """Return what the gradients of all batches have beside those that came by way of the residuals, by name.
+
+        None where the way back did not begin at a watched loss, or hooks of somebody else may change gradients.
+        """
+        if self._factor is None or self._is_hooked:
+            return None
+        totals = self.totals
+        return {name: own - totals[name] if name in totals else own for name, own in self._arrived.items()}
+
+    def _arrive(self, name: str, gradient: Tensor | None) -> None:
+        if gradient is not None and name not in self._arrived:
+            self._arrived[name] = plain(gradient)
 
     def add(self, number: int, gradients: Sequence[Tensor | None]) -> list[Tensor | None]:
         """Take the gradients of a group's batches, and return their sums.

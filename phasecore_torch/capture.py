@@ -81,46 +81,69 @@ class Capture:
         self._expected()
         self.probes = self._choose(probes)
         self._measuring = Measuring(self.probes)
-        self._required = frozenset().union(*(probe.requires for probe in self.probes))
-        self._source.prepare(self._required)
+        self._source.prepare(self._measuring.required())
         self._has_warned = False
 
-    def measure(self, iteration: int | None = None) -> dict[str, float]:
-        """Return the scalars of all probes at the current state.
+    def measure(self, iteration: int | None = None, due: Sequence[Probe] | None = None) -> dict[str, float]:
+        """Return the scalars of the probes at the current state.
 
         Args:
             iteration: optimizer steps done, for messages.
+            due: which of `probes`; None for all.
         """
-        return self._measured(None, iteration)
+        return self._measured(None, iteration, due)
 
-    def prepare_backward(self, *, measure: bool) -> None:
-        """Say, before the loss is evaluated, whether `backward` will be called with it."""
-        measure = measure and BATCH_GRADIENT_MOMENTS in self._required
-        self._source.prepare_backward(self._parameters if measure else None)
+    def prepare_backward(self, *, measure: bool = True, due: Sequence[Probe] | None = None) -> None:
+        """Have the gradients of the batches noted on the training's own way back from the next loss, or not.
 
-    def backward(self, loss: Tensor, iteration: int | None = None) -> dict[str, float]:
-        """Do `loss.backward()` and return the scalars of all probes at the current state, in one pass where it can.
+        Args:
+            measure: whether to; what was noted until now is forgotten.
+            due: which of `probes` will be measured; None for all.
+        """
+        if measure and BATCH_GRADIENT_MOMENTS in self._measuring.required(due):
+            self._source.listen(self._parameters)
+        else:
+            self._source.heard()
+
+    def backward(
+        self, loss: Tensor, iteration: int | None = None, due: Sequence[Probe] | None = None
+    ) -> dict[str, float]:
+        """Do `loss.backward()` and return the scalars of the probes at the current state, in one pass where it can.
 
         Args:
             loss: of the training, a scalar.
             iteration: optimizer steps done, for messages.
+            due: which of `probes`; None for all.
         """
-        return self._measured(self._source.backward(loss, self._parameters()), iteration)
+        self._source.backward(loss)
+        return self.heard(iteration, due)
 
-    def _measured(self, moments: Mapping[str, Moments] | None, iteration: int | None) -> dict[str, float]:
+    def heard(self, iteration: int | None = None, due: Sequence[Probe] | None = None) -> dict[str, float]:
+        """Return the scalars of the probes at the current state, from what was noted on the way back if it was.
+
+        Args:
+            iteration: optimizer steps done, for messages.
+            due: which of `probes`; None for all.
+        """
+        return self._measured(self._source.heard(), iteration, due)
+
+    def _measured(
+        self, moments: Mapping[str, Moments] | None, iteration: int | None, due: Sequence[Probe] | None
+    ) -> dict[str, float]:
+        required = self._measuring.required(due)
         with torch.inference_mode(False), torch.enable_grad(), self._source.undisturbed():
-            values = self._values(moments)
-        return self._measuring.row(values, iteration)
+            values = self._values(moments, required)
+        return self._measuring.row(values, iteration, due)
 
-    def _values(self, moments: Mapping[str, Moments] | None) -> dict[str, Any]:
+    def _values(self, moments: Mapping[str, Moments] | None, required: frozenset[str]) -> dict[str, Any]:
         values: dict[str, Any] = {}
         parameters = self._parameters()
-        if ADAM_MOMENTS in self._required:
+        if ADAM_MOMENTS in required:
             adam = self._movements.moments(parameters)
             if adam:
                 values[ADAM_MOMENTS] = {self._layer(name): moments for name, moments in adam.items()}
-        values |= self._source.signals(self._required)
-        if BATCH_GRADIENT_MOMENTS in self._required:
+        values |= self._source.signals(required)
+        if BATCH_GRADIENT_MOMENTS in required:
             moments = self._source.gradient_moments(parameters) if moments is None else moments
             if moments:
                 values[BATCH_GRADIENT_MOMENTS] = {

@@ -36,8 +36,10 @@ class PhaseMonitor(Monitoring, deepxde.callbacks.Callback):  # type: ignore[misc
     with count, and so do the weights of a `Weighting`.
 
     Args:
-        every: iterations between captures.
-        probes: names or objects; by default those of `phasecore.probes.DEFAULT_PROBES` whose signals are there.
+        every: iterations between captures, once they are regular: at the start, where phases are short, there are about
+            20 per decade, see `phasecore.recording.schedule`.
+        probes: names, such as "saturation" or "saturation:every=500" for a schedule of its own, or objects; by default
+            those of `phasecore.probes.DEFAULT_PROBES` whose signals are there.
         batches: number of batches of the gradient statistics, blocks of the equations' points in a random order.
         biases: count biases among the parameters of the statistics too.
         history_file: also append each row to this file, as `phasecore detect` reads it.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,9 +12,9 @@ import torch
 
 from phasecore.errors import InputError, MissingDependencyError
 from phasecore.loggers.content import sentence_of
-from phasecore.monitoring.monitor import Monitor, check_every, checked_snapshots
+from phasecore.monitoring.monitor import Monitor
 from phasecore.recording.history import numbers_of
-from phasecore.recording.recorder import Loggers, Recorder
+from phasecore.recording.recorder import Loggers
 from phasecore_torch.capture import Capture, Probes
 from phasecore_torch.loss import PhysicsLoss
 from phasecore_torch.points import Points
@@ -64,8 +63,10 @@ class PhaseCallback(Monitor, Callback):  # type: ignore[misc, unused-ignore]
         loss: a `PhysicsLoss`; by default the one that is an attribute of the LightningModule, or of its parts. Or your
             own callable from a batch of points to its mean loss (then give `points`), or a `LossFinder`.
         points: for your own callable: what is cut into batches along the first axis, see `PhaseMonitor`.
-        every: iterations between captures.
-        probes: names or objects; by default those of `phasecore.probes.DEFAULT_PROBES` whose signals are there.
+        every: iterations between captures, once they are regular: at the start, where phases are short, there are about
+            20 per decade, see `phasecore.recording.schedule`.
+        probes: names, such as "saturation" or "saturation:every=500" for a schedule of its own, or objects; by default
+            those of `phasecore.probes.DEFAULT_PROBES` whose signals are there.
         batches: number of batches of the gradient statistics.
         biases: count biases among the parameters of the statistics too.
         history_file: also append each row to this file, as `phasecore detect` reads it.
@@ -107,8 +108,8 @@ class PhaseCallback(Monitor, Callback):  # type: ignore[misc, unused-ignore]
         ...     warnings.simplefilter("ignore")
         ...     trainer = lightning.Trainer(max_steps=10, accelerator="cpu", callbacks=[phases], **options)
         ...     trainer.fit(module, torch.utils.data.DataLoader(x, batch_size=20))
-        >>> len(phases.history), "snr" in phases.history[0]
-        (2, True)
+        >>> [row["iteration"] for row in phases.history][-2:], "snr" in phases.history[0]
+        ([9, 10], True)
     """
 
     def __init__(
@@ -127,28 +128,25 @@ class PhaseCallback(Monitor, Callback):  # type: ignore[misc, unused-ignore]
         loggers: Loggers = (),
         on_capture: Callable[[Mapping[str, float]], None] | None = None,
     ) -> None:
-        super().__init__()
-        self.every = check_every(every)
-        self.iteration = 0
+        super().__init__(
+            every=every,
+            history_file=history_file,
+            run_folder=run_folder,
+            snapshots=snapshots,
+            resume=resume,
+            loggers=loggers,
+            on_capture=on_capture,
+        )
         self._loss = loss
         self._points = points
         self._options: dict[str, Any] = {"probes": probes, "batches": batches, "biases": biases}
-        self._log = Recorder(
-            run_folder, history_file=history_file, resume=resume, loggers=loggers, on_capture=on_capture
-        )
-        self._wanted = checked_snapshots(snapshots, run_folder)
         self._snapshots: Snapshots | None = None
         self._capture: Capture | None = None
         self._optimizer: torch.optim.Optimizer | None = None
         self._release: Callable[[], None] = lambda: None
         self._fresh: dict[str, float] = {}
+        self._module: LightningModule | None = None
         self._followed: PhysicsLoss | BatchLoss | None = None
-        self._seconds = 0.0
-        self._start: float | None = None
-
-    @property
-    def _recorder(self) -> Recorder:
-        return self._log
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Set up the capture, and check everything; the state of a checkpoint is restored by now."""
@@ -171,8 +169,8 @@ class PhaseCallback(Monitor, Callback):  # type: ignore[misc, unused-ignore]
         assert self._capture is not None
         parts = self._capture, self.every, self._options["batches"], self._wanted, self._log.folder
         device = {"device": str(pl_module.device)}
-        self._log.begin(monitored(self._followed, *parts), {**versions(), **device}, iteration=self.iteration)
-        self._start = time.perf_counter() - self._seconds
+        self._begin(monitored(self._followed, *parts), {**versions(), **device})
+        self._clock.start()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Follow the optimizer that another callback may have put in the place of the first one."""
@@ -190,30 +188,13 @@ class PhaseCallback(Monitor, Callback):  # type: ignore[misc, unused-ignore]
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Let go of the optimizer, stop the clock and finish the record; a later `fit` of the same Trainer goes on."""
         self._let_go()
-        if self._log.begun:
-            if not self._log.has_snapshot(self.iteration):
-                self._save_snapshot(pl_module)
-            self._log.finish(self.iteration, self._seconds)
+        self._finish()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Let go where training ends early, and say so to whoever listens."""
         self._let_go()
         if self._log.begun:
             self._log.stopped(exception)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint carries: the iteration, the history and the time so far."""
-        return {
-            "iteration": self.iteration,
-            "seconds": self._elapsed(),
-            "history": [dict(row) for row in self.history],
-        }
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from `state_dict()`; the phases so far are replayed from the history."""
-        self.iteration = int(state_dict["iteration"])
-        self._seconds = float(state_dict["seconds"])
-        self._log.replay(state_dict["history"])
 
     def _follow(self, trainer: Trainer, module: LightningModule) -> None:
         if len(trainer.optimizers) != 1:
@@ -228,7 +209,8 @@ class PhaseCallback(Monitor, Callback):  # type: ignore[misc, unused-ignore]
         loss, points = self._find(trainer, module)
         with undisturbed(module):
             self._capture = Capture(loss, self._optimizer, points=points, **self._options)
-        self._followed = loss
+        self._measures(self._capture.probes)
+        self._followed, self._module = loss, module
         self._snapshots = None
         if self._log.folder is not None and isinstance(loss, PhysicsLoss):
             self._snapshots = Snapshots(loss)
@@ -254,15 +236,15 @@ class PhaseCallback(Monitor, Callback):  # type: ignore[misc, unused-ignore]
     def _stepped(self, trainer: Trainer, module: LightningModule, *unused: Any) -> None:
         """Count a step of the optimizer, which has just been made, and capture if it is due."""
         self.iteration += 1
-        if self.iteration in self._wanted:
-            self._save_snapshot(module)
-        if self.iteration % self.every or self._capture is None:
+        if self._is_wanted(self.iteration - 1):
+            self._save_snapshot()
+        due = self._due()
+        if due is None or self._capture is None:
             return
         with undisturbed(module):
-            measured = self._capture.measure(self.iteration)
+            measured = self._capture.measure(self.iteration, due)
         known = {transition.phase for transition in self.timeline.transitions}
-        self._log.captured({"iteration": self.iteration, "seconds": self._elapsed(), **measured})
-        self._log.close()
+        self._record(measured)
         self._fresh = numbers_of(measured)
         for logger in trainer.loggers:
             logger.log_metrics(self._fresh, step=self.iteration)
@@ -270,15 +252,13 @@ class PhaseCallback(Monitor, Callback):  # type: ignore[misc, unused-ignore]
             if transition.phase not in known:
                 rank_zero_info(f"iteration {self.iteration}: {sentence_of(transition)}")
 
-    def _save_snapshot(self, module: LightningModule) -> None:
-        if self._snapshots is not None:
-            with undisturbed(module):
-                self._log.snapshot(self.iteration, self._snapshots.arrays())
+    def _arrays(self) -> dict[str, Any] | None:
+        if self._snapshots is None or self._module is None:
+            return None
+        with undisturbed(self._module):
+            return self._snapshots.arrays()
 
     def _let_go(self) -> None:
         self._release()
-        self._seconds, self._start = self._elapsed(), None
+        self._clock.stop()
         self._optimizer = None
-
-    def _elapsed(self) -> float:
-        return self._seconds if self._start is None else time.perf_counter() - self._start

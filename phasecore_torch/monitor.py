@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Self, final
 
 import torch
 from torch import Tensor
 
-from phasecore.monitoring.monitor import Monitor, check_every, checked_snapshots
+from phasecore.errors import InputError
+from phasecore.monitoring.monitor import Monitor
+from phasecore.probes import Probe
 from phasecore.recording.recorder import Loggers, Recorder
 from phasecore_torch.capture import Capture, Probes
 from phasecore_torch.loss import PhysicsLoss
@@ -23,20 +24,31 @@ from phasecore_torch.sources import BatchLoss
 class PhaseMonitor(Monitor):
     """Captures gradient statistics every few iterations and says which phase the training is in.
 
-    Call `step()` after each `optimizer.step()`. Nothing of the training is changed: gradients, weights, buffers and
-    random states stay as they are, of the model and of whatever the loss holds or reads.
+    Put each iteration, from `zero_grad()` to `optimizer.step()`, into a `with monitor:` block. With a `PhysicsLoss` at
+    all of its points the gradients of the batches are then those that the training's own gradient consists of, so that
+    a capture costs little more than the iteration. It is made before the optimizer changes the parameters, with the
+    weights that the loss has just used; its row is that of the steps done before. Where the way back tells nothing of
+    the batches (a loss of your own, or of some points, the closure of L-BFGS), they are gone through once more.
+
+    Or call `step()` after each `optimizer.step()`: it captures at once, at the new parameters.
+
+    Nothing of the training is changed: gradients, weights, buffers and random states stay as they are, of the model
+    and of whatever the loss holds or reads; gradients in which batches were told apart, up to rounding. A factor of the
+    loss, such as that of a `GradScaler`, is no part of the statistics.
 
     Args:
         loss: a `PhysicsLoss`, or your own callable from a batch of points to its mean loss, a scalar tensor (then give
             `points`).
         optimizer: any torch optimizer. Where you go on with another one later, Adam's statistics are those of the one
             that stepped last, and absent if that is not Adam.
-        every: iterations between captures.
+        every: iterations between captures, once they are regular: at the start, where phases are short, there are about
+            20 per decade, see `phasecore.recording.schedule`.
         points: for your own callable: a tensor or numpy array; a tuple or list of such that belong together (inputs and
             targets), which are handed over as several arguments; a dictionary, which is handed over as one; or a data
             set or `DataLoader`, which is read once. They are cut into batches along the first axis in the order given;
             shuffle them first if they are sorted.
-        probes: names or objects; by default those of `phasecore.probes.DEFAULT_PROBES` whose signals are there.
+        probes: names, such as "saturation" or "saturation:every=500" for a schedule of its own, or objects; by default
+            those of `phasecore.probes.DEFAULT_PROBES` whose signals are there.
         batches: number of batches of the gradient statistics.
         biases: count biases among the parameters of the statistics too.
         history_file: also append each row to this file, as `phasecore detect` reads it.
@@ -66,13 +78,13 @@ class PhaseMonitor(Monitor):
         >>> def batch_loss(x, y):
         ...     return (model(x) - y).square().mean()
         >>> monitor = PhaseMonitor(batch_loss, optimizer, every=5, points=(x, y))
-        >>> for _ in range(10):
-        ...     optimizer.zero_grad()
-        ...     batch_loss(x, y).backward()
-        ...     optimizer.step()
-        ...     row = monitor.step()
-        >>> len(monitor.history), "snr" in row
-        (2, True)
+        >>> for _ in range(60):
+        ...     with monitor:
+        ...         optimizer.zero_grad()
+        ...         batch_loss(x, y).backward()
+        ...         optimizer.step()
+        >>> [row["iteration"] for row in monitor.history][-3:], "snr" in monitor.history[-1]
+        ([50, 55, 60], True)
     """
 
     def __init__(
@@ -92,110 +104,127 @@ class PhaseMonitor(Monitor):
         loggers: Loggers = (),
         on_capture: Callable[[Mapping[str, float]], None] | None = None,
     ) -> None:
-        self.capture = Capture(loss, optimizer, points=points, probes=probes, batches=batches, biases=biases)
-        self.every = check_every(every)
-        self.iteration = 0
-        self._takes_backward = False
-        self._is_left = False
-        self._log = Recorder(
-            run_folder, history_file=history_file, resume=resume, loggers=loggers, on_capture=on_capture
+        super().__init__(
+            every=every,
+            history_file=history_file,
+            run_folder=run_folder,
+            snapshots=snapshots,
+            resume=resume,
+            loggers=loggers,
+            on_capture=on_capture,
         )
-        self._wanted = checked_snapshots(snapshots, run_folder)
+        self.capture = Capture(loss, optimizer, points=points, probes=probes, batches=batches, biases=biases)
+        self._measures(self.capture.probes)
+        self._optimizer = optimizer
         self._snapshots = Snapshots(loss) if run_folder is not None and isinstance(loss, PhysicsLoss) else None
         self._training = monitored(loss, self.capture, every, batches, self._wanted, self._log.folder)
-        self._device = str(next(p for group in optimizer.param_groups for p in group["params"]).device)
-        self._start = time.perf_counter()
+        device = next(p for group in optimizer.param_groups for p in group["params"]).device
+        self._versions = {**versions(), "device": str(device)}
+        self._awaited: list[Probe] | None = None
+        self._release: Callable[[], None] | None = None
+        self._takes_backward = False
+        self._clock.start()
 
-    @property
-    def _recorder(self) -> Recorder:
-        return self._log
+    def __enter__(self) -> Self:
+        """Begin an iteration: what is due of the steps before is captured on the training's own way back."""
+        if self._release is not None:
+            raise InputError("PhaseMonitor", received="'with' inside another 'with'", expected="one for each iteration")
+        self._begin(self._training, self._versions)
+        self._awaited = self._due()
+        if self._awaited is not None:
+            self.capture.prepare_backward(due=self._awaited)
+        self._release = self._optimizer.register_step_pre_hook(lambda *_: self._settle()).remove
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *unused: object) -> None:
+        """Count the iteration, unless an exception ended it."""
+        assert self._release is not None
+        self._release()
+        self._release = None
+        if kind is not None:
+            self._awaited = None
+            self.capture.prepare_backward(measure=False)
+            return
+        self._count()
+        # where another optimizer made the step, or none
+        self._settle()
 
     def step(self) -> dict[str, float] | None:
-        """Count one iteration; return the captured row if one was due, else None."""
-        self._begin()
+        """Count one iteration; return the captured row if one was due, else None.
+
+        A capture evaluates the loss once more, batch by batch; `with monitor:` has it on the training's way back.
+        """
+        self._begin(self._training, self._versions)
         # a capture was left to the way back, but another way was taken
-        self._takes_backward = self._takes_backward and not self._is_left
-        due = self._is_left
-        self.iteration += 1
-        due = due or self._is_due()
-        if self.iteration in self._wanted and self._snapshots is not None:
-            self._log.snapshot(self.iteration, self._snapshots.arrays())
-        self._leave(due and self._takes_backward)
-        return self._row(self.capture.measure(self.iteration)) if due and not self._takes_backward else None
+        left, self._awaited = self._awaited, None
+        self._takes_backward = self._takes_backward and left is None
+        self._count()
+        due = self._due() if left is None else left
+        if self._takes_backward and due is not None:
+            self._awaited = due
+            self.capture.prepare_backward(due=due)
+            return None
+        self.capture.prepare_backward(measure=False)
+        return None if due is None else self._record(self.capture.measure(self.iteration, due))
 
     def backward(self, loss: Tensor) -> dict[str, float] | None:
         """Do `loss.backward()`; return the captured row if one was due, else None.
 
-        With a `PhysicsLoss` at all of its points the gradients of the batches are those that the training's own
-        consists of, so that a capture costs little more than the iteration. The row is that of the steps done before
-        this one; `step()` then counts, and captures nothing. Where you go back by `loss.backward()` after all, `step()`
-        captures what is due, an iteration late the first time.
-
-        A factor of the loss, such as that of a `GradScaler`, is no part of the statistics. Called several times between
-        two steps, as in the closure of L-BFGS, it captures at the first call.
+        For loops that cannot have the iteration in a `with` block: the row is that of the steps done before this one;
+        `step()` then counts, and captures nothing. Where you go back by `loss.backward()` after all, `step()` captures
+        what is due, an iteration late the first time. Called several times between two steps, as in the closure of
+        L-BFGS, it captures at the first call.
 
         Args:
             loss: what the loss returned in this iteration, a scalar.
         """
-        self._begin()
+        self._begin(self._training, self._versions)
         self._takes_backward = True
-        if not self._is_due():
+        due, self._awaited = self._awaited or self._due(), None
+        if due is None:
             torch.autograd.backward(loss)
             return None
-        row = self._row(self.capture.backward(loss, self.iteration))
-        self._leave(False)
-        return row
+        return self._record(self.capture.backward(loss, self.iteration, due))
 
     def finish(self) -> None:
         """Say that the training is over, to whoever listens; it may go on later.
 
         A run folder gets its last snapshot and `outcome.json`.
         """
-        self._begin()
-        if self._is_left:
-            self._leave(False)
-            self._row(self.capture.measure(self.iteration))
-        if self._snapshots is not None and not self._log.has_snapshot(self.iteration):
-            self._log.snapshot(self.iteration, self._snapshots.arrays())
-        self._log.finish(self.iteration, time.perf_counter() - self._start)
-
-    def _begin(self) -> None:
-        if not self._log.begun:
-            restored = bool(self.history)
-            self._log.begin(self._training, {**versions(), "device": self._device}, iteration=self.iteration)
-            if self.history and not restored:
-                self._start = time.perf_counter() - float(self.history[-1].get("seconds", 0.0))
-
-    def _is_due(self) -> bool:
-        """Whether this iteration is to be captured, and was not yet."""
-        captured = self.history[-1]["iteration"] if self.history else 0
-        return self.iteration > captured and self.iteration % self.every == 0
-
-    def _leave(self, measure: bool) -> None:
-        """Leave a capture to the next way back, or none."""
-        if measure or self._is_left:
-            self.capture.prepare_backward(measure=measure)
-        self._is_left = measure
-
-    def _row(self, measured: Mapping[str, float]) -> dict[str, float]:
-        row = {"iteration": self.iteration, "seconds": time.perf_counter() - self._start, **measured}
-        self._log.captured(row)
-        self._log.close()
-        return row
+        self._begin(self._training, self._versions)
+        self._awaited = self._due()
+        self._settle()
+        self._finish()
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint must carry: the iteration, the history and the time so far."""
-        return {
-            "iteration": self.iteration,
-            "seconds": time.perf_counter() - self._start,
-            "history": [dict(row) for row in self.history],
-            "takes_backward": self._takes_backward,
-        }
+        return {**super().state_dict(), "takes_backward": self._takes_backward}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from `state_dict()`; the phases so far are replayed from the history."""
-        self.iteration = int(state["iteration"])
-        self._start = time.perf_counter() - float(state["seconds"])
-        self._log.replay(state["history"])
+        super().load_state_dict(state)
         self._takes_backward = bool(state.get("takes_backward", False))
-        self._leave(self._takes_backward and self._is_due())
+        self._awaited = self._due() if self._takes_backward else None
+        self.capture.prepare_backward(measure=self._awaited is not None, due=self._awaited)
+
+    def _arrays(self) -> dict[str, Any] | None:
+        return None if self._snapshots is None else self._snapshots.arrays()
+
+    def _count(self) -> None:
+        self.iteration += 1
+        if self._is_wanted(self.iteration - 1):
+            self._save_snapshot()
+
+    def _settle(self) -> None:
+        """Take the row that is awaited."""
+        due, self._awaited = self._awaited, None
+        if due is not None:
+            self._record(self.capture.heard(self.iteration, due))
+
+    @property
+    def _up_to_date(self) -> Recorder:
+        """The recorder; between iterations in blocks, what is due is captured first."""
+        if self._release is None and self._awaited is None and self._log.begun:
+            self._awaited = self._due()
+            self._settle()
+        return self._log

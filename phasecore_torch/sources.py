@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
@@ -11,7 +10,6 @@ from typing import Any, ClassVar, final
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from phasecore.errors import InputError
 from phasecore.monitoring.monitor import check_batches
@@ -40,7 +38,7 @@ from phasecore_torch.arrays import all_as_numpy, as_numpy
 from phasecore_torch.batches import BatchedResiduals, can_be_copied
 from phasecore_torch.derivatives import COMPARED
 from phasecore_torch.distribution import warn_of_processes
-from phasecore_torch.gradients import gradients, plain, zeros_like
+from phasecore_torch.gradients import gradients, zeros_like
 from phasecore_torch.loss import PhysicsLoss
 from phasecore_torch.moments import MomentAccumulator
 from phasecore_torch.points import EXPECTED, Batches, Points
@@ -99,18 +97,20 @@ class Source(ABC):
         """Return the moments of the batch gradients by name, of those parameters that the loss depends on."""
 
     @abstractmethod
-    def prepare_backward(self, parameters: Callable[[], Mapping[str, Tensor]] | None) -> None:
-        """Hear whether the next loss goes to `backward`, and what returns the parameters that are then measured."""
-
-    def backward(self, loss: Tensor, parameters: Mapping[str, Tensor]) -> dict[str, Moments] | None:
-        """Do `loss.backward()`; return the moments if they come of it, or None.
+    def listen(self, parameters: Callable[[], Mapping[str, Tensor]]) -> None:
+        """Note what the training's own way back tells of the batches, from the next loss on.
 
         Args:
-            loss: of the training, a scalar.
-            parameters: those of the gradient statistics, by name.
+            parameters: returns those of the gradient statistics, by name.
         """
-        torch.autograd.backward(loss)
+
+    def heard(self) -> dict[str, Moments] | None:
+        """Return the moments that were noted, or None, and note no more."""
         return None
+
+    def backward(self, loss: Tensor) -> None:
+        """Do `loss.backward()`, of which alone it is noted what was gone back through."""
+        torch.autograd.backward(loss)
 
 
 @final
@@ -201,43 +201,27 @@ class PhysicsSource(Source):
         taken = batched.take()
         return {} if taken is None else taken.moments(shared) or {}
 
-    def prepare_backward(self, parameters: Callable[[], Mapping[str, Tensor]] | None) -> None:
-        """Let the next loss be evaluated batch by batch, or as usual."""
-        self._loss.evaluate_through(None if parameters is None else lambda: self._batches_of(parameters()))
-
-    def backward(self, loss: Tensor, parameters: Mapping[str, Tensor]) -> dict[str, Moments] | None:
-        """Do `loss.backward()`, and take the moments of the batches' gradients that it went through.
+    def listen(self, parameters: Callable[[], Mapping[str, Tensor]]) -> None:
+        """Let the next loss be evaluated batch by batch, so that what its way back goes through is noted.
 
         What the gradient has beside the equations' part, such as that of the conditions, is common to all batches. A
         loss of some of the points leaves no moments, nor one whose parameters have hooks that change gradients.
         """
+        self.heard()
+        self._loss.evaluate_through(lambda: self._batches_of(parameters()))
+
+    def heard(self) -> dict[str, Moments] | None:
+        """Return the moments of the batches' gradients that were gone back through, and note no more."""
+        self._loss.evaluate_through(None)
+        taken = None if self._batched is None else self._batched.take()
+        common = None if taken is None else taken.common()
+        return None if taken is None or common is None else taken.moments(common)
+
+    def backward(self, loss: Tensor) -> None:
+        """Do `loss.backward()`, of which alone it is noted what was gone back through."""
         if self._batched is not None:
             self._batched.forget()
-        arrived: dict[str, Tensor] = {}
-        hooked = any(parameter._backward_hooks for parameter in parameters.values())
-
-        def arrive(name: str, gradient: Tensor | None) -> None:
-            if gradient is not None:
-                arrived[name] = plain(gradient)
-
-        handles: list[RemovableHandle] = [
-            parameter.register_hook(functools.partial(arrive, name))  # type: ignore[no-untyped-call]
-            for name, parameter in parameters.items()
-        ]
-        try:
-            torch.autograd.backward(loss)
-        finally:
-            for handle in handles:
-                handle.remove()
-        taken = None if self._batched is None else self._batched.take()
-        if taken is None or hooked:
-            return None
-        return taken.moments(
-            {
-                name: gradient - taken.totals[name] if name in taken.totals else gradient
-                for name, gradient in arrived.items()
-            }
-        )
+        torch.autograd.backward(loss)
 
     def _batches_of(self, parameters: Mapping[str, Tensor]) -> BatchedResiduals | None:
         """The residuals in batches, made anew where others are trained than before; None if the model resists that."""
@@ -321,9 +305,6 @@ class CustomSource(Source):
                 fix="Take away detach(), torch.no_grad() or item(), and pass the optimizer of this loss.",
             )
 
-    def prepare_backward(self, parameters: Callable[[], Mapping[str, Tensor]] | None) -> None:
-        """Nothing to prepare."""
-
     def signals(self, required: frozenset[str]) -> dict[str, Any]:
         """Return the mean loss over all points as the term "data", and the activations there."""
         values: dict[str, Any] = {BATCH_SIZES: self._batches.sizes}
@@ -335,6 +316,9 @@ class CustomSource(Source):
             mean = {"data": float(np.average(losses, weights=self._batches.sizes))}
             values |= {TERM_LOSSES: mean, WEIGHTED_TERM_LOSSES: mean}
         return values
+
+    def listen(self, parameters: Callable[[], Mapping[str, Tensor]]) -> None:
+        """Note nothing: the loss is not evaluated batch by batch."""
 
     def gradient_moments(self, parameters: Mapping[str, Tensor]) -> dict[str, Moments]:
         """Return the moments over the batches, one gradient after the other."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, final
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from phasecore.backends import Backend, Observer, Settings, Training
 from phasecore.errors import InputError
+from phasecore.probes import Probe
 from phasecore.problems.finite import diverged
 from phasecore.runs.session import EXPECTED, Session
 from phasecore_torch import capture, loss
@@ -95,9 +96,9 @@ class TorchSession(Session):
         """Return the learning rate of the next iteration."""
         return float(self.optimizer.param_groups[0]["lr"])
 
-    def measure(self) -> Mapping[str, float]:
-        """Return the scalars of the probes."""
-        return self.capture.measure(self.iteration)
+    def measure(self, due: Sequence[Probe]) -> Mapping[str, float]:
+        """Return the scalars of those of the training's probes that are due."""
+        return self.capture.measure(self.iteration, due)
 
     def arrays(self) -> Mapping[str, Any]:
         """Return fields, residuals and weights by name, for a snapshot."""

@@ -5,11 +5,10 @@ import importlib
 import importlib.util
 import json
 import pkgutil
-import subprocess
-import sys
 import warnings
 
 import pytest
+from processes import python
 
 ADAPTERS = {"phasecore_torch": "torch", "phasecore_keras": "keras"}
 ELSEWHERE = {"phasecore_torch.lightning", "phasecore_torch.pina", "phasecore_torch.deepxde", "phasecore_keras.deepxde"}
@@ -42,13 +41,8 @@ def modules(package):
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", RUN_ALL % FRAMEWORKS, ",".join(modules("phasecore"))],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path_factory.mktemp("doctests"),
-    )
+    arguments = ["-W", "error", "-c", RUN_ALL % FRAMEWORKS, ",".join(modules("phasecore"))]
+    done = python(*arguments, cwd=tmp_path_factory.mktemp("doctests"))
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -3,6 +3,7 @@
 import threading
 
 import pytest
+from processes import SECONDS
 
 from phasecore.files import replacing
 
@@ -18,7 +19,7 @@ def test_a_reader_never_sees_a_part(tmp_path):
         while not done.is_set():
             seen.add(file.read_bytes())
 
-    reader = threading.Thread(target=read)
+    reader = threading.Thread(target=read, daemon=True)
     reader.start()
 
     def write(content):
@@ -27,13 +28,14 @@ def test_a_reader_never_sees_a_part(tmp_path):
                 for start in range(0, len(content), 10_000):
                     stream.write(content[start : start + 10_000])
 
-    writers = [threading.Thread(target=write, args=(content,)) for content in contents]
+    writers = [threading.Thread(target=write, args=(content,), daemon=True) for content in contents]
     for writer in writers:
         writer.start()
     for writer in writers:
-        writer.join()
+        writer.join(SECONDS)
     done.set()
-    reader.join()
+    reader.join(SECONDS)
+    assert not any(thread.is_alive() for thread in (*writers, reader))
     assert seen <= set(contents)
     assert list(tmp_path.iterdir()) == [file]
 

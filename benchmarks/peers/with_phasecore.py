@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from typing import Any
 
@@ -41,15 +42,10 @@ class Phasecore(Contender):
         return timed(self._step, steps, wait)
 
     def _step(self) -> None:
-        self.optimizer.zero_grad()
-        value = self.loss()
-        if self.monitor is None:
-            value.backward()
+        with contextlib.nullcontext() if self.monitor is None else self.monitor:
+            self.optimizer.zero_grad()
+            self.loss().backward()
             self.optimizer.step()
-        else:
-            self.monitor.backward(value)
-            self.optimizer.step()
-            self.monitor.step()
 
 
 eager = Phasecore

@@ -91,37 +91,41 @@ def command(
 
         console = Console(highlight=False)
         console.print(comparison_table(runs))
+        for run in runs:
+            for sentence in run.moved():
+                console.print(f"{run.training.scheme_name}, {sentence}", style="dim", markup=False, soft_wrap=True)
         console.print(f"figure: {folder / FIGURE}", markup=False, soft_wrap=True)
 
 
 def _prepare(request: Mapping[str, Any], resumed: Path | None) -> list[Training]:
     """Make all trainings, so that whatever is wrong with one of them is said before the first begins."""
     from phasecore.recording.folder import CONFIGURATION
-    from phasecore.runs.preparation import prepare, prepare_resumed
+    from phasecore.runs.preparation import DEFAULT_PRESET, complete_weighting, prepare, prepare_resumed, problem_of
 
     options = {name: value for name, value in request.items() if name not in ("problem", "weightings", "loggers")}
     options["probes"] = all_probes(options.get("probes", ()))
-    problem = request["problem"]
+    problem, preset = problem_of(request["problem"], options.get("preset", DEFAULT_PRESET))
     trainings: list[Training] = []
     for weighting in request["weightings"]:
-        training = prepare(problem, weighting=weighting, **options)
-        there = None if resumed is None else _run_folder(resumed, training.scheme_name)
+        there = None if resumed is None else _run_folder(resumed, complete_weighting(weighting, preset))
         if there is not None and (there / CONFIGURATION).exists():
-            training = prepare_resumed(there, problem=problem, weighting=weighting, **options)
-        trainings.append(training)
+            trainings.append(prepare_resumed(there, problem=request["problem"], weighting=weighting, **options))
+        else:
+            trainings.append(prepare(problem, weighting=weighting, **options))
     return trainings
 
 
 def _train(training: Training, label: str, loggers: Sequence[str]) -> Compared:
     from phasecore.cli.progress import make_display
-    from phasecore.recording.folder import CONFIGURATION, open_run
+    from phasecore.recording.folder import CONFIGURATION
     from phasecore.reporting.comparison import Compared
-    from phasecore.runs.execution import execute
+    from phasecore.runs.execution import execute_prepared
 
     assert training.folder is not None
     with make_display(label) as display:
-        outcome = execute(training, resume=(training.folder / CONFIGURATION).exists(), display=display, loggers=loggers)
-    return Compared(training, outcome, open_run(training.folder).history)
+        resume = (training.folder / CONFIGURATION).exists()
+        outcome = execute_prepared(training, resume=resume, display=display, loggers=loggers)
+    return Compared.of(training, outcome)
 
 
 def _run_folder(folder: Path, scheme_name: str) -> Path:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from phasecore.phases import Curve, Timeline, detect, tracker
+from phasecore.phases import Timeline, detect, replay
 from phasecore.recording.column_names import parse_columns
 from phasecore.recording.reading import read_curve
+from phasecore.reporting.moved import moved
 from phasecore.reporting.palette import PHASE_COLOURS, PHASE_NAMES
 
 
@@ -45,27 +47,10 @@ def command(file: Path, as_json: bool, online: bool, columns: tuple[str, ...], p
     if as_json:
         click.echo(json.dumps(timeline.to_json()))
     else:
-        _print(timeline)
+        _print(timeline, moved(detect(curve) if online else timeline, curve))
 
 
-def replay(curve: Curve) -> Timeline:
-    """Return what the online tracker says after the last capture of a curve.
-
-    Example:
-        >>> replay(Curve.from_columns({"iteration": [1, 2], "snr": [3.0, 2.0]})).reason
-        'cannot tell: 2 captures of the SNR, at least 10 are needed'
-    """
-    online = tracker()
-    state = online.init()
-    timeline = Timeline((), None, "cannot tell: no captures")
-    names = ["iteration", *curve.columns]
-    values = [curve.values(name) for name in curve.columns]
-    for row in zip(curve.iteration.tolist(), *values, strict=True):
-        timeline, state = online.update(dict(zip(names, row, strict=True)), state)
-    return timeline
-
-
-def _print(timeline: Timeline) -> None:
+def _print(timeline: Timeline, notes: Sequence[str]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -86,6 +71,8 @@ def _print(timeline: Timeline) -> None:
                 *([str(transition.declared_at)] * online),
             )
         console.print(table)
+    for note in notes:
+        console.print(Text(note, "dim"), soft_wrap=True)
     for transition in timeline.transitions:
         console.print()
         console.print(Text(f"evidence for {PHASE_NAMES[transition.phase]}, log odds", PHASE_COLOURS[transition.phase]))

@@ -3,26 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from phasecore import registry
 from phasecore.errors import InputError, MissingDependencyError
 from phasecore.hookspecs import Entry
 from phasecore.plugins import Plugins
+from phasecore.problems.base import Problem
+from phasecore.specifications import parse_specification
 
 
-def check_entries(plugins: Plugins) -> list[dict[str, Any]]:
+def check_entries(plugins: Plugins, problem: str | None = None) -> list[dict[str, Any]]:
     """Make and check everything that is not phasecore's own.
+
+    Args:
+        plugins: what is loaded.
+        problem: "name" or "name:key=value,key=value", whose terms the probes read by name.
 
     Returns:
         For each entry a dictionary of kind, name, plugin, distribution, version, outcome ("passed", "failed" or
         "not checked") and reason.
+
+    Raises:
+        InputError: for an unknown problem.
     """
+    of_probes = None
+    if problem is not None:
+        name, parameters = parse_specification(problem, "--problem")
+        of_probes = registry.problem(name, **parameters)
     checked = []
     for entry, source in plugins.entries:
         if source.distribution == "phasecore":
             continue
-        outcome, reason = _check(entry)
+        outcome, reason = _check(entry, of_probes)
         checked.append(
             {
                 "kind": entry.kind,
@@ -37,7 +51,7 @@ def check_entries(plugins: Plugins) -> list[dict[str, Any]]:
     return checked
 
 
-def _check(entry: Entry) -> tuple[str, str]:
+def _check(entry: Entry, problem: Problem | None) -> tuple[str, str]:
     from phasecore.testing import check_probe, check_problem, check_weighting
 
     make: dict[str, Callable[[str], Any]] = {
@@ -50,7 +64,7 @@ def _check(entry: Entry) -> tuple[str, str]:
     laws: dict[str, Callable[[Any], object]] = {
         "problem": check_problem,
         "weighting": check_weighting,
-        "probe": check_probe,
+        "probe": partial(check_probe, problem=problem),
     }
     try:
         made = make[entry.kind](entry.name)

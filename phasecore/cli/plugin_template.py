@@ -29,7 +29,7 @@ _TARGETS: dict[Kind, tuple[str, str]] = {
 }
 _TESTS: dict[Kind, str] = {
     "problem": 'testing.check_problem(phasecore.problem("$problem_name"))',
-    "probe": 'testing.check_probe(phasecore.probe("$probe_name"))',
+    "probe": 'testing.check_probe(phasecore.probe("$probe_name")$probe_problem)',
     "logger": 'testing.check_logger("$logger_name")',
 }
 
@@ -75,6 +75,7 @@ def write_plugin(name: str, folder: Path, kinds: Sequence[Kind] = ("weighting",)
         for kind, (called, target) in _TARGETS.items()
         if kind in kinds
     )
+    values["probe_problem"] = _fill(', problem="$problem_name"', values) if "problem" in kinds else ""
     tests = [f"\n\ndef test_{kind}():\n    {_fill(_TESTS[kind], values)}\n" for kind in kinds if kind in _TESTS]
     values["more_tests"] = "".join(tests).rstrip("\n")
     written = []

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from phasecore.errors import InputError
 from phasecore.hookspecs import KINDS, Kind
 from phasecore.plugins import Plugins, loaded, run_hooks_of
 
@@ -17,19 +18,26 @@ from phasecore.plugins import Plugins, loaded, run_hooks_of
 @click.option(
     "--check", is_flag=True, help="Make everything that plugins offer, and check it; exit status 1 if broken."
 )
+@click.option(
+    "--problem",
+    metavar="NAME[:key=value,...]",
+    help="With --check: the problem whose terms the probes read by name. Default: made-up terms.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, with the tracebacks of what failed.")
 @click.pass_context
-def command(ctx: click.Context, check: bool, as_json: bool) -> None:
+def command(ctx: click.Context, check: bool, problem: str | None, as_json: bool) -> None:
     """List problems, weighting schemes, probes, backends and loggers, where they come from, and what failed to load."""
     if ctx.invoked_subcommand is not None:
         return
+    if problem is not None and not check:
+        raise InputError("--problem", received="no --check", expected="--check with it: it is for checking probes")
     document = describe(loaded())
     if check:
         from phasecore.cli.plugin_checks import check_entries
         from phasecore.cli.session import standard_output_kept_clean
 
         with standard_output_kept_clean():
-            document["checked"] = check_entries(loaded())
+            document["checked"] = check_entries(loaded(), problem)
     if as_json:
         click.echo(json.dumps(document))
     else:

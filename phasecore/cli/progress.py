@@ -6,6 +6,7 @@ import math
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, final
 
@@ -45,16 +46,27 @@ class ConsoleDisplay(Display):
     """
 
     def __init__(self, console: Console, label: str = "", clock: Callable[[], float] = time.monotonic) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
         self.console = console
         self.label = label
         self.clock = clock
-        self.iterations = 0
-        self.iteration = 0
         self.loss = math.nan
         self.row: Mapping[str, Any] = {}
         self.timeline: Timeline | None = None
         self._phase: Phase | None = None
-        self._first: tuple[float, int] | None = None
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("left", style="dim"),
+            console=console,
+            get_time=clock,
+            speed_estimate_period=math.inf,
+        )
+        self._progress.add_task(label, total=None, visible=False)
+        (self._task,) = self._progress.tasks
 
     def __enter__(self) -> Self:
         return self
@@ -66,19 +78,25 @@ class ConsoleDisplay(Display):
 
     def started(self, training: Training) -> None:
         """Say what is trained."""
-        self.iterations = training.settings.iterations
+        self._progress.update(self._task.id, total=training.settings.iterations, visible=True)
         self.console.print(describe(training), markup=False, soft_wrap=True)
+
+    def resumed(self, iteration: int, folder: Path | None) -> None:
+        """Say where the training goes on."""
+        self._progress.reset(self._task.id, completed=iteration)
+        where = f" from {folder}" if folder is not None else ""
+        self.console.print(f"{self._prefix}resumed at iteration {iteration}{where}", markup=False, soft_wrap=True)
 
     def progressed(self, iteration: int, loss: float) -> None:
         """Take the iteration and loss."""
-        self._first = self._first or (self.clock(), iteration)
-        self.iteration, self.loss = iteration, loss
+        self._progress.update(self._task.id, completed=iteration)
+        self.loss = loss
         self.update(captured=False)
 
     def captured(self, row: Mapping[str, Any], timeline: Timeline) -> None:
         """Take the measured values and the phases so far."""
-        self._first = self._first or (self.clock(), int(row["iteration"]))
-        self.iteration, self.row, self.timeline = int(row["iteration"]), row, timeline
+        self._progress.update(self._task.id, completed=int(row["iteration"]))
+        self.row, self.timeline = {**self.row, **row}, timeline
         loss = row.get("training_loss", self.loss)
         self.loss = math.nan if loss is None else loss
         if timeline.transitions and timeline.current not in (self._phase, None):
@@ -116,12 +134,20 @@ class ConsoleDisplay(Display):
             text.append(PHASE_NAMES[phase], style=PHASE_COLOURS[phase])
             self.console.print(text.append(f" since iteration {iteration}"), soft_wrap=True)
 
+    @property
+    def iteration(self) -> int:
+        """The last iteration heard of."""
+        return int(self._task.completed)
+
+    @property
+    def iterations(self) -> int:
+        """How many there are to be, 0 before the start."""
+        return int(self._task.total or 0)
+
     def seconds_left(self) -> float:
         """Return the time left at this session's pace, in seconds; NaN as long as there is none."""
-        if self._first is None or self.iteration <= self._first[1]:
-            return math.nan
-        begun, first = self._first
-        return (self.clock() - begun) / (self.iteration - first) * (self.iterations - self.iteration)
+        speed, remaining = self._task.speed, self._task.remaining
+        return math.nan if not speed or remaining is None else remaining / speed
 
     def values(self) -> Text:
         """Return loss, error, SNR and phase on one line."""
@@ -186,21 +212,8 @@ class LiveDisplay(ConsoleDisplay):
 
     def _render(self) -> RenderableType:
         from rich.console import Group
-        from rich.progress_bar import ProgressBar
-        from rich.table import Table
-        from rich.text import Text
 
-        if not self.iterations:
-            return Text("")
-        left = self.seconds_left()
-        line = Table.grid(padding=(0, 1), expand=False)
-        line.add_row(
-            self.label,
-            ProgressBar(total=self.iterations, completed=self.iteration, width=30),
-            f"{self.iteration}/{self.iterations}",
-            Text(f"{duration(left)} left" if left > 0 else "", style="dim"),
-        )
-        return Group(line, self.values())
+        return Group(self._progress, self.values()) if self.iterations else ""
 
 
 def describe(training: Training) -> str:

@@ -40,9 +40,9 @@ def command(
     """
     from phasecore import registry
     from phasecore.recording.configuration import summary
-    from phasecore.recording.folder import check_free, open_run, reserve_folder, slug
+    from phasecore.recording.folder import check_free, reserve_folder, slug
     from phasecore.reporting.comparison import Compared
-    from phasecore.runs.execution import execute
+    from phasecore.runs.execution import execute_prepared
     from phasecore.runs.preparation import prepare, prepare_resumed
 
     check_resume(resume, output)
@@ -64,7 +64,7 @@ def command(
 
         again = ["phasecore", "run", problem, "--output", str(training.folder), "--resume"]
         with interruptible(ctx, [training.folder], again), make_display() as display:
-            outcome = execute(training, resume=resume, display=display, loggers=loggers or None)
+            outcome = execute_prepared(training, resume=resume, display=display, loggers=loggers or None)
     if as_json:
         document = {**summary(training, outcome), "output": str(training.folder)}
         click.echo(json.dumps(document, allow_nan=False))
@@ -73,4 +73,8 @@ def command(
 
         from phasecore.cli.tables import run_table
 
-        Console(highlight=False).print(run_table(Compared(training, outcome, open_run(training.folder).history)))
+        run = Compared.of(training, outcome)
+        console = Console(highlight=False)
+        console.print(run_table(run))
+        for sentence in run.moved():
+            console.print(sentence, style="dim", markup=False, soft_wrap=True)

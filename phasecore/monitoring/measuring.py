@@ -43,22 +43,34 @@ class Measuring:
         self._labels = [label_of(probe) for probe in probes]
         self._owners: dict[str, int] = {}
 
-    def row(self, values: Mapping[str, Any], iteration: int | None = None) -> dict[str, float]:
+    def required(self, due: Sequence[Probe] | None = None) -> frozenset[str]:
+        """Return the names of the signals that probes require, all or those that are due."""
+        return frozenset().union(*(probe.requires for probe in self._chosen(due).values()))
+
+    def row(
+        self, values: Mapping[str, Any], iteration: int | None = None, due: Sequence[Probe] | None = None
+    ) -> dict[str, float]:
         """Return the scalars of every probe whose signals are there.
 
         Args:
             values: signals by name, as numpy arrays.
             iteration: optimizer steps done, for messages.
+            due: the probes to measure, if not all.
 
         Raises:
             PluginError: for a column that two probes return, or that the row has already, naming both.
         """
         signals = Signals({name: _read_only(value) for name, value in values.items()}, np)
         row: dict[str, float] = {}
-        for place, probe in list(self._probes.items()):
+        for place, probe in self._chosen(due).items():
             if probe.requires <= values.keys():
                 row |= self._measured(place, probe, signals, iteration)
         return row
+
+    def _chosen(self, due: Sequence[Probe] | None) -> dict[int, Probe]:
+        """Those that are due and still there, by place."""
+        wanted = None if due is None else set(map(id, due))
+        return {place: probe for place, probe in self._probes.items() if wanted is None or id(probe) in wanted}
 
     def _measured(self, place: int, probe: Probe, signals: Signals, iteration: int | None) -> dict[str, float]:
         label = self._labels[place]

@@ -3,36 +3,81 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from phasecore import registry
 from phasecore.arguments import is_whole
+from phasecore.backends import Monitored
 from phasecore.errors import InputError
+from phasecore.monitoring.clock import Clock
 from phasecore.phases import Phase, Timeline
 from phasecore.probes import DEFAULT_PROBES, Probe
 from phasecore.probes.checks import check_declaration
-from phasecore.recording.recorder import Recorder
+from phasecore.recording.recorder import Loggers, Recorder
+from phasecore.recording.schedule import Schedule
 from phasecore.signals import check_requirements
 
 
 class Monitor(ABC):
-    """A monitor has a recorder, and shows what it keeps. Base class, beside those of a framework's callbacks."""
+    """What every monitor is: a recorder, a clock and a schedule. Base class, beside those of a framework's callbacks.
+
+    Args:
+        every: iterations between captures, see `phasecore.recording.schedule`.
+        history_file: see `Recorder`, as for `resume`, `loggers` and `on_capture`.
+        run_folder: the recorder's folder.
+        snapshots: iterations after which snapshots are saved.
+
+    Attributes:
+        every: iterations between captures.
+        iteration: optimizer steps done.
+
+    Raises:
+        InputError: for a bad argument, or a file or run that exists without `resume`.
+    """
+
+    def __init__(
+        self,
+        *,
+        every: int,
+        history_file: str | Path | None = None,
+        run_folder: str | Path | None = None,
+        snapshots: Sequence[int] = (),
+        resume: bool = False,
+        loggers: Loggers = (),
+        on_capture: Callable[[Mapping[str, float]], None] | None = None,
+    ) -> None:
+        super().__init__()
+        self.every = check_every(every)
+        self.iteration = 0
+        self._log = Recorder(
+            run_folder, history_file=history_file, resume=resume, loggers=loggers, on_capture=on_capture
+        )
+        self._wanted = checked_snapshots(snapshots, run_folder)
+        self._clock = Clock()
+        self._schedule = Schedule(every, [])
+
+    @abstractmethod
+    def _arrays(self) -> Mapping[str, NDArray[Any]] | None:
+        """Return what a snapshot holds of the training now, or None where it cannot be told."""
 
     @property
-    @abstractmethod
-    def _recorder(self) -> Recorder:
-        """Who keeps the captures."""
+    def _up_to_date(self) -> Recorder:
+        """The recorder, after whatever is still to be captured of the iterations so far."""
+        return self._log
 
     @property
     def history(self) -> list[dict[str, float]]:
         """The rows captured so far."""
-        return self._recorder.rows
+        return self._up_to_date.rows
 
     @property
     def timeline(self) -> Timeline:
         """The phases so far, found without looking ahead."""
-        return self._recorder.timeline
+        return self._up_to_date.timeline
 
     @property
     def phase(self) -> Phase | None:
@@ -45,7 +90,63 @@ class Monitor(ABC):
         Raises:
             InputError: if nothing was captured yet.
         """
-        return self._recorder.detect()
+        return self._up_to_date.detect()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint must carry: the iteration, the history and the time so far."""
+        rows = [dict(row) for row in self._log.rows]
+        return {"iteration": self.iteration, "seconds": self._clock.seconds, "history": rows}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state_dict()`; the phases so far are replayed from the history."""
+        self.iteration = int(state["iteration"])
+        self._clock.set(float(state["seconds"]))
+        self._log.replay(state["history"])
+
+    def _begin(self, training: Monitored, versions: Mapping[str, str]) -> None:
+        """Begin the record, once: time goes on from that of the rows that are taken over."""
+        if self._log.begun:
+            return
+        restored = bool(self._log.rows)
+        self._log.begin(training, versions, iteration=self.iteration)
+        if self._log.rows and not restored:
+            self._clock.set(float(self._log.rows[-1].get("seconds", 0.0)))
+
+    def _measures(self, probes: Sequence[Probe]) -> None:
+        """Hear which probes there are, from now on."""
+        self._schedule = Schedule(self.every, probes)
+
+    def _due(self, since: int | None = None) -> list[Probe] | None:
+        """Return the probes to measure now; None if no capture is due, or it was made already.
+
+        Args:
+            since: the iteration at which this was asked last, where several steps were made at once.
+        """
+        captured = self._log.rows[-1]["iteration"] if self._log.rows else 0
+        return self._schedule.due(self.iteration, since) if self.iteration > captured else None
+
+    def _is_wanted(self, since: int) -> bool:
+        """Whether a snapshot is to be saved of an iteration since another one."""
+        return any(since < snapshot <= self.iteration for snapshot in self._wanted)
+
+    def _save_snapshot(self) -> None:
+        arrays = self._arrays()
+        if arrays is not None:
+            self._log.snapshot(self.iteration, arrays)
+
+    def _record(self, measured: Mapping[str, float], further: Mapping[str, float] | None = None) -> dict[str, float]:
+        """Keep a capture, and return its row."""
+        row = {"iteration": self.iteration, **(further or {}), "seconds": self._clock.seconds, **measured}
+        self._log.captured(row)
+        self._log.close()
+        return row
+
+    def _finish(self) -> None:
+        """Save the last snapshot, and say that the training is over, if it ever began; it may go on later."""
+        if self._log.begun:
+            if not self._log.has_snapshot(self.iteration):
+                self._save_snapshot()
+            self._log.finish(self.iteration, self._clock.seconds)
 
 
 def checked_snapshots(snapshots: Sequence[int], run_folder: str | Path | None) -> tuple[int, ...]:
@@ -106,7 +207,7 @@ def choose_probes(
     """Return the probes that are asked for; None for those of `DEFAULT_PROBES` whose signals are there.
 
     Args:
-        probes: names or objects, or None.
+        probes: specifications such as "saturation:every=500", or objects, or None.
         supplied: names of the signals that there are.
         backend: what supplies them, as messages call it.
         fix: what to do where one of those asked for requires another signal.
@@ -122,7 +223,7 @@ def choose_probes(
     if probes is None:
         known = (registry.probe(name) for name in DEFAULT_PROBES)
         return [probe for probe in known if probe.requires <= supplied]
-    chosen = [registry.probe(probe) if isinstance(probe, str) else probe for probe in probes]
+    chosen = [registry.as_probe(probe) for probe in probes]
     for probe in chosen:
         check_declaration(probe)
         check_requirements(f"probe {probe.name!r}", probe.requires, backend, supplied, fix=fix)

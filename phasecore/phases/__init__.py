@@ -4,6 +4,7 @@ from phasecore.phases.configuration import DetectorConfiguration
 from phasecore.phases.curve import Curve
 from phasecore.phases.offline import detect
 from phasecore.phases.online import Tracker, TrackerState, tracker
+from phasecore.phases.replay import declarations, replay
 from phasecore.phases.timeline import Evidence, Nonfinite, Phase, Timeline, Transition
 
 __all__ = [
@@ -16,6 +17,8 @@ __all__ = [
     "Tracker",
     "TrackerState",
     "Transition",
+    "declarations",
     "detect",
+    "replay",
     "tracker",
 ]

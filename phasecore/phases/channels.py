@@ -25,6 +25,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from phasecore.arguments import is_number
 from phasecore.errors import InputError
 from phasecore.phases.curve import LAYER_COLUMN, RATIOS, Curve
 from phasecore.phases.statistics import snr_of_order
@@ -98,7 +99,7 @@ def channels_of_capture(capture: Mapping[str, float]) -> tuple[float, list[float
         (20.0, [2.0, nan, nan, nan, 1.0, nan])
     """
     iteration = capture.get("iteration")
-    if not isinstance(iteration, int | float) or not math.isfinite(iteration) or iteration < 0 or iteration % 1:
+    if not is_number(iteration) or iteration < 0 or iteration % 1:
         raise InputError(
             "iteration of a capture", received=repr(iteration), expected="a whole number, 0 or more, as 'iteration'"
         )

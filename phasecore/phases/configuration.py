@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, fields
 from typing import final
 
+from phasecore.arguments import is_number
 from phasecore.errors import InputError
 
 
@@ -87,7 +87,7 @@ class DetectorConfiguration:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
+            if not (is_number(value) and value > 0):
                 raise InputError(
                     f"detector configuration, {field.name!r}", received=repr(value), expected="a positive number"
                 )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Self
 
+from phasecore.arguments import is_whole
+from phasecore.errors import InputError
 from phasecore.signals import Signals
 
 
@@ -16,6 +19,10 @@ class Probe(ABC):
         name: the name that it is registered under.
         requires: names of the signals that it reads (`phasecore.signals`).
 
+    Attributes:
+        every: iterations between its measurements, for a probe that is dearer or cheaper than others; None for those
+            of the training's captures. Set it in a class for all of its probes, or for one by `paced`.
+
     Example:
         >>> from phasecore.probes.adam_snr import AdamSNR
         >>> sorted(AdamSNR().requires)
@@ -24,6 +31,29 @@ class Probe(ABC):
 
     name: ClassVar[str]
     requires: ClassVar[frozenset[str]]
+    every: int | None = None
+
+    def paced(self, every: int) -> Self:
+        """Return the same probe with a schedule of its own, as the option `every` of a specification makes it.
+
+        Args:
+            every: iterations between its measurements, once they are regular, see `phasecore.recording.schedule`.
+
+        Raises:
+            InputError: if they are not a positive integer.
+
+        Example:
+            >>> from phasecore.probes.adam_snr import AdamSNR
+            >>> AdamSNR().paced(1).every
+            1
+        """
+        if not is_whole(every):
+            raise InputError(
+                f"option 'every' of probe {self.name!r}", received=repr(every), expected="a positive integer"
+            )
+        paced = copy.copy(self)
+        object.__setattr__(paced, "every", every)
+        return paced
 
     @abstractmethod
     def measure(self, signals: Signals) -> Mapping[str, float]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from phasecore.arguments import is_whole
 from phasecore.errors import PluginError, described
 from phasecore.probes.base import Probe
 
@@ -33,6 +34,8 @@ def check_declaration(probe: Probe) -> None:
         raise PluginError(f"{where}, 'name'", received=repr(name), expected="the registered name")
     if not isinstance(requires, Set) or not all(isinstance(item, str) for item in requires):
         raise PluginError(f"{where}, 'requires'", received=repr(requires), expected="a frozenset of names of signals")
+    if probe.every is not None and not is_whole(probe.every):
+        raise PluginError(f"{where}, 'every'", received=repr(probe.every), expected="a positive integer, or None")
 
 
 def checked_row(probe: str, found: Any) -> dict[str, float]:

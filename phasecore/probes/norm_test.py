@@ -9,6 +9,7 @@ from typing import ClassVar, final
 
 import numpy as np
 
+from phasecore.arguments import is_number
 from phasecore.errors import InputError
 from phasecore.probes.base import Probe
 from phasecore.probes.norms import norm, ratio
@@ -50,8 +51,7 @@ class NormTest(Probe):
     requires: ClassVar[frozenset[str]] = frozenset({BATCH_GRADIENT_MOMENTS, BATCH_SIZES})
 
     def __post_init__(self) -> None:
-        number = isinstance(self.theta, int | float) and not isinstance(self.theta, bool)
-        if not (number and 0 < self.theta < 1):
+        if not (is_number(self.theta) and 0 < self.theta < 1):
             raise InputError(
                 "probe 'norm_test', option 'theta'",
                 received=repr(self.theta),

@@ -10,6 +10,7 @@ from typing import ClassVar, final
 import numpy as np
 from numpy.typing import ArrayLike
 
+from phasecore.arguments import is_number
 from phasecore.arrays import Array, ArrayNamespace
 from phasecore.errors import InputError
 from phasecore.problems.base import Floats, Preset, Problem
@@ -63,20 +64,15 @@ class Helmholtz(Problem):
 
     def __post_init__(self) -> None:
         for option in ("a1", "a2"):
-            value: object = getattr(self, option)
-            if (
-                isinstance(value, bool)
-                or not isinstance(value, (int, float, np.integer))
-                or not (value >= 1 and value % 1 == 0)
-            ):
+            value = getattr(self, option)
+            if not is_number(value) or value < 1 or value % 1:
                 raise InputError(
                     f"problem 'helmholtz', parameter {option!r}",
                     received=repr(value),
                     expected="a positive integer",
                 )
-        wave_number: object = self.k
-        if not isinstance(wave_number, (int, float, np.integer, np.floating)) or not math.isfinite(wave_number):
-            raise InputError("problem 'helmholtz', parameter 'k'", received=self.k, expected="a finite number")
+        if not is_number(self.k):
+            raise InputError("problem 'helmholtz', parameter 'k'", received=repr(self.k), expected="a finite number")
 
     @property
     def domain(self) -> Mapping[str, tuple[float, float]]:

@@ -16,7 +16,7 @@ from phasecore.backends import Monitored, Outcome, Settings, Training
 from phasecore.errors import InputError
 from phasecore.probes.base import Probe
 from phasecore.recording.history import plain
-from phasecore.specifications import parse_specification, split_specification
+from phasecore.specifications import parse_composed, specification_of
 
 FORMAT = 1
 IDENTITY = ("problem", "problem_parameters", "backend", "weighting", "preset", "seed")
@@ -65,8 +65,9 @@ def _specification(probe: Probe) -> str:
         default = item.default if item.default_factory is MISSING else item.default_factory()
         if item.init and getattr(probe, item.name) != default:
             options[item.name] = getattr(probe, item.name)
-    written = ",".join(f"{key}={value}" for key, value in options.items())
-    return f"{probe.name}:{written}" if written else probe.name
+    if probe.every != type(probe).every:
+        options["every"] = probe.every
+    return specification_of(probe.name, options)
 
 
 def provenance(versions: Mapping[str, str]) -> dict[str, Any]:
@@ -141,7 +142,6 @@ def check_agreement(folder: Path, training: Training, recorded: Mapping[str, Any
 def _comparable(configuration: Mapping[str, Any]) -> dict[str, Any]:
     flat = {name: configuration.get(name) for name in IDENTITY}
     if isinstance(flat["weighting"], str):
-        parts = split_specification(flat["weighting"])
-        flat["weighting"] = [parse_specification(part, "weighting") for part in parts]
+        flat["weighting"] = parse_composed(flat["weighting"], "weighting")
     settings = configuration.get("settings") or {}
     return {**flat, **{name: value for name, value in settings.items() if name != "compiled"}}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Protocol, final
 
 from phasecore.backends import Outcome, Training
@@ -18,6 +19,9 @@ class Display(Protocol):
 
     def started(self, training: Training) -> None:
         """Hear that the training starts or goes on."""
+
+    def resumed(self, iteration: int, folder: Path | None) -> None:
+        """Hear which iteration was the last one of the saved state in the folder that the training goes on from."""
 
     def progressed(self, iteration: int, loss: float) -> None:
         """Hear that iterations passed."""
@@ -37,6 +41,9 @@ class Silent:
     """A display that shows nothing; what the person should know becomes a Python warning of the code that trains."""
 
     def started(self, training: Training) -> None:
+        """Show nothing."""
+
+    def resumed(self, iteration: int, folder: Path | None) -> None:
         """Show nothing."""
 
     def progressed(self, iteration: int, loss: float) -> None:

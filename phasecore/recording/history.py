@@ -15,6 +15,7 @@ from typing import Any, TextIO, final
 import numpy as np
 from numpy.typing import NDArray
 
+from phasecore.arguments import is_number
 from phasecore.errors import InputError
 from phasecore.files import replacing
 from phasecore.phases import Timeline, detect
@@ -137,14 +138,7 @@ def numbers_of(row: Mapping[str, Any]) -> dict[str, float]:
         >>> numbers_of({"iteration": 10, "snr": 0.5, "error": None, "layer_snr": {"first": 2, "last": math.nan}})
         {'snr': 0.5, 'layer_snr/first': 2.0}
     """
-    return {
-        name: float(value)
-        for name, value in flat(row, "/")
-        if name != "iteration"
-        and isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-    }
+    return {name: float(value) for name, value in flat(row, "/") if name != "iteration" and is_number(value)}
 
 
 def flat(values: Mapping[str, Any], separator: str) -> Iterator[tuple[str, Any]]:

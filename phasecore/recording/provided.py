@@ -12,7 +12,7 @@ from phasecore.errors import InputError
 from phasecore.hookspecs import Kind
 from phasecore.plugins import Source
 from phasecore.problems.base import Problem
-from phasecore.specifications import parse_specification, split_specification
+from phasecore.specifications import parse_composed, parse_specification
 
 KEY = "plugins"
 """Name of the list in `run.json`, and in what it says of each session that went on with the run."""
@@ -139,8 +139,7 @@ def _package(item: Provided) -> str:
 
 
 def _schemes(specification: str | None) -> list[str]:
-    parts = split_specification(specification) if specification else []
-    return [parse_specification(part, "weighting")[0] for part in parts]
+    return [name for name, _ in parse_composed(specification, "weighting")] if specification else []
 
 
 def _source_of(kind: Kind, made: Any) -> Source | None:

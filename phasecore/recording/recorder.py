@@ -150,6 +150,10 @@ class Recorder:
             self._cut(iteration + 1)
         self._start(resumed=goes_on or bool(there) or bool(iteration))
 
+    def resumed(self, iteration: int) -> None:
+        """Hear which iteration was the last one of the saved state that the training goes on from."""
+        self._display.resumed(iteration, self.folder)
+
     def progressed(self, iteration: int, loss: float) -> None:
         """Hear that iterations passed."""
         self._display.progressed(iteration, loss)
@@ -331,11 +335,13 @@ def outcome_of(rows: Sequence[Mapping[str, Any]], iterations: int, seconds: floa
         seconds=_last(rows, "seconds") if seconds is None else seconds,
         relative_l2_error=_last(rows, "relative_l2_error"),
         timeline=timeline_of(recorded_columns(rows)),
+        rows=tuple(rows),
     )
 
 
 def _last(rows: Sequence[Mapping[str, Any]], name: str) -> float:
-    value = rows[-1].get(name) if rows else None
+    """What was measured last, NaN if nothing was, or no number."""
+    value = next((row[name] for row in reversed(rows) if name in row), None)
     return math.nan if value is None else float(value)
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
+from typing import final
+
+from phasecore.probes.base import Probe
 
 PER_DECADE = 20
 
@@ -26,3 +30,42 @@ def is_due(iteration: int, every: int) -> bool:
     if iteration > 10 * every:
         return False
     return math.floor(PER_DECADE * math.log10(iteration)) > math.floor(PER_DECADE * math.log10(max(iteration - 1, 0.5)))
+
+
+@final
+class Schedule:
+    """When a training is captured, and which of its probes are measured then.
+
+    Args:
+        every: iterations between captures, see `is_due`.
+        probes: each is measured where its own `every` is due, or else where that of the training is.
+
+    Example:
+        >>> from phasecore import probe
+        >>> schedule = Schedule(10, [probe("gradient_snr"), probe("layer_entropy", every=1000)])
+        >>> [found.name for found in schedule.due(20_010)], schedule.due(20_005) is None
+        (['gradient_snr'], True)
+    """
+
+    def __init__(self, every: int, probes: Sequence[Probe]) -> None:
+        self._every = every
+        self._probes = list(probes)
+
+    def due(self, iteration: int, since: int | None = None) -> list[Probe] | None:
+        """Return the probes to measure now, or None where no capture is due.
+
+        Args:
+            iteration: optimizer steps done.
+            since: how many were done when this was asked last, where several steps were made at once.
+        """
+        passed = range(iteration if since is None else since + 1, iteration + 1)
+        paces = {self._pace(probe) for probe in self._probes} | {self._every}
+        due = {every for every in paces if _any_due(passed, every)}
+        return [probe for probe in self._probes if self._pace(probe) in due] if due else None
+
+    def _pace(self, probe: Probe) -> int:
+        return self._every if probe.every is None else probe.every
+
+
+def _any_due(iterations: Iterable[int], every: int) -> bool:
+    return any(iteration > 0 and is_due(iteration, every) for iteration in iterations)

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from phasecore.backends import Outcome, Training
 from phasecore.phases import Phase
+from phasecore.recording.history import columns_of, recorded_columns
+from phasecore.reporting.moved import moved
 
 Columns = Mapping[str, NDArray[np.float64]]
 
@@ -31,9 +33,18 @@ class Compared:
     outcome: Outcome
     columns: Columns
 
+    @classmethod
+    def of(cls, training: Training, outcome: Outcome) -> Compared:
+        """Return a run of which the outcome holds the history."""
+        return cls(training, outcome, columns_of(outcome.rows))
+
     def final(self, name: str) -> float:
         """Return the last finite value of a column, or NaN if it has none."""
         return last_finite(self.columns, name)
+
+    def moved(self) -> list[str]:
+        """Return a sentence for each transition that was announced during the training and lies elsewhere."""
+        return moved(self.outcome.timeline, recorded_columns(self.outcome.rows))
 
     def seconds_at(self, iteration: int) -> float:
         """Return the training time at an iteration, in seconds, between captures by linear interpolation."""

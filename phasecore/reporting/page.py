@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from phasecore.errors import InputError
-from phasecore.phases import Phase, Transition
+from phasecore.phases import Phase
 from phasecore.recording.history import replace_file
 from phasecore.reporting.curves import MOST_DRAWN, NOT_KNOWN, curves_figure, recorded_figure
 from phasecore.reporting.dependencies import check_installed
@@ -19,19 +18,14 @@ from phasecore.reporting.reported import Reported, gather
 from phasecore.reporting.wording import duration, number
 
 if TYPE_CHECKING:
+    from jinja2 import Template
+    from markupsafe import Markup
     from plotly.graph_objects import Figure
 
 GENERATOR = '<meta name="generator" content="phasecore report">'
 """By this a report is known, and may be written anew."""
 
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #1f2933; max-width: 1180px; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.6rem; margin-bottom: 0; } h2 { font-size: 1.25rem; margin-top: 2.5rem; } h3 { font-size: 1rem; }
-table { border-collapse: collapse; } th, td { padding: .3rem 1rem .3rem 0; text-align: right; }
-th:first-child, td:first-child { text-align: left; } thead th { border-bottom: 1px solid #8a949e; }
-.wide { overflow-x: auto; } .faint { color: #616e7c; } pre { overflow-x: auto; font-size: .85rem; }
-.bar { display: inline-block; height: .7rem; vertical-align: middle; }
-"""
+TEMPLATE = "report.html.jinja"
 
 
 def write_report(folders: Sequence[str | Path], file: str | Path) -> list[Reported]:
@@ -45,7 +39,7 @@ def write_report(folders: Sequence[str | Path], file: str | Path) -> list[Report
         The runs in it.
 
     Raises:
-        MissingDependencyError: if plotly is not installed.
+        MissingDependencyError: if plotly or Jinja2 is not installed.
         InputError: if a folder holds no run, a file of a run cannot be read, or the file is there and no report, or
             cannot be written.
 
@@ -58,7 +52,8 @@ def write_report(folders: Sequence[str | Path], file: str | Path) -> list[Report
         >>> [item.label for item in write_report([run], run / "report.html")]
         ['rba']
     """
-    check_installed("plotly", "a report")
+    for package in ("plotly", "jinja2"):
+        check_installed(package, "a report")
     file = Path(file)
     _check_replaceable(file)
     reported = gather(folders)
@@ -72,32 +67,49 @@ def write_report(folders: Sequence[str | Path], file: str | Path) -> list[Report
 
 
 def page(reported: Sequence[Reported]) -> str:
-    """Return the page.
+    """Return the page, which `report.html.jinja` sets.
 
     Args:
         reported: the runs, at least one.
     """
+    from markupsafe import Markup
     from plotly.offline import get_plotlyjs
 
-    title = _title(reported)
-    recorded = recorded_figure(reported)
-    parts = [
-        "<!doctype html>",
-        f'<html lang="en"><head><meta charset="utf-8">{GENERATOR}',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{escape(title)}</title><style>{STYLE}</style><script>{get_plotlyjs()}</script></head><body>",
-        f"<h1>{escape(title)}</h1>",
-        _table(reported),
-        "<h2>Phases</h2>",
-        _legend(),
-        _figure(curves_figure(reported), "curves"),
-        f'<p class="faint">Points: captures, of each run at most {MOST_DRAWN}; lines: their running median.</p>',
-        *(part for place, item in enumerate(reported) for part in _section(item, f"fields-{place}")),
-    ]
-    if recorded is not None:
-        parts += ["<h2>Everything recorded</h2>", _figure(recorded, "recorded")]
-    parts.append("</body></html>")
-    return "\n".join(parts) + "\n"
+    text: str = _template().render(
+        generator=Markup(GENERATOR),
+        plotly=Markup(get_plotlyjs()),
+        title=_title(reported),
+        runs=reported,
+        legend={PHASE_NAMES[phase]: colour for phase, colour in PHASE_COLOURS.items()} | {"not known": NOT_KNOWN},
+        curves=_html(curves_figure(reported), "curves"),
+        most_drawn=MOST_DRAWN,
+        fields=[_html(fields_figure(item.run), f"fields-{place}") for place, item in enumerate(reported)],
+        recorded=_html(recorded_figure(reported), "recorded"),
+    )
+    return text
+
+
+def _template() -> Template:
+    """Return the template; whatever it is given is escaped, and what it is not given is an error."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("phasecore.reporting", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {
+        "number": number,
+        "duration": duration,
+        "sentence": lambda text: f"{text[:1].upper()}{text[1:]}.",
+        "as_json": lambda document: json.dumps(document, indent=2),
+        "why_no_picture": why_no_picture,
+    }
+    environment.globals |= {"Phase": Phase, "phase_names": PHASE_NAMES, "colours": PHASE_COLOURS, "faint": FAINT}
+    return environment.get_template(TEMPLATE)
 
 
 def _title(reported: Sequence[Reported]) -> str:
@@ -106,85 +118,14 @@ def _title(reported: Sequence[Reported]) -> str:
     return f"{what}: {reported[0].label}" if len(reported) == 1 else f"{what}: {len(reported)} runs"
 
 
-def _table(reported: Sequence[Reported]) -> str:
-    heads = [
-        "", "iterations", "relative L2 error", "diffusion from", "total diffusion from", "final SNR",
-        "final residual order", "training time", "",
-    ]  # fmt: skip
-    rows = [
-        [
-            escape(item.label),
-            str(item.last_iteration),
-            number(item.final("relative_l2_error")),
-            *(_start(item, phase) for phase in (Phase.DIFFUSION, Phase.TOTAL_DIFFUSION)),
-            number(item.final("snr")),
-            number(item.final("residual_order")),
-            duration(item.final("seconds")),
-            "" if item.run.outcome is not None else "unfinished",
-        ]
-        for item in reported
-    ]
-    return _html_table(heads, rows)
+def _html(figure: Figure | None, identity: str) -> Markup | None:
+    """Return plotly's own HTML of a figure, which is not to be escaped again."""
+    from markupsafe import Markup
 
-
-def _start(item: Reported, phase: Phase) -> str:
-    found = item.timeline.transition(phase)
-    return "not reached" if found is None else f"{found.iteration} ({found.confidence:.0%})"
-
-
-def _legend() -> str:
-    colours = {PHASE_NAMES[phase]: colour for phase, colour in PHASE_COLOURS.items()} | {"not known": NOT_KNOWN}
-    marks = (
-        f'<span class="bar" style="width:2rem;background:{colour}"></span> {name}' for name, colour in colours.items()
-    )
-    return f"<p>{' &ensp; '.join(marks)}</p>"
-
-
-def _section(item: Reported, identity: str) -> list[str]:
-    """Return what is said of one run: its phases with the evidence, its fields, its configuration."""
-    fields, reason = fields_figure(item.run), item.timeline.reason
-    configuration = escape(json.dumps(item.run.configuration, indent=2))
-    return [
-        f"<h2>{escape(item.label)}</h2>",
-        f"<p>{escape(reason[:1].upper() + reason[1:])}.</p>",
-        *map(_evidence, item.timeline.transitions),
-        "<h3>Fields, residuals and weights</h3>",
-        f"<p>No picture: {escape(why_no_picture(item.run))}.</p>" if fields is None else _figure(fields, identity),
-        f"<details><summary>Configuration, from {escape(str(item.run.folder))}</summary>",
-        f"<pre>{configuration}</pre></details>",
-    ]
-
-
-def _evidence(transition: Transition) -> str:
-    low, high = transition.interval
-    colour = PHASE_COLOURS[transition.phase]
-    rows = [
-        [
-            escape(item.statement),
-            f"{item.log_odds:+.1f}",
-            f'<span class="bar" style="width:{12 * min(abs(item.log_odds), 12):.0f}px;'
-            f'background:{colour if item.log_odds > 0 else FAINT}"></span>',
-        ]
-        for item in transition.evidence
-    ]
-    return (
-        f'<h3 style="color:{colour}">{PHASE_NAMES[transition.phase]} from {transition.iteration} ({low} to {high}), '
-        f"confidence {transition.confidence:.2f}</h3>"
-    ) + _html_table(["evidence", "log odds", ""], rows)
-
-
-def _html_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table of cells that are HTML already."""
-    head = "".join(f"<th>{item}</th>" for item in heads)
-    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-
-
-def _figure(figure: Figure, identity: str) -> str:
-    html = figure.to_html(
-        full_html=False, include_plotlyjs=False, div_id=identity, config={"responsive": True, "displaylogo": False}
-    )
-    return str(html)
+    if figure is None:
+        return None
+    options = {"responsive": True, "displaylogo": False}
+    return Markup(figure.to_html(full_html=False, include_plotlyjs=False, div_id=identity, config=options))
 
 
 def _check_replaceable(file: Path) -> None:

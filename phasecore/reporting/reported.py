@@ -13,6 +13,7 @@ from phasecore.recording.configuration import IDENTITY
 from phasecore.recording.folder import CONFIGURATION, Run, open_run, read_configuration
 from phasecore.recording.history import plain, timeline_of
 from phasecore.reporting.comparison import last_finite
+from phasecore.reporting.moved import moved
 
 
 @final
@@ -43,6 +44,10 @@ class Reported:
     def final(self, name: str) -> float:
         """Return the last finite value of a column, or NaN if it has none."""
         return last_finite(self.run.history, name)
+
+    def moved(self) -> list[str]:
+        """Return a sentence for each transition that was announced during the training and lies elsewhere."""
+        return moved(self.timeline, self.run.recorded)
 
     def summary(self) -> dict[str, Any]:
         """Return the run as `phasecore run --json` prints it, as far as it has come."""

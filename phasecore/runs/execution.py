@@ -53,8 +53,19 @@ def execute(
         >>> execute(training).timeline.current, open_run("runs/first").history["iteration"][-1]  # doctest: +SKIP
         (<Phase.TOTAL_DIFFUSION: 'total_diffusion'>, 3000.0)
     """
-    display = display or Silent()
     check_supplies(training)
+    return execute_prepared(training, resume=resume, display=display, loggers=loggers)
+
+
+def execute_prepared(
+    training: Training,
+    *,
+    resume: bool = False,
+    display: Display | None = None,
+    loggers: str | Sequence[str | object] | None = None,
+) -> Outcome:
+    """Do what `execute` does, with a training as it was prepared: what it requires was checked then."""
+    display = display or Silent()
     backend = registry.backend(training.backend)
     folder = training.folder
     if resume:

@@ -21,9 +21,10 @@ from phasecore.recording.configuration import check_agreement, settings_of
 from phasecore.recording.folder import CONFIGURATION, read_configuration
 from phasecore.recording.provided import check_still_provided
 from phasecore.signals import check_requirements
-from phasecore.specifications import parse_specification, split_specification
+from phasecore.specifications import parse_composed, parse_specification, specification_of
 
 DEFAULT_BACKEND = "torch"
+DEFAULT_PRESET = "quick"
 SNR_BATCHES = 100
 
 
@@ -44,7 +45,7 @@ def prepare(
     problem: str | Problem,
     *,
     weighting: str = "uniform",
-    preset: str = "quick",
+    preset: str = DEFAULT_PRESET,
     backend: str | None = None,
     output: str | Path | None = None,
     probes: Sequence[str | Probe] | None = None,
@@ -81,9 +82,7 @@ def prepare(
         >>> training.problem.a2, training.points.interior.shape  # doctest: +SKIP
         (4, (400, 2))
     """
-    name, given = _problem_request(problem)
-    plan = _preset(problem if isinstance(problem, Problem) else registry.problem(name, **given), preset)
-    made = problem if isinstance(problem, Problem) else registry.problem(name, **{**plan.parameters, **given})
+    made, plan = problem_of(problem, preset)
     settings = Settings(
         iterations=plan.iterations,
         points=plan.points,
@@ -99,6 +98,29 @@ def prepare(
     settings = replace(settings, batches=min(SNR_BATCHES, settings.points))
     scheme_name = complete_weighting(weighting, plan)
     return _assemble(made, scheme_name, preset, backend or _default_backend(), settings, probes, output)
+
+
+def problem_of(problem: str | Problem, preset: str = DEFAULT_PRESET) -> tuple[Problem, Preset]:
+    """Return a problem with the parameters of one of its presets, and that preset.
+
+    Args:
+        problem: as for `prepare`; one that is made already keeps its parameters.
+        preset: name of the preset.
+
+    Raises:
+        InputError: for an unknown name or parameter.
+
+    Example:
+        >>> made, plan = problem_of("helmholtz:a2=3", "paper")
+        >>> made.parameters, plan.points
+        ({'a1': 6, 'a2': 3, 'k': 1.0}, 25600)
+    """
+    if isinstance(problem, Problem):
+        return problem, _preset(problem, preset)
+    name, given = parse_specification(problem, "problem")
+    made = registry.problem(name, **given)
+    plan = _preset(made, preset)
+    return registry.problem(name, **{**plan.parameters, **given}) if plan.parameters else made, plan
 
 
 def prepare_resumed(
@@ -135,7 +157,7 @@ def prepare_resumed(
     if isinstance(problem, Problem):
         made = problem
     else:
-        name, given = (recorded.get("problem"), {}) if problem is None else _problem_request(problem)
+        name, given = (recorded.get("problem"), {}) if problem is None else parse_specification(problem, "problem")
         parameters = recorded.get("problem_parameters") if name == recorded.get("problem") else None
         if not isinstance(name, str):
             raise InputError(f"problem in {file}", received=repr(name), expected="a name")
@@ -158,13 +180,11 @@ def complete_weighting(specification: str, preset: Preset | None, what: str = "w
         >>> complete_weighting("rba:gamma=0.99", Helmholtz.presets["paper"])
         'rba:start=residuals,normalization=minmax,gamma=0.99'
     """
-    parts = []
-    for part in split_specification(specification):
-        name, given = parse_specification(part, what)
-        options = {**(preset.weighting.get(name, {}) if preset else {}), **given}
-        written = ",".join(f"{key}={value}" for key, value in options.items())
-        parts.append(f"{name}:{written}" if written else name)
-    return "+".join(parts)
+    recommended = preset.weighting if preset else {}
+    return "+".join(
+        specification_of(name, {**recommended.get(name, {}), **given})
+        for name, given in parse_composed(specification, what)
+    )
 
 
 def check_supplies(training: Training) -> None:
@@ -204,7 +224,7 @@ def _assemble(
         backend=backend,
         settings=settings,
         points=problem.sample(settings.points, seed=settings.seed, condition_points=settings.condition_points),
-        probes=[_probe(probe) for probe in (DEFAULT_PROBES if probes is None else probes)],
+        probes=[registry.as_probe(probe) for probe in (DEFAULT_PROBES if probes is None else probes)],
         snapshots=_snapshot_iterations(settings.iterations),
         folder=None if output is None else Path(output),
         preset=preset,
@@ -217,19 +237,6 @@ def _given_as_objects(problem: str | Problem | None, probes: Sequence[str | Prob
     """Kinds that need not be what the run had by name; loggers are free to be others."""
     given: dict[Kind, bool] = {"logger": True, "problem": isinstance(problem, Problem), "probe": probes is not None}
     return [kind for kind, is_given in given.items() if is_given]
-
-
-def _probe(probe: str | Probe) -> Probe:
-    if isinstance(probe, Probe):
-        return probe
-    name, options = parse_specification(probe, "probe")
-    return registry.probe(name, **options)
-
-
-def _problem_request(problem: str | Problem) -> tuple[str, dict[str, Any]]:
-    if isinstance(problem, Problem):
-        return problem.name, problem.parameters
-    return parse_specification(problem, "problem")
 
 
 def _preset(problem: Problem, name: str) -> Preset:

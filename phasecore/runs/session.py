@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from phasecore.backends import Observer, Training
 from phasecore.errors import InputError
 from phasecore.files import replacing
-from phasecore.recording.schedule import is_due
+from phasecore.probes import Probe
+from phasecore.recording.schedule import Schedule
 from phasecore.runs.interruption import Interruption, noticed_between_iterations
 
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
@@ -30,12 +31,14 @@ class Session(ABC):
     Attributes:
         iteration: how many are done, in all sessions of the run together.
         seconds: training time, likewise, as told last.
+        loaded: whether it goes on from a saved state.
     """
 
     def __init__(self, training: Training) -> None:
         self.training = training
         self.iteration = 0
         self.seconds = 0.0
+        self.loaded = False
 
     @abstractmethod
     def step(self) -> Any:
@@ -55,8 +58,8 @@ class Session(ABC):
         """Return the learning rate of the next iteration."""
 
     @abstractmethod
-    def measure(self) -> Mapping[str, float]:
-        """Return the scalars of the probes."""
+    def measure(self, due: Sequence[Probe]) -> Mapping[str, float]:
+        """Return the scalars of those of the training's probes that are due."""
 
     @abstractmethod
     def arrays(self) -> Mapping[str, NDArray[Any]]:
@@ -77,7 +80,7 @@ class Session(ABC):
         an iteration: a saved state is always that of a whole iteration.
 
         Args:
-            observer: hears of captures and snapshots.
+            observer: hears of captures and snapshots, and from which iteration a saved state goes on.
             file: the checkpoint, or None to save nothing.
         """
         with noticed_between_iterations() as interruption:
@@ -85,21 +88,25 @@ class Session(ABC):
 
     def _run(self, observer: Observer, file: Path | None, interruption: Interruption) -> None:
         settings, snapshots = self.training.settings, set(self.training.snapshots)
+        schedule = Schedule(settings.every, self.training.probes)
+        if self.loaded:
+            observer.resumed(self.iteration)
         began = time.perf_counter() - self.seconds
         self._save(file)
         saved = time.perf_counter()
         while self.iteration < settings.iterations:
             value = self.step()
             self.iteration += 1
-            due = is_due(self.iteration, settings.every) or self.iteration == settings.iterations
+            is_last = self.iteration == settings.iterations
+            due = self.training.probes if is_last else schedule.due(self.iteration)
             snapshot = self.iteration in snapshots
-            if due or snapshot or self.iteration % ITERATIONS_BETWEEN_CHECKS == 0:
+            if due is not None or snapshot or self.iteration % ITERATIONS_BETWEEN_CHECKS == 0:
                 self.check(value)
                 self.seconds = time.perf_counter() - began
                 observer.progressed(self.iteration, float(value))
-            if due:
+            if due is not None:
                 row = {"iteration": self.iteration, "learning_rate": self.learning_rate()}
-                measured = self.measure()
+                measured = self.measure(due)
                 self.seconds = time.perf_counter() - began
                 observer.captured({**row, "seconds": self.seconds, **measured})
             if snapshot:
@@ -130,6 +137,7 @@ class Session(ABC):
         try:
             standing = self.read(file)
             self.iteration, self.seconds = int(standing["iteration"]), float(standing["seconds"])
+            self.loaded = True
         except InputError:
             raise
         except Exception as error:

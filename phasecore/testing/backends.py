@@ -18,7 +18,7 @@ from phasecore.probes.gradient_snr import GradientSNR
 from phasecore.probes.term_losses import TermLosses
 from phasecore.problems.base import Problem
 from phasecore.problems.burgers import Burgers
-from phasecore.recording.schedule import is_due
+from phasecore.recording.schedule import Schedule, is_due
 from phasecore.signals import RESIDUALS, TERM_LOSSES, Signals
 from phasecore.testing.laws import Report, run_laws
 from phasecore.weighting.base import WeightingScheme
@@ -35,6 +35,11 @@ class Recording:
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
         self.snapshots: dict[int, Mapping[str, NDArray[np.float64]]] = {}
+        self.resumed_at: list[int] = []
+
+    def resumed(self, iteration: int) -> None:
+        """Keep where the training goes on."""
+        self.resumed_at.append(iteration)
 
     def progressed(self, iteration: int, loss: float) -> None:
         """Hear that iterations passed."""
@@ -140,6 +145,21 @@ def captures_when_due(subject: BackendSubject) -> None:
     assert 0 < seconds[0] <= seconds[-1], f"'seconds' is {seconds}; count the training time"
 
 
+def measures_each_probe_when_it_is_due(subject: BackendSubject) -> None:
+    """A probe with a schedule of its own is measured where that says, at the last iteration too, and nowhere else."""
+    settings = subject.settings
+    probes = [GradientSNR().paced(settings.iterations), TermLosses().paced(1)]
+    training = dataclasses.replace(subject.training(), probes=probes)
+    schedule = Schedule(settings.every, probes)
+    found = [(row["iteration"], "snr" in row, "training_loss" in row) for row in subject.train(training).rows]
+    due = {k: schedule.due(k) for k in range(1, settings.iterations)} | {settings.iterations: probes}
+    wanted = [(k, probes[0] in now, probes[1] in now) for k, now in due.items() if now is not None]
+    assert found == wanted, (
+        f"iteration, and whether the SNR and the losses were measured: {found}; by the probes' schedules: {wanted}; "
+        "ask phasecore.recording.schedule.Schedule which are due"
+    )
+
+
 def takes_snapshots_when_asked(subject: BackendSubject) -> None:
     """Snapshots come at the iterations that were asked for, as finite arrays of points, residuals and fields."""
     training = subject.training()
@@ -164,17 +184,22 @@ def one_seed_gives_one_history(subject: BackendSubject) -> None:
 
 
 def an_interrupted_training_goes_on_alike(subject: BackendSubject) -> None:
-    """Resumed from its checkpoint, a training ends as one that was not interrupted, bit for bit."""
-    whole = subject.train(subject.training()).history()
+    """Resumed from its checkpoint, a training ends as one that was not interrupted, bit for bit, and says so."""
+    whole = subject.train(subject.training())
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Path(folder) / "checkpoint"
         stop = subject.settings.iterations // 2
         subject.train(subject.training(iterations=stop), checkpoint)
-        rest = subject.train(subject.training(), checkpoint, resume=True).history()
-    expected = [row for row in whole if row["iteration"] > stop]
+        resumed = subject.train(subject.training(), checkpoint, resume=True)
+    rest, expected = resumed.history(), [row for row in whole.history() if row["iteration"] > stop]
     assert rest == expected, (
         f"resumed after {stop} iterations, the rows are {rest[:1]}..., not {expected[:1]}...; save and load the "
         "network, the optimizer with its schedule, the weighting's state and the iteration"
+    )
+    told = whole.resumed_at, resumed.resumed_at
+    assert told == ([], [stop]), (
+        f"the observer heard of resuming at {told[0]} from the start and at {told[1]} after {stop} iterations; call "
+        "observer.resumed(iteration) once, after the state was loaded"
     )
 
 

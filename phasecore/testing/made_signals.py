@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from phasecore import signals as names
+from phasecore.problems.base import Problem
 from phasecore.signals import AdamMoments, Moments, unit_coordinates
 from phasecore.testing.trees import Tree, map_leaves
 
@@ -45,7 +46,13 @@ PER_POINT = frozenset(
 @final
 @dataclass(frozen=True)
 class Layout:
-    """Names and sizes of the made-up training; they differ from any real problem's, so nothing can rely on those."""
+    """Names and sizes of the made-up training; they differ from any real problem's, so nothing can rely on those.
+
+    Example:
+        >>> from phasecore.problems.helmholtz import Helmholtz
+        >>> Layout().terms, Layout.of(Helmholtz()).terms
+        (('continuity', 'energy', 'inlet'), ('pde', 'boundary'))
+    """
 
     points: int = 40
     condition_points: int = 7
@@ -56,6 +63,18 @@ class Layout:
     layers: tuple[str, ...] = ("layer0", "layer1")
     batches: int = 6
     fields: tuple[str, ...] = ("density", "speed")
+
+    @classmethod
+    def of(cls, problem: Problem) -> Layout:
+        """Return the layout of a training on a problem: its coordinates, equations, conditions and fields."""
+        columns = dict(zip(problem.coordinates, problem.sample(3).interior.T, strict=True))
+        fields = problem.fields(columns, {name: np.zeros(3) for name in problem.fields_read}, np)
+        return cls(
+            coordinates=tuple(problem.coordinates),
+            equations=tuple(problem.equations),
+            conditions=tuple(term for term in problem.terms if term not in problem.equations),
+            fields=tuple(fields),
+        )
 
     @property
     def dimension(self) -> int:

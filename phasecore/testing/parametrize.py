@@ -13,7 +13,7 @@ from phasecore.probes.base import Probe
 from phasecore.problems.base import Problem
 from phasecore.testing.laws import NotApplicableError
 from phasecore.testing.libraries import ArrayLibrary, libraries
-from phasecore.testing.probes import PROBE_LAWS, ProbeSubject
+from phasecore.testing.probes import PROBE_LAWS, probe_subject
 from phasecore.testing.problem_subject import ProblemSubject
 from phasecore.testing.problems import PROBLEM_LAWS
 from phasecore.testing.weighting import WEIGHTING_LAWS
@@ -53,12 +53,17 @@ class Check:
             pytest.skip(str(reason))
 
 
-def checks_of(subject: object, namespaces: Iterable[str | ArrayLibrary] | None = None) -> list[Check]:
+def checks_of(
+    subject: object,
+    namespaces: Iterable[str | ArrayLibrary] | None = None,
+    problem: str | Problem | None = None,
+) -> list[Check]:
     """Return a check for each law of a subject.
 
     Args:
         subject: a weighting scheme, problem or probe, or a class or function that makes one without arguments.
         namespaces: array libraries, as `check_weighting` takes them; by default all that are installed.
+        problem: whose terms a probe reads by name, as `check_probe` takes it.
 
     Raises:
         InputError: for anything else.
@@ -78,7 +83,7 @@ def checks_of(subject: object, namespaces: Iterable[str | ArrayLibrary] | None =
     elif isinstance(made, Problem):
         name, laws, of_laws = made.name, PROBLEM_LAWS, ProblemSubject(made, libraries(namespaces))
     elif isinstance(made, Probe):
-        name, laws, of_laws = made.name, PROBE_LAWS, ProbeSubject(made)
+        name, laws, of_laws = made.name, PROBE_LAWS, probe_subject(made, problem)
     else:
         raise InputError(
             "subject of conformance checks",
@@ -94,6 +99,7 @@ def parametrize_with_checks(
     known_failures: Mapping[str, str] | None = None,
     *,
     namespaces: Iterable[str | ArrayLibrary] | None = None,
+    problem: str | Problem | None = None,
 ) -> Callable[[Callable[..., Any]], Any]:
     """Return a decorator that runs a pytest test, whose argument is `check`, for each law of each subject.
 
@@ -102,6 +108,7 @@ def parametrize_with_checks(
         known_failures: {law: reason} for laws that every subject is known to break: these tests are expected to fail,
             and it is an error if one does not. Subjects with other failures need a test of their own.
         namespaces: array libraries, as `check_weighting` takes them; by default all that are installed.
+        problem: whose terms the probes read by name, as `check_probe` takes it.
 
     Raises:
         InputError: for a subject of another kind, or a law that no subject has.
@@ -115,7 +122,7 @@ def parametrize_with_checks(
     import pytest
 
     over = None if namespaces is None else tuple(namespaces)
-    checks = [check for subject in subjects for check in checks_of(subject, over)]
+    checks = [check for subject in subjects for check in checks_of(subject, over, problem)]
     known = dict(known_failures or {})
     names = dict.fromkeys(check.law.__name__ for check in checks)
     for law in known:

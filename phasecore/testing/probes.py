@@ -12,9 +12,12 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import DTypeLike
 
+from phasecore import registry
 from phasecore.probes.base import Probe
 from phasecore.probes.checks import check_columns, checked_row
+from phasecore.problems.base import Problem
 from phasecore.signals import DESCRIPTIONS, Signals
+from phasecore.specifications import parse_specification
 from phasecore.testing.laws import Report, run_laws
 from phasecore.testing.made_signals import GIVEN, Layout, SignalMaker, make_signals, zeroed
 from phasecore.testing.trees import RecordingMapping, Tree, difference, map_leaves
@@ -42,14 +45,33 @@ class ProbeSubject:
     def measure(self, values: Mapping[str, Tree]) -> dict[str, float]:
         """Return the probe's scalars, checked as a training checks them."""
         label = f"probe {getattr(self.probe, 'name', self.probe)!r}"
-        found = self.probe.measure(Signals(values, np, reader=label))
+        try:
+            found = self.probe.measure(Signals(values, np, reader=label))
+        except KeyError as error:
+            raise AssertionError(
+                f"measure raises KeyError: {error}; the terms of the made-up training are "
+                f"{', '.join(self.layout.terms)} and its fields {', '.join(self.layout.fields)}. Take the names that "
+                "there are; where the probe is for one problem's alone, name that: check_probe(probe, problem=...), "
+                "phasecore plugins --check --problem NAME"
+            ) from error
         checked_row(label, found)
         return dict(found)
+
+
+def probe_subject(
+    probe: Probe, problem: str | Problem | None = None, signals: Mapping[str, SignalMaker] | None = None
+) -> ProbeSubject:
+    """Return a probe under test; arguments are those of `check_probe`."""
+    if isinstance(problem, str):
+        name, parameters = parse_specification(problem, "problem")
+        problem = registry.problem(name, **parameters)
+    return ProbeSubject(probe, signals or {}, Layout() if problem is None else Layout.of(problem))
 
 
 def check_probe(
     probe: Probe,
     *,
+    problem: str | Problem | None = None,
     signals: Mapping[str, SignalMaker] | None = None,
     known_failures: Mapping[str, str] | None = None,
 ) -> Report:
@@ -57,18 +79,21 @@ def check_probe(
 
     Args:
         probe: the probe.
+        problem: for a probe that reads terms or fields of one problem by their names: that problem, or "name" or
+            "name:key=value,key=value". By default the names are made up, as a probe for all problems must allow.
         signals: for required signals outside the core vocabulary, functions that make up values.
         known_failures: {law: reason} for laws that the probe is known to break; an error if it does not.
 
     Raises:
         AssertionError: listing every broken law and what to change.
+        InputError: for an unknown problem.
 
     Example:
         >>> from phasecore.probes.adam_snr import AdamSNR
         >>> check_probe(AdamSNR()).skipped
         {}
     """
-    subject = ProbeSubject(probe, signals or {})
+    subject = probe_subject(probe, problem, signals)
     return run_laws(f"probe {getattr(probe, 'name', probe)!r}", PROBE_LAWS, subject, known_failures)
 
 

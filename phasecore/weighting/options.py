@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from phasecore.arguments import is_whole
+from phasecore.arguments import is_number, is_whole
 from phasecore.errors import InputError
 
 
@@ -41,12 +41,11 @@ def check_number(
         ...
         phasecore.errors.InputError: weighting 'rba', option 'gamma': received 1.5; expected a number in [0, 1).
     """
-    inside = (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and (low < value < high or (low_included and value == low) or (high_included and value == high))
-    )
-    if not inside:
+    if not (
+        is_number(value)
+        and (value > low or (low_included and value == low))
+        and (value < high or (high_included and value == high))
+    ):
         if (low, high) == (0, math.inf):
             expected = f"a {'non-negative' if low_included else 'positive'}, finite number"
         elif (low, high) == (-math.inf, math.inf):

@@ -2,18 +2,18 @@
 
 import ast
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from processes import python
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("phasecore", "phasecore_torch", "phasecore_keras")
 FRAMEWORKS = {"torch", "keras", "tensorflow", "jax", "jaxlib", "array_api_compat"}
 LAZY = {"scipy", "click", "rich", "matplotlib", "plotly", "ruptures", "array_api_strict", "pytest"}
-LAZY |= {"tensorboard", "mlflow", "wandb", "platformdirs"}
+LAZY |= {"tensorboard", "mlflow", "wandb", "platformdirs", "jinja2", "markupsafe"}
 IMPORTED_AT_ONCE = {"numpy", "pluggy"}
 
 LAYERS = [
@@ -344,13 +344,13 @@ def test_files_of_one_name_have_public_functions_of_one_signature(name):
 
 
 OPTIONAL = ["torch", "keras", "tensorflow", "jax", "scipy", "click", "rich", "matplotlib", "plotly", "mlflow", "wandb"]
-OPTIONAL += ["tensorboard", "lightning", "pytorch_lightning", "pina", "deepxde"]
+OPTIONAL += ["jinja2", "tensorboard", "lightning", "pytorch_lightning", "pina", "deepxde"]
 
 
 @pytest.mark.parametrize("statement", ["import phasecore", "import phasecore_torch", "import phasecore_keras"])
 def test_importing_a_package_imports_no_framework(statement):
     code = f"{statement}; import sys, json; print(json.dumps([n for n in {OPTIONAL!r} if n in sys.modules]))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+    done = python("-c", code, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == []
 
@@ -360,6 +360,6 @@ def test_listing_what_is_registered_imports_no_framework():
         "import phasecore, sys, json; [phasecore.names(k) for k in phasecore.hookspecs.KINDS]; "
         f"print(json.dumps([n for n in {OPTIONAL!r} if n in sys.modules]))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+    done = python("-c", code, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == []

@@ -94,3 +94,50 @@ def test_every_hook_is_tested(hook):
     own = Path(__file__).name
     tests = [path for path in (ROOT / "tests").rglob("*.py") if path.name != own]
     assert any(f"def {hook}(" in path.read_text(encoding="utf-8") for path in tests), f"no test implements {hook}"
+
+
+STARTING = ("run", "call", "check_call", "check_output")
+WAITING = ("wait", "communicate", "join")
+
+
+def endless_waits(source):
+    """Lines that wait for a process for as long as it may take, or start one in a way that this cannot follow."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.module in ("subprocess", "multiprocessing"):
+            found.append(node.lineno)
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+            continue
+        owner, name = ast.unparse(node.func.value), node.func.attr
+        limited = any(keyword.arg == "timeout" for keyword in node.keywords)
+        starts = owner == "subprocess" and name in STARTING
+        waits = name in WAITING and not node.args
+        if (owner, name) in (("os", "system"), ("os", "popen")) or ((starts or waits) and not limited):
+            found.append(node.lineno)
+    return found
+
+
+def test_no_process_is_waited_for_without_end():
+    files = [*FILES, *sorted((ROOT / "tests").rglob("*.py"))]
+    waits = {path: endless_waits(path.read_text(encoding="utf-8")) for path in files}
+    found = [f"{path.relative_to(ROOT)}:{line}" for path, lines in waits.items() for line in lines]
+    assert not found, "give these a timeout (tests/processes.py has both ways to start a process)"
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("subprocess.run(command, check=True)", True),
+        ("subprocess.run(command, timeout=5)", False),
+        ("subprocess.check_output(command)", True),
+        ("from subprocess import run", True),
+        ("process.communicate(timeout=5)", False),
+        ("process.wait()", True),
+        ("process.wait(5)", False),
+        ("process.join()", True),
+        ("', '.join(names)", False),
+        ("os.system('ls')", True),
+    ],
+)
+def test_a_wait_without_end_is_found(code, found):
+    assert bool(endless_waits(code)) is found

@@ -1,11 +1,10 @@
 """What holds for every command: help without frameworks, one message and an exit status for what goes wrong."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 from click.testing import CliRunner
+from processes import python
 
 from phasecore.cli import COMMANDS, main
 
@@ -19,13 +18,13 @@ def test_no_framework_and_no_plotting_is_imported_to_show_help_or_plugins(argume
         "heavy = {'torch', 'keras', 'tensorflow', 'jax', 'matplotlib', 'scipy'}\n"
         "atexit.register(lambda: print('HEAVY', sorted(heavy & set(sys.modules)), file=sys.stderr))\n" + MAIN
     )
-    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    done = python("-c", code, *arguments)
     assert done.returncode == 0, done.stderr
     assert "HEAVY []" in done.stderr
 
 
 def test_python_runs_the_package() -> None:
-    done = subprocess.run([sys.executable, "-m", "phasecore", "--help"], capture_output=True, text=True, check=False)
+    done = python("-m", "phasecore", "--help")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("Usage: phasecore [OPTIONS] COMMAND")
 
@@ -83,8 +82,7 @@ def test_bad_arguments_give_one_message_and_status_2(arguments: list[str], messa
 
 
 def test_the_process_exits_with_the_status_and_prints_no_traceback() -> None:
-    command = [sys.executable, "-c", MAIN, "run", "helmholz"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = python("-c", MAIN, "run", "helmholz")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("Error: unknown problem: received 'helmholz'")
     assert len(done.stderr.strip().splitlines()) == 1

@@ -2,12 +2,15 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
+from phasecore.backends import Training
 from phasecore.cli import main
-from phasecore.runs import open_run
+from phasecore.problems.base import CollocationPoints, Problem
+from phasecore.runs import execution, open_run, preparation
 
 COMPARE = ["compare", "helmholtz", "--backend", "synthetic", "--points", "60", "--iterations", "400"]
 
@@ -58,6 +61,45 @@ def test_all_networks_start_alike() -> None:
     assert runs[0]["settings"] == runs[1]["settings"]
 
 
+def test_what_is_known_is_neither_made_nor_checked_nor_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    checked: list[Training] = []
+    read: list[str] = []
+    text, check = Path.read_text, preparation.check_supplies
+
+    def counted(training: Training) -> None:
+        checked.append(training)
+        check(training)
+
+    def noted(self: Path, *arguments: str, **options: str) -> str:
+        read.append(self.name)
+        return text(self, *arguments, **options)
+
+    for module in (preparation, execution):
+        monkeypatch.setattr(module, "check_supplies", counted)
+    monkeypatch.setattr(Path, "read_text", noted)
+    assert invoke(*COMPARE, "--output", "here").exit_code == 0
+    assert [training.scheme_name for training in checked] == ["uniform", "rba"]
+    assert checked[0].problem is checked[1].problem
+    assert "history.jsonl" not in read
+
+
+@pytest.mark.parametrize("stop", [50, 255])
+def test_a_comparison_that_goes_on_prepares_each_training_once(monkeypatch: pytest.MonkeyPatch, stop: int) -> None:
+    monkeypatch.setenv("SYNTHETIC_STOP", f"interrupt:{stop}")
+    invoke(*COMPARE, "--output", "here")
+    monkeypatch.delenv("SYNTHETIC_STOP")
+    sampled: list[int] = []
+    sample = Problem.sample
+
+    def counted(self: Problem, points: int, **options: Any) -> CollocationPoints:
+        sampled.append(points)
+        return sample(self, points, **options)
+
+    monkeypatch.setattr(Problem, "sample", counted)
+    assert invoke(*COMPARE, "--output", "here", "--resume").exit_code == 0
+    assert sampled == [60, 60]
+
+
 def test_a_comparison_is_not_overwritten() -> None:
     invoke(*COMPARE, "--output", "here")
     before = files("here")
@@ -97,6 +139,8 @@ def test_an_interrupted_comparison_goes_on_with_what_it_was_asked(monkeypatch: p
     resumed = invoke("compare", "helmholtz", "--output", "parts", "--resume", "--json")
     assert resumed.exit_code == 0, resumed.stderr
     assert [run["iterations"] for run in json.loads(resumed.stdout)["runs"]] == [400, 400]
+    reached = {50: [], 255: ["uniform (1 of 2): resumed at iteration 200 from parts/uniform"]}[stop]
+    assert [line for line in resumed.stderr.splitlines() if "resumed" in line] == reached
     for name in ("uniform", "rba"):
         assert Path(f"parts/{name}/history.jsonl").read_bytes() == Path(f"whole/{name}/history.jsonl").read_bytes()
     assert Path("parts/compare.png").exists()

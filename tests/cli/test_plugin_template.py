@@ -1,10 +1,10 @@
 """A new plugin's package: names that will do, those that will not and why, and nothing written over."""
 
 import importlib
-import subprocess
 import sys
 
 import pytest
+from processes import python
 
 from phasecore.cli.plugin_template import write_plugin
 from phasecore.errors import InputError
@@ -58,10 +58,15 @@ def test_names_that_are_taken(name, tmp_path):
 
 def test_the_generated_test_says_that_the_package_is_to_be_installed_first(tmp_path):
     write_plugin("my-scheme", tmp_path / "new")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path / "new")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    done = python("-m", "pytest", "-q", "-p", "no:cacheprovider", tmp_path / "new", cwd=tmp_path)
     assert done.returncode == 1
     assert "install this package first: pip install --editable ." in done.stdout
+
+
+def test_a_probe_without_a_problem_is_checked_with_made_up_terms(tmp_path):
+    write_plugin("my-start", tmp_path, ("weighting", "probe"))
+    test = (tmp_path / "tests" / "test_conformance.py").read_text()
+    assert 'testing.check_probe(phasecore.probe("my_start_probe"))\n' in test
 
 
 def test_nothing_is_written_over(tmp_path):
@@ -77,6 +82,10 @@ def test_the_problem_and_the_probe_that_it_starts_from_keep_their_contracts(tmp_
     write_plugin("my-start", tmp_path, ("weighting", "problem", "probe"))
     monkeypatch.syspath_prepend(tmp_path)
     check_problem(importlib.import_module("my_start.problem").MyStartProblem())
-    check_probe(importlib.import_module("my_start.probe").MyStartProbe())
+    problem, probe = (importlib.import_module(f"my_start.{kind}") for kind in ("problem", "probe"))
+    check_probe(probe.MyStartProbe())
+    check_probe(probe.MyStartProbe(), problem=problem.MyStartProblem())
+    test = (tmp_path / "tests" / "test_conformance.py").read_text()
+    assert 'testing.check_probe(phasecore.probe("my_start_probe"), problem="my_start_problem")' in test
     for module in [name for name in sys.modules if name.partition(".")[0] == "my_start"]:
         monkeypatch.delitem(sys.modules, module)

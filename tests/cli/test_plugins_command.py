@@ -1,6 +1,7 @@
 """`phasecore plugins` lists what is registered and what failed."""
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,3 +54,66 @@ def test_json_has_everything_and_the_traceback() -> None:
     failed = document["failed"][0]
     assert (failed["distribution"], failed["version"]) == ("broken-plugin", "0.3")
     assert "raise RuntimeError('no licence')" in failed["traceback"]
+
+
+BOUND = """
+from dataclasses import dataclass
+
+import phasecore
+from phasecore.probes import Probe
+
+
+@dataclass(frozen=True)
+class Bound(Probe):
+    name = "bound"
+    requires = frozenset({"term_losses"})
+
+    def measure(self, signals):
+        return {"bound": float(signals["term_losses"]["momentum_x"])}
+
+
+@phasecore.hookimpl
+def phasecore_entries():
+    return [phasecore.Entry("probe", "bound", "bound_plugin:Bound")]
+"""
+
+
+@pytest.fixture
+def _bound_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    information = tmp_path / "site" / "bound_plugin-0.3.dist-info"
+    information.mkdir(parents=True)
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: bound-plugin\nVersion: 0.3\n")
+    (information / "entry_points.txt").write_text("[phasecore]\nbound = bound_plugin\n")
+    (tmp_path / "site" / "bound_plugin.py").write_text(BOUND)
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    plugins.loaded.cache_clear()
+    yield
+    plugins.loaded.cache_clear()
+    sys.modules.pop("bound_plugin", None)
+
+
+@pytest.mark.usefixtures("_bound_plugin")
+def test_a_probe_of_one_problems_terms_is_checked_with_them() -> None:
+    def checked(*options: str) -> dict[str, str]:
+        result = CliRunner().invoke(main, ["plugins", "--check", "--json", *options])
+        (found,) = (item for item in json.loads(result.stdout)["checked"] if item["name"] == "bound")
+        return dict(found)
+
+    assert checked("--problem", "lid_driven_cavity:reynolds=400")["outcome"] == "passed"
+    alone = checked()
+    assert alone["outcome"] == "failed"
+    assert "phasecore plugins --check --problem NAME" in alone["reason"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--problem", "helmholtz"], "--problem: received no --check"),
+        (["--check", "--problem", "helmholz"], "Did you mean 'helmholtz'"),
+        (["--check", "--problem", "helmholtz:a1"], "--problem: received 'helmholtz:a1'"),
+    ],
+)
+def test_a_problem_that_probes_cannot_be_checked_with_is_refused(options: list[str], message: str) -> None:
+    result = CliRunner().invoke(main, ["plugins", *options])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert message in result.stderr

@@ -1,12 +1,13 @@
 """`phasecore run`, end to end with a backend whose history is a formula."""
 
+import html
 import json
-import subprocess
-import sys
+import re
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from processes import python
 
 from phasecore.cli import main
 from phasecore.probes import DEFAULT_PROBES
@@ -59,6 +60,34 @@ def test_the_summary_says_error_phases_and_folder() -> None:
     assert any(line.split() == ["run", "folder", "here"] for line in lines)
 
 
+def test_a_transition_that_was_announced_and_moved_is_explained_wherever_phases_are_printed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SYNTHETIC_HALT", "1")
+    result = invoke(*RUN, "--output", "here")
+    (announced,) = (line for line in result.stderr.splitlines() if "since iteration" in line)
+    at, since = re.findall(r"\d+", announced)
+    (transition,) = json.loads(invoke("detect", "here", "--json").stdout)["transitions"]
+    low, high = transition["interval"]
+    assert not low <= int(since) <= high
+    sentence = (
+        f"iffusion: declared at iteration {at} as begun at {since}, by what was known then; "
+        f"in the whole curve the SNR's fall ends at {transition['iteration']} ({low} to {high})"
+    )
+    invoke("report", "here", "--output", "report.html")
+    for text in (
+        result.stdout,
+        invoke("run", "helmholtz", "--output", "here", "--resume").stdout,
+        invoke("detect", "here").stdout,
+        invoke("detect", "here", "--online").stdout,
+        html.unescape(Path("report.html").read_text()),
+    ):
+        assert text.count(sentence) == 1
+    compared = invoke("compare", *RUN[1:], "--output", "both").stdout.splitlines()
+    assert [line for line in compared if sentence in line] == [f"{name}, d{sentence}" for name in ("uniform", "rba")]
+    assert compared[-1].startswith("figure: ")
+
+
 def test_progress_is_plain_lines_where_there_is_no_terminal() -> None:
     result = invoke(*RUN, "--output", "here")
     lines = result.stderr.splitlines()
@@ -101,12 +130,14 @@ def test_ctrl_c_says_what_is_kept_and_how_to_go_on(monkeypatch: pytest.MonkeyPat
     monkeypatch.delenv("SYNTHETIC_STOP")
     resumed = invoke("run", "helmholtz", "--output", "my run", "--resume", "--json")
     assert json.loads(resumed.stdout)["iterations"] == 400
+    assert "resumed at iteration 200 from my run\n" in resumed.stderr
+    assert "resumed at" not in result.stderr
 
 
 def test_a_killed_process_loses_at_most_a_half_written_line(monkeypatch: pytest.MonkeyPatch) -> None:
     assert invoke(*RUN, "--output", "whole").exit_code == 0
     monkeypatch.setenv("SYNTHETIC_STOP", "kill:255")
-    done = subprocess.run([sys.executable, "-c", MAIN, *RUN, "--output", "killed"], capture_output=True, check=False)
+    done = python("-c", MAIN, *RUN, "--output", "killed")
     assert done.returncode == 9
     assert not Path("killed/history.jsonl").read_text().endswith("\n")
     assert open_run("killed").history["iteration"][-1] == 250

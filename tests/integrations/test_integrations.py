@@ -4,24 +4,16 @@ Without that environment these tests fail, and say how to make it. To run one su
 `PHASECORE_INTEGRATIONS_SUITE=1 .venv/integrations/bin/python -m pytest tests/integrations/suite/test_pina.py`.
 """
 
-import os
-import subprocess
-import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from processes import Started, python
 
 ROOT = Path(__file__).parents[2]
 SUITE = Path(__file__).parent / "suite"
 PYTHON = ROOT / ".venv" / "integrations" / "bin" / "python"
 DEEPXDE_BACKENDS = ["pytorch", "tensorflow", "jax"]
-QUIET = {
-    "TF_CPP_MIN_LOG_LEVEL": "3",
-    "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_cpu_multi_thread_eigen=false",
-    "OMP_NUM_THREADS": "1",
-    "TF_NUM_INTEROP_THREADS": "1",
-    "TF_NUM_INTRAOP_THREADS": "1",
-}
 RUNS = {
     "lightning": ("test_lightning.py", {}),
     "pina": ("test_pina.py", {}),
@@ -31,10 +23,8 @@ RUNS = {
 
 def start(name, output):
     file, variables = RUNS[name]
-    environment = os.environ | QUIET | variables | {"PHASECORE_INTEGRATIONS_SUITE": "1"}
     command = [str(PYTHON), "-m", "pytest", str(SUITE / file), "-q", "-p", "no:cacheprovider"]
-    with output.open("w") as stream:
-        return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=stream, stderr=subprocess.STDOUT)
+    return Started(command, output, **variables, PHASECORE_INTEGRATIONS_SUITE="1")
 
 
 @pytest.fixture(scope="module")
@@ -44,20 +34,16 @@ def suites(tmp_path_factory, request):
     folder = tmp_path_factory.mktemp("suites")
     ours = [item for item in request.session.items if item.path == request.path and "suites" in item.fixturenames]
     asked = {item.callspec.params["name"] for item in ours}
-    running = {name: (start(name, folder / name), folder / name) for name in RUNS if name in asked}
-    yield running
-    for process, _ in running.values():
-        process.kill()
-        process.wait()
+    with ExitStack() as stack:
+        yield {name: stack.enter_context(start(name, folder / name)) for name in RUNS if name in asked}
 
 
 @pytest.mark.parametrize("name", RUNS)
 def test_the_suite_passes_on(name, suites):
-    process, output = suites[name]
-    code = process.wait()
-    assert code == 0, output.read_text()[-8000:]
-    assert " passed" in output.read_text()
-    assert " skipped" not in output.read_text()
+    status, output = suites[name].finish()
+    assert status == 0, output[-8000:]
+    assert " passed" in output
+    assert " skipped" not in output
 
 
 @pytest.mark.parametrize(
@@ -85,7 +71,7 @@ def test_an_absent_package_is_named_with_how_to_install_it(module, hidden, packa
         "except MissingDependencyError as error:\n"
         "    print(error)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+    done = python("-c", code, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert "Install with: pip install" in done.stdout
     assert package in done.stdout
@@ -93,5 +79,6 @@ def test_an_absent_package_is_named_with_how_to_install_it(module, hidden, packa
 
 def test_importing_the_adapter_imports_no_integration():
     code = "import phasecore_torch, sys; print({'lightning', 'pytorch_lightning', 'pina'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    done = python("-c", code, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "set()"

@@ -2,15 +2,13 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from test_keras_backends import QUIET_AND_QUICK_TO_COMPILE
+from processes import QUIET, SUITE_SECONDS, python
 
 WORKER = Path(__file__).with_name("distribution_worker.py")
-TWO_DEVICES = "--xla_force_host_platform_device_count=2 " + QUIET_AND_QUICK_TO_COMPILE["XLA_FLAGS"]
+TWO_DEVICES = "--xla_force_host_platform_device_count=2 " + QUIET["XLA_FLAGS"]
 
 
 @pytest.fixture(scope="module", params=["jax", "tensorflow"])
@@ -22,13 +20,8 @@ def backend(request):
 def results(backend):
     found = []
     for devices in ("one", "two"):
-        done = subprocess.run(
-            [sys.executable, str(WORKER), devices],
-            env=os.environ | QUIET_AND_QUICK_TO_COMPILE | {"KERAS_BACKEND": backend, "XLA_FLAGS": TWO_DEVICES},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        environment = os.environ | QUIET | {"KERAS_BACKEND": backend, "XLA_FLAGS": TWO_DEVICES}
+        done = python(WORKER, devices, env=environment, timeout=SUITE_SECONDS)
         assert done.returncode == 0, done.stderr[-4000:]
         found.append(json.loads(done.stdout.rpartition("RESULT ")[2]))
     return found

@@ -40,7 +40,7 @@ class Deaf(Altered):
 
     def train(self, training, observer, checkpoint, *, resume):
         class Rest:
-            progressed = observer.progressed
+            resumed, progressed = observer.resumed, observer.progressed
 
             def captured(self, row):
                 if row["iteration"] < training.settings.iterations:
@@ -64,6 +64,14 @@ class Forgetful(Altered):
         super().train(training, observer, checkpoint, resume=False)
 
 
+class Untold(Altered):
+    """Does not say where it goes on."""
+
+    def train(self, training, observer, checkpoint, *, resume):
+        observer.resumed = lambda iteration: None
+        super().train(training, observer, checkpoint, resume=resume)
+
+
 class Unweighted(Altered):
     def train(self, training, observer, checkpoint, *, resume):
         super().train(dataclasses.replace(training, schemes={"u": uniform()}), observer, checkpoint, resume=resume)
@@ -82,6 +90,7 @@ class Silent(Altered):
         (Deaf, {"captures_when_due", "takes_snapshots_when_asked"}),
         (OneSeed, {"one_seed_gives_one_history"}),
         (Forgetful, {"an_interrupted_training_goes_on_alike", "resuming_without_a_checkpoint_is_refused"}),
+        (Untold, {"an_interrupted_training_goes_on_alike"}),
         (Unweighted, {"weights_enter_the_loss", "wrong_weights_are_refused"}),
         (
             Silent,

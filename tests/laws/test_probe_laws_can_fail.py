@@ -1,15 +1,18 @@
 """Each law of probes against a probe that breaks it."""
 
 import itertools
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pytest
 
+import phasecore
+from phasecore import InputError
 from phasecore.probes import Probe
 from phasecore.signals import DESCRIPTIONS
-from phasecore.testing import PROBE_LAWS, check_probe, made_signals
+from phasecore.testing import PROBE_LAWS, check_probe, checks_of, made_signals
 from phasecore.testing.made_signals import Layout, make_signals
 
 COUNTER = itertools.count()
@@ -124,3 +127,50 @@ def test_gradients_of_all_batches_of_an_unweighted_training_add_up():
             for term, residual in {**residuals, **conditions}.items()
         )
         np.testing.assert_allclose(values.mean(axis=0), total, rtol=1e-12)
+
+
+@dataclass(frozen=True)
+class MomentumShare(Probe):
+    """Bound to the terms and fields of the lid-driven cavity."""
+
+    name = "momentum_share"
+    requires = frozenset({"term_losses", "fields"})
+
+    def measure(self, signals):
+        losses, fields = signals["term_losses"], signals["fields"]
+        total = float(losses["momentum_x"]) + float(losses["momentum_y"])
+        return {
+            "momentum_share": float(losses["momentum_x"]) / total if total else math.nan,
+            "u": float(fields["u"][0]),
+        }
+
+
+@pytest.mark.parametrize("problem", ["lid_driven_cavity:reynolds=400", phasecore.problem("lid_driven_cavity")])
+def test_a_probe_of_one_problems_terms_is_checked_with_them(problem):
+    assert not check_probe(MomentumShare(), problem=problem).skipped
+    for check in checks_of(MomentumShare, problem=problem):
+        check()
+
+
+def test_without_its_problem_it_is_said_to_give_it_once():
+    with pytest.raises(AssertionError) as caught:
+        check_probe(MomentumShare())
+    text = str(caught.value)
+    assert text.count("KeyError: 'momentum_x'; the terms of the made-up training are continuity, energy, inlet") == 1
+    assert "check_probe(probe, problem=...)" in text
+    with pytest.raises(AssertionError, match="KeyError: 'momentum_x'; the terms of the made-up training are pde"):
+        check_probe(MomentumShare(), problem="helmholtz")
+    with pytest.raises(InputError, match="Did you mean 'lid_driven_cavity'"):
+        check_probe(MomentumShare(), problem="lid_driven_cavty")
+
+
+@pytest.mark.parametrize("name", phasecore.names("problem"))
+def test_made_signals_have_the_names_of_a_problem(name):
+    problem = phasecore.problem(name)
+    layout = Layout.of(problem)
+    assert set(layout.terms) == set(problem.terms)
+    assert set(layout.fields) == set(problem.reference(problem.sample(2).interior))
+    values = make_signals(["residuals", "term_losses", "targets", "domain", "unit_coordinates"], layout, seed=0)
+    assert list(values["residuals"]) == list(problem.equations)
+    assert set(values["term_losses"]) == set(problem.terms)
+    assert list(values["unit_coordinates"]) == list(problem.coordinates)

@@ -1,10 +1,8 @@
 """Read back with TensorBoard's own reader."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
+from processes import python
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from phasecore import Phase, TrainingError, Transition
@@ -81,5 +79,5 @@ def test_writing_imports_no_framework(tmp_path):
         "logger.phasecore_captured({'iteration': 1, 'snr': 2.0})\n"
         "assert not {'tensorflow', 'torch', 'keras', 'jax'} & set(sys.modules)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = python("-c", code, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

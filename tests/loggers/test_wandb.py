@@ -1,11 +1,10 @@
 """Offline runs, read back with wandb's own reader of its files, `wandb leet inspect`."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+from processes import python
 
 from phasecore import Phase, TrainingError, Transition, hookimpl
 from phasecore.loggers.wandb import WandbLogger
@@ -24,8 +23,7 @@ def records(folder):
     """Every record of every offline run in a folder, oldest first, by type."""
     found = []
     for file in sorted(folder.glob("wandb/offline-run-*/*.wandb"), key=lambda path: path.stat().st_mtime):
-        command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(file)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = python("-m", "wandb", "leet", "inspect", "--json", file)
         assert done.returncode == 0, done.stderr
         found += [json.loads(line) for line in done.stdout.splitlines()]
     return {kind: [item[kind] for item in found if item["type"] == kind] for kind in {item["type"] for item in found}}

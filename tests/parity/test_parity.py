@@ -4,17 +4,16 @@ Each runs in a process of its own; one that is missing fails.
 """
 
 import itertools
-import os
-import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import Started
 
 import phasecore
 
-ROOT = Path(__file__).parents[2]
 WORKER = Path(__file__).with_name("parity_worker.py")
 REFERENCE = "torch"
 TARGETS = ["torch", "keras-tensorflow", "keras-jax", "keras-torch"]
@@ -28,13 +27,6 @@ CASES = {
 }
 POINTS = 200
 SIZES = (12, 12)
-ALONE = {
-    "OMP_NUM_THREADS": "1",
-    "TF_NUM_INTEROP_THREADS": "1",
-    "TF_NUM_INTRAOP_THREADS": "1",
-    "TF_CPP_MIN_LOG_LEVEL": "3",
-    "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_cpu_multi_thread_eigen=false",
-}
 
 
 def case(problem, weighting):
@@ -56,29 +48,27 @@ def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("parity")
     for number, of_case in enumerate(CASES.values()):
         np.savez(folder / f"{number}.npz", **case(*of_case))
-    running = {}
-    for target in TARGETS:
-        adapter, _, backend = target.partition("-")
-        files = [str(folder / name) for k in range(len(CASES)) for name in (f"{k}.npz", f"{k}-{target}.npz")]
-        log = folder / f"{target}.log"
-        with log.open("w") as stream:
-            running[target] = subprocess.Popen(
-                [sys.executable, str(WORKER), adapter, *files],
-                cwd=ROOT,
-                env=os.environ | ALONE | ({"KERAS_BACKEND": backend} if backend else {}),
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-            )
+    with ExitStack() as stack:
+        running = {target: stack.enter_context(start(target, folder)) for target in TARGETS}
+        return {target: outcome(process, target, folder) for target, process in running.items()}
+
+
+def start(target, folder):
+    adapter, _, backend = target.partition("-")
+    files = [str(folder / name) for k in range(len(CASES)) for name in (f"{k}.npz", f"{k}-{target}.npz")]
+    command = [sys.executable, str(WORKER), adapter, *files]
+    return Started(command, folder / f"{target}.log", **({"KERAS_BACKEND": backend} if backend else {}))
+
+
+def outcome(process, target, folder):
+    """Arrays by name for each case, or what a process wrote that failed."""
+    status, output = process.finish()
+    if status:
+        return output[-4000:]
     found = {}
-    for target, process in running.items():
-        code = process.wait()
-        if code:
-            found[target] = (folder / f"{target}.log").read_text()[-4000:]
-            continue
-        found[target] = {}
-        for number, name_of_case in enumerate(CASES):
-            with np.load(folder / f"{number}-{target}.npz") as file:
-                found[target][name_of_case] = {name: file[name] for name in file.files}
+    for number, name_of_case in enumerate(CASES):
+        with np.load(folder / f"{number}-{target}.npz") as file:
+            found[name_of_case] = {name: file[name] for name in file.files}
     return found
 
 

@@ -1,17 +1,11 @@
 """Offline detection on curves whose phases are known."""
 
-import json
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from phasecore.phases import Curve, Phase, detect
-from phasecore.recording.reading import read_curve
 from phasecore.testing.curves import FAMILIES, synthetic_curve
 
-RECORDED = Path(os.environ.get("RECORDED_CURVES", Path(__file__).parents[3] / "shared" / "recorded_curves"))
 ITERATION = np.arange(1, 20001, 5)
 SNR = np.where(ITERATION < 100, 30.0, np.where(ITERATION < 5000, 0.03, 3.0))
 
@@ -167,12 +161,9 @@ def test_held_out_families_with_clear_rises(columns):
     assert false <= 0.02 * absent
 
 
-@pytest.mark.skipif(not (RECORDED / "labels.json").exists(), reason="the recorded curves are not here")
-def test_recorded_curves_agree_with_their_labels():
-    labels = json.loads((RECORDED / "labels.json").read_text())
+def test_recorded_curves_agree_with_their_labels(recorded_curves):
     errors = []
-    for name, label in labels.items():
-        curve = read_curve(RECORDED / f"{name}.csv")
+    for name, (curve, label) in recorded_curves.items():
         diffusion, total = starts(detect(curve))
         errors += [decades(diffusion, label["fitting_end"]), decades(total, label["total_diffusion_start"])]
         kept = curve.iteration <= 0.5 * label["total_diffusion_start"]

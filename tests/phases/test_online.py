@@ -1,9 +1,6 @@
 """The online tracker."""
 
-import json
 import math
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,10 +9,7 @@ from phasecore.errors import InputError
 from phasecore.phases import Phase, TrackerState, detect, tracker
 from phasecore.phases.channels import channels_of, channels_of_capture
 from phasecore.phases.curve import Curve
-from phasecore.recording.reading import read_curve
 from phasecore.testing.curves import synthetic_curve
-
-RECORDED = Path(os.environ.get("RECORDED_CURVES", Path(__file__).parents[3] / "shared" / "recorded_curves"))
 
 
 def captures_of(columns):
@@ -161,11 +155,8 @@ def test_a_capture_is_read_as_a_curve_is(clear):
         np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.skipif(not (RECORDED / "labels.json").exists(), reason="the recorded curves are not here")
-def test_recorded_curves_are_declared_in_time():
-    labels = json.loads((RECORDED / "labels.json").read_text())
-    for name, label in labels.items():
-        curve = read_curve(RECORDED / f"{name}.csv")
+def test_recorded_curves_are_declared_in_time(recorded_curves):
+    for name, (curve, label) in recorded_curves.items():
         captures = captures_of({"iteration": curve.iteration, **curve.columns})
         timelines, _ = replay(captures)
         for phase, key in ((Phase.DIFFUSION, "fitting_end"), (Phase.TOTAL_DIFFUSION, "total_diffusion_start")):

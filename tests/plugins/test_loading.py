@@ -2,10 +2,10 @@
 
 import os
 import re
-import subprocess
 import sys
 
 import pytest
+from processes import python
 
 import phasecore
 from phasecore import InputError, MissingDependencyError, PluginError, builtin
@@ -220,7 +220,7 @@ def test_an_option_that_must_be_given_is_asked_for(offer):
 
 def run(code, path):
     environment = {**os.environ, "PYTHONPATH": f"{path}{os.pathsep}{os.getcwd()}"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
+    done = python("-c", code, env=environment)
     assert done.returncode == 0, done.stderr
     return done.stdout.split()
 

@@ -9,6 +9,7 @@ import warnings
 
 import numpy as np
 import pytest
+from processes import SECONDS
 
 from phasecore.errors import InputError
 from phasecore.problems.references import cache
@@ -123,11 +124,11 @@ def _store(path, size):
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows refuses to replace a file that is open")
 def test_cache_under_two_processes(folder):
     context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_store, args=(str(folder), size)) for size in (1000, 2000)]
+    processes = [context.Process(target=_store, args=(str(folder), size), daemon=True) for size in (1000, 2000)]
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
+        process.join(SECONDS)
     assert [process.exitcode for process in processes] == [0, 0]
 
 

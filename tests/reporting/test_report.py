@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,12 @@ import pytest
 
 import phasecore
 from phasecore.errors import InputError, MissingDependencyError
-from phasecore.phases import Phase, detect
+from phasecore.phases import Evidence, Phase, Timeline, detect
 from phasecore.recording.folder import create, save_snapshot
 from phasecore.reporting import gather
 from phasecore.reporting.curves import curves_figure, recorded_figure, thinned
 from phasecore.reporting.fields import fields_figure, in_cells, on_grid
+from phasecore.reporting.page import page as write_page
 from phasecore.runs import open_run, write_report
 
 VOID = {"meta", "br", "link", "img", "input"}
@@ -129,15 +132,37 @@ def test_a_run_without_captures_is_reported(tmp_path: Path) -> None:
     assert "Cannot tell: nothing was captured yet." in read(tmp_path / "report.html").text
 
 
-def test_names_are_text_and_never_html(tmp_path: Path) -> None:
-    evil = "</script><script>alert(1)</script><b>"
-    run = make_run(tmp_path / "run", weighting=evil, problem=evil)
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "</script><script>alert(1)</script><b>",
+    "\"quoted\" & 'apostrophes' &amp; <!-- more",
+    "{{ 7 * 7 }}{% raw %}",
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_names_are_text_and_never_html(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / f"run {name.replace('/', '')}"
+    run = make_run(folder, weighting=name, problem=f"of {name}", problem_parameters={name: name})
     add_snapshot(run, 1)
-    write_report([run], tmp_path / "report.html")
-    whole = (tmp_path / "report.html").read_text()
-    assert "<script>alert" not in whole
-    assert "&lt;script&gt;alert(1)" in whole
-    read(tmp_path / "report.html")
+    write_report([run, make_run(tmp_path / "other", weighting=name, problem=f"of {name}")], tmp_path / "report.html")
+    assert "<script>alert" not in (tmp_path / "report.html").read_text()
+    page = read(tmp_path / "report.html")
+    text = "".join(page.text)
+    assert f"{name}, of {name} ({name} = {name})" in text
+    assert f"Configuration, from {folder}" in page.text
+    assert json.dumps({"weighting": name})[1:-1] in text
+
+
+def test_what_a_probe_says_is_text_too(tmp_path: Path) -> None:
+    (item,) = gather([make_run(tmp_path / "run")])
+    evidence = Evidence("snr", '<img src="x"> rose & fell', 2.0)
+    transition = replace(item.timeline.transitions[0], evidence=(evidence,))
+    hostile = replace(item, timeline=Timeline((transition,), None, "no <b>phase</b>"))
+    page = Balanced(write_page([hostile]))
+    assert evidence.statement in page.text
+    assert "No <b>phase</b>." in page.text
+    assert page.loaded == []
 
 
 @pytest.mark.parametrize("name", ["nowhere", "empty", "file"])
@@ -168,12 +193,15 @@ def test_a_report_is_replaced_and_any_other_file_is_kept(tmp_path: Path) -> None
         write_report([run], run / "run.json" / "report.html")
 
 
-def test_without_plotly_it_is_said_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import importlib.util
-
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(MissingDependencyError, match=re.escape("pip install 'phasecore[report]'")):
-        write_report([make_run(tmp_path / "run")], tmp_path / "report.html")
+@pytest.mark.parametrize("package", ["plotly", "jinja2"])
+def test_what_is_not_installed_is_said_before_anything_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == package else find(name))
+    message = f"a report needs {package}, not installed. Install with: pip install 'phasecore[report]'"
+    with pytest.raises(MissingDependencyError, match=re.escape(message)):
+        write_report([tmp_path / "nowhere"], tmp_path / "report.html")
 
 
 def test_a_run_has_a_bar_for_each_phase_and_its_curves_below(tmp_path: Path) -> None:

@@ -98,6 +98,9 @@ class Heard:
     def started(self, training):
         pass
 
+    def resumed(self, iteration, folder):
+        pass
+
     def progressed(self, iteration, loss):
         pass
 

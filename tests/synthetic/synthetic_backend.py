@@ -1,7 +1,8 @@
 """An installed third-party backend that trains nothing: its history is a formula, so tests of runs are quick.
 
 The environment variable SYNTHETIC_STOP, "HOW:ITERATION", ends a training early: "kill" as `kill -9` would, with a
-half-written line; "interrupt" as Ctrl-C; "fail" with a TrainingError.
+half-written line; "interrupt" as Ctrl-C; "fail" with a TrainingError. With SYNTHETIC_HALT the fall of the SNR halts for
+a while, which looks like its end.
 """
 
 import json
@@ -19,6 +20,8 @@ from phasecore.recording.schedule import is_due
 from phasecore.signals import DESCRIPTIONS
 
 CHECKPOINT_INTERVAL = 100
+HALTING = np.log10([[1, 26, 40, 45, 70, 400], [1e4, 1.0, 0.97, 0.8, 0.07, 0.1]])
+"""Iterations and SNR."""
 CALLS: list[bool] = []
 """Whether each call of `train` resumed."""
 
@@ -45,6 +48,7 @@ class SyntheticBackend(Backend):
             if state is None or not state.exists():
                 raise InputError("no state to resume from")
             start = json.loads(state.read_text())["iteration"]
+            observer.resumed(start)
         how, _, at = os.environ.get("SYNTHETIC_STOP", "").partition(":")
         for iteration in range(start + 1, training.settings.iterations + 1):
             last = iteration == training.settings.iterations
@@ -75,6 +79,8 @@ def synthetic_row(training: Training, iteration: int) -> dict[str, Any]:
     recovery = 1.0 / (1.0 + math.exp(-(math.log10(iteration + 1) - math.log10(rise)) * 25))
     wobble = 0.05 * math.sin(12.9898 * iteration + training.settings.seed)
     snr = 10.0 ** (1.0 - 2.0 * depth + 2.2 * recovery + wobble)
+    if "SYNTHETIC_HALT" in os.environ:
+        snr = 10.0 ** float(np.interp(math.log10(iteration), *HALTING))
     return {
         "iteration": iteration,
         "seconds": 0.01 * iteration,

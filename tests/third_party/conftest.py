@@ -6,13 +6,13 @@ The frameworks come from the environment that runs the tests; nothing is downloa
 import json
 import os
 import subprocess
-import sys
 import sysconfig
 import venv
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from processes import SECONDS, python
 
 collect_ignore = ["distributions"]
 
@@ -24,8 +24,7 @@ QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
 
 
 def pip(*arguments):
-    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = python("-m", "pip", "--disable-pip-version-check", "--no-input", *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -58,6 +57,7 @@ class Environment:
             capture_output=True,
             text=True,
             check=False,
+            timeout=SECONDS,
         )
 
     def json(self, *arguments, status=0, **variables):

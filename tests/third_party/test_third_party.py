@@ -47,6 +47,15 @@ def test_what_the_package_offers_keeps_the_contracts(clean):
     assert {item["outcome"] for item in checked} == {"passed"}, checked
 
 
+def test_the_wheel_brings_what_a_report_is_set_with(clean):
+    run = clean.work / "recorded"
+    run.mkdir()
+    (run / "run.json").write_text(json.dumps({"problem": "advection", "weighting": "tempered"}))
+    (run / "history.jsonl").write_text("".join(json.dumps({"iteration": k, "snr": 9 / k}) + "\n" for k in range(1, 99)))
+    clean.json("report", run)
+    assert "<title>advection: tempered</title>" in (run / "report.html").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("backend", ["torch", "keras"])
 def test_the_command_line_trains_with_it_on(backend, clean):
     diary, output = clean.work / f"{backend}.diary", clean.work / backend
@@ -64,8 +73,13 @@ def test_the_command_line_trains_with_it_on(backend, clean):
     assert heard == measured
 
 
-def test_a_checkpoint_keeps_the_state_of_its_scheme(clean):
-    whole = clean.json(*FULL, "--output", clean.work / "whole")
+@pytest.fixture(scope="module")
+def whole(clean):
+    """A training with the package alone, in the run folder "whole"."""
+    return clean.json(*FULL, "--output", clean.work / "whole")
+
+
+def test_a_checkpoint_keeps_the_state_of_its_scheme(clean, whole):
     clean.json("run", "advection", *RUN[2:4], "--iterations", 20, "--seed", 3, "--output", clean.work / "halves")
     resumed = clean.json(
         "run",
@@ -113,11 +127,16 @@ FAILED_TO_LOAD = {
 }
 
 
-def test_what_cannot_be_loaded_is_reported_by_distribution_and_version(crowded):
-    document = crowded.json("plugins")
+@pytest.fixture(scope="module")
+def listed(crowded):
+    """What `phasecore plugins` says of the broken ones, as JSON and as a table without its line ends."""
+    return crowded.json("plugins"), " ".join(crowded.run("phasecore", "plugins").stdout.split())
+
+
+def test_what_cannot_be_loaded_is_reported_by_distribution_and_version(listed):
+    document, table = listed
     failed = {item["distribution"]: (item["version"], item["reason"]) for item in document["failed"]}
     assert failed.keys() == FAILED_TO_LOAD.keys()
-    table = " ".join(crowded.run("phasecore", "plugins").stdout.split())
     for distribution, (version, reason) in FAILED_TO_LOAD.items():
         assert failed[distribution][0] == version
         assert re.search(reason, failed[distribution][1])
@@ -125,13 +144,12 @@ def test_what_cannot_be_loaded_is_reported_by_distribution_and_version(crowded):
     assert len(of(document, "registered", "advection-kit")) == len(OFFERED)
 
 
-def test_a_missing_dependency_and_a_listener_are_listed_with_their_origin(crowded):
-    document = crowded.json("plugins")
+def test_a_missing_dependency_and_a_listener_are_listed_with_their_origin(listed):
+    document, table = listed
     (entry,) = of(document, "registered", "broken-dependency")
     assert (entry["version"], entry["missing_packages"]) == ("0.2.0", ["a_package_that_nobody_has"])
     (listener,) = of(document, "hooks", "broken-listener")
     assert (listener["version"], listener["hooks"]) == ("0.7.0", ["phasecore_captured"])
-    table = crowded.run("phasecore", "plugins").stdout
     assert "needs a_package_that_nobody_has: pip install 'broken-dependency[all]'" in table
     assert "broken-listener 0.7.0 (plugin 'broken_listener') listens to phasecore_captured" in table
 
@@ -151,18 +169,17 @@ def test_what_is_broken_only_in_use_is_found_by_the_check(crowded):
     assert {item["outcome"] for item in of(document, "checked", "advection-kit")} == {"passed"}
 
 
-def test_broken_packages_do_not_change_a_run_that_does_not_use_them(clean, crowded):
-    alone = clean.json(*FULL, "--output", clean.work / "alone")
+def test_broken_packages_do_not_change_a_run_that_does_not_use_them(clean, crowded, whole):
     done = crowded.run("phasecore", *FULL, "--output", crowded.work / "beside", "--json")
     assert done.returncode == 0, done.stderr
     beside = json.loads(done.stdout)
-    assert beside["relative_l2_error"] == alone["relative_l2_error"]
+    assert beside["relative_l2_error"] == whole["relative_l2_error"]
     (warning,) = warnings_of(done)
     assert re.search(
         r"broken-listener 0\.7\.0 \(plugin 'broken_listener'\): .*ConnectionError: the server is gone.*disabled",
         warning,
     )
-    assert len(history(crowded.work / "beside")) == len(history(clean.work / "alone"))
+    assert len(history(crowded.work / "beside")) == len(history(clean.work / "whole"))
 
 
 def test_a_logger_that_raises_is_switched_off_with_one_warning(crowded):

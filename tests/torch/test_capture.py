@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from campaigns import campaign
 from torch import nn
 from torch_oracles import (
     batch_gradients,
@@ -56,8 +57,9 @@ def largest_deviation(row, expected):
     return max(abs(row[name] - value) / abs(value) for name, value in expected.items())
 
 
-@pytest.mark.parametrize("iterations", [1, 50])
-@pytest.mark.parametrize("weighting", ["uniform", "rba"])
+@pytest.mark.parametrize(
+    ("weighting", "iterations"), [("uniform", 50), ("rba", 1), *campaign(("uniform", 1), ("rba", 50))]
+)
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_statistics_in_float32_equal_a_float64_loop(name, weighting, iterations):
     """The float64 model itself, not its float32 gradients, is the oracle; with rba's first iterations the naive
@@ -71,7 +73,7 @@ def test_statistics_in_float32_equal_a_float64_loop(name, weighting, iterations)
     assert row["gradient_order"] == pytest.approx(row["snr"] / math.hypot(1, row["snr"]), rel=1e-12)
 
 
-@pytest.mark.parametrize(("eta", "ratio"), [(1e-4, 1e5), (1e-5, 1e7), (1e-6, 1e9)])
+@pytest.mark.parametrize(("eta", "ratio"), [(1e-4, 1e5), (1e-6, 1e9), *campaign((1e-5, 1e7))])
 def test_a_mean_that_exceeds_the_deviation_a_million_times(eta, ratio):
     loss, optimizer, sample = training(HELMHOLTZ, f"rba:eta={eta}", iterations=1)
     row = Capture(loss, optimizer, probes=["gradient_snr"]).measure()
@@ -88,7 +90,7 @@ def test_float64_all_the_way():
     assert largest_deviation(row, expected) < 1e-10
 
 
-@pytest.mark.parametrize("points", [100, 101, 199, 230])
+@pytest.mark.parametrize("points", [101, 230, *campaign(100, 199)])
 def test_points_that_batches_do_not_divide(points):
     loss, optimizer, sample = training(HELMHOLTZ, points=points, iterations=2, dtype=torch.float64)
     row = Capture(loss, optimizer, probes=["gradient_snr"]).measure()
@@ -96,7 +98,7 @@ def test_points_that_batches_do_not_divide(points):
     assert largest_deviation(row, expected) < 1e-10
 
 
-@pytest.mark.parametrize("batches", [2, 7, 50])
+@pytest.mark.parametrize("batches", [2, 50, *campaign(7)])
 def test_another_number_of_batches(batches):
     loss, optimizer, sample = training(HELMHOLTZ, points=50, dtype=torch.float64)
     row = Capture(loss, optimizer, probes=["gradient_snr"], batches=batches).measure()

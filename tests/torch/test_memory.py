@@ -2,11 +2,10 @@
 
 import os
 import platform
-import subprocess
-import sys
 
 import pytest
 import torch
+from processes import python
 
 from phasecore_torch.memory import ANCHORS, Anchors
 
@@ -34,7 +33,8 @@ def handed_back(anchored):
     """Bytes at the top of the heap that a step had and that are the system's after it."""
     code = STEPS.format(anchored=anchored)
     unset = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_TUNABLES"))}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=unset)
+    done = python("-c", code, env=unset)
+    assert done.returncode == 0, done.stderr
     return int(done.stdout)
 
 

@@ -21,6 +21,10 @@ ITERATIONS = 24
 class Recorder:
     def __init__(self, stop_at=None):
         self.rows, self.progress, self.snapshots, self.stop_at = [], [], {}, stop_at
+        self.resumed_at = []
+
+    def resumed(self, iteration):
+        self.resumed_at.append(iteration)
 
     def progressed(self, iteration, loss):
         self.progress.append((iteration, loss))
@@ -145,6 +149,7 @@ def test_ctrl_c_waits_for_the_end_of_the_iteration_and_loses_nothing(stop_at, tm
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert first.rows[-1]["iteration"] == stop_at
     second = train(checkpoint=tmp_path, resume=True)
+    assert (first.resumed_at, second.resumed_at) == ([], [stop_at])
     assert second.rows[0]["iteration"] > stop_at
     assert first.history() | second.history() == whole.history()
 

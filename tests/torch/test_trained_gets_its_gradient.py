@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
+from campaigns import campaign
 from paths import EVALUATIONS, UNCOMPILED, WAYS_BACK, Training
 from torch import nn
 from torch_oracles import nested_conditions, nested_residuals
@@ -186,7 +187,11 @@ def test_whatever_holds_it(case, evaluation, way_back):
 
 @pytest.mark.parametrize(
     ("case", "evaluation"),
-    [("in_residuals", "compiled"), ("in_operator", "compiled, recomputed"), ("a_network_of_its_own", "compiled")],
+    [
+        ("in_operator", "compiled, recomputed"),
+        ("a_network_of_its_own", "compiled"),
+        *campaign(("in_residuals", "compiled")),
+    ],
 )
 def test_whatever_holds_it_compiled(case, evaluation):
     """Compiling takes seconds, so the ways back take turns with one loss."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
@@ -18,9 +17,9 @@ from phasecore.monitoring.deepxde.terms import Terms
 from phasecore.monitoring.deepxde.weighting import BACKEND, Steering
 from phasecore.monitoring.host_weighting import HostWeighting, check_points_stay
 from phasecore.monitoring.measuring import Measuring
-from phasecore.monitoring.monitor import Monitor, check_batches, check_every, checked_snapshots, choose_probes
+from phasecore.monitoring.monitor import Monitor, check_batches, choose_probes
 from phasecore.probes import Probe
-from phasecore.recording.recorder import Loggers, Recorder
+from phasecore.recording.recorder import Loggers
 from phasecore.signals import (
     ADAM_MOMENTS,
     BATCH_GRADIENT_MOMENTS,
@@ -52,29 +51,25 @@ class Monitoring(Monitor):
         loggers: Loggers = (),
         on_capture: Callable[[Mapping[str, float]], None] | None = None,
     ) -> None:
-        super().__init__()
-        self.every = check_every(every)
-        self.iteration = 0
-        self._wanted = probes
+        super().__init__(
+            every=every,
+            history_file=history_file,
+            run_folder=run_folder,
+            snapshots=snapshots,
+            resume=resume,
+            loggers=loggers,
+            on_capture=on_capture,
+        )
+        self._asked = probes
         self._batches = batches
         self._biases = biases
-        self._log = Recorder(
-            run_folder, history_file=history_file, resume=resume, loggers=loggers, on_capture=on_capture
-        )
-        self._snapshots = checked_snapshots(snapshots, run_folder)
         self._evaluator: Evaluator | None = None
         self._attention: HostWeighting | None = None
         self._tracked: Any = None
-        self._seconds = 0.0
-        self._start: float | None = None
 
     @abstractmethod
     def evaluator(self, model: Any) -> Evaluator:
         """Return what evaluates a compiled model."""
-
-    @property
-    def _recorder(self) -> Recorder:
-        return self._log
 
     def on_train_begin(self) -> None:
         """Set up the captures of the model as it is compiled now, and check everything."""
@@ -84,16 +79,15 @@ class Monitoring(Monitor):
         check_batches(self._batches, points, of="collocation points")
         self.probes = self._choose(self._evaluator)
         self._measuring = Measuring(self.probes)
-        self._required = frozenset().union(*(probe.requires for probe in self.probes))
-        if RESIDUAL_ATTENTION in self._required and not self._attention_in_use() and self._attention is None:
+        self._measures(self.probes)
+        is_read = RESIDUAL_ATTENTION in self._measuring.required()
+        if is_read and not self._attention_in_use() and self._attention is None:
             self._attention = HostWeighting({"rba": rba()}, BACKEND, self._evaluator.supplies)
         self.iteration = int(self.model.train_state.iteration)
         known = {"every": self.every, "batches": self._batches, "points": points}
-        described = Monitored(self.adapter, None, None, known, self.probes, self._snapshots, self._log.folder)
-        self._log.begin(described, {"deepxde": metadata.version("deepxde")}, iteration=self.iteration)
-        if self.history and not self._seconds:
-            self._seconds = float(self.history[-1].get("seconds", 0.0))
-        self._start = time.perf_counter() - self._seconds
+        described = Monitored(self.adapter, None, None, known, self.probes, self._wanted, self._log.folder)
+        self._begin(described, {"deepxde": metadata.version("deepxde")})
+        self._clock.start()
 
     def on_batch_begin(self) -> None:
         """Track the residual-based attention before the step, where a probe reads it and no weighting has it."""
@@ -107,70 +101,61 @@ class Monitoring(Monitor):
 
     def on_batch_end(self) -> None:
         """Capture if the steps so far have reached an iteration that is due."""
-        iteration = int(self.model.train_state.iteration)
-        due = iteration // self.every > self.iteration // self.every
-        wanted = any(self.iteration < snapshot <= iteration for snapshot in self._snapshots)
-        self.iteration = iteration
-        if wanted:
+        before, self.iteration = self.iteration, int(self.model.train_state.iteration)
+        due = self._due(before)
+        if self._is_wanted(before):
             self._save_snapshot()
-        if due and self._evaluator is not None:
-            measured = self._measure(self._evaluator)
-            self._log.captured({"iteration": iteration, "seconds": self._elapsed(), **measured})
-            self._log.close()
+        if due is not None and self._evaluator is not None:
+            self._record(self._measure(self._evaluator, due))
 
     def on_train_end(self) -> None:
         """Capture once more if steps passed unseen, as those of TensorFlow's L-BFGS do, and finish the record."""
         self.on_batch_end()
-        self._seconds = self._elapsed()
-        self._start = None
-        if self._log.begun:
-            if not self._log.has_snapshot(self.iteration):
-                self._save_snapshot()
-            self._log.finish(self.iteration, self._seconds)
+        self._clock.stop()
+        self._finish()
 
-    def _save_snapshot(self) -> None:
-        if self._log.folder is not None and self._evaluator is not None:
-            evaluation = self._evaluator.evaluate()
-            terms = Terms(self.model.data, evaluation.errors)
-            residuals = terms.signals(evaluation)[RESIDUALS]
-            arrays = {"points": terms.points, **{f"residual_{name}": part for name, part in residuals.items()}}
-            self._log.snapshot(self.iteration, {name: np.asarray(part, np.float64) for name, part in arrays.items()})
-
-    def _elapsed(self) -> float:
-        return self._seconds if self._start is None else time.perf_counter() - self._start
+    def _arrays(self) -> dict[str, Any] | None:
+        if self._log.folder is None or self._evaluator is None:
+            return None
+        evaluation = self._evaluator.evaluate()
+        terms = Terms(self.model.data, evaluation.errors)
+        residuals = terms.signals(evaluation)[RESIDUALS]
+        arrays = {"points": terms.points, **{f"residual_{name}": part for name, part in residuals.items()}}
+        return {name: np.asarray(part, np.float64) for name, part in arrays.items()}
 
     def _choose(self, evaluator: Evaluator) -> list[Probe]:
         supplied = evaluator.supplies | ({ADAM_MOMENTS} if evaluator.keeps_adam else frozenset())
-        if self._wanted is not None or self._attention_in_use():
+        if self._asked is not None or self._attention_in_use():
             supplied |= {RESIDUAL_ATTENTION}
         fix = (
             "For 'adam_moments' compile with 'adam', on DeepXDE's backend tensorflow with an optimizer object "
             "such as keras.optimizers.Adam(1e-3); or drop the probe."
         )
-        return choose_probes(self._wanted, supplied, BACKEND, fix=fix)
+        return choose_probes(self._asked, supplied, BACKEND, fix=fix)
 
     def _attention_in_use(self) -> Steering | None:
         callbacks = self.model.callbacks.callbacks
         steering = (callback for callback in callbacks if isinstance(callback, Steering))
         return next((callback for callback in steering if callback.has_attention), None)
 
-    def _measure(self, evaluator: Evaluator) -> dict[str, float]:
+    def _measure(self, evaluator: Evaluator, due: Sequence[Probe]) -> dict[str, float]:
+        required = self._measuring.required(due)
         evaluation = evaluator.evaluate()
         terms = Terms(self.model.data, evaluation.errors)
-        values = terms.signals(evaluation) | terms.further(evaluator, self._required)
-        if ADAM_MOMENTS in self._required:
+        values = terms.signals(evaluation) | terms.further(evaluator, required)
+        if ADAM_MOMENTS in required:
             adam = evaluator.adam_moments(biases=self._biases)
             values |= {ADAM_MOMENTS: _by_layer(adam)} if adam else {}
-        if RESIDUAL_ATTENTION in self._required:
+        if RESIDUAL_ATTENTION in required:
             source = self._attention_in_use() or self._attention
             attention = source.attention() if source is not None else None
             values |= {RESIDUAL_ATTENTION: attention} if attention else {}
-        if self._required & {BATCH_GRADIENT_MOMENTS, BATCH_SIZES}:
+        if required & {BATCH_GRADIENT_MOMENTS, BATCH_SIZES}:
             batches = batch_rows(terms.start, len(terms.points), self._batches)
             values[BATCH_SIZES] = np.asarray([len(batch) for batch in batches])
             moments = evaluator.moments(batches, len(terms.equations), biases=self._biases)
             values[BATCH_GRADIENT_MOMENTS] = _by_layer(moments)
-        return self._measuring.row(values, self.iteration)
+        return self._measuring.row(values, self.iteration, due)
 
 
 def batch_rows(start: int, points: int, batches: int) -> list[NDArray[np.int64]]:

@@ -8,6 +8,7 @@ import lightning
 import numpy as np
 import pytest
 import torch
+from captures import due
 from pina import Condition, Trainer
 from pina.callback import SwitchOptimizer
 from pina.domain import CartesianDomain
@@ -111,7 +112,7 @@ def test_the_snr_is_that_of_stacked_gradients(problem, options, weighting, snr_o
     phases = PhaseCallback(SolverLoss("D"), every=3, batches=9, on_capture=kept)
     trainer = train(solver, phases, **options)
     assert trainer.global_step == phases.iteration
-    assert [row["iteration"] for row in phases.history] == list(range(3, phases.iteration + 1, 3))
+    assert [row["iteration"] for row in phases.history] == due(3, phases.iteration)
     for row, model, weights, _ in kept.moments:
         whole = weights["boundary"] * model(train_points(solver, trainer, "boundary")).square().mean()
         of_equation = residual(model, train_points(solver, trainer, "D"), problem)
@@ -259,9 +260,9 @@ def test_the_optimizer_may_be_exchanged_on_the_way():
     later = TorchOptimizer(torch.optim.LBFGS, lr=0.1, max_iter=3)
     phases = PhaseCallback(SolverLoss("D"), every=2, batches=9)
     trainer = train(made(), SwitchOptimizer(later, epoch_switch=5), phases, epochs=10)
-    assert [row["iteration"] for row in phases.history] == [2, 4, 6, 8, 10]
+    assert [row["iteration"] for row in phases.history] == due(2, 10)
     assert trainer.global_step == phases.iteration == 10
-    assert ["adam_snr" in row for row in phases.history] == [True, True, False, False, False]
+    assert ["adam_snr" in row for row in phases.history] == [row["iteration"] <= 5 for row in phases.history]
 
 
 class UnknownSource(SpatialProblem, InverseProblem):
@@ -380,4 +381,4 @@ def test_the_examples_run(run_section):
     assert runner.tries > 0
     assert not report, "".join(report)
     phases = run_section("PINA").phases
-    assert [row["iteration"] for row in phases.history] == [10, 20, 30, 40, 50]
+    assert [row["iteration"] for row in phases.history] == due(10, 50)

@@ -7,6 +7,8 @@ import phasecore
 import phasecore_keras
 from phasecore.recording.reading import read_curve
 
+pytestmark = pytest.mark.any_backend
+
 
 @pytest.mark.parametrize("separator", [",", ";"])
 def test_the_file_of_a_csv_logger_holds_the_captures_of_the_monitor(tmp_path, separator):
@@ -19,6 +21,5 @@ def test_the_file_of_a_csv_logger_holds_the_captures_of_the_monitor(tmp_path, se
     curve = read_curve(tmp_path / "log.csv")
     seen = [row for row in monitor.history if row["iteration"] in curve.iteration]
     assert len(seen) >= 4
-    # the end of the first epoch is measured for the logs alone
-    assert curve.iteration.tolist() == [1, *(row["iteration"] for row in seen)]
-    assert curve.columns["snr"].tolist()[1:] == [row["snr"] for row in seen]
+    assert curve.iteration.tolist() == [row["iteration"] for row in seen]
+    assert curve.columns["snr"].tolist() == [row["snr"] for row in seen]

@@ -51,6 +51,7 @@ def test_residuals_that_are_not_finite_are_refused_when_a_pinn_takes_its_points(
         compiled(problem).points(60, seed=0)
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize(("problem", "told"), cases(faulty.REFERENCES))
 def test_a_reference_that_is_none_is_refused_before_the_first_epoch(problem, told):
     model = compiled(problem)
@@ -72,12 +73,14 @@ def test_a_scalar_residual_of_a_condition_with_one_point_is_taken():
     assert tuple(found.shape) == (1,)
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize(("probe", "told"), cases(faulty.TAKEN))
 def test_a_column_that_is_taken_is_refused_before_the_first_epoch_naming_both(probe, told):
     with pytest.raises(PluginError, match=told):
         train(compiled(SOUND), probes=["gradient_snr", "term_losses", probe])
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("what", ["None", "an array", "text", "an error", "an undeclared signal"])
 def test_a_probe_that_fails_is_switched_off_with_one_warning_and_leaves_the_rest_alone(what):
     probe, told = faulty.SWITCHED_OFF[what]

@@ -53,6 +53,7 @@ def test_two_runs_with_one_seed_give_one_history_and_a_resumed_one_the_same(tmp_
             assert row == pytest.approx(whole[row["iteration"]], rel=1e-4, nan_ok=True)
 
 
+@pytest.mark.any_backend
 def test_a_state_of_another_network_is_refused(tmp_path):
     execute(prepare("burgers", backend="keras", output=tmp_path / "run", **SMALL))
     state = tmp_path / "run" / "checkpoint" / "state.npz"
@@ -68,6 +69,7 @@ def test_a_loss_that_explodes_ends_the_training():
         execute(prepare("burgers", backend="keras", **{**SMALL, "iterations": 60}, learning_rate=1e25))
 
 
+@pytest.mark.any_backend
 def test_what_the_backend_supplies():
     backend = phasecore.registry.backend("keras")
     assert backend.supplies >= {"residuals", "batch_gradient_moments", "adam_moments"}

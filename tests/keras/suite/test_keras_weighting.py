@@ -151,6 +151,7 @@ def test_a_scheme_may_use_weights_before_it_updates_them(shape):
     assert history["loss"] == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.any_backend
 def test_schemes_by_name_are_composed_and_saved(tmp_path):
     model, points = pinn("rba+uniform")
     model.fit(points, epochs=3, verbose=0)

@@ -203,6 +203,7 @@ def test_a_system_of_equations():
     assert set(model.physics.point_weights()) == set(model.problem.equations)
 
 
+@pytest.mark.any_backend
 def test_the_same_seed_gives_the_same_points():
     model, _ = pinn(points=40)
     np.testing.assert_array_equal(model.points(40, seed=3)["coordinates"], model.points(40, seed=3)["coordinates"])
@@ -245,6 +246,7 @@ BAD_FIT = {
 }
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("case", BAD_FIT)
 def test_bad_data_is_refused_before_the_first_epoch(case):
     arguments, options, message = BAD_FIT[case]
@@ -269,6 +271,7 @@ BAD_EVALUATION = {
 }
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("case", BAD_EVALUATION)
 def test_bad_data_is_refused_before_the_evaluation_is_compiled(case):
     arguments, options, message = BAD_EVALUATION[case]
@@ -278,6 +281,7 @@ def test_bad_data_is_refused_before_the_evaluation_is_compiled(case):
     assert model.test_function is None
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("method", ["train_on_batch", "test_on_batch"])
 def test_single_batches_are_looked_at_too(method):
     model, points = pinn()
@@ -323,6 +327,7 @@ def test_fit_takes_what_keras_fit_takes_by_position():
     assert int(to_numpy(model.optimizer.iterations.value)) == 4
 
 
+@pytest.mark.any_backend
 def test_fitting_before_there_are_points():
     model = PINN(mlp(), phasecore.problem("burgers"))
     model.compile(optimizer="adam")
@@ -330,6 +335,7 @@ def test_fitting_before_there_are_points():
         model.fit({"coordinates": np.zeros((3, 2)), "indices": np.arange(3)})
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("option", ["loss", "metrics", "loss_weights", "weighted_metrics"])
 def test_a_loss_or_metrics_of_compile_are_refused(option):
     model = PINN(mlp(), phasecore.problem("burgers"))
@@ -350,6 +356,7 @@ def test_networks_that_do_not_fit(network, message):
         PINN(network(), phasecore.problem("burgers"))
 
 
+@pytest.mark.any_backend
 def test_other_bad_arguments():
     problem = phasecore.problem("burgers")
     with pytest.raises(InputError, match="the problem of a PINN"):
@@ -367,6 +374,7 @@ def test_other_bad_arguments():
         model.points(phasecore.problem("helmholtz").sample(10).__class__(np.zeros((3, 2)), (np.zeros((3, 2)),)))
 
 
+@pytest.mark.any_backend
 def test_a_scheme_that_needs_an_unknown_signal():
     scheme = WeightingScheme(lambda s: None, lambda s, state: ({}, state), requires=frozenset({"curvature"}))
     with pytest.raises(InputError, match="requires signal 'curvature'"):
