@@ -167,7 +167,10 @@ class Observer(Protocol):
     """Who listens to a training: the run folder, the progress display, the hooks."""
 
     def resumed(self, iteration: int) -> None:
-        """Hear which iteration was the last one of the saved state that the training goes on from."""
+        """Hear which iteration was the last one of the saved state that the training goes on from.
+
+        For people to read; an observer may do without, and a backend need not tell it.
+        """
 
     def progressed(self, iteration: int, loss: float) -> None:
         """Hear that iterations passed; called now and then, cheap."""

@@ -32,6 +32,7 @@ def phasecore_entries() -> Iterable[Entry]:
         Entry("weighting", "ntk", "phasecore.weighting.ntk:ntk"),
         Entry("probe", "gradient_snr", "phasecore.probes.gradient_snr:GradientSNR"),
         Entry("probe", "adam_snr", "phasecore.probes.adam_snr:AdamSNR"),
+        Entry("probe", "adam_learning_rates", "phasecore.probes.adam_learning_rates:AdamLearningRates"),
         Entry("probe", "residual_order", "phasecore.probes.residual_order:ResidualOrder"),
         Entry("probe", "term_losses", "phasecore.probes.term_losses:TermLosses"),
         Entry("probe", "relative_l2_error", "phasecore.probes.relative_l2:RelativeL2Error"),

@@ -28,6 +28,7 @@ DOMAIN = "domain"
 BATCH_GRADIENT_MOMENTS = "batch_gradient_moments"
 BATCH_SIZES = "batch_sizes"
 ADAM_MOMENTS = "adam_moments"
+ADAM_LEARNING_RATES = "adam_learning_rates"
 ACTIVATIONS = "activations"
 TARGETS = "targets"
 FIELDS = "fields"
@@ -38,10 +39,11 @@ DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
         RESIDUALS: "{equation term: residual at each collocation point, shape (n,)}",
         CONDITION_RESIDUALS: "{condition term: residual at each condition point, shape (m,)}",
         TERM_LOSSES: "{term: mean squared residual, unweighted, scalar}",
-        TERM_GRADIENTS: "{term: {parameter: gradient of the term's mean squared residual, without weights, of the "
-        "parameter's shape}}, for every trainable parameter",
+        TERM_GRADIENTS: "{term: {parameter: gradient of the term's mean squared residual, of the parameter's shape}}, "
+        "for every trainable parameter; for probes without weights, for schemes with the weights of its points",
         TANGENT_KERNEL_TRACES: "{term: trace of the term's neural tangent kernel: the sum over its points of the "
-        "squared norm of the residual's gradient with respect to all trainable parameters, scalar}",
+        "squared norm of the residual's gradient with respect to all trainable parameters, scalar}; for schemes "
+        "each point's gradient is that of its residual as its point's weights multiply it",
         WEIGHTED_TERM_LOSSES: "{term: the same as it entered the training loss, scalar}",
         POINT_WEIGHTS: "{term: weight of each point, shape (n,)}; terms without per-point weights are absent",
         RESIDUAL_ATTENTION: "{equation term: residual-based attention of each collocation point, shape (n,)}, "
@@ -52,7 +54,10 @@ DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
         DOMAIN: "lower and upper bound of each coordinate, two rows, shape (2, dimension)",
         BATCH_GRADIENT_MOMENTS: "{layer: Moments(mean, standard_deviation) of the batch gradients}",
         BATCH_SIZES: "number of points in each of the batches of the gradient moments, shape (batches,)",
-        ADAM_MOMENTS: "{layer: AdamMoments(first, second), bias-corrected}",
+        ADAM_MOMENTS: "{parameter: AdamMoments(first, second), bias-corrected}, for every trained parameter: a weight "
+        "matrix by the name of its layer, as in the gradient moments, any other by its own",
+        ADAM_LEARNING_RATES: "{parameter: Adam's effective learning rate of each entry, `lr / (sqrt(v) + epsilon)`, v "
+        "being the bias-corrected second moment, under AMSGrad the largest so far}, for the same parameters",
         ACTIVATIONS: "{hidden layer: outputs of its activation function at the collocation points, shape (n, neurons)}",
         TARGETS: "{field: the reference solution at the collocation points, shape (n,)}",
         FIELDS: "{field: the network's prediction on the evaluation grid, shape (m,)}",
@@ -70,7 +75,7 @@ class Moments(NamedTuple):
 
 
 class AdamMoments(NamedTuple):
-    """Adam's bias-corrected first and second moment of one layer's gradient, each of its shape."""
+    """Adam's bias-corrected first and second moment of one parameter's gradient, each of its shape."""
 
     first: Array
     second: Array

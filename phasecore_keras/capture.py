@@ -10,19 +10,25 @@ from phasecore.monitoring.measuring import Measuring
 from phasecore.monitoring.monitor import choose_probes
 from phasecore.probes import Probe
 from phasecore.signals import (
+    ADAM_LEARNING_RATES,
     ADAM_MOMENTS,
     BATCH_GRADIENT_MOMENTS,
-    AdamMoments,
 )
 from phasecore_keras.model import PINN
-from phasecore_keras.optimizers import adam_moments, keeps_adam
+from phasecore_keras.optimizers import (
+    adam_learning_rates,
+    adam_moments,
+    keeps_adam,
+    keeps_learning_rates,
+)
 from phasecore_keras.points import Points
 from phasecore_keras.sources import BatchLoss, CustomSource, PhysicsSource, Source
 from phasecore_keras.steps import steps_done, synchronize
+from phasecore_keras.tangents import named_variables
 
 Probes = Sequence[str | Probe]
 
-SUPPLIES = PhysicsSource.can_supply | {ADAM_MOMENTS}
+SUPPLIES = PhysicsSource.can_supply | {ADAM_MOMENTS, ADAM_LEARNING_RATES}
 """Signals that a probe can require of this backend."""
 
 STEPS = ("train_step", "make_train_function")
@@ -40,7 +46,8 @@ class Capture:
             takes; see `phasecore_keras.points.Points` for what they may consist of.
         probes: names or objects; by default those of `phasecore.probes.DEFAULT_PROBES` whose signals are there.
         batches: number of batches of the gradient statistics: contiguous blocks of the points, as equal as can be.
-        biases: count the biases, and everything else below two axes, among the variables of the statistics too.
+        biases: count the biases, and everything else below two axes, among the variables of the gradient statistics
+            too. Adam's statistics count all that is trained.
 
     Raises:
         InputError: for a model without optimizer or before it is built, or with a `train_step` of its own and no
@@ -97,10 +104,8 @@ class Capture:
         if isinstance(self._model, PINN):
             self._model.physics.check_weights(steps_done(self._model) if self._model.optimizer.built else 0)
         values: dict[str, Any] = {}
-        if ADAM_MOMENTS in required:
-            moments = self._adam_moments()
-            if moments:
-                values[ADAM_MOMENTS] = moments
+        if required & {ADAM_MOMENTS, ADAM_LEARNING_RATES}:
+            values |= self._of_adam()
         values |= self._source.signals(required)
         if BATCH_GRADIENT_MOMENTS in required:
             values[BATCH_GRADIENT_MOMENTS] = dict(zip(self._layers, self._source.gradient_moments(), strict=True))
@@ -110,14 +115,22 @@ class Capture:
         supplied = self._source.supplies
         if keeps_adam(self._model.optimizer):
             supplied = supplied | {ADAM_MOMENTS}
-        fix = "Use a PINN, or an optimizer of the Adam family for 'adam_moments', or drop the probe."
+        if keeps_learning_rates(self._model.optimizer):
+            supplied = supplied | {ADAM_LEARNING_RATES}
+        fix = "Use a PINN, or an optimizer of the Adam family for 'adam_...', or drop the probe."
         return choose_probes(probes, supplied, "keras", fix=fix)
 
-    def _adam_moments(self) -> dict[str, AdamMoments]:
-        """Bias-corrected moments; none before the optimizer's first step, and of what Adam does not train."""
+    def _of_adam(self) -> dict[str, Any]:
+        """What Adam keeps of all that it trains, matrices by the name of their layer; nothing before its first step."""
         optimizer = self._model.optimizer
-        found = {layer: adam_moments(optimizer, variable) for layer, variable in self._layers.items()}
-        return {layer: moments for layer, moments in found.items() if moments is not None}
+        layers = {id(variable): layer for layer, variable in self._layers.items()}
+        named = named_variables(self._model.trainable_variables)
+        named = {layers.get(id(variable), name): variable for name, variable in named.items()}
+        values = {}
+        for signal, read in ((ADAM_MOMENTS, adam_moments), (ADAM_LEARNING_RATES, adam_learning_rates)):
+            found = {name: read(optimizer, variable) for name, variable in named.items()}
+            values[signal] = {name: own for name, own in found.items() if own is not None}
+        return {signal: found for signal, found in values.items() if found}
 
 
 def _check_model(model: Any) -> None:

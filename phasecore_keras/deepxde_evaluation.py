@@ -93,15 +93,15 @@ class CompiledEvaluator(Evaluator):
         (shared,) = self._of_rest(*self.arrays())
         return accumulator.result(shift=[np.asarray(shared[place]) for place in chosen])
 
-    def term_gradients(self) -> list[dict[str, Arrays]]:
+    def term_gradients(self, table: Arrays | None = None) -> list[dict[str, Arrays]]:
         """Return the gradient of each term's mean squared error, by parameter."""
         from deepxde import backend
 
         if self._of_terms is None:
             self._of_terms = self.gradients(
-                lambda reader, losses: [backend.reduce_mean(backend.square(error)) for error in reader.errors]
+                lambda reader, losses: [backend.reduce_mean(backend.square(error)) for error in reader.weighted]
             )
-        found = self._of_terms(*self.arrays())
+        found = self._of_terms(*self.arrays(weighted=False, table=table))
         return [dict(zip(self.parameters(), map(np.asarray, own), strict=True)) for own in found]
 
     def _chosen(self, biases: bool) -> list[int]:
@@ -173,13 +173,29 @@ class TensorFlowEvaluator(CompiledEvaluator):
 
         return keeps_adam(self.model.opt_name)
 
-    def adam_moments(self, *, biases: bool) -> list[AdamMoments] | None:
-        """Return Adam's bias-corrected moments of each weight matrix, or None before the first step."""
+    @property
+    def keeps_learning_rates(self) -> bool:
+        """Whether the optimizer is an object of Adam or Nadam."""
+        from phasecore_keras.optimizers import keeps_learning_rates
+
+        return keeps_learning_rates(self.model.opt_name)
+
+    def adam_moments(self) -> dict[str, AdamMoments]:
+        """Return Adam's bias-corrected moments of each parameter by name, in order; none before the first step."""
         from phasecore_keras.optimizers import adam_moments
 
-        variables = self.model.net.trainable_variables
-        found = (adam_moments(self.model.opt_name, variables[place]) for place in self._chosen(biases))
-        return [moments for moments in found if moments is not None] or None
+        return self._read(adam_moments)
+
+    def adam_learning_rates(self) -> dict[str, Arrays]:
+        """Return Adam's effective learning rates, `lr / (sqrt(v) + epsilon)`, likewise."""
+        from phasecore_keras.optimizers import adam_learning_rates
+
+        return self._read(adam_learning_rates)
+
+    def _read(self, read: Callable[[Any, Any], Any]) -> dict[str, Any]:
+        """What there is to read of each variable."""
+        found = {variable.path: read(self.model.opt_name, variable) for variable in self.model.net.trainable_variables}
+        return {name: own for name, own in found.items() if own is not None}
 
     def _gradient(self, tape: Any, scalar: Tensor) -> list[Tensor]:
         values = [variable.value for variable in self.model.net.trainable_variables]
@@ -242,8 +258,8 @@ class JaxEvaluator(CompiledEvaluator):
         """Whether DeepXDE made the optimizer from the name "adam": the decay rates of another are not known."""
         return isinstance(self.model.opt_name, str) and self.model.opt_name == "adam"
 
-    def adam_moments(self, *, biases: bool) -> list[AdamMoments] | None:
-        """Return Adam's bias-corrected moments of each weight matrix, or None before the first step."""
+    def adam_moments(self) -> dict[str, AdamMoments]:
+        """Return Adam's bias-corrected moments of each parameter by name, in order; none before the first step."""
         import jax
         import optax  # type: ignore[import-not-found, import-untyped, unused-ignore]
 
@@ -252,13 +268,13 @@ class JaxEvaluator(CompiledEvaluator):
         state = next(item for item in states if hasattr(item, "nu"))
         step = int(state.count)
         if not step:
-            return None
-        first, second = (list(_leaves(tree[0]).values()) for tree in (state.mu, state.nu))
+            return {}
+        first, second = (_leaves(tree[0]) for tree in (state.mu, state.nu))
         corrections = [1 - decays[name].default ** step for name in ("b1", "b2")]
-        return [
-            AdamMoments(np.asarray(first[place]) / corrections[0], np.asarray(second[place]) / corrections[1])
-            for place in self._chosen(biases)
-        ]
+        return {
+            name: AdamMoments(np.asarray(first[name]) / corrections[0], np.asarray(second[name]) / corrections[1])
+            for name in first
+        }
 
     def _select(self, select: Select, equations_only: bool, parameters: Any, arrays: Sequence[Tensor]) -> Any:
         reader = TermReader(self.model.data, equations_only=equations_only)

@@ -24,6 +24,7 @@ USED: Mapping[str, tuple[str, Callable[[], Any]]] = MappingProxyType(
         "_get_variable_index": ("the place of a variable in an optimizer", lambda: _adam()),
         "_momentums": ("Adam's first moments", lambda: _adam()),
         "_velocities": ("Adam's second moments", lambda: _adam()),
+        "_velocity_hats": ("the largest second moments of AMSGrad", lambda: _adam()),
     }
 )
 """Attribute: what it is read for, and a small object that must have it."""
@@ -79,12 +80,17 @@ def adam_moments(optimizer: Any, variable: Any) -> tuple[Any, Any] | None:
     return optimizer._momentums[place], optimizer._velocities[place]
 
 
+def largest_velocity(optimizer: Any, variable: Any) -> Any:
+    """Return the variable that AMSGrad keeps of a model's variable: the largest second moment so far."""
+    return optimizer._velocity_hats[optimizer._get_variable_index(variable)]
+
+
 def _functional() -> Any:
     inputs = keras.Input((1,))
     return keras.Model(inputs, keras.layers.Dense(1)(inputs))
 
 
 def _adam() -> Any:
-    optimizer = keras.optimizers.Adam()
+    optimizer = keras.optimizers.Adam(amsgrad=True)
     optimizer.build(_functional().trainable_variables)
     return optimizer

@@ -51,7 +51,7 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
         probes: names, such as "saturation" or "saturation:every=500" for a schedule of its own, or objects; by default
             those of `phasecore.probes.DEFAULT_PROBES` whose signals are there.
         batches: number of batches of the gradient statistics.
-        biases: count biases among the variables of the statistics too.
+        biases: count biases among the variables of the gradient statistics too.
         history_file: also append each row to this file, as `phasecore detect` reads it.
         run_folder: also write a run folder, as `phasecore run` does: `run.json` with null for what is not known,
             `history.jsonl`, `outcome.json`, and of a PINN snapshots of fields, residuals and weights.

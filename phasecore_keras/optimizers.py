@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
+import numpy as np
+from numpy.typing import NDArray
 
 from phasecore.signals import AdamMoments
 from phasecore_keras import internals
@@ -19,6 +21,10 @@ UPDATES_WITH_ADAM_MOMENTS = tuple(
 An optimizer is recognized by its update, as attributes and names of variables are shared: Lion has both decay rates,
 the "momentum" of schedule-free AdamW is a position.
 """
+
+
+UPDATES_WITH_ADAM_LEARNING_RATES = tuple(kind.update_step for kind in (keras.optimizers.Adam, keras.optimizers.Nadam))
+"""Those that divide by the root of the second moment and nothing else: Lamb gives each variable a ratio of its own."""
 
 
 def inner(optimizer: Any) -> Any:
@@ -43,13 +49,37 @@ def adam_moments(optimizer: Any, variable: Any) -> AdamMoments | None:
         None before the first step, and for a variable that Adam does not train, or a complex one, of whose gradient
         Keras keeps the square in place of the squared magnitude.
     """
-    for part in _parts(optimizer):
-        found = internals.adam_moments(part, variable) if _is_adam(part) and part.built else None
-        step = int(_number(part.iterations)) if found is not None else 0
-        if found is None or not step or "complex" in keras.backend.standardize_dtype(variable.dtype):
-            continue
-        first, second = (to_numpy(moment.value) for moment in found)
+    for part, step in _trainers(optimizer, variable):
+        moments = internals.adam_moments(part, variable)
+        assert moments is not None
+        first, second = (to_numpy(moment.value) for moment in moments)
         return AdamMoments(first / (1 - part.beta_1**step), second / (1 - part.beta_2**step))
+    return None
+
+
+def keeps_learning_rates(optimizer: Any) -> bool:
+    """Return whether an optimizer, or one of several, divides a learning rate by the root of Adam's second moment.
+
+    Example:
+        >>> keeps_learning_rates(keras.optimizers.Nadam()), keeps_learning_rates(keras.optimizers.Lamb())
+        (True, False)
+    """
+    return any(_has_learning_rates(part) for part in _parts(optimizer))
+
+
+def adam_learning_rates(optimizer: Any, variable: Any) -> NDArray[Any] | None:
+    """Return `lr / (sqrt(v) + epsilon)` of a variable's entries, or None where there are none, as of its moments.
+
+    v is the bias-corrected second moment, under AMSGrad the largest so far. The learning rate is that of the next step.
+    """
+    for part, step in _trainers(optimizer, variable):
+        if _has_learning_rates(part):
+            moments = internals.adam_moments(part, variable)
+            assert moments is not None
+            amsgrad = getattr(part, "amsgrad", False)
+            second = to_numpy((internals.largest_velocity(part, variable) if amsgrad else moments[1]).value)
+            root = np.sqrt(second / (1 - part.beta_2**step))
+            return np.asarray(_number(part.learning_rate) / (root + part.epsilon))
     return None
 
 
@@ -73,6 +103,21 @@ def _parts(optimizer: Any) -> Iterator[Any]:
 
 def _is_adam(optimizer: Any) -> bool:
     return getattr(type(optimizer), "update_step", None) in UPDATES_WITH_ADAM_MOMENTS
+
+
+def _has_learning_rates(optimizer: Any) -> bool:
+    return getattr(type(optimizer), "update_step", None) in UPDATES_WITH_ADAM_LEARNING_RATES
+
+
+def _trainers(optimizer: Any, variable: Any) -> Iterator[tuple[Any, int]]:
+    """The optimizers of Adam's family that train a variable, and have begun, each with its steps."""
+    if "complex" in keras.backend.standardize_dtype(variable.dtype):
+        return
+    for part in _parts(optimizer):
+        if _is_adam(part) and part.built and internals.adam_moments(part, variable) is not None:
+            step = int(_number(part.iterations))
+            if step:
+                yield part, step
 
 
 def _number(value: Any) -> float:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Protocol, final
 
 import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from phasecore_keras.autodiff import Tensor, autodiff
+from phasecore_keras.autodiff import Tensor, autodiff, to_numpy
 from phasecore_keras.reading import others_than
 
 BLOCK = 16_384
@@ -20,6 +21,9 @@ GRADIENT_ENTRIES = 2**24
 
 EXAMPLES = 2048
 """Most points that are differentiated one by one at once."""
+
+Factors = Mapping[str, Tensor]
+UNWEIGHTED: Factors = MappingProxyType({})
 
 
 class Residuals(Protocol):
@@ -53,49 +57,74 @@ class Tangents:
         self._others = others_than(physics.variables, self._variables.values())
         self._compiled: dict[tuple[str, str], Callable[..., Any]] = {}
 
-    def term_gradients(self, equations: Sequence[str], conditions: Sequence[str]) -> dict[str, dict[str, Tensor]]:
-        """Return the gradient of each term's mean squared residual, {term: {variable: of the variable's shape}}."""
-        found = {term: self._equation_gradient(term) for term in equations}
-        found |= {term: list(self._gradient(term, self._condition_loss(term))()) for term in conditions}
+    def term_gradients(
+        self, equations: Sequence[str], conditions: Sequence[str], factors: Factors = UNWEIGHTED
+    ) -> dict[str, dict[str, Tensor]]:
+        """Return the gradient of each term's mean squared residual, {term: {variable: of the variable's shape}}.
+
+        Args:
+            equations: terms.
+            conditions: further terms.
+            factors: {term: what multiplies each of its residuals, shape (n,)}; absent for none.
+        """
+        found = {term: self._equation_gradient(term, factors) for term in equations}
+        found |= {term: self._condition_gradient(term, factors) for term in conditions}
         return {term: dict(zip(self._variables, values, strict=True)) for term, values in found.items()}
 
-    def tangent_kernel_traces(self, equations: Sequence[str], conditions: Sequence[str]) -> dict[str, Tensor]:
+    def tangent_kernel_traces(
+        self, equations: Sequence[str], conditions: Sequence[str], factors: Factors = UNWEIGHTED
+    ) -> dict[str, Tensor]:
         """Return the trace of each term's neural tangent kernel, a scalar: its residuals' squared gradient norms.
 
         Each point of an equation is differentiated by itself, and each residual of a condition, whose residuals may
         belong to several points each.
+
+        Args:
+            equations: terms.
+            conditions: further terms.
+            factors: {term: what multiplies each of its residuals, shape (n,)}; absent for none.
         """
-        return {term: self._equation_trace(term) for term in equations} | {
-            term: self._condition_trace(term) for term in conditions
+        return {term: self._equation_trace(term, factors) for term in equations} | {
+            term: self._condition_trace(term, factors) for term in conditions
         }
 
-    def _equation_gradient(self, term: str) -> list[Tensor]:
-        def total(coordinates: Tensor) -> Tensor:
-            return ops.sum(ops.square(self._physics.residuals(coordinates)[term])) / len(self.points)
+    def _equation_gradient(self, term: str, factors: Factors) -> list[Tensor]:
+        def total(coordinates: Tensor, factor: Tensor) -> Tensor:
+            return ops.sum(ops.square(factor * self._physics.residuals(coordinates)[term])) / len(self.points)
 
         gradient = self._gradient(term, total)
-        parts = [gradient(ops.convert_to_tensor(block)) for block in _blocks(self.points, BLOCK)]
+        factor = self._factor(term, factors, len(self.points))
+        blocks = zip(_blocks(self.points, BLOCK), _blocks(factor, BLOCK), strict=True)
+        parts = [gradient(*map(ops.convert_to_tensor, block)) for block in blocks]
         return [sum(own[1:], own[0]) for own in zip(*parts, strict=True)]
 
-    def _condition_loss(self, term: str) -> Callable[[], Tensor]:
-        return lambda: ops.mean(ops.square(self._physics.condition_residuals()[term]))
+    def _condition_gradient(self, term: str, factors: Factors) -> list[Tensor]:
+        def mean(factor: Tensor) -> Tensor:
+            return ops.mean(ops.square(factor * self._physics.condition_residuals()[term]))
+
+        return list(self._gradient(term, mean)(ops.convert_to_tensor(self._factor(term, factors))))
 
     def _gradient(self, term: str, loss: Callable[..., Tensor]) -> Callable[..., Any]:
         variables = list(self._variables.values())
         return self._once("gradient", term, lambda: autodiff().gradients(loss, variables, self._others))
 
-    def _equation_trace(self, term: str) -> Tensor:
-        def one(coordinates: Tensor) -> Tensor:
-            return self._physics.residuals(ops.expand_dims(coordinates, 0))[term][0]
+    def _equation_trace(self, term: str, factors: Factors) -> Tensor:
+        def one(example: Tensor) -> Tensor:
+            return example[-1] * self._physics.residuals(ops.expand_dims(example[:-1], 0))[term][0]
 
-        return self._trace(term, one, self.points)
+        return self._trace(term, one, np.column_stack([self.points, self._factor(term, factors, len(self.points))]))
 
-    def _condition_trace(self, term: str) -> Tensor:
+    def _condition_trace(self, term: str, factors: Factors) -> Tensor:
         def one(row: Tensor) -> Tensor:
             return ops.sum(row * self._physics.condition_residuals()[term])
 
         size = int(self._physics.condition_residuals()[term].shape[0])
-        return self._trace(term, one, np.eye(size, dtype=self.points.dtype))
+        return self._trace(term, one, self._factor(term, factors) * np.eye(size, dtype=self.points.dtype))
+
+    def _factor(self, term: str, factors: Factors, *shape: int) -> NDArray[Any]:
+        """What multiplies each residual of a term; ones of a shape where nothing does."""
+        dtype = self.points.dtype
+        return to_numpy(factors[term]).astype(dtype) if term in factors else np.ones(shape, dtype)
 
     def _trace(self, term: str, one: Callable[[Tensor], Tensor], examples: NDArray[Any]) -> Tensor:
         variables = list(self._variables.values())

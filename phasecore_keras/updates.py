@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import TYPE_CHECKING, Any, final
 
 import keras
@@ -9,7 +10,8 @@ import numpy as np
 from keras import ops
 
 from phasecore.errors import PluginError
-from phasecore.signals import TANGENT_KERNEL_TRACES, TERM_GRADIENTS, Signals
+from phasecore.signals import CONDITION_RESIDUALS, RESIDUALS, TANGENT_KERNEL_TRACES, TERM_GRADIENTS, Signals
+from phasecore.weighting.composition import OF_WEIGHTED_TERMS, reads_weighted_terms
 from phasecore_keras.autodiff import autodiff
 from phasecore_keras.namespace import namespace
 from phasecore_keras.steps import StepCounter, synchronize
@@ -57,14 +59,17 @@ class WeightUpdates:
         if physics.points is None or not due:
             return
         synchronize(self._model)
-        signals = self._signals(frozenset().union(*(part.scheme.requires for part in due)))
-        for part in due:
-            try:
-                part.update_between_steps(signals, iteration)
-            except PluginError as error:
-                raise physics.explained(error, iteration) from error
+        signals = self._signals()
+        try:
+            for last in (False, True):
+                own = [part for part in due if reads_weighted_terms(part.scheme) == last]
+                signals = self._with_gradients(signals, {name for part in own for name in part.scheme.requires})
+                for part in own:
+                    part.update_between_steps(signals, iteration)
+        except PluginError as error:
+            raise physics.explained(error, iteration) from error
 
-    def _signals(self, required: frozenset[str]) -> Signals:
+    def _signals(self) -> Signals:
         physics = self._model.physics
         collocation, version = self._made_for
         if self._tangents is None or collocation is not physics.collocation or version != physics.version:
@@ -80,12 +85,20 @@ class WeightUpdates:
         parts = [residuals_at(ops.convert_to_tensor(block)) for block in blocks]
         residuals = {term: ops.concatenate([part[term] for part in parts]) for term in parts[0]}
         conditions = conditions_now()
-        signals = physics.signals(ops.convert_to_tensor(points), residuals, conditions)
+        return physics.signals(ops.convert_to_tensor(points), residuals, conditions)
+
+    def _with_gradients(self, signals: Signals, required: Set[str]) -> Signals:
+        """Add the required signals of terms as the next step weights their points."""
+        if OF_WEIGHTED_TERMS.isdisjoint(required):
+            return signals
+        assert self._tangents is not None
+        factors = self._model.weighting.point_factors(signals)
+        equations, conditions = list(signals[RESIDUALS]), list(signals[CONDITION_RESIDUALS])
         values = dict(signals.values)
         if TERM_GRADIENTS in required:
-            values[TERM_GRADIENTS] = self._tangents.term_gradients(list(residuals), list(conditions))
+            values[TERM_GRADIENTS] = self._tangents.term_gradients(equations, conditions, factors)
         if TANGENT_KERNEL_TRACES in required:
-            values[TANGENT_KERNEL_TRACES] = self._tangents.tangent_kernel_traces(list(residuals), list(conditions))
+            values[TANGENT_KERNEL_TRACES] = self._tangents.tangent_kernel_traces(equations, conditions, factors)
         return Signals(values, namespace)
 
 

@@ -9,13 +9,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from phasecore.signals import RESIDUALS, TANGENT_KERNEL_TRACES, TERM_GRADIENTS, Signals
+from phasecore.signals import RESIDUALS, Signals
 from phasecore.weighting import WeightingScheme, check_weight_range, state_leaves
 from phasecore.weighting.checks import check_terms_stay, check_update, first_state, updated
+from phasecore.weighting.composition import point_factor, reads_weighted_terms
 from phasecore_keras.autodiff import Tensor, to_numpy
-
-COSTLY = frozenset({TERM_GRADIENTS, TANGENT_KERNEL_TRACES})
-"""Signals that are computed between the steps of a training, never inside the compiled one."""
+from phasecore_keras.namespace import namespace
 
 Multiplies = Literal["residual", "squared_residual"]
 Weights = Mapping[tuple[str, Multiplies], Tensor]
@@ -39,7 +38,7 @@ class IndexedWeighting(keras.layers.Layer):  # type: ignore[misc, unused-ignore]
         self.scheme_name = name
         self.points = 0
         self.weighted: tuple[str, ...] = ()
-        self.in_step = scheme.every == 1 and not scheme.requires & COSTLY
+        self.in_step = scheme.every == 1 and not reads_weighted_terms(scheme)
         self._structure: Any = None
         self._batched: frozenset[str] = frozenset()
         self._owned: tuple[str, ...] = ()
@@ -121,6 +120,12 @@ class IndexedWeighting(keras.layers.Layer):  # type: ignore[misc, unused-ignore]
         for term, weight in weights.items():
             self._write("weight_" + term, weight, indices if len(weight.shape) and term in self._batched else None)
         return {term: ops.stop_gradient(weight) for term, weight in weights.items()}
+
+    def following(self, signals: Signals) -> Mapping[str, Tensor]:
+        """Return the weights that the next step on all points uses, from the signals before it; nothing is changed."""
+        if self.in_step and self._owned:
+            return updated(self.scheme_name, self.scheme, signals, self._state(None))[0]
+        return {term: self.weight(term) for term in self.weighted}
 
     def weight(self, term: str, indices: Tensor | None = None) -> Tensor | None:
         """Return the current weights of a term, shape (n,) or (), or None for a term that is not weighted.
@@ -261,6 +266,19 @@ class Weighting(keras.layers.Layer):  # type: ignore[misc, unused-ignore]
             if len(product.shape):
                 found[term] = product
         return found
+
+    def point_factors(self, signals: Signals) -> dict[str, Tensor]:
+        """Return what multiplies the residuals of each term whose points are weighted in the next step, shape (n,).
+
+        Args:
+            signals: those of all points before the step, which updates weights from them.
+        """
+        following = [(part.scheme, part.following(signals)) for part in self.parts]
+        found = {
+            term: point_factor([(scheme, weights.get(term)) for scheme, weights in following], namespace)
+            for term in dict.fromkeys(term for _, weights in following for term in weights)
+        }
+        return {term: factor for term, factor in found.items() if factor is not None}
 
     def check(self, iteration: int) -> None:
         """Refuse weights that are not finite, or negative where they multiply squares.

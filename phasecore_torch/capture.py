@@ -14,19 +14,26 @@ from phasecore.monitoring.measuring import Measuring
 from phasecore.monitoring.monitor import choose_probes
 from phasecore.probes import Probe
 from phasecore.signals import (
+    ADAM_LEARNING_RATES,
     ADAM_MOMENTS,
     BATCH_GRADIENT_MOMENTS,
     Moments,
 )
 from phasecore_torch.arrays import as_numpy
 from phasecore_torch.loss import PhysicsLoss
-from phasecore_torch.optimizers import Movements, keeps_adam
+from phasecore_torch.optimizers import (
+    Movements,
+    adam_learning_rates,
+    adam_moments,
+    keeps_adam,
+    keeps_learning_rates,
+)
 from phasecore_torch.points import Points
 from phasecore_torch.sources import BatchLoss, CustomSource, PhysicsSource, Source
 
 Probes = Sequence[str | Probe]
 
-SUPPLIES = PhysicsSource.can_supply | {ADAM_MOMENTS}
+SUPPLIES = PhysicsSource.can_supply | {ADAM_MOMENTS, ADAM_LEARNING_RATES}
 """Signals that a probe can require of this backend."""
 
 
@@ -41,7 +48,8 @@ class Capture:
         points: for a callable: what is cut into batches along the first axis, see `PhaseMonitor`.
         probes: names or objects; by default those of `phasecore.probes.DEFAULT_PROBES` whose signals are there.
         batches: number of batches of the gradient statistics: contiguous blocks of the points, as equal as can be.
-        biases: count the biases, and everything else below two axes, among the parameters of the statistics too.
+        biases: count the biases, and everything else below two axes, among the parameters of the gradient statistics
+            too. Adam's statistics count all that is trained.
 
     Raises:
         InputError: for a probe whose signals are not there, too few points, or a model without weight matrices.
@@ -138,10 +146,8 @@ class Capture:
     def _values(self, moments: Mapping[str, Moments] | None, required: frozenset[str]) -> dict[str, Any]:
         values: dict[str, Any] = {}
         parameters = self._parameters()
-        if ADAM_MOMENTS in required:
-            adam = self._movements.moments(parameters)
-            if adam:
-                values[ADAM_MOMENTS] = {self._layer(name): moments for name, moments in adam.items()}
+        if required & {ADAM_MOMENTS, ADAM_LEARNING_RATES}:
+            values |= self._of_adam()
         values |= self._source.signals(required)
         if BATCH_GRADIENT_MOMENTS in required:
             moments = self._source.gradient_moments(parameters) if moments is None else moments
@@ -160,14 +166,34 @@ class Capture:
                 )
         return values
 
+    def _of_adam(self) -> dict[str, Any]:
+        """What Adam keeps of all that is trained, in whatever module; matrices by the name of their layer."""
+        named = self._trained()
+        known = {id(parameter) for parameter in named.values()}
+        others = [p for group in self._optimizer.param_groups for p in group["params"] if id(p) not in known]
+        named |= {f"parameter_{place}": p for place, p in enumerate(others) if p.requires_grad}
+        values = {}
+        movers = self._movements.movers(named)
+        for signal, read in ((ADAM_MOMENTS, adam_moments), (ADAM_LEARNING_RATES, adam_learning_rates)):
+            found = {name: read(mover, named[name]) for name, mover in movers.items()}
+            values[signal] = {self._layers.get(name, name): own for name, own in found.items() if own is not None}
+        return {signal: found for signal, found in values.items() if found}
+
     def _parameters(self) -> dict[str, Tensor]:
-        """The parameters of the statistics as they are now, by name where the model is known."""
+        """The parameters of the gradient statistics as they are now, by name where the model is known."""
+        chosen = {name: p for name, p in self._trained().items() if self._biases or p.ndim >= 2}
+        for name in chosen:
+            self._layer(name)
+        return chosen
+
+    def _trained(self) -> dict[str, Tensor]:
+        """The trained parameters of the model, or where it is not known the optimizer's."""
         model = self._loss.model if isinstance(self._loss, PhysicsLoss) else self._loss
         named: dict[str, Tensor] = dict(model.named_parameters()) if isinstance(model, nn.Module) else {}
         if not named:
             trained = (p for group in self._optimizer.param_groups for p in group["params"])
             named = {str(k): p for k, p in enumerate(trained)}
-        return {name: p for name, p in named.items() if p.requires_grad and (self._biases or p.ndim >= 2)}
+        return {name: p for name, p in named.items() if p.requires_grad}
 
     def _expected(self) -> dict[str, Tensor]:
         """The same, where there must be some."""
@@ -179,8 +205,6 @@ class Capture:
                 expected="a model with parameters of two axes or more that require gradients",
                 fix="Pass biases=True to count all parameters.",
             )
-        for name in chosen:
-            self._layer(name)
         return chosen
 
     def _layer(self, name: str) -> str:
@@ -191,8 +215,10 @@ class Capture:
         supplied = self._source.supplies
         if keeps_adam(self._optimizer):
             supplied = supplied | {ADAM_MOMENTS}
+        if keeps_learning_rates(self._optimizer):
+            supplied = supplied | {ADAM_LEARNING_RATES}
         fix = (
-            "Use a PhysicsLoss, an optimizer of the Adam family for 'adam_moments', torch's own activation "
+            "Use a PhysicsLoss, an optimizer of the Adam family for 'adam_...', torch's own activation "
             "functions for 'activations', or drop the probe."
         )
         return choose_probes(probes, supplied, "torch", fix=fix)

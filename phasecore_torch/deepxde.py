@@ -41,7 +41,7 @@ class PhaseMonitor(Monitoring, deepxde.callbacks.Callback):  # type: ignore[misc
         probes: names, such as "saturation" or "saturation:every=500" for a schedule of its own, or objects; by default
             those of `phasecore.probes.DEFAULT_PROBES` whose signals are there.
         batches: number of batches of the gradient statistics, blocks of the equations' points in a random order.
-        biases: count biases among the parameters of the statistics too.
+        biases: count biases among the parameters of the gradient statistics too.
         history_file: also append each row to this file, as `phasecore detect` reads it.
         run_folder: also write a run folder, as `phasecore run` does: `run.json` with null for what is not known,
             `history.jsonl`, `outcome.json`, and snapshots of the equations' points and residuals.

@@ -17,7 +17,7 @@ from phasecore.monitoring.deepxde.terms import TermReader, reading
 from phasecore.signals import TANGENT_KERNEL_TRACES, AdamMoments, Moments
 from phasecore_torch.arrays import as_numpy
 from phasecore_torch.moments import MomentAccumulator
-from phasecore_torch.optimizers import adam_moments, keeps_adam
+from phasecore_torch.optimizers import adam_learning_rates, adam_moments, keeps_adam, keeps_learning_rates
 from phasecore_torch.tangents import Tangents
 from phasecore_torch.undisturbed import undisturbed
 
@@ -63,28 +63,28 @@ class TorchEvaluator(Evaluator):
             shared = _gradients(losses[equations:].sum(), chosen.values())
         return [Moments(as_numpy(mean), as_numpy(deviation)) for mean, deviation in accumulator.result(shift=shared)]
 
-    def term_gradients(self) -> list[dict[str, NDArray[Any]]]:
+    def term_gradients(self, table: NDArray[Any] | None = None) -> list[dict[str, NDArray[Any]]]:
         """Return the gradient of each term's mean squared error, by parameter."""
         reader = TermReader(self.model.data)
         parameters = self._chosen(True)
         with self._aside():
-            self._losses(reader, self.arrays())
-            gradients = [_gradients(error.square().mean(), parameters.values()) for error in reader.errors]
+            self._losses(reader, self.arrays(weighted=False, table=table))
+            gradients = [_gradients(error.square().mean(), parameters.values()) for error in reader.weighted]
         return [dict(zip(parameters, map(as_numpy, own), strict=True)) for own in gradients]
 
-    def tangent_kernel_traces(self, equations: int) -> list[float]:
+    def tangent_kernel_traces(self, equations: int, table: NDArray[Any] | None = None) -> list[float]:
         """Return the trace of each term's tangent kernel: one backward pass for each point."""
         start = sum(self.model.data.num_bcs)
 
         def residuals(indices: Tensor) -> Mapping[str, Tensor]:
             reader = TermReader(self.model.data, equations_only=True)
-            self._losses(reader, self.arrays(start + indices.numpy()))
-            return {f"equation_{place}": error.flatten() for place, error in enumerate(reader.errors)}
+            self._losses(reader, self.arrays(start + indices.numpy(), weighted=False, table=table))
+            return {f"equation_{place}": error.flatten() for place, error in enumerate(reader.weighted)}
 
         def conditions() -> Mapping[str, Tensor]:
             reader = TermReader(self.model.data)
-            self._losses(reader, self.arrays())
-            return {f"condition_{place}": error.flatten() for place, error in enumerate(reader.errors[equations:])}
+            self._losses(reader, self.arrays(weighted=False, table=table))
+            return {f"condition_{place}": error.flatten() for place, error in enumerate(reader.weighted[equations:])}
 
         tangents = Tangents(self.model.net, residuals, conditions)
         points = torch.arange(len(self.model.data.train_x) - start, device="cpu")
@@ -96,10 +96,20 @@ class TorchEvaluator(Evaluator):
         """Whether the optimizer is of Adam's family."""
         return keeps_adam(self.model.opt)
 
-    def adam_moments(self, *, biases: bool) -> list[AdamMoments] | None:
-        """Return Adam's bias-corrected moments of each weight matrix, or None before the first step."""
-        found = [adam_moments(self.model.opt, parameter) for parameter in self._chosen(biases).values()]
-        return None if None in found else [moments for moments in found if moments is not None]
+    @property
+    def keeps_learning_rates(self) -> bool:
+        """Whether Adam's effective learning rates can be computed from what the optimizer keeps."""
+        return keeps_learning_rates(self.model.opt)
+
+    def adam_moments(self) -> dict[str, AdamMoments]:
+        """Return Adam's bias-corrected moments of each parameter by name, in order; none before the first step."""
+        found = {name: adam_moments(self.model.opt, parameter) for name, parameter in self._chosen(True).items()}
+        return {name: moments for name, moments in found.items() if moments is not None}
+
+    def adam_learning_rates(self) -> dict[str, NDArray[Any]]:
+        """Return Adam's effective learning rates, `lr / (sqrt(v) + epsilon)`, likewise."""
+        found = {name: adam_learning_rates(self.model.opt, parameter) for name, parameter in self._chosen(True).items()}
+        return {name: rates for name, rates in found.items() if rates is not None}
 
     def _losses(self, reader: TermReader, arrays: Sequence[Any], net: Any = None) -> Tensor:
         """The losses of the terms at points with their targets and auxiliary variables."""

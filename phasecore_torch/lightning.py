@@ -68,7 +68,7 @@ class PhaseCallback(Monitor, Callback):  # type: ignore[misc, unused-ignore]
         probes: names, such as "saturation" or "saturation:every=500" for a schedule of its own, or objects; by default
             those of `phasecore.probes.DEFAULT_PROBES` whose signals are there.
         batches: number of batches of the gradient statistics.
-        biases: count biases among the parameters of the statistics too.
+        biases: count biases among the parameters of the gradient statistics too.
         history_file: also append each row to this file, as `phasecore detect` reads it.
         run_folder: also write a run folder, as `phasecore run` does: `run.json` with null for what is not known,
             `history.jsonl`, `outcome.json`, and of a `PhysicsLoss` snapshots of fields, residuals and weights.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, final
@@ -276,21 +277,25 @@ class PhysicsLoss(nn.Module):
         weights = {term: self.weighting.point_weights(term) for term in self._sizes}
         return {term: weight for term, weight in weights.items() if weight is not None}
 
-    def term_gradients(self, indices: Tensor | None = None) -> dict[str, dict[str, Tensor]]:
-        """Return the gradient of each term's unweighted loss, {term: {parameter: of the parameter's shape}}.
+    def term_gradients(self, indices: Tensor | None = None, *, weighted: bool = False) -> dict[str, dict[str, Tensor]]:
+        """Return the gradient of each term's mean squared residual, {term: {parameter: of the parameter's shape}}.
 
         Args:
             indices: which collocation points to use, integers of shape (batch,); None for all.
+            weighted: with the current weights of points; those of whole terms are left out.
         """
-        return self._tangents.term_gradients(self._every(indices))
+        factors = self.weighting.point_factors(indices) if weighted else {}
+        return self._tangents.term_gradients(self._every(indices), factors)
 
-    def tangent_kernel_traces(self, indices: Tensor | None = None) -> dict[str, Tensor]:
+    def tangent_kernel_traces(self, indices: Tensor | None = None, *, weighted: bool = False) -> dict[str, Tensor]:
         """Return the trace of each term's neural tangent kernel, a scalar, exactly: for each point a backward pass.
 
         Args:
             indices: which collocation points to use, integers of shape (batch,); None for all.
+            weighted: with the current weights of points; those of whole terms are left out.
         """
-        return self._tangents.tangent_kernel_traces(self._every(indices))
+        factors = self.weighting.point_factors(indices) if weighted else {}
+        return self._tangents.tangent_kernel_traces(self._every(indices), factors)
 
     def fields(self, points: Tensor, block: int = 16_384) -> dict[str, Tensor]:
         """Return the problem's fields at `points`, shape (m,) each, evaluated in blocks without gradient."""
@@ -325,11 +330,9 @@ class PhysicsLoss(nn.Module):
     def _update_weights(
         self, residuals: Mapping[str, Tensor], conditions: Mapping[str, Tensor], indices: Tensor | None
     ) -> None:
-        required = self.weighting.required()
         signals = self._signals(residuals, conditions, indices)
-        if required & {TERM_GRADIENTS, TANGENT_KERNEL_TRACES}:
-            signals = self._with_gradients(signals, required, indices)
-        self.weighting.update_weights(signals, indices)
+        further = functools.partial(self._with_gradients, indices)
+        self.weighting.update_weights(signals, indices, further)
         if self.attention is not None:
             self.attention.update_weights(signals, indices)
         if torch.compiler.is_compiling():
@@ -339,12 +342,12 @@ class PhysicsLoss(nn.Module):
             self.check_weights()
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
-    def _with_gradients(self, signals: Signals, required: frozenset[str], indices: Tensor | None) -> Signals:
+    def _with_gradients(self, indices: Tensor | None, signals: Signals, required: frozenset[str]) -> Signals:
         values = dict(signals.values)
         if TERM_GRADIENTS in required:
-            values[TERM_GRADIENTS] = self.term_gradients(indices)
+            values[TERM_GRADIENTS] = self.term_gradients(indices, weighted=True)
         if TANGENT_KERNEL_TRACES in required:
-            values[TANGENT_KERNEL_TRACES] = self.tangent_kernel_traces(indices)
+            values[TANGENT_KERNEL_TRACES] = self.tangent_kernel_traces(indices, weighted=True)
         return Signals(values, namespace)
 
     def _every(self, indices: Tensor | None) -> Tensor:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import functools
+import math
 import re
 import threading
 import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 from torch.utils.weak import WeakTensorKeyDictionary
@@ -46,20 +49,75 @@ def adam_moments(optimizer: Any, variable: Tensor) -> AdamMoments | None:
 
     Complex parameters have moments of their real and imaginary parts, see `phasecore_torch.gradients.plain`.
     """
+    kept = _kept_of(optimizer, variable)
+    if kept is None:
+        return None
+    _, state, corrections = kept
+    first, second = (as_numpy(plain(state[name])) for name in ("exp_avg", "exp_avg_sq"))
+    return AdamMoments(first / corrections[0], second / corrections[1])
+
+
+def keeps_learning_rates(optimizer: Any) -> bool:
+    """Return whether an optimizer is of Adam's family and has a learning rate and an epsilon to divide by.
+
+    Example:
+        >>> weights = [torch.ones(2, requires_grad=True)]
+        >>> [keeps_learning_rates(kind(weights)) for kind in (torch.optim.RAdam, torch.optim.Adamax)]
+        [True, False]
+    """
+    return keeps_adam(optimizer) and all(_rate_and_epsilon(group) is not None for group in optimizer.param_groups)
+
+
+def adam_learning_rates(optimizer: Any, variable: Tensor) -> NDArray[Any] | None:
+    """Return `lr / (sqrt(v) + epsilon)` of a parameter's entries, or None where there are none, as of its moments.
+
+    v is the bias-corrected second moment, under AMSGrad the largest so far. `torch.optim.RAdam` multiplies them by what
+    rectifies their variance, and takes lr alone in its first steps.
+    """
+    kept = _kept_of(optimizer, variable)
+    given = None if kept is None else _rate_and_epsilon(kept[0])
+    if kept is None or given is None:
+        return None
+    (group, state, corrections), (rate, epsilon) = kept, given
+    second = as_numpy(plain(state["max_exp_avg_sq" if group.get("amsgrad") else "exp_avg_sq"])) / corrections[1]
+    rates = rate / (np.sqrt(second) + epsilon)
+    if not isinstance(optimizer, torch.optim.RAdam):
+        return rates
+    factor = _rectification(group["betas"][1], float(state["step"]))
+    return np.full_like(rates, rate) if factor is None else factor * rates
+
+
+def _kept_of(optimizer: Any, variable: Tensor) -> tuple[Mapping[str, Any], Mapping[str, Any], list[float]] | None:
+    """The group of a parameter, what Adam keeps of it, and the bias corrections of both moments; None before a step."""
     if not keeps_adam(optimizer):
         return None
     group = next((g for g in optimizer.param_groups if any(p is variable for p in g["params"])), None)
     state = optimizer.state.get(variable) or {}
     if group is None or not {"exp_avg", "exp_avg_sq"} <= state.keys() <= OF_ADAM:
         return None
-    first, second = state["exp_avg"], state["exp_avg_sq"]
     steps = float(state.get("step", group.get("step", 0)))
-    if not steps >= 1 or first.shape != variable.shape or second.shape != variable.shape:
+    if not steps >= 1 or any(state[name].shape != variable.shape for name in ("exp_avg", "exp_avg_sq")):
         return None
     decay_rates = _decay_rates(group)
     assert decay_rates is not None
-    corrections = [1 - rate**steps for rate in decay_rates]
-    return AdamMoments(as_numpy(plain(first)) / corrections[0], as_numpy(plain(second)) / corrections[1])
+    return group, state, [1 - rate**steps for rate in decay_rates]
+
+
+def _rate_and_epsilon(group: Mapping[str, Any]) -> tuple[float, float] | None:
+    try:
+        return float(group["lr"]), float(group["eps"])
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _rectification(decay: float, steps: float) -> float | None:
+    """What RAdam multiplies by, or None where the variance is intractable (arXiv 1908.03265, algorithm 2)."""
+    longest = 2 / (1 - decay) - 1
+    length = longest - 2 * steps * decay**steps / (1 - decay**steps)
+    if length <= 5:
+        return None
+    shares = (length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)
+    return float(math.sqrt(shares))
 
 
 def evaluates_again() -> bool:
@@ -100,12 +158,19 @@ class Movements:
         Args:
             parameters: by name.
         """
+        movers = self.movers(parameters)
+        found = {name: adam_moments(mover, parameters[name]) for name, mover in movers.items()}
+        return {name: moments for name, moments in found.items() if moments is not None}
+
+    def movers(self, parameters: Mapping[str, Tensor]) -> dict[str, Any]:
+        """Return the optimizer that moved each parameter last, by name: none where something else did.
+
+        Args:
+            parameters: by name.
+        """
         movers = {name: self._mover(parameter) for name, parameter in parameters.items()}
         self._look(parameters, movers)
-        if self._is_stale:
-            return {}
-        found = {name: adam_moments(movers[name], parameter) for name, parameter in parameters.items()}
-        return {name: moments for name, moments in found.items() if moments is not None}
+        return {} if self._is_stale else movers
 
     def _mover(self, parameter: Tensor) -> Any:
         """The optimizer that moved a parameter last, None if it is gone."""

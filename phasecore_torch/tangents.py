@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import final
 
 import torch
@@ -14,6 +15,9 @@ from phasecore_torch.undisturbed import undisturbed
 
 ROWS = 32
 """How many residuals are differentiated one by one in a vectorized backward pass."""
+
+Factors = Mapping[str, Tensor]
+UNWEIGHTED: Factors = MappingProxyType({})
 
 
 @final
@@ -43,30 +47,41 @@ class Tangents:
         self._residuals = residuals
         self._conditions = conditions
 
-    def term_gradients(self, indices: Tensor) -> dict[str, dict[str, Tensor]]:
+    def term_gradients(self, indices: Tensor, factors: Factors = UNWEIGHTED) -> dict[str, dict[str, Tensor]]:
         """Return the gradient of each term's mean squared residual, {term: {parameter: of the parameter's shape}}.
 
         Those of complex parameters are pairs of real numbers, see `phasecore_torch.gradients.plain`.
+
+        Args:
+            indices: of the points of the equations, shape (batch,).
+            factors: {term: what multiplies each of its residuals, shape (batch,)}; absent for none.
         """
         with undisturbed(self._model), torch.enable_grad():
             residuals = {**self._residuals(indices), **self._conditions()}
             parameters = self._trainable(residuals, indices)
+            weighted = {term: _weighted(residual, factors.get(term)) for term, residual in residuals.items()}
             return {
                 term: dict(zip(parameters, _gradient(residual.square().mean(), parameters), strict=True))
-                for term, residual in residuals.items()
+                for term, residual in weighted.items()
             }
 
-    def tangent_kernel_traces(self, indices: Tensor) -> dict[str, Tensor]:
-        """Return the trace of each term's neural tangent kernel: the sum of its residuals' squared gradient norms."""
+    def tangent_kernel_traces(self, indices: Tensor, factors: Factors = UNWEIGHTED) -> dict[str, Tensor]:
+        """Return the trace of each term's neural tangent kernel: the sum of its residuals' squared gradient norms.
+
+        Args:
+            indices: of the points of the equations, shape (batch,).
+            factors: {term: what multiplies each of its residuals, shape (batch,)}; absent for none.
+        """
         with undisturbed(self._model), torch.enable_grad():
             conditions = self._conditions()
             parameters = self._trainable({**self._residuals(indices[:1]), **conditions}, indices)
             totals: dict[str, list[Tensor]] = {}
-            for block in torch.split(indices, ROWS):
-                for term, residual in self._residuals(block).items():
-                    totals.setdefault(term, []).append(_sum_of_squares(residual, parameters.values()))
+            for rows in torch.split(torch.arange(len(indices), device=indices.device), ROWS):
+                for term, residual in self._residuals(indices[rows]).items():
+                    own = factors[term][rows] if term in factors else None
+                    totals.setdefault(term, []).append(_sum_of_squares(_weighted(residual, own), parameters.values()))
             for term, residual in conditions.items():
-                totals[term] = [_sum_of_squares(residual, parameters.values())]
+                totals[term] = [_sum_of_squares(_weighted(residual, factors.get(term)), parameters.values())]
             return {term: torch.stack(parts).sum() for term, parts in totals.items()}
 
     def _trainable(self, residuals: Mapping[str, Tensor], indices: Tensor) -> dict[str, Tensor]:
@@ -74,6 +89,10 @@ class Tangents:
             return [*self._residuals(indices[:1]).values(), *self._conditions().values()]
 
         return trained(self._model, list(residuals.values()), again)
+
+
+def _weighted(residual: Tensor, factor: Tensor | None) -> Tensor:
+    return residual if factor is None else factor.detach() * residual
 
 
 def _gradient(loss: Tensor, parameters: Mapping[str, Tensor]) -> list[Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, final
 
 import torch
@@ -12,6 +12,11 @@ from phasecore.errors import InputError
 from phasecore.signals import RESIDUALS, Signals
 from phasecore.weighting import WeightingScheme, check_weight_range, state_leaves
 from phasecore.weighting.checks import check_terms_stay, check_update, first_state, updated
+from phasecore.weighting.composition import OF_WEIGHTED_TERMS, point_factor, reads_weighted_terms
+from phasecore_torch.namespace import namespace
+
+Further = Callable[[Signals, frozenset[str]], Signals]
+"""From signals and the names of others to both."""
 
 
 @final
@@ -147,10 +152,35 @@ class Weighting(nn.ModuleDict):
         """Return the signals that this iteration's updates read."""
         return frozenset().union(*(part.scheme.requires for part in self.parts if part.due()))
 
-    def update_weights(self, signals: Signals, indices: Tensor | None) -> None:
-        """Count an iteration, and update what is due from the signals of a batch, see `IndexedWeighting.update`."""
-        for part in self.parts:
-            part.update(signals, indices)
+    def update_weights(self, signals: Signals, indices: Tensor | None, further: Further | None = None) -> None:
+        """Count an iteration, and update what is due from the signals of a batch, see `IndexedWeighting.update`.
+
+        Args:
+            signals: those of the points in the batch.
+            indices: which points these are, shape (batch,); None for all, in order.
+            further: adds the required signals of terms as their points are weighted (`OF_WEIGHTED_TERMS`), asked once
+                the weights of points are those of this iteration; None where the signals have them.
+        """
+        required = self.required() & OF_WEIGHTED_TERMS
+        for last in (False, True):
+            if last and required and further is not None:
+                signals = further(signals, required)
+            for part in self.parts:
+                if reads_weighted_terms(part.scheme) == last:
+                    part.update(signals, indices)
+
+    def point_factors(self, indices: Tensor | None) -> dict[str, Tensor]:
+        """Return what multiplies the residuals of each term whose points are weighted, shape (batch,).
+
+        Args:
+            indices: which collocation points are in the batch, shape (batch,); None for all.
+        """
+        terms = dict.fromkeys(term for part in self.parts for term in part.weighted)
+        found = {
+            term: point_factor([(part.scheme, part.weight(term, indices)) for part in self.parts], namespace)
+            for term in terms
+        }
+        return {term: factor for term, factor in found.items() if factor is not None}
 
     def loss(self, term: str, residual: Tensor, indices: Tensor | None) -> Tensor:
         """Return a term's weighted loss: the mean of the squared residual with all weights, a scalar."""

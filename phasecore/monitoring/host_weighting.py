@@ -11,11 +11,15 @@ from numpy.typing import NDArray
 from phasecore.errors import InputError, PluginError, TrainingError, described
 from phasecore.registry import Weighting, as_schemes
 from phasecore.signals import CONDITION_RESIDUALS, RESIDUALS, Signals, check_requirements
-from phasecore.weighting import State, Weights, check_weight_range, check_weight_shape
+from phasecore.weighting import State, WeightingScheme, Weights, check_weight_range, check_weight_shape
 from phasecore.weighting.checks import first_state, updated
+from phasecore.weighting.composition import OF_WEIGHTED_TERMS, point_factor, reads_weighted_terms
 from phasecore.weighting.rba import RBAState
 
 Floats = NDArray[np.float64]
+
+Further = Callable[[frozenset[str]], Mapping[str, Any]]
+"""From names of signals to their values, as numpy arrays."""
 
 
 @final
@@ -58,23 +62,34 @@ class HostWeighting:
         due = [scheme.requires for scheme in self._schemes.values() if self._iterations % scheme.every == 0]
         return frozenset().union(*due)
 
-    def update(self, values: Mapping[str, Any], iteration: int) -> None:
+    def update(self, values: Mapping[str, Any], iteration: int, further: Further | None = None) -> None:
         """Count an iteration, and update the schemes that are due.
 
         Args:
             values: the required signals by name, as numpy arrays.
             iteration: optimizer steps done, for messages.
+            further: returns the required signals of terms as their points are weighted (`OF_WEIGHTED_TERMS`), asked
+                once the weights of points are those of this iteration; None where `values` has them.
 
         Raises:
             PluginError: if a scheme returns weights of a wrong shape, or that are not finite, or negative where they
                 multiply squares.
             TrainingError: where weights only follow residuals that are not finite, naming the term.
         """
-        wide = _mapped(values, lambda array: np.asarray(array, dtype=np.float64))
+        wide = _mapped(values, _as_float64)
+        due = {name: scheme for name, scheme in self._schemes.items() if self._iterations % scheme.every == 0}
+        required = self.required() & OF_WEIGHTED_TERMS
+        self._update(
+            {name: scheme for name, scheme in due.items() if not reads_weighted_terms(scheme)}, wide, iteration
+        )
+        if required and further is not None:
+            wide |= _mapped(further(required), _as_float64)
+        self._update({name: scheme for name, scheme in due.items() if reads_weighted_terms(scheme)}, wide, iteration)
+        self._iterations += 1
+
+    def _update(self, schemes: Mapping[str, WeightingScheme], wide: Mapping[str, Any], iteration: int) -> None:
         signals = Signals(wide, np)
-        for name, scheme in self._schemes.items():
-            if self._iterations % scheme.every:
-                continue
+        for name, scheme in schemes.items():
             if name not in self._states:
                 self._states[name] = first_state(name, scheme, Signals(_mapped(wide, np.zeros_like), np))
             weights, self._states[name] = updated(name, scheme, signals, self._states[name])
@@ -89,7 +104,6 @@ class HostWeighting:
                     _check_residuals(wide, iteration)
                     raise
             self._weights[name] = weights
-        self._iterations += 1
 
     def check(self, sizes: Mapping[str, int]) -> None:
         """Refuse weights of terms that are not there, or that do not fit the number of their points.
@@ -111,6 +125,12 @@ class HostWeighting:
             weight = np.asarray(self._weights[name].get(term, 1.0), dtype=np.float64)
             product = product * (weight if scheme.multiplies == "residual" else np.sqrt(weight))
         return product
+
+    def point_factor(self, term: str) -> Floats:
+        """Return the same of the weights of points alone, shape (n,), or () where no scheme weights the term's."""
+        weights = [(scheme, self._weights[name].get(term)) for name, scheme in self._schemes.items()]
+        factor = point_factor([(s, None if w is None else _as_float64(w)) for s, w in weights], np)
+        return np.ones(()) if factor is None else factor
 
     def attention(self) -> dict[str, Floats] | None:
         """Return the residual-based attention of each equation's points, or None where rba is not among the schemes."""
@@ -143,6 +163,10 @@ def _check_residuals(values: Mapping[str, Any], iteration: int) -> None:
                 expected="finite numbers",
                 fix="Lower the learning rate, or look at the equation there.",
             )
+
+
+def _as_float64(array: Any) -> Floats:
+    return np.asarray(array, dtype=np.float64)
 
 
 def _mapped(values: Any, function: Callable[[Any], Any]) -> Any:

@@ -89,7 +89,7 @@ class Session(ABC):
     def _run(self, observer: Observer, file: Path | None, interruption: Interruption) -> None:
         settings, snapshots = self.training.settings, set(self.training.snapshots)
         schedule = Schedule(settings.every, self.training.probes)
-        if self.loaded:
+        if self.loaded and hasattr(observer, "resumed"):
             observer.resumed(self.iteration)
         began = time.perf_counter() - self.seconds
         self._save(file)

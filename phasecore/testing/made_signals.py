@@ -132,6 +132,12 @@ def _core(layout: Layout, generator: np.random.Generator) -> dict[str, Tree]:
     tangents = _tangents(layout, generator)
     batches = np.array_split(np.arange(layout.points), layout.batches)
     gradients = _batch_gradients(residuals, condition_residuals, attention, tangents, batches)
+    # of a bias there is a row of the matrix
+    adam = {
+        name: AdamMoments(values.mean(axis=0), (values**2).mean(axis=0))
+        for layer, matrices in gradients.items()
+        for name, values in ((layer, matrices), (f"{layer}.bias", matrices[:, 0]))
+    }
     return {
         names.RESIDUALS: residuals,
         names.CONDITION_RESIDUALS: condition_residuals,
@@ -156,9 +162,8 @@ def _core(layout: Layout, generator: np.random.Generator) -> dict[str, Tree]:
             layer: Moments(values.mean(axis=0), values.std(axis=0)) for layer, values in gradients.items()
         },
         names.BATCH_SIZES: np.asarray([len(batch) for batch in batches]),
-        names.ADAM_MOMENTS: {
-            layer: AdamMoments(values.mean(axis=0), (values**2).mean(axis=0)) for layer, values in gradients.items()
-        },
+        names.ADAM_MOMENTS: adam,
+        names.ADAM_LEARNING_RATES: {name: 1e-3 / (np.sqrt(second) + 1e-8) for name, (_, second) in adam.items()},
         names.ACTIVATIONS: _activations(layout, generator),
         names.TARGETS: random(layout.fields, layout.points),
         names.FIELDS: {

@@ -14,6 +14,7 @@ from phasecore.testing.laws import NotApplicableError, Report, run_laws
 from phasecore.testing.libraries import GUARDED, ArrayLibrary, libraries
 from phasecore.testing.made_signals import GIVEN, SignalMaker, zeroed
 from phasecore.testing.trees import RecordingMapping, difference, leaves, map_leaves, structure
+from phasecore.testing.weighting_composition import COMPOSITION_LAWS
 from phasecore.testing.weighting_points import POINT_LAWS, sizes_of
 from phasecore.testing.weighting_subject import NUMPY, UPDATES, WeightingSubject, signals_on
 from phasecore.weighting.base import State, WeightingScheme
@@ -41,7 +42,7 @@ def check_weighting(
     Example:
         >>> from phasecore.weighting.rba import rba
         >>> sorted(check_weighting(rba, ["numpy"]).skipped)
-        ['weights_of_squares_are_not_negative']
+        ['composes_with_weights_of_points', 'weights_of_squares_are_not_negative']
     """
     made = scheme if isinstance(scheme, WeightingScheme) else scheme()
     name = getattr(scheme, "__name__", None) or getattr(made.update, "__qualname__", "scheme").partition(".")[0]
@@ -248,6 +249,7 @@ WEIGHTING_LAWS = (
     runs_compiled,
     agrees_across_libraries,
     *POINT_LAWS,
+    *COMPOSITION_LAWS,
 )
 """Every law of weighting schemes; each takes a `WeightingSubject`."""
 

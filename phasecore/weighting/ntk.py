@@ -1,9 +1,11 @@
 """Neural tangent kernel weights: every term converges at the same average rate.
 
 Source: Wang, Yu, Perdikaris, "When and why PINNs fail to train: A neural tangent kernel perspective" (arXiv
-2007.14527). The paper's adaptive weights, total trace over own trace, go with losses that are sums over points; for
-means with different numbers of points `kernel="mean"` is the same balance, as in the authors' later guide (arXiv
-2308.08468), from which `every` is taken.
+2007.14527), the adaptive weights: total trace over own trace. They go with losses that are sums over points. Where
+losses are means, as here, a term's errors decay at the rates of its kernel divided by its number of points, so that the
+same balance is one of mean diagonals: so have it the authors' later guide, "An expert's guide to training
+physics-informed neural networks" (arXiv 2308.08468), and its code, jaxpi. These also keep 0.9 of a weight at each
+update (`alpha=0.9`), and update every 1000 iterations; the paper averages nothing over updates.
 """
 
 from __future__ import annotations
@@ -26,17 +28,19 @@ class NTKState(NamedTuple):
     weights: Mapping[str, Array]
 
 
-def ntk(kernel: Kernel = "sum", alpha: float = 0.0, every: int = 1000) -> WeightingScheme:
-    """Return neural tangent kernel weights: `w_k <- alpha w_k + (1 - alpha) sum_l trace(K_l) / trace(K_k)`.
+def ntk(kernel: Kernel = "mean", alpha: float = 0.0, every: int = 1000) -> WeightingScheme:
+    """Return neural tangent kernel weights: `w_k <- alpha w_k + (1 - alpha) sum_l t_l / t_k`, `t_k = trace(K_k) / n_k`.
 
-    `K_k` is the tangent kernel of term k's residuals, whose trace is the sum over the term's points of the squared norm
-    of the residual's gradient; its eigenvalues are the rates at which the term's errors decay. Slow terms gain weight.
-    Weights start at one; a term without a trace keeps its weight. The loss of a term is `mean(w_k r^2)`.
+    `K_k` is the tangent kernel of term k's residuals at its n_k points, whose trace is the sum over the points of the
+    squared norm of the residual's gradient, of the residual as schemes of points weight it; `K_k / n_k` has the rates
+    at which the term's errors decay. Slow terms gain weight. Weights start at one; a term without a trace keeps its
+    weight. The loss of a term is `mean(w_k r^2)`.
 
     Args:
-        kernel: "sum" takes the traces as they are; "mean" divides each by the term's number of points.
-        alpha: how much of a weight is kept at each update, in [0, 1); 0 in the paper.
-        every: iterations between updates; each costs a backward pass per point.
+        kernel: "mean" divides each trace by the term's number of points, as the loss of a term does (arXiv 2308.08468);
+            "sum" takes traces as they are, `t_k = trace(K_k)`, as the paper's equation has it for losses that are sums.
+        alpha: how much of a weight is kept at each update, in [0, 1); 0 in the paper, 0.9 in jaxpi.
+        every: iterations between updates, 1000 in arXiv 2308.08468; each costs a backward pass per point.
 
     Raises:
         InputError: if an option is outside its range.
@@ -44,8 +48,9 @@ def ntk(kernel: Kernel = "sum", alpha: float = 0.0, every: int = 1000) -> Weight
     Example:
         >>> import numpy
         >>> from phasecore.signals import Signals
-        >>> traces = {"pde": numpy.asarray(9.0), "initial": numpy.asarray(1.0)}
-        >>> signals, scheme = Signals({"tangent_kernel_traces": traces}, numpy), ntk()
+        >>> traces = {"pde": numpy.asarray(9000.0), "initial": numpy.asarray(10.0)}
+        >>> points = {"residuals": {"pde": numpy.zeros(1000)}, "condition_residuals": {"initial": numpy.zeros(10)}}
+        >>> signals, scheme = Signals({"tangent_kernel_traces": traces, **points}, numpy), ntk()
         >>> {term: round(float(w), 3) for term, w in scheme.update(signals, scheme.init(signals))[0].items()}
         {'pde': 1.111, 'initial': 10.0}
     """

@@ -23,7 +23,7 @@ LAYERS = [
         "contracts",
         (
             *("problems.base", "problems.conditions", "problems.sampling", "problems.checks", "problems.finite"),
-            *("weighting.base", "weighting.checks", "probes.base", "probes.checks"),
+            *("weighting.base", "weighting.checks", "weighting.composition", "probes.base", "probes.checks"),
         ),
     ),
     ("contracts of trainings and plugins", ("backends", "hookspecs")),

@@ -10,6 +10,7 @@ from phasecore.backends import Backend
 from phasecore.errors import InputError, PluginError, TrainingError
 from phasecore.testing import BACKEND_LAWS, BackendSubject, check_backend
 from phasecore.weighting.uniform import uniform
+from phasecore_torch.weighting import Weighting
 
 
 @pytest.mark.parametrize("law", BACKEND_LAWS, ids=lambda law: law.__name__)
@@ -40,7 +41,7 @@ class Deaf(Altered):
 
     def train(self, training, observer, checkpoint, *, resume):
         class Rest:
-            resumed, progressed = observer.resumed, observer.progressed
+            progressed = observer.progressed
 
             def captured(self, row):
                 if row["iteration"] < training.settings.iterations:
@@ -51,6 +52,14 @@ class Deaf(Altered):
                     observer.snapshot(iteration, arrays)
 
         super().train(training, Rest(), checkpoint, resume=resume)
+
+
+class Paceless(Altered):
+    """Measures all probes at each capture."""
+
+    def train(self, training, observer, checkpoint, *, resume):
+        probes = [type(probe)() for probe in training.probes]
+        super().train(dataclasses.replace(training, probes=probes), observer, checkpoint, resume=resume)
 
 
 class OneSeed(Altered):
@@ -64,17 +73,26 @@ class Forgetful(Altered):
         super().train(training, observer, checkpoint, resume=False)
 
 
-class Untold(Altered):
-    """Does not say where it goes on."""
+class Misled(Altered):
+    """Says that it goes on where it begins."""
 
     def train(self, training, observer, checkpoint, *, resume):
-        observer.resumed = lambda iteration: None
+        observer.resumed(0)
         super().train(training, observer, checkpoint, resume=resume)
 
 
 class Unweighted(Altered):
     def train(self, training, observer, checkpoint, *, resume):
         super().train(dataclasses.replace(training, schemes={"u": uniform()}), observer, checkpoint, resume=resume)
+
+
+class Unbalanced(Altered):
+    """Gradients and traces are of terms without the weights of points."""
+
+    def train(self, training, observer, checkpoint, *, resume):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Weighting, "point_factors", lambda weighting, indices: {})
+            super().train(training, observer, checkpoint, resume=resume)
 
 
 class Silent(Altered):
@@ -87,11 +105,16 @@ class Silent(Altered):
     ("broken", "laws"),
     [
         (VersionNumbers, {"declares_itself"}),
-        (Deaf, {"captures_when_due", "takes_snapshots_when_asked"}),
+        (Deaf, {"captures_when_due", "measures_each_probe_when_it_is_due", "takes_snapshots_when_asked"}),
+        (Paceless, {"measures_each_probe_when_it_is_due"}),
         (OneSeed, {"one_seed_gives_one_history"}),
         (Forgetful, {"an_interrupted_training_goes_on_alike", "resuming_without_a_checkpoint_is_refused"}),
-        (Untold, {"an_interrupted_training_goes_on_alike"}),
-        (Unweighted, {"weights_enter_the_loss", "wrong_weights_are_refused"}),
+        (Misled, {"an_interrupted_training_goes_on_alike"}),
+        (
+            Unweighted,
+            {"weights_enter_the_loss", "terms_are_balanced_as_points_weight_them", "wrong_weights_are_refused"},
+        ),
+        (Unbalanced, {"terms_are_balanced_as_points_weight_them"}),
         (
             Silent,
             {

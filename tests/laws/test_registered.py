@@ -42,7 +42,7 @@ VARIANTS = [
     "learning_rate_annealing:alpha=1.0",
     "learning_rate_annealing:of=unweighted",
     "grad_norm:numerator=sum",
-    "ntk:kernel=mean,alpha=0.5",
+    "ntk:kernel=sum,alpha=0.5",
 ]
 
 

@@ -117,6 +117,16 @@ def undeclared_rows(signals, state):
     return weights, state._replace(weights=weights)
 
 
+def balances_what_is_not_minimized(signals, state):
+    """Residuals have no weights of points, gradients have."""
+    xp = signals.namespace
+    lengths = {
+        term: sum(xp.sum(xp.square(value)) for value in gradients.values())
+        for term, gradients in signals["term_gradients"].items()
+    }
+    return {term: signals.mean(xp.square(r)) / lengths[term] for term, r in signals["residuals"].items()}, state
+
+
 BROKEN = {
     "declares_itself": scheme(multiplies="cube"),
     "state_is_a_named_tuple_of_mappings": scheme(init=init_of_numbers),
@@ -137,6 +147,9 @@ BROKEN = {
     "takes_batches": scheme(undeclared_rows, per_point=()),
     "reductions_go_through_the_signals": scheme(mean_of_this_replica),
     "takes_any_number_of_terms": scheme(of_two_equations),
+    "composes_with_weights_of_points": scheme(
+        balances_what_is_not_minimized, requires=("residuals", "term_gradients"), per_point=()
+    ),
     "a_batch_updates_as_its_rows": scheme(each(lambda xp, r, w: 0.9 * w + xp.abs(r) / xp.max(xp.abs(r)))),
 }
 

@@ -31,6 +31,50 @@ def test_weights_of_several_schemes_are_multiplied_those_of_squares_as_roots():
     assert made("grad_norm").attention() is None
 
 
+@pytest.mark.parametrize(("multiplies", "expected"), [("residual", 4.0), ("squared_residual", 2.0)])
+@pytest.mark.parametrize(
+    ("balance", "sizes"),
+    [
+        ("grad_norm:alpha=0.0", {"term_gradients": {t: {"w": np.asarray([3.0, 4.0])} for t in ("pde", "initial")}}),
+        (
+            "ntk",
+            {
+                "tangent_kernel_traces": {"pde": np.asarray(6.0), "initial": np.asarray(6.0)},
+                "condition_residuals": {"initial": np.ones(2)},
+            },
+        ),
+    ],
+)
+@pytest.mark.parametrize("turned", [False, True])
+def test_halved_points_are_made_up_for(multiplies, expected, balance, sizes, turned):
+    """Point weights of one half, equal gradients or traces: the halved term gets four times the weight, or twice."""
+    values = {"residuals": VALUES["residuals"], **sizes}
+    halves = WeightingScheme(
+        lambda signals: (), lambda signals, state: ({"pde": np.asarray([0.5, 0.5])}, state), frozenset(), multiplies
+    )
+    weighting = HostWeighting([balance, halves] if turned else [halves, balance], "test", values)
+    asked = []
+
+    def further(required):
+        asked.append(required)
+        factor = np.unique(weighting.point_factor("pde")).item() ** 2
+        assert weighting.point_factor("initial").tolist() == 1.0
+        scaled = {"pde": factor, "initial": 1.0}
+        (name,) = required
+        return {
+            name: {
+                term: {"w": scaled[term] * value["w"]} if isinstance(value, dict) else scaled[term] * value
+                for term, value in values[name].items()
+            }
+        }
+
+    weighting.update({name: value for name, value in values.items() if "term_g" not in name}, 0, further)
+    assert asked == [frozenset(sizes) - {"condition_residuals"}]
+    points = weighting.point_factor("pde")
+    ratio = (weighting.factor("pde") / points) ** 2 / weighting.factor("initial") ** 2
+    np.testing.assert_allclose(ratio, expected)
+
+
 def test_a_scheme_rests_between_its_updates():
     weighting = made("grad_norm:alpha=0.5,every=3")
     seen = []

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from phasecore.probes.adam_learning_rates import AdamLearningRates
 from phasecore.probes.adam_snr import AdamSNR
 from phasecore.probes.gradient_snr import GradientSNR
 from phasecore.probes.norms import norm, ratio
@@ -95,14 +96,54 @@ def test_adam_snr_is_that_of_a_loop_over_parameters(scale):
         for layer, values in gradients.items()
     }
     numerator = denominator = 0.0
+    updates = []
     for layer in moments.values():
         for first, second in zip(layer.first.ravel(), layer.second.ravel(), strict=True):
             numerator += float(first) ** 2
             denominator += (math.sqrt(float(second)) + 1e-8) ** 2
+            updates.append(abs(float(first)) / (math.sqrt(float(second)) + 1e-8))
     measured = AdamSNR().measure(Signals({"adam_moments": moments}, np))
+    assert measured["adam_update_mean"] == pytest.approx(sum(updates) / len(updates), rel=1e-9)
     assert measured["adam_snr"] == pytest.approx(math.sqrt(numerator) / math.sqrt(denominator), rel=1e-5)
     assert measured["adam_first_moment_norm"] == pytest.approx(math.sqrt(numerator), rel=1e-5)
     assert measured["adam_second_moment_root_norm"] == pytest.approx(math.sqrt(denominator), rel=1e-5)
+
+
+def test_adam_snr_of_weight_matrices_alone_leaves_biases_out():
+    moments = {
+        "layer0": AdamMoments(np.asarray([[1.0]]), np.asarray([[4.0]])),
+        "layer0.bias": AdamMoments(np.asarray([3.0]), np.asarray([9.0])),
+    }
+    signals = Signals({"adam_moments": moments}, np)
+    assert AdamSNR().measure(signals)["adam_snr"] == pytest.approx(math.sqrt(10 / 13))
+    assert AdamSNR().measure(signals)["adam_update_mean"] == pytest.approx(0.75)
+    assert AdamSNR(biases=False).measure(signals)["adam_snr"] == pytest.approx(0.5)
+    assert AdamSNR(biases=False).measure(Signals({"adam_moments": {"b": moments["layer0.bias"]}}, np)) == {}
+
+
+def test_adam_learning_rates_are_those_of_a_loop_over_parameters():
+    rates = {"layer0": np.asarray([[1e-3, 3e-3]], dtype=np.float32), "layer0.bias": np.asarray([8e-3])}
+    signals = Signals({"adam_learning_rates": rates}, np)
+    measured = AdamLearningRates().measure(signals)
+    variance = sum((value - 4e-3) ** 2 for value in (1e-3, 3e-3, 8e-3)) / 3
+    assert measured == pytest.approx(
+        {
+            "adam_learning_rate_mean": 4e-3,
+            "adam_learning_rate_variation": math.sqrt(variance) / 4e-3,
+            "layer0_adam_learning_rate_mean": 2e-3,
+            "layer0_adam_learning_rate_variation": 0.5,
+        },
+        rel=1e-6,
+    )
+    whole = AdamLearningRates(per_layer=False).measure(signals)
+    assert whole == {name: value for name, value in measured.items() if not name.startswith("layer")}
+    equal = AdamLearningRates().measure(Signals({"adam_learning_rates": {"layer0": np.full((3, 4), 0.1)}}, np))
+    assert equal["adam_learning_rate_variation"] == pytest.approx(0.0, abs=1e-15)
+    assert math.isnan(
+        AdamLearningRates().measure(Signals({"adam_learning_rates": {"layer0": np.zeros((3, 4))}}, np))[
+            "layer0_adam_learning_rate_variation"
+        ]
+    )
 
 
 usual = st.floats(-1e100, 1e100).filter(lambda value: value == 0 or abs(value) > 1e-100)

@@ -179,14 +179,15 @@ def test_other_probes_of_a_physics_loss():
     assert all(type(value) is float for value in row.values())
 
 
+@pytest.mark.parametrize("biases", [True, False])
 @pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.AdamW])
-def test_adam_moments_equal_a_computation_by_hand(kind):
+def test_adam_moments_equal_a_computation_by_hand(kind, biases):
     model = mlp()
     loss, _, _ = training(HELMHOLTZ, "uniform", model=model)
     optimizer = kind(model.parameters(), lr=1e-3, betas=(0.8, 0.95), weight_decay=0.0)
-    measure = Capture(loss, optimizer, probes=["adam_snr"])
+    measure = Capture(loss, optimizer, probes=["adam_snr" if biases else phasecore.probe("adam_snr", biases=False)])
     assert measure.measure() == {}, "there are no moments before the first step"
-    weights = [parameter for parameter in model.parameters() if parameter.ndim == 2]
+    weights = [parameter for parameter in model.parameters() if biases or parameter.ndim == 2]
     first = [torch.zeros_like(weight, dtype=torch.float64) for weight in weights]
     second = [torch.zeros_like(weight, dtype=torch.float64) for weight in weights]
     for step in range(1, 6):
@@ -202,6 +203,11 @@ def test_adam_moments_equal_a_computation_by_hand(kind):
         assert row["adam_snr"] == pytest.approx(above / below, rel=1e-5)
         assert row["adam_first_moment_norm"] == pytest.approx(above, rel=1e-5)
         assert row["adam_second_moment_root_norm"] == pytest.approx(below, rel=1e-5)
+        steps = [
+            (m / (1 - 0.8**step)).abs() / ((v / (1 - 0.95**step)).sqrt() + 1e-8)
+            for m, v in zip(first, second, strict=True)
+        ]
+        assert row["adam_update_mean"] == pytest.approx(torch.cat([own.flatten() for own in steps]).mean().item())
 
 
 @pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.RMSprop])

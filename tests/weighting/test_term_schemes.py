@@ -211,25 +211,46 @@ def test_grad_norm_without_memory_makes_the_weighted_gradients_equally_long():
 def test_ntk_is_total_trace_over_own_trace(alpha):
     traces = list(losses_of_a_training(8))
     expected = [1.0] * 3
-    for now, weights in zip(traces, run(ntk(alpha=alpha), traces, "tangent_kernel_traces"), strict=True):
+    for now, weights in zip(traces, run(ntk(kernel="sum", alpha=alpha), traces, "tangent_kernel_traces"), strict=True):
         expected = [alpha * old + (1 - alpha) * sum(now) / own for old, own in zip(expected, now, strict=True)]
         np.testing.assert_allclose(weights, expected, rtol=1e-12)
 
 
-def test_ntk_gives_the_slow_term_the_large_weight():
-    """Two terms with traces 9 and 1: 10/9 and 10, not the other way round."""
-    signals, scheme = signals_of(tangent_kernel_traces={"fast": np.asarray(9.0), "slow": np.asarray(1.0)}), ntk()
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, [10 / 9, 10]),
+        ({"alpha": 0.9}, [0.9 + 1 / 9, 1.9]),
+        ({"kernel": "sum"}, [9010 / 9000, 901]),
+    ],
+)
+def test_ntk_gives_the_slow_term_the_large_weight(options, expected):
+    """Traces 9000 of 1000 points and 10 of 10: 9 and 1 per point, and so 10/9 and 10, not the other way round."""
+    traces = {"fast": np.asarray(9000.0), "slow": np.asarray(10.0)}
+    signals = signals_of({"fast": np.zeros(1000)}, {"slow": np.zeros(10)}, tangent_kernel_traces=traces)
+    scheme = ntk(**options)
     weights, _ = scheme.update(signals, scheme.init(signals))
-    assert float(weights["fast"]) == pytest.approx(10 / 9)
-    assert float(weights["slow"]) == pytest.approx(10)
+    assert [float(weights[term]) for term in ("fast", "slow")] == pytest.approx(expected)
 
 
-def test_ntk_of_means_counts_the_points():
-    traces = {"pde": np.asarray(40.0), "wall": np.asarray(4.0)}
-    signals = signals_of({"pde": np.zeros(20)}, {"wall": np.zeros(4)}, tangent_kernel_traces=traces)
-    scheme = ntk(kernel="mean")
-    weights, _ = scheme.update(signals, scheme.init(signals))
-    assert [float(weights[term]) for term in ("pde", "wall")] == pytest.approx([3 / 2, 3])
+@pytest.mark.parametrize("alpha", [0.0, 0.9])
+def test_ntk_per_point_over_fifty_updates_in_full_and_in_batches(alpha):
+    """As jaxpi has it, with the sum over terms of arXiv 2308.08468: mean diagonals, and a moving average."""
+    scheme, state, expected = ntk(alpha=alpha), None, {"pde": 1.0, "wall": 1.0}
+    generator = np.random.default_rng(0)
+    for update in range(50):
+        count = 64 if update % 2 else 17
+        diagonals = {"pde": generator.lognormal(3, 1, count), "wall": generator.lognormal(0, 1, 9)}
+        signals = signals_of(
+            {"pde": np.ones(count)},
+            {"wall": np.ones(9)},
+            tangent_kernel_traces={term: own.sum() for term, own in diagonals.items()},
+        )
+        weights, state = scheme.update(signals, scheme.init(signals) if state is None else state)
+        means = {term: own.mean() for term, own in diagonals.items()}
+        for term, mean in means.items():
+            expected[term] = alpha * expected[term] + (1 - alpha) * sum(means.values()) / mean
+        assert {term: float(weight) for term, weight in weights.items()} == pytest.approx(expected, rel=1e-12)
 
 
 def test_costly_signals_are_read_now_and_then_by_default():

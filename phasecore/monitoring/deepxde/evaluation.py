@@ -78,10 +78,17 @@ class Evaluator(ABC):
             weighted: with the weights that a `Weighting` has in the losses; the errors are always without.
         """
 
-    def arrays(self, rows: Any = slice(None), *, weighted: bool = True) -> list[Any]:
-        """Return points, targets and auxiliary variables of the training set, or those at some rows of it."""
+    def arrays(self, rows: Any = slice(None), *, weighted: bool = True, table: Arrays | None = None) -> list[Any]:
+        """Return points, targets and auxiliary variables of the training set, or those at some rows of it.
+
+        Args:
+            rows: of the training set.
+            weighted: with the weights that a `Weighting` has in the targets.
+            table: weights in their place, see `phasecore.monitoring.deepxde.terms.Terms.table`.
+        """
         data = self.model.data
         targets = data.train_y if weighted or not is_table(data.train_y) else None
+        targets = targets if table is None else table
         return [None if values is None else values[rows] for values in (data.train_x, targets, data.train_aux_vars)]
 
     @abstractmethod
@@ -95,11 +102,20 @@ class Evaluator(ABC):
         """
 
     @abstractmethod
-    def term_gradients(self) -> list[dict[str, Arrays]]:
-        """Return the gradient of each term's mean squared error, by parameter."""
+    def term_gradients(self, table: Arrays | None = None) -> list[dict[str, Arrays]]:
+        """Return the gradient of each term's mean squared error, by parameter.
 
-    def tangent_kernel_traces(self, equations: int) -> list[float]:
-        """Return the trace of each term's tangent kernel, where that is supplied."""
+        Args:
+            table: what multiplies the errors, see `phasecore.monitoring.deepxde.terms.Terms.table`; None for nothing.
+        """
+
+    def tangent_kernel_traces(self, equations: int, table: Arrays | None = None) -> list[float]:
+        """Return the trace of each term's tangent kernel, where that is supplied.
+
+        Args:
+            equations: number of equations.
+            table: what multiplies the errors, see `phasecore.monitoring.deepxde.terms.Terms.table`; None for nothing.
+        """
         raise NotImplementedError
 
     @property
@@ -107,9 +123,18 @@ class Evaluator(ABC):
         """Whether the optimizer's moments are those of Adam, and can be read."""
         return False
 
-    def adam_moments(self, *, biases: bool) -> list[AdamMoments] | None:
-        """Return Adam's bias-corrected moments of each weight matrix, or None before the first step."""
-        return None
+    @property
+    def keeps_learning_rates(self) -> bool:
+        """Whether Adam's effective learning rates can be computed from what the optimizer keeps."""
+        return False
+
+    def adam_moments(self) -> dict[str, AdamMoments]:
+        """Return Adam's bias-corrected moments of each parameter by name, in order; none before the first step."""
+        return {}
+
+    def adam_learning_rates(self) -> dict[str, Arrays]:
+        """Return Adam's effective learning rates, `lr / (sqrt(v) + epsilon)`, likewise."""
+        return {}
 
 
 def is_table(targets: Any) -> bool:

@@ -21,6 +21,7 @@ from phasecore.monitoring.monitor import Monitor, check_batches, choose_probes
 from phasecore.probes import Probe
 from phasecore.recording.recorder import Loggers
 from phasecore.signals import (
+    ADAM_LEARNING_RATES,
     ADAM_MOMENTS,
     BATCH_GRADIENT_MOMENTS,
     BATCH_SIZES,
@@ -125,6 +126,7 @@ class Monitoring(Monitor):
 
     def _choose(self, evaluator: Evaluator) -> list[Probe]:
         supplied = evaluator.supplies | ({ADAM_MOMENTS} if evaluator.keeps_adam else frozenset())
+        supplied |= {ADAM_LEARNING_RATES} if evaluator.keeps_learning_rates else frozenset()
         if self._asked is not None or self._attention_in_use():
             supplied |= {RESIDUAL_ATTENTION}
         fix = (
@@ -144,8 +146,13 @@ class Monitoring(Monitor):
         terms = Terms(self.model.data, evaluation.errors)
         values = terms.signals(evaluation) | terms.further(evaluator, required)
         if ADAM_MOMENTS in required:
-            adam = evaluator.adam_moments(biases=self._biases)
-            values |= {ADAM_MOMENTS: _by_layer(adam)} if adam else {}
+            adam = evaluator.adam_moments()
+            matrices = [name for name, own in adam.items() if self._biases or np.ndim(own.first) >= 2]
+            values |= {ADAM_MOMENTS: _renamed(adam, matrices)} if adam else {}
+        if ADAM_LEARNING_RATES in required:
+            rates = evaluator.adam_learning_rates()
+            matrices = [name for name, own in rates.items() if self._biases or np.ndim(own) >= 2]
+            values |= {ADAM_LEARNING_RATES: _renamed(rates, matrices)} if rates else {}
         if RESIDUAL_ATTENTION in required:
             source = self._attention_in_use() or self._attention
             attention = source.attention() if source is not None else None
@@ -168,6 +175,12 @@ def batch_rows(start: int, points: int, batches: int) -> list[NDArray[np.int64]]
         [3, 2]
     """
     return np.array_split(start + np.random.default_rng(0).permutation(points), batches)
+
+
+def _renamed(values: Mapping[str, Any], layers: Sequence[str]) -> dict[str, Any]:
+    """The same values, those of layers by their number."""
+    names = {name: f"layer{place}" for place, name in enumerate(layers)}
+    return {names.get(name, name): value for name, value in values.items()}
 
 
 def _by_layer(values: Sequence[Any]) -> dict[str, Any]:

@@ -49,6 +49,7 @@ class TermReader:
 
     Attributes:
         errors: of each term, as evaluated last.
+        weighted: the same, with the weights that the targets hold.
     """
 
     def __init__(self, data: Any, *, equations_only: bool = False, batches: int = 1) -> None:
@@ -56,6 +57,7 @@ class TermReader:
         self._only = equations_only
         self._batches = batches
         self.errors: list[Array] = []
+        self.weighted: list[Array] = []
 
     def losses_train(
         self, targets: Any, outputs: Any, loss_fn: Any, inputs: Any, model: Any, aux: Any = None
@@ -69,13 +71,14 @@ class TermReader:
             return error
 
         type(data).losses(data, targets, outputs, keep, inputs, model, aux=aux)
-        self.errors = [error for _, error in pairs]
+        self.errors, self.weighted = [error for _, error in pairs], []
         terms = len(pairs) + (len(self._data.bcs) if self._only else 0)
         functions = loss_fn if isinstance(loss_fn, (list, tuple)) else [loss_fn] * terms
         losses = []
         for place, (true, error) in enumerate(pairs):
             if is_table(targets):
                 error = error * self._factor(targets, place, len(pairs), error)
+            self.weighted.append(error)
             size = int(error.shape[0]) // self._batches
             parts = [slice(start * size, (start + 1) * size) for start in range(self._batches)]
             losses.append(sum(functions[place](true[part], error[part]) for part in parts))
@@ -147,13 +150,13 @@ class Terms:
             UNIT_COORDINATES: unit_coordinates(self.points, domain, names),
         }
 
-    def further(self, evaluator: Evaluator, required: frozenset[str]) -> dict[str, Any]:
-        """Return the required signals that cost backward passes."""
+    def further(self, evaluator: Evaluator, required: frozenset[str], table: Arrays | None = None) -> dict[str, Any]:
+        """Return the required signals that cost backward passes, with the weights of a `table`, or without."""
         values: dict[str, Any] = {}
         if TERM_GRADIENTS in required:
-            values[TERM_GRADIENTS] = self.by_name(evaluator.term_gradients())
+            values[TERM_GRADIENTS] = self.by_name(evaluator.term_gradients(table))
         if TANGENT_KERNEL_TRACES in required:
-            values[TANGENT_KERNEL_TRACES] = self.by_name(evaluator.tangent_kernel_traces(len(self.equations)))
+            values[TANGENT_KERNEL_TRACES] = self.by_name(evaluator.tangent_kernel_traces(len(self.equations), table))
         return values
 
     def table(self, factors: Mapping[str, Arrays], sizes: Mapping[str, int]) -> Arrays:

@@ -85,10 +85,20 @@ class Steering(ABC):
         if required or data.train_y is not self._table or self._table is None:
             evaluation = self._evaluator.evaluate(weighted=False)
             terms = Terms(data, evaluation.errors)
-            values = terms.signals(evaluation) | terms.further(self._evaluator, required)
-        self._host.update(values, int(self.model.train_state.iteration))
+            values = terms.signals(evaluation)
+            residuals = {**values[RESIDUALS], **values[CONDITION_RESIDUALS]}
+            sizes = {term: len(residual) for term, residual in residuals.items()}
+
+        def further(required: frozenset[str]) -> dict[str, Any]:
+            """The signals of terms as their points are weighted now."""
+            assert self._evaluator is not None
+            self._host.check(sizes)
+            factors = {term: self._host.point_factor(term) for term in sizes}
+            return terms.further(self._evaluator, required, terms.table(factors, sizes))
+
+        self._host.update(values, int(self.model.train_state.iteration), further)
         if values:
-            self._apply(terms, {**values[RESIDUALS], **values[CONDITION_RESIDUALS]})
+            self._apply(terms, sizes)
 
     def on_train_end(self) -> None:
         """Take the weights out of the loss."""
@@ -102,9 +112,8 @@ class Steering(ABC):
         vars(data).pop("losses_train", None)
         self._table = None
 
-    def _apply(self, terms: Terms, residuals: Mapping[str, Floats]) -> None:
+    def _apply(self, terms: Terms, sizes: Mapping[str, int]) -> None:
         data = self.model.data
-        sizes = {term: len(residual) for term, residual in residuals.items()}
         self._host.check(sizes)
         if data.train_y is not self._table or self._table is None:
             self._targets = data.train_y

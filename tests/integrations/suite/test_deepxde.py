@@ -24,6 +24,7 @@ from phasecore.cli import main
 from phasecore.errors import InputError, UnknownNameError
 from phasecore.recording.history import plain
 from phasecore.runs import open_run
+from phasecore.weighting import WeightingScheme
 
 BACKEND = dde.backend.backend_name
 ADAPTER, OTHER = ("torch", "keras") if BACKEND == "pytorch" else ("keras", "torch")
@@ -301,18 +302,12 @@ WEIGHTED = [
 
 @pytest.mark.parametrize(("scheme", "pde", "terms"), WEIGHTED)
 def test_a_step_is_that_of_a_loss_written_by_hand(scheme, pde, terms):
-    """DeepXDE's own way to weight points is a loss function for each term."""
     same = {"make": lambda: network(outputs=1 if pde is burgers else 2), "rate": 0.1}
     model = compiled(problem(pde, periodic=True), **same)
     train(model, iterations=0)
     before = parameters(model)
     weighting = Weighting(scheme)
     train(model, weighting)
-
-    def by_hand(factor):
-        column = dde.backend.as_tensor(np.asarray(factor, dtype=np.float32).reshape(-1, 1))
-        return lambda true, error: dde.backend.reduce_mean(dde.backend.square((error - true) * column))
-
     factors = weighting.factors
     assert list(factors) == terms
     other = compiled(problem(pde, periodic=True), **same, loss=[by_hand(factor) for factor in factors.values()])
@@ -323,20 +318,56 @@ def test_a_step_is_that_of_a_loss_written_by_hand(scheme, pde, terms):
         np.testing.assert_allclose(own, expected, rtol=1e-4, atol=1e-6)
 
 
-def test_the_weights_are_those_of_the_formulas():
+def by_hand(factor):
+    """DeepXDE's own way to weight points: a loss function of a term."""
+    column = dde.backend.as_tensor(np.asarray(factor, dtype=np.float32).reshape(-1, 1))
+    return lambda true, error: dde.backend.reduce_mean(dde.backend.square((error - true) * column))
+
+
+@pytest.mark.parametrize("scheme", ["rba:gamma=0.5,eta=0.5+grad_norm:alpha=0.0", "grad_norm:alpha=0.0+rba:eta=0.5"])
+def test_the_weights_are_those_of_the_formulas(scheme):
+    """Attention of each point, and a balance of the terms as it weights them."""
     model = compiled(rate=1e-6)
     train(model)
     start = sum(model.data.num_bcs)
     residual = np.abs(model.predict(model.data.train_x, operator=burgers)[start:, 0])
-    gradients = [naive_gradients(model, terms=[term]) for term in range(3)]
-    weighting = Weighting("rba:gamma=0.5,eta=0.5+grad_norm:alpha=0.0")
+    attention = 0.5 * residual / residual.max()
+    other = compiled(rate=1e-6, loss=[by_hand(attention), "MSE", "MSE"])
+    train(other)
+    gradients = [naive_gradients(other, terms=[term]) for term in range(3)]
+    weighting = Weighting(scheme)
     train(model, weighting)
     norms = np.asarray([np.linalg.norm(np.concatenate([part.ravel() for part in own])) for own in gradients])
     balance = np.sqrt(norms.mean() / norms)
-    attention = 0.5 * residual / residual.max()
     factors = weighting.factors
     np.testing.assert_allclose(factors["pde"], balance[0] * attention, rtol=1e-3, atol=1e-6)
     assert [float(factors["dirichlet"]), float(factors["initial"])] == pytest.approx(balance[1:], rel=1e-3)
+
+
+def halved(*terms):
+    """Every point of some terms weighs one half."""
+
+    def update(signals, state):
+        every = {**signals["residuals"], **signals["condition_residuals"]}
+        return {term: 0.5 * np.ones_like(every[term]) for term in terms}, state
+
+    return WeightingScheme(lambda signals: (), update, frozenset({"residuals", "condition_residuals"}))
+
+
+@pytest.mark.parametrize("pde", [burgers, rotation])
+def test_halved_points_are_made_up_for(pde):
+    """A term whose points all weigh one half has a quarter of the gradient, and gets four times the weight."""
+    balances = []
+    first = "pde" if pde is burgers else "pde_1"
+    for weighting in ([halved(first, "initial"), "grad_norm:alpha=0.0"], ["grad_norm:alpha=0.0"]):
+        model = compiled(problem(pde), make=lambda: network(outputs=1 if pde is burgers else 2), rate=1e-6)
+        weighting = Weighting(weighting)
+        train(model, weighting)
+        balances.append(dict(weighting.factors))
+    beside, alone = balances
+    for term in (first, "initial"):
+        ratio = (beside[term] / 0.5) ** 2 / beside["dirichlet"] ** 2
+        np.testing.assert_allclose(ratio, 4 * alone[term] ** 2 / alone["dirichlet"] ** 2, rtol=1e-3)
 
 
 def test_the_weights_leave_with_the_callback():
@@ -428,7 +459,8 @@ def test_the_adapters_import_deepxde_only_when_asked_to():
 
 if BACKEND == "pytorch":
 
-    def test_tangent_kernel_weights_are_those_of_naive_traces():
+    @pytest.mark.parametrize("halves", [False, True])
+    def test_tangent_kernel_weights_are_those_of_naive_traces(halves):
         import torch
 
         model = compiled(problem(periodic=True))
@@ -449,10 +481,13 @@ if BACKEND == "pytorch":
                     value, list(other.net.parameters()), retain_graph=True, materialize_grads=True, allow_unused=True
                 )
                 squares += sum(float(part.double().square().sum()) for part in own)
-            traces.append(squares)
-        weighting = Weighting("ntk")
+            traces.append((0.25 if halves and term in (0, 2) else 1.0) * squares / len(kept[0]))
+        weighting = Weighting([halved("pde", "initial"), "ntk"] if halves else "ntk")
         train(model, weighting)
-        squared = [float(factor) ** 2 for factor in weighting.factors.values()]
+        factors = weighting.factors
+        points = {term: 0.5 if np.ndim(factor) else 1.0 for term, factor in factors.items()}
+        assert list(points.values()) == [0.5, 1.0, 0.5, 1.0] if halves else [1.0] * 4
+        squared = [float(np.unique(factor / points[term]).item()) ** 2 for term, factor in factors.items()]
         assert squared == pytest.approx([sum(traces) / trace for trace in traces], rel=1e-4)
 
     def test_an_equation_that_calls_the_network_by_another_way_is_measured_batch_by_batch():

@@ -298,6 +298,51 @@ def test_adam_snr_is_that_of_adams_moments_or_absent(wrapped):
                 Capture(model, points=(X, Y), batches=3, probes=["adam_snr"])
 
 
+RATES = {
+    "Adam": lambda: keras.optimizers.Adam(2e-3, beta_1=0.8, beta_2=0.95, epsilon=1e-5),
+    "AdamW": lambda: keras.optimizers.AdamW(2e-3, beta_1=0.8, beta_2=0.95, epsilon=1e-5, weight_decay=0.0),
+    "Nadam": lambda: keras.optimizers.Nadam(2e-3, beta_1=0.8, beta_2=0.95, epsilon=1e-5),
+    "AMSGrad": lambda: keras.optimizers.Adam(2e-3, beta_1=0.8, beta_2=0.95, epsilon=1e-5, amsgrad=True),
+}
+
+
+@pytest.mark.parametrize("kind", RATES)
+def test_adam_s_learning_rates_are_those_of_its_recursions(kind):
+    """The root of the second moment, under AMSGrad of the largest so far, by its definition in float64."""
+    optimizer = RATES[kind]()
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(4, activation="tanh"), layers.Dense(1)])
+    model.compile(optimizer, "mse")
+    variables = model.trainable_variables
+    capture = Capture(model, points=(X, Y), batches=3, probes=["adam_learning_rates"])
+    assert capture.measure() == {}, "there are none before the first step"
+    second = [np.zeros(tuple(v.shape)) for v in variables]
+    largest = [np.zeros(tuple(v.shape)) for v in variables]
+    for step in range(1, 6):
+        # gradients that shrink, so that the largest second moment is an old one
+        gradients = [np.full(tuple(v.shape), (place + 1.0) / step**3) for place, v in enumerate(variables)]
+        optimizer.apply([ops.convert_to_tensor(g.astype("float32")) for g in gradients], variables)
+        for place, gradient in enumerate(gradients):
+            second[place] = 0.95 * second[place] + 0.05 * gradient**2
+            largest[place] = np.maximum(largest[place], second[place])
+    used = largest if kind == "AMSGrad" else second
+    rates = [2e-3 / (np.sqrt(v / (1 - 0.95**5)) + 1e-5) for v in used]
+    every = np.concatenate([own.ravel() for own in rates])
+    row = capture.measure()
+    assert row["adam_learning_rate_mean"] == pytest.approx(every.mean(), rel=1e-5)
+    assert row["adam_learning_rate_variation"] == pytest.approx(every.std() / every.mean(), rel=1e-4)
+    assert row["layer1_adam_learning_rate_mean"] == pytest.approx(rates[2].mean(), rel=1e-5)
+    assert row.keys() == {
+        f"{layer}adam_learning_rate_{what}" for layer in ("", "layer0_", "layer1_") for what in ("mean", "variation")
+    }
+
+
+def test_adam_s_learning_rates_are_refused_where_they_are_not_the_optimizer_s():
+    for kind in (keras.optimizers.Lamb, keras.optimizers.Adamax, keras.optimizers.SGD):
+        model = constant_gradients(kind(learning_rate=1e-3))
+        with pytest.raises(InputError, match="requires signal 'adam_learning_rates'"):
+            Capture(model, points=(X, Y), batches=3, probes=["adam_learning_rates"])
+
+
 def test_accumulated_gradients_are_one_step():
     model = constant_gradients(keras.optimizers.Adam(1e-3, gradient_accumulation_steps=3, use_ema=True))
     steps(model, 6)
@@ -314,8 +359,8 @@ def test_the_moments_are_those_of_the_variables_that_adam_trains():
     )
     model.fit(X, Y, batch_size=8, epochs=1, verbose=0)
     row = Capture(model, points=(X, Y), batches=3).measure()
-    (first, *_), (second, *_) = optimizers[2]._momentums, optimizers[2]._velocities
-    m, v = (to_numpy(moment.value).astype(np.float64) for moment in (first, second))
+    kept = (optimizers[2]._momentums, optimizers[2]._velocities)
+    m, v = (np.concatenate([to_numpy(own.value).astype(np.float64).ravel() for own in moments]) for moments in kept)
     expected = np.linalg.norm(m / (1 - 0.5**3)) / np.linalg.norm(np.sqrt(v / (1 - 0.999**3)) + 1e-8)
     assert row["adam_snr"] == pytest.approx(expected, rel=1e-5)
 

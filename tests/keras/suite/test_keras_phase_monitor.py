@@ -105,7 +105,7 @@ def test_adam_snr_comes_from_the_optimizer():
     first, second = [], []
     for variable in model.optimizer.variables:
         values = to_numpy(variable.value).astype(np.float64)
-        if values.ndim == 2:
+        if values.ndim:
             (first if "momentum" in variable.path else second).append(values.ravel())
     m = np.concatenate(first) / (1 - 0.9**3)
     v = np.concatenate(second) / (1 - 0.999**3)
