@@ -80,8 +80,8 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
         >>> x = np.random.default_rng(0).uniform(size=(200, 1))
         >>> monitor = PhaseMonitor(every=5, points=(x, np.sin(x)))
         >>> history = model.fit(x, np.sin(x), batch_size=50, epochs=3, callbacks=[monitor], verbose=0)
-        >>> [row["iteration"] for row in monitor.history], len(history.history["snr"])
-        ([0, 5, 10], 3)
+        >>> [row["iteration"] for row in monitor.history][-2:], len(history.history["snr"])
+        ([10, 12], 3)
     """
 
     def __init__(

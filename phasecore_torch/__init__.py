@@ -10,13 +10,13 @@ Example:
     >>> loss_fn = phasecore_torch.PhysicsLoss(problem, model, problem.sample(200, seed=0), weighting="rba")
     >>> monitor = phasecore_torch.PhaseMonitor(loss_fn, optimizer, every=10)
     >>> for iteration in range(20):
-    ...     optimizer.zero_grad()
-    ...     loss = loss_fn()
-    ...     loss.backward()
-    ...     optimizer.step()
-    ...     row = monitor.step()
-    >>> [row["iteration"] for row in monitor.history]
-    [10, 20]
+    ...     with monitor:
+    ...         optimizer.zero_grad()
+    ...         loss = loss_fn()
+    ...         loss.backward()
+    ...         optimizer.step()
+    >>> [row["iteration"] for row in monitor.history][-3:]
+    [16, 18, 20]
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, final
 
 import numpy as np
@@ -16,6 +16,7 @@ from phasecore.monitoring.deepxde.evaluation import Evaluation, Evaluator
 from phasecore.monitoring.deepxde.terms import TermReader, reading
 from phasecore.signals import TANGENT_KERNEL_TRACES, AdamMoments, Moments
 from phasecore_torch.arrays import as_numpy
+from phasecore_torch.gradients import filled, gradients
 from phasecore_torch.moments import MomentAccumulator
 from phasecore_torch.optimizers import adam_learning_rates, adam_moments, keeps_adam, keeps_learning_rates
 from phasecore_torch.tangents import Tangents
@@ -207,8 +208,6 @@ class _Copies:
         return torch.func.vmap(apply, randomness="different")(self._copies, batches).flatten(0, 1)
 
 
-def _gradients(loss: Tensor, parameters: Any) -> list[Tensor]:
-    parameters = list(parameters)
-    if not loss.requires_grad:
-        return [torch.zeros_like(parameter) for parameter in parameters]
-    return list(torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True, materialize_grads=True))
+def _gradients(loss: Tensor, parameters: Iterable[Tensor]) -> list[Tensor]:
+    wanted = list(parameters)
+    return filled(gradients(loss, wanted, retain_graph=True), wanted)

@@ -11,6 +11,7 @@ from torch import Tensor
 from phasecore import registry
 from phasecore.errors import InputError, MissingDependencyError
 from phasecore.signals import RESIDUALS, TERM_GRADIENTS, TERM_LOSSES, Signals, check_requirements
+from phasecore_torch.gradients import filled, gradients
 from phasecore_torch.lightning import LossFinder
 from phasecore_torch.namespace import namespace
 from phasecore_torch.sources import BatchLoss
@@ -122,7 +123,8 @@ class SolverLoss(LossFinder):
             than `PhysicsInformedSingleModelSolver` and, without mini-batches, `RBAPhysicsInformedSingleModelSolver`.
 
     Example:
-        >>> from phasecore_torch.lightning import PhaseCallback
+        >>> from phasecore_torch.gradients import filled, gradients
+    from phasecore_torch.lightning import PhaseCallback
         >>> phases = PhaseCallback(SolverLoss("D"), every=10)
     """
 
@@ -190,11 +192,8 @@ def _parameters(solver: BaseSolver) -> dict[str, Tensor]:
 
 
 def _gradients(loss: Tensor, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    found = torch.autograd.grad(loss, list(parameters.values()), retain_graph=True, allow_unused=True)
-    return {
-        name: torch.zeros_like(parameter) if gradient is None else gradient.as_subclass(Tensor)
-        for (name, parameter), gradient in zip(parameters.items(), found, strict=True)
-    }
+    found = filled(gradients(loss, parameters.values(), retain_graph=True), parameters.values())
+    return {name: gradient.as_subclass(Tensor) for name, gradient in zip(parameters, found, strict=True)}
 
 
 def _signals(losses: Mapping[str, Tensor], gradients: Mapping[str, Mapping[str, Tensor]]) -> Signals:
