@@ -51,8 +51,8 @@ def digitized(values: Values) -> NDArray[np.int64]:
     width = np.mean(high - low) / BINS
     binned = np.empty(values.shape, dtype=np.int64)
     for k in range(values.shape[1]):
-        count = max(1, math.ceil((high[k] - low[k]) / width * (1 - 1e-12)))
-        binned[:, k] = np.digitize(values[:, k], low[k] + width * np.arange(1, count))
+        count = max(1, math.floor((high[k] - low[k]) / width + 1e-5))
+        binned[:, k] = np.digitize(values[:, k], np.linspace(low[k], high[k], count + 1)[1:-1])
     return binned
 
 
@@ -86,7 +86,9 @@ def loop_saturation(values: Values) -> float:
     width = np.mean(high - low) / BINS
     shares = []
     for k in range(values.shape[1]):
-        inner = np.digitize(values[:, k], [low[k] + width, np.nextafter(high[k] - width, np.inf)])
+        count = max(1, math.floor((high[k] - low[k]) / width + 1e-5))
+        own = (high[k] - low[k]) / count
+        inner = np.digitize(values[:, k], [low[k] + own, np.nextafter(high[k] - own, np.inf)])
         shares.append(np.mean(inner != 1))
     return float(np.mean(shares))
 

@@ -65,7 +65,7 @@ def hand_written(depth: int, width: int, points: int) -> Callable[[], Any]:
     coordinates = ops.convert_to_tensor(data["coordinates"])
 
     def loss_of(weights: Any) -> tuple[Any, Any]:
-        residual = physics.residuals(coordinates)["pde"]
+        residual = physics.residuals_at(coordinates)["pde"]
         size = ops.abs(ops.stop_gradient(residual))
         weights = GAMMA * weights + ETA * size / ops.max(size)
         return ops.mean(ops.square(weights * residual)) + physics.shared_loss({}), weights

@@ -51,10 +51,12 @@ class Contender:
 
     def stacked_moments(self):
         """Take a backward pass for each batch's loss, conditions included; stack the gradients, reduce them."""
-        weights = [p for p in self.model.parameters() if p.ndim > 1]
+        matrices = [p for p in self.model.parameters() if p.ndim > 1]
         rows = []
         for batch in self.batches:
-            found = torch.autograd.grad(self.loss.batch_loss(batch) + self.loss.shared_loss(), weights)
+            weights = self.loss.weighting.current(batch)
+            value = self.loss.batch_loss(self.loss.points[batch], weights) + self.loss.shared_loss(weights)
+            found = torch.autograd.grad(value, matrices)
             rows.append(torch.cat([gradient.flatten() for gradient in found]))
         stacked = torch.stack(rows)
         return stacked.mean(0).norm() / stacked.std(0, correction=0).norm()

@@ -9,7 +9,7 @@ from typing import Any, final
 
 import keras
 
-from phasecore_keras.autodiff import Tensor
+from phasecore_keras.differentiation import Tensor
 from phasecore_keras.internals import run_through_graph
 
 FUNCTIONS = frozenset(
@@ -45,21 +45,21 @@ class HiddenActivations:
         self._model = model
         self._graphs: dict[int, Any] = {}
 
-    def __call__(self, inputs: Any) -> list[Tensor]:
+    def __call__(self, *points: Any) -> list[Tensor]:
         """Return the outputs of each hidden layer in the network's order, shape (n, neurons) each.
 
         Args:
-            inputs: what the model takes: points of shape (n, dimension), or several inputs.
+            points: of shape (n, dimension), or whatever the model takes.
         """
         found: list[Tensor] = []
-        outputs = self._apply(found, [], self._model, inputs)
+        outputs = self._apply(found, [], self._model, *points)
         returned = {id(output) for output in keras.tree.flatten(outputs)}
         return [v for v in found if len(v.shape) == 2 and id(v) not in returned and not _is_complex(v)]
 
-    def count(self, inputs: Any) -> int:
+    def count(self, *points: Any) -> int:
         """Return the number of hidden layers that are found, 0 if the model cannot be walked."""
         try:
-            return len(self(inputs))
+            return len(self(*points))
         except Exception:
             return 0
 

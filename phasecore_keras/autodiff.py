@@ -1,10 +1,9 @@
-"""What Keras leaves to its backends: differentiating and compiling, for TensorFlow, JAX and torch alike."""
+"""Differentiating and compiling with whichever backend Keras runs on."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, final
 
@@ -12,91 +11,9 @@ import keras
 import numpy as np
 
 from phasecore.errors import InputError
-from phasecore_keras.undisturbed import OwnValues, aside
-
-Tensor = Any
-"""A tensor of whichever backend Keras runs on."""
-
-Function = Callable[..., Any]
-
-
-class Autodiff(ABC):
-    """The tools of one backend. Functions given to it take and return tensors (or dictionaries and lists of them)."""
-
-    @abstractmethod
-    def derivative(self, function: Function, axis: int) -> Function:
-        """Return the derivative along one axis of a function of points, (n, dimension) to (n,), row by row.
-
-        It can be differentiated again, with respect to points and variables.
-        """
-
-    @abstractmethod
-    def compiled(self, function: Function, variables: Sequence[Any]) -> Function:
-        """Return the function compiled, where the backend compiles; it changes no variable.
-
-        Args:
-            function: what to compile.
-            variables: the Keras variables that it is known to read; further ones are found.
-        """
-
-    @abstractmethod
-    def value_and_gradients(
-        self, loss: Function, variables: Sequence[Any], others: Sequence[Any], *, once: bool = False
-    ) -> Function:
-        """Return a scalar loss with its gradients with respect to variables, compiled: a tensor, and a list of tensors.
-
-        Args:
-            loss: a function of tensors.
-            variables: with respect to which the gradients are taken.
-            others: further variables that the loss is known to read.
-            once: whether they will be asked for a single time, for which compiling may not be worth its time.
-        """
-
-    def gradients(
-        self, loss: Function, variables: Sequence[Any], others: Sequence[Any], *, once: bool = False
-    ) -> Function:
-        """Return the gradients alone."""
-        both = self.value_and_gradients(loss, variables, others, once=once)
-        return lambda *arguments: both(*arguments)[1]
-
-    @abstractmethod
-    def depends(self, loss: Function, variables: Sequence[Any], others: Sequence[Any]) -> Callable[..., bool]:
-        """Return a function of the loss' arguments: whether a gradient leads from there to any of the variables."""
-
-    @abstractmethod
-    def once(self, function: Function, variables: Sequence[Any], others: Sequence[Any], *arguments: Tensor) -> Any:
-        """Evaluate a function and its gradient a single time, in the way that takes the least time to get there.
-
-        Args:
-            function: of tensors; returns a scalar, which is differentiated, and whatever else is wanted of it.
-            variables: with respect to which the gradient is taken; may be none.
-            others: further variables that the function may read.
-            arguments: of the function.
-
-        Returns:
-            What else it returned, and the gradients, a list of tensors.
-        """
-
-    @abstractmethod
-    def shapes(self, function: Callable[[], Any]) -> Any:
-        """Return what a function returns, as objects that have at least its shapes, in as little time as can be."""
-
-    @abstractmethod
-    def batch_gradients(self, loss: Function, variables: Sequence[Any], others: Sequence[Any]) -> Function:
-        """Return the gradients of many batches at once: arguments and gradients have a leading axis of batches."""
-
-    @abstractmethod
-    def squared_gradients(self, function: Function, variables: Sequence[Any], others: Sequence[Any]) -> Function:
-        """Return the squared norm of a scalar function's gradient for many examples at once, vectorized and compiled.
-
-        Args:
-            function: of one example, a scalar.
-            variables: with respect to which the gradients are taken.
-            others: further variables that the function may read.
-
-        Returns:
-            A function of examples, each argument with a leading axis of them: shape (examples,).
-        """
+from phasecore_keras.differentiation import Autodiff, Function, Tensor, sum_of_squares
+from phasecore_keras.scopes import OwnValues
+from phasecore_keras.undisturbed import undisturbed
 
 
 class _WritesError(Exception):
@@ -122,7 +39,7 @@ class _TensorFlow(Autodiff):
         writes: list[bool] = []
 
         def guarded(*arguments: Tensor) -> Any:
-            with aside():
+            with undisturbed():
                 result = function(*arguments)
             if not writes and _writes(tf.compat.v1.get_default_graph()):
                 writes.append(True)
@@ -132,7 +49,7 @@ class _TensorFlow(Autodiff):
         # TensorFlow warns of functions of one code that it compiles often; a partial is one of its own each time
         compiled = tf.function(functools.partial(guarded), autograph=False)
 
-        def undisturbed(*arguments: Tensor) -> Any:
+        def evaluated(*arguments: Tensor) -> Any:
             if not writes:
                 with contextlib.suppress(_WritesError):
                     return compiled(*arguments)
@@ -143,7 +60,7 @@ class _TensorFlow(Autodiff):
                 variable.assign(value)
             return result
 
-        return undisturbed
+        return evaluated
 
     def value_and_gradients(
         self, loss: Function, variables: Sequence[Any], others: Sequence[Any], *, once: bool = False
@@ -158,7 +75,7 @@ class _TensorFlow(Autodiff):
     def once(self, function: Function, variables: Sequence[Any], others: Sequence[Any], *arguments: Tensor) -> Any:
         import tensorflow as tf
 
-        with aside(), tf.GradientTape() as tape:
+        with undisturbed(), tf.GradientTape() as tape:
             value, rest = function(*arguments)
         found = tape.gradient(value, [v.value for v in variables], unconnected_gradients="zero") if variables else []
         return rest, [tf.convert_to_tensor(gradient) for gradient in found]
@@ -198,7 +115,7 @@ class _TensorFlow(Autodiff):
         import tensorflow as tf
 
         def both(*arguments: Tensor) -> Any:
-            with aside(), tf.GradientTape() as tape:
+            with undisturbed(), tf.GradientTape() as tape:
                 value = loss(*arguments)
             return value, tape.gradient(value, [v.value for v in variables], unconnected_gradients=unconnected)
 
@@ -225,7 +142,7 @@ class _Torch(Autodiff):
         import torch
 
         def guarded(*arguments: Tensor) -> Any:
-            with aside(), torch.no_grad():
+            with undisturbed(), torch.no_grad():
                 return function(*arguments)
 
         return guarded
@@ -247,7 +164,7 @@ class _Torch(Autodiff):
     ) -> tuple[Tensor, list[Tensor]]:
         import torch
 
-        with aside():
+        with undisturbed():
             value = loss(*arguments)
             parameters = [v.value for v in variables]
             if not value.requires_grad:
@@ -258,7 +175,7 @@ class _Torch(Autodiff):
     def once(self, function: Function, variables: Sequence[Any], others: Sequence[Any], *arguments: Tensor) -> Any:
         import torch
 
-        with aside(), torch.enable_grad():
+        with undisturbed(), torch.enable_grad():
             value, rest = function(*arguments)
             parameters = [v.value for v in variables]
             if not parameters or not value.requires_grad:
@@ -283,7 +200,7 @@ class _Torch(Autodiff):
         def every(*arguments: Tensor) -> list[Tensor]:
             values = [v.value.detach() for v in variables]
             in_axes = (None, *(0 for _ in arguments))
-            with aside():
+            with undisturbed():
                 return list(torch.func.vmap(gradient, in_dims=in_axes)(values, *arguments))
 
         return every
@@ -302,11 +219,6 @@ def _writes(graph: Any) -> bool:
     definition = graph.as_graph_def()
     nodes = [*definition.node, *(node for function in definition.library.function for node in function.node_def)]
     return any(node.op.startswith(("Assign", "Resource", "Rng", "Stateful")) for node in nodes)
-
-
-def sum_of_squares(gradients: Sequence[Tensor]) -> Tensor:
-    """Return the squared norm of gradients, a scalar."""
-    return sum(keras.ops.sum(keras.ops.square(gradient)) for gradient in gradients)
 
 
 def _of_jax() -> Autodiff:
@@ -354,3 +266,14 @@ def to_numpy(tensor: Tensor) -> np.ndarray[Any, Any]:
     if keras.backend.backend() == "torch":
         return tensor.detach().cpu().numpy()  # type: ignore[no-any-return]
     return np.asarray(tensor.numpy() if hasattr(tensor, "numpy") else tensor)
+
+
+def as_real(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return an array as it is, a complex one with real and imaginary parts on another axis.
+
+    Example:
+        >>> as_real(np.asarray([1 + 2j])).tolist()
+        [[1.0, 2.0]]
+    """
+    values = np.asarray(values)
+    return np.stack([values.real, values.imag], axis=-1) if np.iscomplexobj(values) else values

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 from phasecore.errors import InputError
-from phasecore.monitoring.measuring import Measuring
-from phasecore.monitoring.monitor import choose_probes
-from phasecore.probes import Probe
+from phasecore.monitoring import capture
+from phasecore.monitoring.sources import Source
 from phasecore.signals import (
     ADAM_LEARNING_RATES,
     ADAM_MOMENTS,
     BATCH_GRADIENT_MOMENTS,
 )
 from phasecore_keras.model import PINN
-from phasecore_keras.optimizers import (
-    adam_learning_rates,
-    adam_moments,
-    keeps_adam,
-    keeps_learning_rates,
-)
-from phasecore_keras.points import Points
-from phasecore_keras.sources import BatchLoss, CustomSource, PhysicsSource, Source
+from phasecore_keras.optimizers import adam_learning_rates, adam_moments, keeps_adam, keeps_learning_rates
+from phasecore_keras.points import Batches
+from phasecore_keras.reading import named_variables
+from phasecore_keras.sources import BatchLoss, CustomSource, PhysicsSource
 from phasecore_keras.steps import steps_done, synchronize
-from phasecore_keras.tangents import named_variables
 
-Probes = Sequence[str | Probe]
+Probes = capture.Probes
 
 SUPPLIES = PhysicsSource.can_supply | {ADAM_MOMENTS, ADAM_LEARNING_RATES}
 """Signals that a probe can require of this backend."""
@@ -36,14 +29,14 @@ STEPS = ("train_step", "make_train_function")
 
 
 @final
-class Capture:
+class Capture(capture.Capture):
     """Measures probes at the current state of a training, without changing it.
 
     Args:
         model: a compiled and built `PINN`, or any compiled and built Keras model with `points`.
         loss: for a model whose `train_step` is its own: from a batch of `points` to its mean loss, see `PhaseMonitor`.
         points: for a model that is no PINN: `(inputs, targets)` or `(inputs, targets, sample_weight)`, or what `loss`
-            takes; see `phasecore_keras.points.Points` for what they may consist of.
+            takes; see `phasecore_keras.points.Batches` for what they may consist of.
         probes: names or objects; by default those of `phasecore.probes.DEFAULT_PROBES` whose signals are there.
         batches: number of batches of the gradient statistics: contiguous blocks of the points, as equal as can be.
         biases: count the biases, and everything else below two axes, among the variables of the gradient statistics
@@ -65,6 +58,9 @@ class Capture:
         True
     """
 
+    backend: ClassVar[str] = "keras"
+    fix: ClassVar[str] = "Use a PINN, or an optimizer of the Adam family for 'adam_...', or drop the probe."
+
     def __init__(
         self,
         model: Any,
@@ -78,26 +74,18 @@ class Capture:
         _check_model(model)
         _check_loss(model, loss, points)
         self._model = model
-        variables = _variables(model, biases)
-        self._layers = {f"layer{k}": variable for k, variable in enumerate(variables)}
+        self._layers = {f"layer{k}": variable for k, variable in enumerate(_variables(model, biases))}
         self._source: Source
         if isinstance(model, PINN):
-            self._source = PhysicsSource(model, variables, batches)
+            self._source = PhysicsSource(model, self._layers, batches)
         else:
-            points = points if isinstance(points, Points) else Points(points, batches)
-            self._source = CustomSource(model, variables, points, loss)
-        self.probes = self._choose(probes)
-        self._measuring = Measuring(self.probes)
-        self._source.prepare(self._measuring.required())
-
-    def measure(self, iteration: int | None = None, due: Sequence[Probe] | None = None) -> dict[str, float]:
-        """Return the scalars of the probes at the current state.
-
-        Args:
-            iteration: optimizer steps done, for messages.
-            due: which of `probes`; None for all.
-        """
-        return self._measuring.row(self._values(self._measuring.required(due)), iteration, due)
+            points = points if isinstance(points, Batches) else Batches(points, batches)
+            self._source = CustomSource(model, self._layers, points, loss)
+        adam = {
+            "keeps_adam": keeps_adam(model.optimizer),
+            "keeps_learning_rates": keeps_learning_rates(model.optimizer),
+        }
+        self._begin(self._source, probes, **adam)
 
     def _values(self, required: frozenset[str]) -> dict[str, Any]:
         synchronize(self._model)
@@ -108,17 +96,8 @@ class Capture:
             values |= self._of_adam()
         values |= self._source.signals(required)
         if BATCH_GRADIENT_MOMENTS in required:
-            values[BATCH_GRADIENT_MOMENTS] = dict(zip(self._layers, self._source.gradient_moments(), strict=True))
+            values[BATCH_GRADIENT_MOMENTS] = self._source.gradient_moments()
         return values
-
-    def _choose(self, probes: Probes | None) -> list[Probe]:
-        supplied = self._source.supplies
-        if keeps_adam(self._model.optimizer):
-            supplied = supplied | {ADAM_MOMENTS}
-        if keeps_learning_rates(self._model.optimizer):
-            supplied = supplied | {ADAM_LEARNING_RATES}
-        fix = "Use a PINN, or an optimizer of the Adam family for 'adam_...', or drop the probe."
-        return choose_probes(probes, supplied, "keras", fix=fix)
 
     def _of_adam(self) -> dict[str, Any]:
         """What Adam keeps of all that it trains, matrices by the name of their layer; nothing before its first step."""

@@ -20,7 +20,7 @@ BLOCK = 16_384
 def residuals_now(physics: PhysicsLoss) -> dict[str, NDArray[Any]]:
     """Return the residual of every term at all points, shape (n,) each."""
     assert physics.points is not None
-    evaluate = autodiff().compiled(physics.residuals, getattr(physics.model, "variables", ()))
+    evaluate = autodiff().compiled(physics.residuals_at, getattr(physics.model, "variables", ()))
     blocks = np.array_split(physics.points, -(-len(physics.points) // BLOCK))
     parts = [evaluate(ops.convert_to_tensor(block)) for block in blocks]
     found = {term: np.concatenate([to_numpy(part[term]) for part in parts]) for term in parts[0]}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, final
 
-from phasecore_keras.undisturbed import OwnValues, random_state_kept
+from phasecore_keras.scopes import OwnValues, random_state_kept
 
 Function = Callable[..., Any]
 

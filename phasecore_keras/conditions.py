@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from phasecore.errors import InputError
 from phasecore.problems import Problem
 from phasecore.problems.checks import condition_residuals_of, targets_of
-from phasecore_keras.autodiff import Tensor, autodiff
+from phasecore_keras.autodiff import autodiff
 from phasecore_keras.derivatives import PartialDerivatives
+from phasecore_keras.differentiation import Tensor
 from phasecore_keras.namespace import namespace
 from phasecore_keras.reading import variables_read
-from phasecore_keras.undisturbed import aside
+from phasecore_keras.undisturbed import undisturbed
 
 Floats = NDArray[np.float64]
 
@@ -42,24 +43,26 @@ class Conditions:
     Args:
         problem: whose conditions.
         points: of each condition, shape (m, dimension); none to leave the conditions out.
-        dtype: to compute in.
+        placement: the dtype to compute in; Keras chooses the device.
         derivatives: evaluates partials of the model.
     """
 
-    def __init__(self, problem: Problem, points: Sequence[Floats], dtype: str, derivatives: PartialDerivatives) -> None:
+    def __init__(
+        self, problem: Problem, points: Sequence[Floats], placement: str, derivatives: PartialDerivatives
+    ) -> None:
         self._conditions = list(problem.conditions) if points else []
         self._groups: list[_Group] = []
         by_partials: dict[tuple[str, ...], list[int]] = {}
         for index, condition in enumerate(self._conditions):
             by_partials.setdefault(tuple(sorted(condition.partials)), []).append(index)
         for partials, members in by_partials.items():
-            joined = _constant(np.concatenate([points[index] for index in members]), dtype)
+            joined = _constant(np.concatenate([points[index] for index in members]), placement)
             sizes = [len(points[index]) for index in members]
             self._groups.append(_Group(members, sizes, joined, derivatives.of(partials)))
         self._targets: list[dict[str, keras.Variable]] = []
         for index, condition in enumerate(self._conditions):
             targets = targets_of(condition, points[index], problem.coordinates)
-            self._targets.append({name: _constant(value, dtype) for name, value in targets.items()})
+            self._targets.append({name: _constant(value, placement) for name, value in targets.items()})
 
     def __call__(self) -> dict[str, Tensor]:
         """Return the residuals of each condition term, shape (m,)."""
@@ -91,7 +94,7 @@ class Conditions:
 
     def sizes(self) -> dict[str, int]:
         """Return the number of residuals of each condition term."""
-        with aside():
+        with undisturbed():
             return {term: int(residual.shape[0]) for term, residual in autodiff().shapes(self).items()}
 
 

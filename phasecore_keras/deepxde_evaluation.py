@@ -124,10 +124,10 @@ class TensorFlowEvaluator(CompiledEvaluator):
         """Return a compiled function of points, targets and auxiliary variables."""
         import tensorflow as tf
 
-        from phasecore_keras.undisturbed import aside
+        from phasecore_keras.undisturbed import undisturbed
 
         def function(*arrays: Tensor) -> Any:
-            with aside():
+            with undisturbed():
                 return self._select(select, False, arrays)
 
         return tf.function(function)  # type: ignore[no-any-return, unused-ignore]
@@ -136,10 +136,10 @@ class TensorFlowEvaluator(CompiledEvaluator):
         """Return a compiled function of the same: gradients with respect to each parameter, of each scalar selected."""
         import tensorflow as tf
 
-        from phasecore_keras.undisturbed import aside
+        from phasecore_keras.undisturbed import undisturbed
 
         def function(*arrays: Tensor) -> Any:
-            with tf.GradientTape(persistent=True) as tape, aside():
+            with tf.GradientTape(persistent=True) as tape, undisturbed():
                 scalars = self._select(select, False, arrays)
             return [self._gradient(tape, scalar) for scalar in scalars]
 
@@ -149,12 +149,12 @@ class TensorFlowEvaluator(CompiledEvaluator):
         """Return a compiled function of the same for many batches of points at once, the conditions left out."""
         import tensorflow as tf
 
-        from phasecore_keras.undisturbed import aside
+        from phasecore_keras.undisturbed import undisturbed
 
         def function(*arrays: Tensor) -> Any:
             def of_batch(given: Sequence[Tensor]) -> Any:
                 parts = iter(given)
-                with tf.GradientTape() as tape, aside():
+                with tf.GradientTape() as tape, undisturbed():
                     scalar = self._select(select, True, [None if item is None else next(parts) for item in arrays])
                 return self._gradient(tape, scalar)
 

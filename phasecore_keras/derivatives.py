@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-import copy
 import math
-import operator
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal, final
+from typing import Any, ClassVar, final
 
 import keras
 import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
 
-from phasecore.errors import InputError
-from phasecore.jets import Jet, algebra_of, coordinates, read
-from phasecore.partials import Exponents, Partial, parse_partial
-from phasecore_keras.autodiff import Tensor, autodiff, to_numpy
+from phasecore.jets import coordinates, derivatives
+from phasecore.jets.derivatives import (
+    AGREEMENT,
+    COMPARED,
+    Chosen,
+    Method,
+    check_method,
+    disagreement,
+    gradient_disagreement,
+    told,
+)
+from phasecore.partials import Exponents, Partial
+from phasecore_keras.autodiff import autodiff, to_numpy
+from phasecore_keras.differentiation import Tensor
 from phasecore_keras.internals import flat_layers
 from phasecore_keras.namespace import namespace
 from phasecore_keras.propagation import Propagation
@@ -25,22 +32,14 @@ from phasecore_keras.reading import others_than, variables_read
 
 Model = Callable[..., Tensor]
 """A Keras model or layer, or a function of tensors."""
-Method = Literal["auto", "jets", "autodiff"]
-
-AGREEMENT = {"float64": 1e-6, "float32": 1e-3}
-"""Largest relative difference between jets and autodiff that set-up accepts; 0.1 in shorter dtypes."""
-
 WRAP = (
     "Wrap a model of several inputs, or one that returns a list or a dictionary, in a Functional model that splits the "
     "points and joins the outputs: see 'Several inputs, lists and dictionaries' in docs/keras.md."
 )
 
-COMPARED = 16
-"""Number of points at which set-up compares them."""
-
 
 @final
-class PartialDerivatives:
+class PartialDerivatives(derivatives.PartialDerivatives):
     """Evaluates named partial derivatives of a model's outputs, in inference mode.
 
     The model is read with jets as it stands (see `phasecore_keras.propagation`). At set-up the result is compared with
@@ -57,6 +56,9 @@ class PartialDerivatives:
         method: "jets" or "autodiff" to insist on one.
         factors: values of the names that the partials have as factors, such as a problem's parameters.
 
+    Attributes:
+        dtype: in which the model wants its points: that of its variables.
+
     Raises:
         InputError: for a model whose inputs or outputs do not fit, or an unreadable partial.
 
@@ -65,6 +67,10 @@ class PartialDerivatives:
         >>> float(evaluate(ops.convert_to_tensor([[2.0]]))["u_xx"][0])
         12.0
     """
+
+    framework: ClassVar[str] = keras.backend.backend()
+    wrapping: ClassVar[str] = WRAP
+    stack_level: ClassVar[int] = 5
 
     def __init__(
         self,
@@ -76,31 +82,23 @@ class PartialDerivatives:
         method: Method = "auto",
         factors: Mapping[str, Any] | None = None,
     ) -> None:
-        if method not in ("auto", "jets", "autodiff"):
-            raise InputError("derivatives", received=repr(method), expected="'auto', 'jets' or 'autodiff'")
+        check_method(method)
         self.model = model
         self.outputs = tuple(outputs)
         self.coordinates = tuple(coordinates)
         self._factors = factors
-        self._columns = {output: column for column, output in enumerate(outputs)}
         self._propagate = Propagation(model)
         self._declare(names)
-        self._points = np.asarray(points, dtype=placement(model))[:COMPARED]
+        self._points = np.asarray(points, dtype=_placement(model))[:COMPARED]
+        self.dtype = self._points.dtype.name
         self._wanted = method
         self._origin = self
-        self._warned = ""
         self.renew()
 
     @property
-    def method(self) -> Literal["jets", "autodiff"]:
+    def method(self) -> Chosen:
         """How derivatives are taken now."""
         return self._origin._chosen
-
-    def of(self, names: Sequence[str]) -> PartialDerivatives:
-        """Return the evaluation of other partials of the same model by the same method, also when it is renewed."""
-        other = copy.copy(self)
-        other._declare(names)
-        return other
 
     def renew(self, names: Sequence[str] | None = None, factors: Mapping[str, Any] | None = None) -> None:
         """Read the model anew, as it is now, and compare jets with autodiff again.
@@ -118,12 +116,10 @@ class PartialDerivatives:
             self._declare(names)
         points = ops.convert_to_tensor(self._points)
         self._check_model(points)
-        self._chosen: Literal["jets", "autodiff"] = self._choose(points)
+        self._chosen: Chosen = self._choose(points, self._wanted)
 
-    def _declare(self, names: Sequence[str]) -> None:
-        self.partials = {name: parse_partial(name, self.outputs, self.coordinates, self._factors) for name in names}
-        operators = [operator for partial in self.partials.values() for _, operator in partial.summands]
-        self._algebra = algebra_of(len(self.coordinates), operators)
+    def _factors_of_names(self) -> Mapping[str, Any]:
+        return self._factors or {}
 
     def __call__(self, points: Tensor) -> dict[str, Tensor]:
         """Return each partial at `points`, shape (n,), differentiable with respect to the model's variables.
@@ -134,19 +130,10 @@ class PartialDerivatives:
         return self._by_jets(points) if self.method == "jets" else self._by_autodiff(points)
 
     def _by_jets(self, points: Tensor) -> dict[str, Tensor]:
-        outputs = self._propagate(coordinates(points, self._algebra, namespace))
-        if not isinstance(outputs, Jet):
-            outputs = Jet(self._algebra, (outputs, *[None] * (len(self._algebra.operators) - 1)))
+        outputs = self._jet(self._propagate(coordinates(points, self._algebra, namespace)))
         if outputs.value.dtype != points.dtype:
             outputs = outputs.map(lambda coefficient: ops.cast(coefficient, points.dtype))
-        columns = {output: outputs.map(operator.itemgetter((slice(None), k))) for output, k in self._columns.items()}
-
-        factors = self._factors_now(points)
-
-        def value(partial: Partial) -> Tensor:
-            return partial.total(lambda own: read(columns[partial.output], own, namespace), factors)
-
-        return {name: value(partial) for name, partial in self.partials.items()}
+        return self._read(outputs, self._factors_now(points), namespace)
 
     def _by_autodiff(self, points: Tensor) -> dict[str, Tensor]:
         return {name: sum(parts[1:], parts[0]) for name, parts in self._summands(points).items()}
@@ -172,64 +159,34 @@ class PartialDerivatives:
     def _factors_now(self, points: Tensor) -> dict[str, Tensor]:
         """The values of factors that are tensors or variables."""
         names = {name for partial in self.partials.values() for own, _ in partial.summands for name in own}
-        return {name: ops.cast((self._factors or {})[name], points.dtype) for name in names}
+        return {name: ops.cast(self._factors_of_names()[name], points.dtype) for name in names}
 
     def _nested(self, output: str, exponents: Exponents) -> Callable[[Tensor], Tensor]:
-        function = self._value(output)
+        function = self._column(output)
         for axis, count in enumerate(exponents):
             for _ in range(count):
                 function = autodiff().derivative(function, axis)
         return function
 
-    def _value(self, output: str) -> Callable[[Tensor], Tensor]:
-        column = self._columns[output]
-        return lambda points: ops.cast(self._call(points)[:, column], points.dtype)
+    def _column(self, output: str) -> Callable[[Tensor], Tensor]:
+        column = self.outputs.index(output)
+        return lambda points: ops.cast(self._value(points)[:, column], points.dtype)
 
-    def _call(self, points: Tensor) -> Tensor:
+    def _value(self, points: Tensor) -> Tensor:
         return self.model(points, training=False) if isinstance(self.model, keras.layers.Layer) else self.model(points)
 
-    def _check_model(self, points: Tensor) -> None:
-        expected = f"{len(self.outputs)} outputs {self.outputs}: a tensor of shape (n, {len(self.outputs)})"
-        inputs = f"points of shape {tuple(points.shape)}: {self.coordinates}"
-        try:
-            values = self._call(points)
-        except Exception as error:
-            raise InputError(
-                f"the model cannot be applied to {inputs}",
-                received=f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}",
-                expected=f"a model of {len(self.coordinates)} inputs and {expected}",
-                fix=WRAP,
-            ) from error
-        if not ops.is_tensor(values) or tuple(values.shape) != (len(points), len(self.outputs)):
-            received = f"shape {tuple(values.shape)}" if ops.is_tensor(values) else type(values).__name__
-            raise InputError(f"the model's outputs at {inputs}", received=received, expected=expected, fix=WRAP)
-        dtype = keras.backend.standardize_dtype(values.dtype)
-        if not keras.backend.is_float_dtype(dtype):
-            raise InputError(f"the model's outputs at {inputs}", received=dtype, expected="real numbers")
+    def _is_tensor(self, values: Any) -> bool:
+        return bool(ops.is_tensor(values))
 
-    def _choose(self, points: Tensor) -> Literal["jets", "autodiff"]:
-        if self._wanted != "autodiff":
-            problem = self._unlike_autodiff(points)
-            if not problem:
-                return "jets"
-            if self._wanted == "jets":
-                raise InputError("jets cannot read this model", received=problem, fix="Use derivatives='auto'.")
-            if problem != self._warned:
-                self._warned = problem
-                warnings.warn(
-                    f"Taylor-mode derivatives do not know this model ({problem}); nested autodiff is used instead: the "
-                    "same numbers, more slowly.",
-                    stacklevel=5,
-                )
-        try:
-            self._once(self._by_autodiff, {}, (), points)
-        except Exception as error:
-            raise InputError(
-                "the model cannot be differentiated",
-                received=f"{type(error).__name__}: {error}",
-                expected=f"outputs that {keras.backend.backend()} can differentiate for {', '.join(self.partials)}",
-            ) from error
-        return "autodiff"
+    def _unlike_reals(self, values: Tensor) -> str:
+        dtype = keras.backend.standardize_dtype(values.dtype)
+        return "" if keras.backend.is_float_dtype(dtype) else str(dtype)
+
+    def _told_of(self, points: Tensor) -> str:
+        return f"shape {tuple(points.shape)}"
+
+    def _check_autodiff(self, points: Tensor) -> None:
+        self._once(self._by_autodiff, {}, (), points)
 
     def _unlike_autodiff(self, points: Tensor) -> str:
         """Say what jets get wrong, or nothing; what autodiff cannot differentiate cannot be compared."""
@@ -242,11 +199,12 @@ class PartialDerivatives:
         try:
             by_jets, own = self._once(self._by_jets, sizes, variables, points)
         except Exception as error:
-            return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
+            return told(error)
         if not parts:
             return ""
-        tolerance = _tolerance_of(self.model)
-        return _disagreement(by_jets, parts, tolerance) or _gradient_disagreement(own, gradients, tolerance)
+        tolerance, epsilon = _tolerance_of(self.model), float(np.finfo(next(iter(parts.values())).dtype).eps)
+        differs = disagreement(by_jets, parts, tolerance, epsilon)
+        return differs or gradient_disagreement(own, gradients, tolerance)
 
     def _stacked_summands(self, points: Tensor) -> dict[str, Tensor]:
         return {name: ops.stack(parts) for name, parts in self._summands(points).items()}
@@ -280,12 +238,12 @@ class PartialDerivatives:
         """The variables that are trained: the model's, and those that it reads, wherever they are held."""
         points = ops.convert_to_tensor(self._points)
         own = list(getattr(self.model, "trainable_variables", ()))
-        read = variables_read(lambda: autodiff().shapes(lambda: self._call(points)))
+        read = variables_read(lambda: autodiff().shapes(lambda: self._value(points)))
         known = getattr(self.model, "variables", ())
         return [*own, *(variable for variable in others_than(read, known) if variable.trainable)]
 
 
-def placement(model: Model) -> str:
+def _placement(model: Model) -> str:
     """Return the dtype in which a model wants its points: that of its variables."""
     return str(model.variable_dtype) if isinstance(model, keras.layers.Layer) else keras.config.floatx()
 
@@ -295,25 +253,3 @@ def _tolerance_of(model: Model) -> float:
     layers = flat_layers(model) if isinstance(model, keras.layers.Layer) else ()
     computed = [layer.compute_dtype for layer in layers] or [keras.config.floatx()]
     return max(AGREEMENT.get(dtype, 0.1) for dtype in computed)
-
-
-def _gradient_disagreement(by_jets: Sequence[Any], by_autodiff: Sequence[Any], tolerance: float) -> str:
-    """A constant that a layer made from variables is a constant to jets alone."""
-    if not by_autodiff:
-        return ""
-    found, expected = (np.concatenate([gradient.ravel() for gradient in part]) for part in (by_jets, by_autodiff))
-    difference, size = float(np.linalg.norm(found - expected)), float(np.linalg.norm(expected))
-    if size < float("inf") and not difference <= tolerance * size:
-        return f"the variables' gradients by jets and autodiff differ by {difference:.1e}, their norm is {size:.1e}"
-    return ""
-
-
-def _disagreement(by_jets: Mapping[str, Any], by_autodiff: Mapping[str, Any], tolerance: float) -> str:
-    """Compare with the summands of autodiff: where they cancel or vanish, nothing but rounding is left of the sum."""
-    sizes = {name: float(np.abs(parts).sum(0).max()) for name, parts in by_autodiff.items()}
-    for name, parts in by_autodiff.items():
-        rounding = min(tolerance, 100 * float(np.finfo(parts.dtype).eps)) * max(sizes.values())
-        difference = float(np.abs(by_jets[name] - parts.sum(0)).max())
-        if not difference <= tolerance * sizes[name] + rounding:
-            return f"jets and autodiff differ by {difference:.1e} in {name!r}, which is about {sizes[name]:.1e}"
-    return ""

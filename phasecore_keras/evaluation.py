@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from phasecore_keras.autodiff import Tensor
+from phasecore_keras.differentiation import Tensor
 
 
 class Evaluation(NamedTuple):

@@ -51,6 +51,11 @@ def takes_training(model: Any) -> bool:
     return bool(model._call_has_training_arg)
 
 
+def inner(optimizer: Any) -> Any:
+    """Return the optimizer itself, inside one that scales the loss."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
 def raw_iterations(optimizer: Any) -> Any:
     """Return the variable that counts an optimizer's steps, those that only accumulate gradients among them."""
     return optimizer._iterations

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, final
 
-from phasecore_keras.autodiff import Autodiff, Function, Tensor, sum_of_squares
 from phasecore_keras.closed import Closed
+from phasecore_keras.differentiation import Autodiff, Function, Tensor, sum_of_squares
 
 
 @final

@@ -10,10 +10,10 @@ from keras import ops
 from numpy.typing import ArrayLike, NDArray
 
 from phasecore import registry
-from phasecore.errors import InputError, PhasecoreError, PluginError
+from phasecore.jets.derivatives import COMPARED, Method
+from phasecore.losses import ResidualLoss, attention_of, check_schemes
 from phasecore.problems import CollocationPoints, Problem
 from phasecore.problems.checks import fields_of, residuals_of
-from phasecore.problems.finite import check_residuals_are_finite, explained
 from phasecore.signals import (
     CONDITION_RESIDUALS,
     COORDINATES,
@@ -24,40 +24,26 @@ from phasecore.signals import (
     TERM_LOSSES,
     UNIT_COORDINATES,
     Signals,
-    check_requirements,
     unit_coordinates,
 )
+from phasecore.weighting.composition import Products
 from phasecore.weighting.rba import RBAState, rba
-from phasecore_keras.autodiff import Tensor, autodiff
+from phasecore_keras.autodiff import autodiff
 from phasecore_keras.checks import residuals_now
 from phasecore_keras.conditions import Conditions, check_targets
-from phasecore_keras.derivatives import COMPARED, Method, Model, PartialDerivatives, placement
+from phasecore_keras.derivatives import Model, PartialDerivatives
+from phasecore_keras.differentiation import Tensor
 from phasecore_keras.evaluation import Evaluation
 from phasecore_keras.namespace import namespace
-from phasecore_keras.reading import check_trainable, others_than, variables_read
-from phasecore_keras.tangents import named_variables
+from phasecore_keras.reading import check_trainable, named_variables, others_than, variables_read
 from phasecore_keras.watching import Watch
-from phasecore_keras.weighting import IndexedWeighting, Weighting, Weights, weighted_loss
+from phasecore_keras.weighting import IndexedWeighting, Weighting, weighted_loss
 
 Floats = NDArray[np.float64]
 
-SUPPLIES = frozenset(
-    {
-        RESIDUALS,
-        CONDITION_RESIDUALS,
-        TERM_LOSSES,
-        TERM_GRADIENTS,
-        TANGENT_KERNEL_TRACES,
-        COORDINATES,
-        UNIT_COORDINATES,
-        DOMAIN,
-    }
-)
-"""Signals that a weighting scheme can require of this backend."""
-
 
 @final
-class PhysicsLoss:
+class PhysicsLoss(ResidualLoss):
     """The loss of a physics-informed network: the mean squared weighted residual of every term.
 
     Args:
@@ -91,6 +77,8 @@ class PhysicsLoss:
         ['boundary', 'pde']
     """
 
+    weighting: Weighting
+
     def __init__(
         self,
         problem: Problem,
@@ -107,7 +95,6 @@ class PhysicsLoss:
         self.version = 0
         self._sizes: dict[str, int] = {}
         self._condition_sizes: dict[str, int] = {}
-        self._dtype = placement(model)
         self._equations = PartialDerivatives(
             model,
             problem.outputs,
@@ -117,6 +104,7 @@ class PhysicsLoss:
             derivatives,
             problem.parameters,
         )
+        self._dtype = self._equations.dtype
         self._fields = self._equations.of(problem.fields_read)
         corners, zeros = ops.convert_to_tensor(problem.bounds.astype(self._dtype)), ops.zeros(2, dtype=self._dtype)
         some = dict.fromkeys(problem.fields_read, zeros)
@@ -124,24 +112,12 @@ class PhysicsLoss:
         self._conditions = Conditions(problem, (), self._dtype, self._equations)
         self._read_variables()
         schemes = registry.as_schemes(weighting)
-        fix = "Use a scheme that needs these signals only."
-        for name, scheme in schemes.items():
-            check_requirements(f"weighting {name!r}", scheme.requires, "keras", SUPPLIES, fix=fix)
+        check_schemes(schemes, "keras")
         self.weighting = Weighting(schemes)
         self.attention = IndexedWeighting(rba(), "attention")
         if points is not None:
             self.set_points(points)
             self.check_residuals()
-
-    @property
-    def model(self) -> Model:
-        """The user's model."""
-        return self._equations.model
-
-    @property
-    def method(self) -> str:
-        """How derivatives are taken: "jets" or "autodiff"."""
-        return self._equations.method
 
     @property
     def trainable_variables(self) -> list[Any]:
@@ -158,7 +134,7 @@ class PhysicsLoss:
     @property
     def condition_variables(self) -> list[Any]:
         """Points and targets of the conditions."""
-        return self._conditions.variables
+        return list(self._conditions.variables)
 
     @property
     def has_changed(self) -> bool:
@@ -187,7 +163,7 @@ class PhysicsLoss:
         conditions = Conditions(problem, sample.conditions, self._dtype, self._equations)
 
         def everything() -> Any:
-            return self.residuals(coordinates), conditions(), self.fields(coordinates)
+            return self.residuals_at(coordinates), conditions(), self.fields(coordinates)
 
         self._watch = Watch([self.model, problem])
         with self._watch.ignoring():
@@ -217,32 +193,6 @@ class PhysicsLoss:
             if self.attention.points:
                 self.attention.allocate(self._blank_signals(), sizes)
 
-    def check_residuals(self) -> None:
-        """Refuse residuals that are not finite at the points, before a training.
-
-        Raises:
-            PluginError: naming the term, how many points and the first of them.
-        """
-        assert self.collocation is not None
-        check_residuals_are_finite(self.problem, self.collocation, residuals_now(self))
-
-    def check_weights(self, iteration: int) -> None:
-        """Refuse weights that are not finite, or negative where they multiply squares.
-
-        Raises:
-            PluginError: naming scheme, term and iteration.
-            TrainingError: where they only follow residuals that are not finite, naming those.
-        """
-        try:
-            self.weighting.check(iteration)
-        except PluginError as error:
-            raise self.explained(error, iteration) from None
-
-    def explained(self, error: PluginError, iteration: int) -> PhasecoreError:
-        """Return an error about weights, or where these only follow residuals that are not finite, about those."""
-        assert self.collocation is not None
-        return explained(error, self.problem, iteration, self.collocation, residuals_now(self))
-
     def __call__(self, coordinates: Tensor, indices: Tensor | None, *, training: bool) -> Evaluation:
         """Return residuals and losses of a batch, after updating the weights if `training`.
 
@@ -252,7 +202,7 @@ class PhysicsLoss:
                 collocation points, which are not weighted.
             training: whether weights are updated.
         """
-        residuals = self.residuals(coordinates)
+        residuals = self.residuals_at(coordinates)
         conditions = self._conditions()
         if training:
             signals = self.signals(coordinates, residuals, conditions)
@@ -263,23 +213,19 @@ class PhysicsLoss:
             weights = {} if indices is None else self.weighting.current(indices)
         return self._evaluation(residuals, conditions, weights)
 
-    def evaluate(self, coordinates: Tensor) -> Evaluation:
+    def evaluate(self, points: Tensor) -> Evaluation:
         """Return residuals and losses at all points with the current weights, which stay as they are."""
-        return self._evaluation(self.residuals(coordinates), self._conditions(), self.weighting.current())
+        return self._evaluation(self.residuals_at(points), self._conditions(), self.weighting.current())
 
-    def residuals(self, coordinates: Tensor) -> dict[str, Tensor]:
-        """Return the unweighted residual of each equation at points of shape (batch, dimension), shape (batch,)."""
-        return residuals_of(self.problem, self._named(coordinates), self._equations(coordinates), namespace)
+    def residuals_at(self, points: Tensor) -> dict[str, Tensor]:
+        """Return the unweighted residual of each equation at points of shape (m, dimension), shape (m,) each."""
+        return residuals_of(self.problem, self._named(points), self._equations(points), namespace)
 
-    def condition_residuals(self) -> dict[str, Tensor]:
-        """Return the unweighted residual of each condition term at all its points, shape (m,)."""
-        return self._conditions()
-
-    def batch_loss(self, coordinates: Tensor, weights: Weights) -> Tensor:
+    def batch_loss(self, points: Tensor, weights: Products) -> Tensor:
         """Return the equations' part of the loss on a batch of points, with the weights given."""
-        return sum(weighted_loss(term, r, weights) for term, r in self.residuals(coordinates).items())
+        return sum(weighted_loss(term, r, weights) for term, r in self.residuals_at(points).items())
 
-    def shared_loss(self, weights: Weights) -> Tensor:
+    def shared_loss(self, weights: Products) -> Tensor:
         """Return the conditions' part of the loss, the same for every batch, with the weights given, and regularizers'.
 
         Args:
@@ -307,42 +253,24 @@ class PhysicsLoss:
         Returns:
             Whether it was not tracked yet, so that a compiled step must be compiled anew.
         """
-        if self.attention.points or self._attention_in_use() is not None:
+        if self.attention.points or attention_of(self.weighting.parts) is not None:
             return False
         self.attention.allocate(self._blank_signals(), self._sizes)
         self.version += 1
         return True
 
-    def residual_attention(self) -> dict[str, Tensor]:
-        """Return the residual-based attention of each equation, shape (n,): the weights of rba, or those tracked."""
-        state = self.attention.state if self.attention.points else self._attention_in_use()
-        if state is None:
-            raise InputError(
-                "residual-based attention", received="none was tracked", fix="Call track_attention() before training."
-            )
-        return dict(state.weights)
-
-    def point_weights(self) -> dict[str, Tensor]:
-        """Return the current weight of each point, shape (n,), for the terms that are weighted point by point.
-
-        It is the product of all schemes' weights; where some multiply the residual and some its square, the former
-        enter squared.
-        """
-        return self.weighting.point_weights()
-
-    def fields(self, coordinates: Tensor) -> dict[str, Tensor]:
+    def fields(self, points: Tensor) -> dict[str, Tensor]:
         """Return the problem's fields at points of shape (m, dimension), shape (m,) each."""
-        return fields_of(self.problem, self._named(coordinates), self._fields(coordinates), namespace)
+        return fields_of(self.problem, self._named(points), self._fields(points), namespace)
 
-    def _attention_in_use(self) -> RBAState | None:
-        states = (part.state for part in self.weighting.parts if part.points)
-        return next((state for state in states if isinstance(state, RBAState)), None)
+    def _attention_state(self) -> RBAState | None:
+        return attention_of([self.attention, *self.weighting.parts])
 
-    def _named(self, points: Tensor) -> dict[str, Tensor]:
-        return {name: points[:, axis] for axis, name in enumerate(self.problem.coordinates)}
+    def _residuals_now(self) -> Mapping[str, NDArray[Any]]:
+        return residuals_now(self)
 
     def _evaluation(
-        self, residuals: Mapping[str, Tensor], conditions: Mapping[str, Tensor], weights: Weights
+        self, residuals: Mapping[str, Tensor], conditions: Mapping[str, Tensor], weights: Products
     ) -> Evaluation:
         every = {**residuals, **conditions}
         return Evaluation(
@@ -352,13 +280,11 @@ class PhysicsLoss:
             {term: weighted_loss(term, residual, weights) for term, residual in every.items()},
         )
 
-    def signals(
-        self, coordinates: Tensor, residuals: Mapping[str, Tensor], conditions: Mapping[str, Tensor]
-    ) -> Signals:
+    def signals(self, points: Tensor, residuals: Mapping[str, Tensor], conditions: Mapping[str, Tensor]) -> Signals:
         """Return the signals that schemes read, all but the costly ones, as constants.
 
         Args:
-            coordinates: of the points, shape (n, dimension).
+            points: shape (n, dimension).
             residuals: of each equation at these points, shape (n,).
             conditions: residuals of each condition term, shape (m,).
         """
@@ -370,8 +296,8 @@ class PhysicsLoss:
                 RESIDUALS: residuals,
                 CONDITION_RESIDUALS: conditions,
                 TERM_LOSSES: {term: ops.mean(ops.square(r)) for term, r in {**residuals, **conditions}.items()},
-                COORDINATES: coordinates,
-                UNIT_COORDINATES: unit_coordinates(coordinates, domain, self.problem.coordinates),
+                COORDINATES: points,
+                UNIT_COORDINATES: unit_coordinates(points, domain, self.problem.coordinates),
                 DOMAIN: domain,
             },
             namespace,

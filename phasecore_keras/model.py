@@ -12,11 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from phasecore import registry
 from phasecore.errors import InputError
+from phasecore.jets.derivatives import Method
 from phasecore.problems import CollocationPoints, Problem
-from phasecore_keras.autodiff import Tensor
 from phasecore_keras.configuration import problem_of, saved, specification_of
 from phasecore_keras.data import all_of, as_one_batch, by_name, check_data, check_evaluated, check_kind, each_callback
-from phasecore_keras.derivatives import Method
+from phasecore_keras.differentiation import Tensor
 from phasecore_keras.distribution import check_distribution
 from phasecore_keras.loss import PhysicsLoss
 from phasecore_keras.reading import HeldVariables
@@ -93,7 +93,7 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         self._coefficients = HeldVariables("coefficients", saved=True)
         self._condition_points = HeldVariables("condition_points", saved=False)
         self.term_losses = [keras.metrics.Mean(name=f"{term}_loss") for term in problem.terms]
-        self._updates = WeightUpdates(self)
+        self._updates = WeightUpdates(self.physics, self)
         self._version = -1
         self._jit_of_keras: bool | None = None
         self.built = True

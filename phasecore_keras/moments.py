@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasecore.signals import Moments
+from phasecore_keras.autodiff import as_real
 
 Floats = NDArray[np.float64]
 
@@ -56,14 +57,3 @@ class MomentAccumulator:
         means = [mean + extra for mean, extra in zip(self._means, shifts, strict=True)] if shifts else self._means
         deviations = [np.sqrt(square / self._count) for square in self._squares]
         return [Moments(mean, deviation) for mean, deviation in zip(means, deviations, strict=True)]
-
-
-def as_real(values: NDArray[Any]) -> NDArray[Any]:
-    """Return an array as it is, a complex one with real and imaginary parts on another axis.
-
-    Example:
-        >>> as_real(np.asarray([1 + 2j])).tolist()
-        [[1.0, 2.0]]
-    """
-    values = np.asarray(values)
-    return np.stack([values.real, values.imag], axis=-1) if np.iscomplexobj(values) else values

@@ -16,7 +16,7 @@ from phasecore.recording.recorder import Loggers
 from phasecore_keras.capture import Capture, Probes
 from phasecore_keras.model import PINN
 from phasecore_keras.optimizers import learning_rates
-from phasecore_keras.points import Points
+from phasecore_keras.points import Batches
 from phasecore_keras.record import Snapshots, monitored, versions
 from phasecore_keras.sources import BatchLoss
 from phasecore_keras.steps import StepCounter
@@ -190,8 +190,8 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
         return [model, model.optimizer, getattr(model, "train_function", None), *read, *model.trainable_variables]
 
     def _read_points(self) -> Any:
-        if not isinstance(self.model, PINN) and self._points is not None and not isinstance(self._points, Points):
-            self._points = Points(self._points, self._options["batches"])
+        if not isinstance(self.model, PINN) and self._points is not None and not isinstance(self._points, Batches):
+            self._points = Batches(self._points, self._options["batches"])
         return self._points
 
     def _begin_another(self) -> None:

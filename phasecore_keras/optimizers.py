@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from phasecore.signals import AdamMoments
 from phasecore_keras import internals
 from phasecore_keras.autodiff import to_numpy
+from phasecore_keras.internals import inner
 
 UPDATES_WITH_ADAM_MOMENTS = tuple(
     kind.update_step for kind in (keras.optimizers.Adam, keras.optimizers.Nadam, keras.optimizers.Lamb)
@@ -25,11 +26,6 @@ the "momentum" of schedule-free AdamW is a position.
 
 UPDATES_WITH_ADAM_LEARNING_RATES = tuple(kind.update_step for kind in (keras.optimizers.Adam, keras.optimizers.Nadam))
 """Those that divide by the root of the second moment and nothing else: Lamb gives each variable a ratio of its own."""
-
-
-def inner(optimizer: Any) -> Any:
-    """Return the optimizer itself, inside one that scales the loss."""
-    return getattr(optimizer, "inner_optimizer", optimizer)
 
 
 def keeps_adam(optimizer: Any) -> bool:

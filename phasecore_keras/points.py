@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from phasecore.errors import InputError
 from phasecore.monitoring.monitor import check_batches
 from phasecore_keras.autodiff import to_numpy
-from phasecore_keras.undisturbed import random_state_kept
+from phasecore_keras.scopes import random_state_kept
 
 MOST_BATCHES = 100_000
 """Most batches that are read of a data set which does not say how many it has."""
@@ -25,7 +25,7 @@ EXPECTED = (
 
 
 @final
-class Points:
+class Batches:
     """Points in batches: contiguous blocks, as equal as can be, each a structure of tensors like the one given.
 
     Every iteration hands out copies, so that code which writes into its arguments changes nothing here.
@@ -42,7 +42,7 @@ class Points:
         InputError: for anything else, columns of different lengths, or too few points.
 
     Example:
-        >>> points = Points({"x": np.zeros((5, 2)), "y": np.zeros(5)}, batches=2)
+        >>> points = Batches({"x": np.zeros((5, 2)), "y": np.zeros(5)}, batches=2)
         >>> points.sizes, [tuple(batch["x"].shape) for batch in points]
         ([3, 2], [(3, 2), (2, 2)])
     """

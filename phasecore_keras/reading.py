@@ -8,7 +8,7 @@ from typing import Any, final
 import keras
 
 from phasecore.errors import InputError
-from phasecore_keras.undisturbed import random_state_kept
+from phasecore_keras.scopes import random_state_kept
 
 
 @final
@@ -51,6 +51,25 @@ def others_than(variables: Iterable[Any], known: Iterable[Any]) -> list[Any]:
     """
     found = {id(variable) for variable in known}
     return [variable for variable in variables if id(variable) not in found]
+
+
+def named_variables(variables: Iterable[Any]) -> dict[str, Any]:
+    """Return variables by path, each once; a path that is there twice gets a number.
+
+    Example:
+        >>> import keras
+        >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(2, name="first")], name="net")
+        >>> list(named_variables(model.trainable_variables))
+        ['net/first/kernel', 'net/first/bias']
+    """
+    found: dict[str, Any] = {}
+    for variable in variables:
+        name, number = variable.path, 1
+        while name in found:
+            number += 1
+            name = f"{variable.path}#{number}"
+        found[name] = variable
+    return found
 
 
 def check_trainable(variables: Sequence[Any], where: str) -> None:

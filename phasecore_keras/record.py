@@ -57,7 +57,7 @@ class Snapshots:
     def __init__(self, model: PINN) -> None:
         tools, everything = autodiff(), list(model.variables)
         self._model = model
-        self._residuals = tools.compiled(model.physics.residuals, everything)
+        self._residuals = tools.compiled(model.physics.residuals_at, everything)
         self._fields = tools.compiled(model.physics.fields, everything)
 
     def arrays(self) -> dict[str, Any]:

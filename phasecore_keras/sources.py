@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, final
 
 import keras
@@ -14,10 +13,10 @@ from numpy.typing import NDArray
 
 from phasecore.errors import InputError
 from phasecore.monitoring.monitor import check_batches
+from phasecore.monitoring.sources import OF_ANY_LOSS, OF_PHYSICS, Source, by_layer
 from phasecore.problems.checks import reference_of
 from phasecore.signals import (
     ACTIVATIONS,
-    BATCH_GRADIENT_MOMENTS,
     BATCH_SIZES,
     CONDITION_RESIDUALS,
     COORDINATES,
@@ -35,63 +34,21 @@ from phasecore.signals import (
     Moments,
 )
 from phasecore_keras.activations import HiddenActivations
-from phasecore_keras.autodiff import Tensor, autodiff, to_numpy
+from phasecore_keras.autodiff import as_real, autodiff, to_numpy
+from phasecore_keras.differentiation import Tensor
 from phasecore_keras.internals import compute_loss, takes_training
 from phasecore_keras.model import PINN
-from phasecore_keras.moments import MomentAccumulator, as_real
-from phasecore_keras.points import Points
+from phasecore_keras.moments import MomentAccumulator
+from phasecore_keras.points import Batches
 from phasecore_keras.tangents import BLOCK, Tangents
-from phasecore_keras.undisturbed import aside
+from phasecore_keras.undisturbed import undisturbed
 
 Arrays = dict[str, NDArray[Any]]
 BatchLoss = Callable[..., Tensor]
 """From a batch of points, the parts of a tuple as arguments of their own, to its mean loss, a scalar."""
 
-ALWAYS = frozenset({BATCH_GRADIENT_MOMENTS, BATCH_SIZES, TERM_LOSSES, WEIGHTED_TERM_LOSSES})
-OF_PHYSICS = frozenset(
-    {
-        RESIDUALS,
-        CONDITION_RESIDUALS,
-        POINT_WEIGHTS,
-        RESIDUAL_ATTENTION,
-        COORDINATES,
-        DOMAIN,
-        FIELDS,
-        REFERENCE_FIELDS,
-        TERM_GRADIENTS,
-        TANGENT_KERNEL_TRACES,
-        ACTIVATIONS,
-        TARGETS,
-    }
-)
 GRADIENT_ENTRIES = 2**25
 """Most numbers that the gradients of batches computed at once may hold."""
-
-
-class Source(ABC):
-    """Where signals come from: the model with its points.
-
-    Class attributes:
-        can_supply: names of the signals that such a source can supply (`phasecore.signals`).
-
-    Attributes:
-        supplies: names of those that this one supplies.
-    """
-
-    can_supply: ClassVar[frozenset[str]]
-    supplies: frozenset[str]
-
-    @abstractmethod
-    def prepare(self, required: frozenset[str]) -> None:
-        """Set up what the required signals need, once."""
-
-    @abstractmethod
-    def signals(self, required: frozenset[str]) -> dict[str, Any]:
-        """Return the required signals, all but the gradient moments, as numpy arrays."""
-
-    @abstractmethod
-    def gradient_moments(self) -> list[Moments]:
-        """Return the moments of the batch gradients of each variable."""
 
 
 @final
@@ -100,13 +57,13 @@ class PhysicsSource(Source):
 
     Args:
         model: the model.
-        variables: those of the gradient statistics.
+        parameters: those of the gradient statistics, by name.
         batches: number of batches.
     """
 
-    can_supply: ClassVar[frozenset[str]] = ALWAYS | OF_PHYSICS
+    can_supply: ClassVar[frozenset[str]] = OF_PHYSICS
 
-    def __init__(self, model: PINN, variables: Sequence[Any], batches: int) -> None:
+    def __init__(self, model: PINN, parameters: Mapping[str, Any], batches: int) -> None:
         physics = model.physics
         if physics.points is None:
             raise InputError("capturing a PINN", received="no points", fix="Call pinn.points(...) first.")
@@ -115,9 +72,9 @@ class PhysicsSource(Source):
         check_batches(batches, len(self._points))
         self._batches = np.array_split(np.arange(len(self._points)), batches)
         self._coordinates = ops.convert_to_tensor(self._points.copy())
-        self._variables = list(variables)
+        self._names, self._variables = list(parameters), list(parameters.values())
         self._hidden = HiddenActivations(model.network)
-        with aside():
+        with undisturbed():
             found = self._hidden.count(ops.copy(self._coordinates[:2]))
         self.supplies = self.can_supply - (frozenset() if found else {ACTIVATIONS})
 
@@ -162,14 +119,14 @@ class PhysicsSource(Source):
             values[TARGETS] = self._targets
         if required & {RESIDUALS, CONDITION_RESIDUALS, TERM_LOSSES, WEIGHTED_TERM_LOSSES}:
             evaluation = self._evaluate(ops.copy(self._coordinates))
-            values[RESIDUALS] = all_as_numpy(evaluation["residuals"])
-            values[CONDITION_RESIDUALS] = all_as_numpy(evaluation["condition_residuals"])
-            values[TERM_LOSSES] = all_as_numpy(evaluation["unweighted"])
-            values[WEIGHTED_TERM_LOSSES] = all_as_numpy(evaluation["weighted"])
+            values[RESIDUALS] = _all_as_numpy(evaluation["residuals"])
+            values[CONDITION_RESIDUALS] = _all_as_numpy(evaluation["condition_residuals"])
+            values[TERM_LOSSES] = _all_as_numpy(evaluation["unweighted"])
+            values[WEIGHTED_TERM_LOSSES] = _all_as_numpy(evaluation["weighted"])
         if POINT_WEIGHTS in required:
-            values[POINT_WEIGHTS] = all_as_numpy(physics.point_weights())
+            values[POINT_WEIGHTS] = _all_as_numpy(physics.point_weights())
         if RESIDUAL_ATTENTION in required:
-            values[RESIDUAL_ATTENTION] = all_as_numpy(physics.residual_attention())
+            values[RESIDUAL_ATTENTION] = _all_as_numpy(physics.residual_attention())
         terms = (
             list(physics.problem.equations),
             [t for t in physics.problem.terms if t not in physics.problem.equations],
@@ -178,18 +135,20 @@ class PhysicsSource(Source):
             gradients = self._tangents.term_gradients(*terms)
             values[TERM_GRADIENTS] = {term: _gradients_as_numpy(own) for term, own in gradients.items()}
         if TANGENT_KERNEL_TRACES in required:
-            values[TANGENT_KERNEL_TRACES] = all_as_numpy(self._tangents.tangent_kernel_traces(*terms))
+            values[TANGENT_KERNEL_TRACES] = _all_as_numpy(self._tangents.tangent_kernel_traces(*terms))
         if ACTIVATIONS in required:
             blocks = np.array_split(self._points.copy(), -(-len(self._points) // BLOCK))
-            values[ACTIVATIONS] = _by_layer(self._activations(ops.convert_to_tensor(block)) for block in blocks)
+            values[ACTIVATIONS] = by_layer(
+                (self._activations(ops.convert_to_tensor(block)) for block in blocks), to_numpy
+            )
         if FIELDS in required:
-            parts = [all_as_numpy(self._fields(ops.copy(block))) for block in self._grid]
+            parts = [_all_as_numpy(self._fields(ops.copy(block))) for block in self._grid]
             values[FIELDS] = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         if REFERENCE_FIELDS in required:
             values[REFERENCE_FIELDS] = self._reference
         return values
 
-    def gradient_moments(self) -> list[Moments]:
+    def gradient_moments(self) -> dict[str, Moments]:
         """Return the moments of the batch gradients of each variable.
 
         Only the equations' part of the loss differs between batches, so the deviations are taken of that part alone.
@@ -200,7 +159,8 @@ class PhysicsSource(Source):
         accumulator = MomentAccumulator()
         for chunk in self._gradients():
             accumulator.add(chunk)
-        return accumulator.result(shift=[to_numpy(gradient) for gradient in self._shared_gradient()])
+        moments = accumulator.result(shift=[to_numpy(gradient) for gradient in self._shared_gradient()])
+        return dict(zip(self._names, moments, strict=True))
 
     def _gradients(self) -> Iterator[list[NDArray[Any]]]:
         equations, current = self._physics.problem.equations, self._physics.weighting.current()
@@ -231,7 +191,7 @@ class CustomSource(Source):
 
     Args:
         model: the model.
-        variables: those of the gradient statistics.
+        parameters: those of the gradient statistics, by name.
         points: `(inputs, targets)` or `(inputs, targets, sample_weight)`, or whatever `loss` takes.
         loss: from a batch to its mean loss; None for that which the model was compiled with.
 
@@ -239,23 +199,24 @@ class CustomSource(Source):
         InputError: for a loss that is no scalar, or that no gradient leads from.
     """
 
-    can_supply: ClassVar[frozenset[str]] = ALWAYS | {ACTIVATIONS}
+    can_supply: ClassVar[frozenset[str]] = OF_ANY_LOSS
 
-    def __init__(self, model: Any, variables: Sequence[Any], points: Points, loss: BatchLoss | None) -> None:
-        self._model, self._variables, self._points = model, list(variables), points
+    def __init__(self, model: Any, parameters: Mapping[str, Any], points: Batches, loss: BatchLoss | None) -> None:
+        self._model, self._points = model, points
+        self._names, self._variables = list(parameters), list(parameters.values())
         self._loss = functools.partial(_compiled_loss, model) if loss is None else loss
         self._moments: list[Moments] = []
         self._hidden = HiddenActivations(model)
-        with aside():
+        with undisturbed():
             found = self._hidden.count(_inputs(points.first))
         self.supplies = self.can_supply - (frozenset() if found else {ACTIVATIONS})
 
     def prepare(self, required: frozenset[str]) -> None:
         """Evaluate the loss once, which makes variables of its own then, and compile it with its gradient."""
         model, tools, loss = self._model, autodiff(), self._loss
-        with aside():
+        with undisturbed():
             value = loss(*_arguments(self._points.first))
-        check_loss(value)
+        _check_loss(value)
         everything = {id(variable): variable for variable in (*model.variables, *model.metrics_variables)}
         chosen = {id(variable) for variable in self._variables}
         others = [variable for key, variable in everything.items() if key not in chosen]
@@ -275,17 +236,17 @@ class CustomSource(Source):
         """Return the mean loss over all points, and the activations there."""
         values: dict[str, Any] = {BATCH_SIZES: np.asarray(self._points.sizes)}
         if ACTIVATIONS in required:
-            values[ACTIVATIONS] = _by_layer(self._activations(_inputs(batch)) for batch in self._points)
+            values[ACTIVATIONS] = by_layer((self._activations(_inputs(batch)) for batch in self._points), to_numpy)
         if required & {TERM_LOSSES, WEIGHTED_TERM_LOSSES}:
             losses, self._moments = self._pass()
             mean = {"data": float(np.average(losses, weights=self._points.sizes))}
             values |= {TERM_LOSSES: mean, WEIGHTED_TERM_LOSSES: mean}
         return values
 
-    def gradient_moments(self) -> list[Moments]:
+    def gradient_moments(self) -> dict[str, Moments]:
         """Return the moments of the batch gradients of each variable."""
         moments, self._moments = self._moments or self._pass()[1], []
-        return moments
+        return dict(zip(self._names, moments, strict=True))
 
     def _pass(self) -> tuple[list[float], list[Moments]]:
         """The loss of each batch, and the moments of the gradients, in one pass."""
@@ -297,14 +258,11 @@ class CustomSource(Source):
         return losses, accumulator.result()
 
 
-def check_loss(value: Any) -> None:
+def _check_loss(value: Any) -> None:
     """Refuse what a loss returned if it is no real scalar.
 
     Raises:
         InputError: for anything but a tensor of shape () and of floats.
-
-    Example:
-        >>> check_loss(ops.zeros(()))
     """
     if ops.is_tensor(value):
         received, dtype = f"shape {tuple(value.shape)}", keras.backend.standardize_dtype(value.dtype)
@@ -334,13 +292,7 @@ def _inputs(batch: Any) -> Any:
     return _arguments(batch)[0]
 
 
-def _by_layer(blocks: Iterable[list[Tensor]]) -> Arrays:
-    """Join blocks of points: {layer0: shape (n, neurons), ...}."""
-    columns = zip(*([to_numpy(values) for values in block] for block in blocks), strict=True)
-    return {f"layer{place}": np.concatenate(parts) for place, parts in enumerate(columns)}
-
-
-def all_as_numpy(tensors: Mapping[str, Tensor]) -> Arrays:
+def _all_as_numpy(tensors: Mapping[str, Tensor]) -> Arrays:
     """Return each tensor's values as numpy has them."""
     return {name: to_numpy(tensor) for name, tensor in tensors.items()}
 

@@ -7,7 +7,7 @@ from typing import Any, final
 from phasecore.errors import InputError
 from phasecore_keras import internals
 from phasecore_keras.autodiff import to_numpy
-from phasecore_keras.optimizers import inner
+from phasecore_keras.internals import inner
 from phasecore_keras.reading import others_than
 
 

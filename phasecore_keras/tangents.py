@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Protocol, final
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from phasecore_keras.autodiff import Tensor, autodiff, to_numpy
-from phasecore_keras.reading import others_than
+from phasecore_keras.autodiff import autodiff, to_numpy
+from phasecore_keras.differentiation import Tensor
+from phasecore_keras.reading import named_variables, others_than
+
+if TYPE_CHECKING:
+    from phasecore_keras.loss import PhysicsLoss
 
 BLOCK = 16_384
 """Most points at which residuals are evaluated at once."""
@@ -26,21 +30,6 @@ Factors = Mapping[str, Tensor]
 UNWEIGHTED: Factors = MappingProxyType({})
 
 
-class Residuals(Protocol):
-    """What is differentiated: `phasecore_keras.loss.PhysicsLoss`."""
-
-    points: NDArray[Any] | None
-
-    @property
-    def trainable_variables(self) -> list[Any]: ...  # noqa: D102
-    @property
-    def variables(self) -> list[Any]: ...  # noqa: D102
-    @property
-    def method(self) -> str: ...  # noqa: D102
-    def residuals(self, coordinates: Tensor) -> dict[str, Tensor]: ...  # noqa: D102
-    def condition_residuals(self) -> dict[str, Tensor]: ...  # noqa: D102
-
-
 @final
 class Tangents:
     """Differentiates the residuals of a loss at all its points; what is asked for is compiled once.
@@ -49,7 +38,7 @@ class Tangents:
         physics: the loss, with its points; other points need another object.
     """
 
-    def __init__(self, physics: Residuals) -> None:
+    def __init__(self, physics: PhysicsLoss) -> None:
         assert physics.points is not None
         self._physics = physics
         self.points = physics.points
@@ -90,7 +79,7 @@ class Tangents:
 
     def _equation_gradient(self, term: str, factors: Factors) -> list[Tensor]:
         def total(coordinates: Tensor, factor: Tensor) -> Tensor:
-            return ops.sum(ops.square(factor * self._physics.residuals(coordinates)[term])) / len(self.points)
+            return ops.sum(ops.square(factor * self._physics.residuals_at(coordinates)[term])) / len(self.points)
 
         gradient = self._gradient(term, total)
         factor = self._factor(term, factors, len(self.points))
@@ -110,7 +99,7 @@ class Tangents:
 
     def _equation_trace(self, term: str, factors: Factors) -> Tensor:
         def one(example: Tensor) -> Tensor:
-            return example[-1] * self._physics.residuals(ops.expand_dims(example[:-1], 0))[term][0]
+            return example[-1] * self._physics.residuals_at(ops.expand_dims(example[:-1], 0))[term][0]
 
         return self._trace(term, one, np.column_stack([self.points, self._factor(term, factors, len(self.points))]))
 
@@ -141,25 +130,6 @@ class Tangents:
         if (what, term) not in self._compiled:
             self._compiled[what, term] = make()
         return self._compiled[what, term]
-
-
-def named_variables(variables: Iterable[Any]) -> dict[str, Any]:
-    """Return variables by path, each once; a path that is there twice gets a number.
-
-    Example:
-        >>> import keras
-        >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(2, name="first")], name="net")
-        >>> list(named_variables(model.trainable_variables))
-        ['net/first/kernel', 'net/first/bias']
-    """
-    found: dict[str, Any] = {}
-    for variable in variables:
-        name, number = variable.path, 1
-        while name in found:
-            number += 1
-            name = f"{variable.path}#{number}"
-        found[name] = variable
-    return found
 
 
 def _blocks(rows: NDArray[Any], size: int) -> list[NDArray[Any]]:

@@ -13,12 +13,13 @@ import keras
 import numpy as np
 from keras import ops
 
+from phasecore import losses
 from phasecore.backends import Backend, Observer, Settings, Training
 from phasecore.errors import InputError
 from phasecore.probes import Probe
 from phasecore.problems.finite import diverged
 from phasecore.runs.session import Session
-from phasecore_keras import capture, loss
+from phasecore_keras import capture
 from phasecore_keras.autodiff import to_numpy
 from phasecore_keras.capture import Capture
 from phasecore_keras.checks import residuals_now
@@ -35,7 +36,7 @@ class KerasBackend(Backend):
     """Trains a fully connected tanh network with Adam, on the backend that Keras was set to (KERAS_BACKEND)."""
 
     name: ClassVar[str] = "keras"
-    supplies: ClassVar[frozenset[str]] = loss.SUPPLIES | capture.SUPPLIES
+    supplies: ClassVar[frozenset[str]] = losses.SUPPLIES | capture.SUPPLIES
 
     def train(self, training: Training, observer: Observer, checkpoint: Path | None, *, resume: bool) -> None:
         """Train until `training.settings.iterations` are done, see `phasecore.backends.Backend.train`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Set
-from typing import TYPE_CHECKING, Any, final
+from typing import Any, final
 
 import keras
 import numpy as np
@@ -13,12 +13,10 @@ from phasecore.errors import PluginError
 from phasecore.signals import CONDITION_RESIDUALS, RESIDUALS, TANGENT_KERNEL_TRACES, TERM_GRADIENTS, Signals
 from phasecore.weighting.composition import OF_WEIGHTED_TERMS, reads_weighted_terms
 from phasecore_keras.autodiff import autodiff
+from phasecore_keras.loss import PhysicsLoss
 from phasecore_keras.namespace import namespace
 from phasecore_keras.steps import StepCounter, synchronize
 from phasecore_keras.tangents import BLOCK, Tangents
-
-if TYPE_CHECKING:
-    from phasecore_keras.model import PINN
 
 CHECKED_EVERY = 100
 """Iterations after which an epoch's end checks the weights of a step; at once where the loss is not finite."""
@@ -29,10 +27,12 @@ class WeightUpdates:
     """Updates weights from the signals of all collocation points, outside of the compiled step, which reads them.
 
     Args:
-        model: the PINN.
+        physics: the loss, with its weighting.
+        model: whose variables the loss reads.
     """
 
-    def __init__(self, model: PINN) -> None:
+    def __init__(self, physics: PhysicsLoss, model: keras.Model) -> None:
+        self._physics = physics
         self._model = model
         self._made_for: tuple[Any, int] = (None, 0)
         self._tangents: Tangents | None = None
@@ -41,11 +41,11 @@ class WeightUpdates:
     @property
     def needed(self) -> bool:
         """Whether any scheme is updated between steps."""
-        return any(not part.in_step for part in self._model.weighting.parts)
+        return any(not part.in_step for part in self._physics.weighting.parts)
 
     def refresh(self) -> None:
         """Read when weights were updated last: another state may have been loaded."""
-        for part in self._model.weighting.parts:
+        for part in self._physics.weighting.parts:
             part.refresh()
 
     def before_step(self, iteration: int) -> None:
@@ -54,8 +54,8 @@ class WeightUpdates:
         Raises:
             PluginError: if a scheme returns weights that are not finite, or negative where they multiply squares.
         """
-        physics = self._model.physics
-        due = [part for part in self._model.weighting.parts if part.is_due(iteration)]
+        physics = self._physics
+        due = [part for part in self._physics.weighting.parts if part.is_due(iteration)]
         if physics.points is None or not due:
             return
         synchronize(self._model)
@@ -70,13 +70,13 @@ class WeightUpdates:
             raise physics.explained(error, iteration) from error
 
     def _signals(self) -> Signals:
-        physics = self._model.physics
+        physics = self._physics
         collocation, version = self._made_for
         if self._tangents is None or collocation is not physics.collocation or version != physics.version:
             self._made_for, self._tangents = (physics.collocation, physics.version), Tangents(physics)
             everything = physics.variables
             self._evaluate = (
-                autodiff().compiled(physics.residuals, everything),
+                autodiff().compiled(physics.residuals_at, everything),
                 autodiff().compiled(physics.condition_residuals, everything),
             )
         residuals_at, conditions_now = self._evaluate
@@ -92,7 +92,7 @@ class WeightUpdates:
         if OF_WEIGHTED_TERMS.isdisjoint(required):
             return signals
         assert self._tangents is not None
-        factors = self._model.weighting.point_factors(signals)
+        factors = self._physics.weighting.point_factors(signals)
         equations, conditions = list(signals[RESIDUALS]), list(signals[CONDITION_RESIDUALS])
         values = dict(signals.values)
         if TERM_GRADIENTS in required:

@@ -14,11 +14,12 @@ from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
 from phasecore.signals import Moments
-from phasecore_torch.blocks import Evaluate, points_in_cache, threads_of
+from phasecore_torch.blocks import Evaluate
 from phasecore_torch.compiling import Compiled
-from phasecore_torch.gradients import leaves, plain, zeros_like
+from phasecore_torch.device import points_in_cache, threads_of
+from phasecore_torch.gradients import filled, leaves, plain, widened
 from phasecore_torch.memory import Anchors
-from phasecore_torch.moments import MomentAccumulator, widened
+from phasecore_torch.moments import MomentAccumulator
 
 GRADIENT_ENTRIES = {"cpu": 2**21}
 """Most numbers that the gradients of the batches of a group may hold: on a CPU, more leave the cache."""
@@ -244,12 +245,9 @@ class BackwardPass:
     def _totals(self, number: int, reached: Mapping[str, Tensor]) -> dict[str, Tensor]:
         batched = self._batched
         real = batched.in_group[number]
-        samples = {
-            name: reached[name][:real]
-            if name in reached
-            else zeros_like(batched.parameters[name]).expand(real, *(-1 for _ in batched.parameters[name].shape))
-            for name in batched.measured
-        }
+        copies = (batched.parameters[name].expand(real, *batched.parameters[name].shape) for name in batched.measured)
+        every = filled(map(reached.get, batched.measured), copies)
+        samples = {name: values[:real] for name, values in zip(batched.measured, every, strict=True)}
         if batched.uneven is not None:
             samples = {name: _scaled(values, batched.uneven[number]) for name, values in samples.items()}
         self._accumulator.add(list(samples.values()))

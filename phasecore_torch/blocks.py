@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import math
 import warnings
 from collections.abc import Callable, Sequence
@@ -17,15 +16,13 @@ from torch.utils.checkpoint import get_device_states, set_device_states
 from phasecore.arguments import is_whole
 from phasecore.errors import InputError
 from phasecore_torch.compiling import Compiled
+from phasecore_torch.device import points_in_cache, threads_of
 from phasecore_torch.gradients import leaves
 from phasecore_torch.memory import Anchors
 from phasecore_torch.undisturbed import undisturbed
 
 Evaluate = Callable[..., dict[str, Tensor]]
 Again = Callable[[], dict[str, Tensor]]
-
-CACHED_NUMBERS = 2**17
-"""How many activations of a layer a block may have on a CPU: half a megabyte in float32."""
 
 
 @final
@@ -40,7 +37,8 @@ class Blocks:
     Args:
         evaluate: maps points (n, dimension), and parameters to use in place of the model's own, by name, to values by
             name, each of shape (n,).
-        model: chooses the size of the blocks: its widest layer has `CACHED_NUMBERS` activations in one, or in a part.
+        model: chooses the size of the blocks: its widest layer has `device.CACHED_NUMBERS` activations in one, or in
+            a part.
         size: number of points of a block instead; on accelerators everything is one block by default.
         compiled: compile the evaluation with `torch.compile`, at its first use. Where that fails, one warning says why,
             and the evaluation goes on without.
@@ -170,25 +168,6 @@ class _Recomputed(torch.autograd.Function):
         outputs, own = zip(*pairs, strict=True)
         found = torch.autograd.grad(outputs, ctx.saved_tensors, own, retain_graph=ctx.retain, allow_unused=True)
         return None, None, None, None, *found
-
-
-def placement(model: object, points: object) -> tuple[torch.dtype, torch.device]:
-    """Return where the model computes: as its parameters say, else as points that are a tensor do, else by default."""
-    owned = itertools.chain(model.parameters(), model.buffers()) if isinstance(model, nn.Module) else ()
-    for tensor in (*owned, points):
-        if isinstance(tensor, Tensor) and (tensor.is_floating_point() or tensor.is_complex()):
-            return tensor.dtype.to_real(), tensor.device
-    return torch.get_default_dtype(), torch.get_default_device()
-
-
-def points_in_cache(points: Tensor, width: int) -> int:
-    """Return how many points a block may have by default: all on an accelerator, else what suits the cache."""
-    return max(len(points), 1) if points.device.type != "cpu" else max(256, CACHED_NUMBERS // width)
-
-
-def threads_of(points: Tensor) -> int:
-    """Return among how many threads torch shares work on points: 1 on an accelerator."""
-    return torch.get_num_threads() if points.device.type == "cpu" else 1
 
 
 def is_stackable(evaluate: Evaluate, model: object, points: Tensor) -> bool:

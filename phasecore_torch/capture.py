@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor, nn
 
 from phasecore.errors import InputError
-from phasecore.monitoring.measuring import Measuring
-from phasecore.monitoring.monitor import choose_probes
+from phasecore.monitoring import capture
 from phasecore.probes import Probe
 from phasecore.signals import (
     ADAM_LEARNING_RATES,
@@ -21,24 +20,19 @@ from phasecore.signals import (
 )
 from phasecore_torch.arrays import as_numpy
 from phasecore_torch.loss import PhysicsLoss
-from phasecore_torch.optimizers import (
-    Movements,
-    adam_learning_rates,
-    adam_moments,
-    keeps_adam,
-    keeps_learning_rates,
-)
+from phasecore_torch.movements import Movements
+from phasecore_torch.optimizers import adam_learning_rates, adam_moments, keeps_adam, keeps_learning_rates
 from phasecore_torch.points import Points
 from phasecore_torch.sources import BatchLoss, CustomSource, PhysicsSource, Source
 
-Probes = Sequence[str | Probe]
+Probes = capture.Probes
 
 SUPPLIES = PhysicsSource.can_supply | {ADAM_MOMENTS, ADAM_LEARNING_RATES}
 """Signals that a probe can require of this backend."""
 
 
 @final
-class Capture:
+class Capture(capture.Capture):
     """Measures probes at the current state of a training, without changing it.
 
     Args:
@@ -64,6 +58,12 @@ class Capture:
         True
     """
 
+    backend: ClassVar[str] = "torch"
+    fix: ClassVar[str] = (
+        "Use a PhysicsLoss, an optimizer of the Adam family for 'adam_...', torch's own activation "
+        "functions for 'activations', or drop the probe."
+    )
+
     def __init__(
         self,
         loss: PhysicsLoss | BatchLoss,
@@ -79,27 +79,18 @@ class Capture:
         self._biases = biases
         self._movements = Movements(optimizer)
         self._layers: dict[str, str] = {}
+        self._check_parameters()
         self._source: Source
         if isinstance(loss, PhysicsLoss):
             if points is not None:
                 raise InputError("argument 'points'", received="points beside a PhysicsLoss", expected="its own points")
-            self._source = PhysicsSource(loss, batches)
+            self._source = PhysicsSource(loss, self._parameters, batches)
         else:
-            self._source = CustomSource(loss, self._expected(), batches, points)
-        self._expected()
-        self.probes = self._choose(probes)
-        self._measuring = Measuring(self.probes)
-        self._source.prepare(self._measuring.required())
+            self._source = CustomSource(loss, self._parameters, batches, points)
+        self._begin(
+            self._source, probes, keeps_adam=keeps_adam(optimizer), keeps_learning_rates=keeps_learning_rates(optimizer)
+        )
         self._has_warned = False
-
-    def measure(self, iteration: int | None = None, due: Sequence[Probe] | None = None) -> dict[str, float]:
-        """Return the scalars of the probes at the current state.
-
-        Args:
-            iteration: optimizer steps done, for messages.
-            due: which of `probes`; None for all.
-        """
-        return self._measured(None, iteration, due)
 
     def prepare_backward(self, *, measure: bool = True, due: Sequence[Probe] | None = None) -> None:
         """Have the gradients of the batches noted on the training's own way back from the next loss, or not.
@@ -109,7 +100,7 @@ class Capture:
             due: which of `probes` will be measured; None for all.
         """
         if measure and BATCH_GRADIENT_MOMENTS in self._measuring.required(due):
-            self._source.listen(self._parameters)
+            self._source.listen()
         else:
             self._source.heard()
 
@@ -133,24 +124,22 @@ class Capture:
             iteration: optimizer steps done, for messages.
             due: which of `probes`; None for all.
         """
-        return self._measured(self._source.heard(), iteration, due)
-
-    def _measured(
-        self, moments: Mapping[str, Moments] | None, iteration: int | None, due: Sequence[Probe] | None
-    ) -> dict[str, float]:
-        required = self._measuring.required(due)
-        with torch.inference_mode(False), torch.enable_grad(), self._source.undisturbed():
-            values = self._values(moments, required)
+        values = self._values(self._measuring.required(due), self._source.heard())
         return self._measuring.row(values, iteration, due)
 
-    def _values(self, moments: Mapping[str, Moments] | None, required: frozenset[str]) -> dict[str, Any]:
+    def _values(self, required: frozenset[str], moments: Mapping[str, Moments] | None = None) -> dict[str, Any]:
+        """The signals, gradient moments as they came of a backward pass, or None to take them now."""
+        with torch.inference_mode(False), torch.enable_grad(), self._source.undisturbed():
+            return self._signals(required, moments)
+
+    def _signals(self, required: frozenset[str], moments: Mapping[str, Moments] | None) -> dict[str, Any]:
         values: dict[str, Any] = {}
         parameters = self._parameters()
         if required & {ADAM_MOMENTS, ADAM_LEARNING_RATES}:
             values |= self._of_adam()
         values |= self._source.signals(required)
         if BATCH_GRADIENT_MOMENTS in required:
-            moments = self._source.gradient_moments(parameters) if moments is None else moments
+            moments = self._source.gradient_moments() if moments is None else moments
             if moments:
                 values[BATCH_GRADIENT_MOMENTS] = {
                     self._layer(name): Moments(as_numpy(mean), as_numpy(deviation))
@@ -195,30 +184,16 @@ class Capture:
             named = {str(k): p for k, p in enumerate(trained)}
         return {name: p for name, p in named.items() if p.requires_grad}
 
-    def _expected(self) -> dict[str, Tensor]:
-        """The same, where there must be some."""
-        chosen = self._parameters()
-        if not chosen:
+    def _check_parameters(self) -> None:
+        """Refuse a training of which nothing is measured."""
+        if not self._parameters():
             raise InputError(
                 "gradient statistics",
                 received="no trainable weight matrix",
                 expected="a model with parameters of two axes or more that require gradients",
                 fix="Pass biases=True to count all parameters.",
             )
-        return chosen
 
     def _layer(self, name: str) -> str:
         """The name in the history of what the model calls otherwise: it stays the same whatever is frozen later."""
         return self._layers.setdefault(name, f"layer{len(self._layers)}")
-
-    def _choose(self, probes: Probes | None) -> list[Probe]:
-        supplied = self._source.supplies
-        if keeps_adam(self._optimizer):
-            supplied = supplied | {ADAM_MOMENTS}
-        if keeps_learning_rates(self._optimizer):
-            supplied = supplied | {ADAM_LEARNING_RATES}
-        fix = (
-            "Use a PhysicsLoss, an optimizer of the Adam family for 'adam_...', torch's own activation "
-            "functions for 'activations', or drop the probe."
-        )
-        return choose_probes(probes, supplied, "torch", fix=fix)

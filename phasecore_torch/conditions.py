@@ -35,14 +35,19 @@ class Conditions(nn.Module):
     Args:
         problem: whose conditions.
         points: of each condition, shape (m, dimension).
-        like: a tensor of the dtype and on the device to use.
+        placement: the dtype and the device to compute with.
         derivatives: evaluates partials of the model.
     """
 
     def __init__(
-        self, problem: Problem, points: Sequence[Floats], like: Tensor, derivatives: PartialDerivatives
+        self,
+        problem: Problem,
+        points: Sequence[Floats],
+        placement: tuple[torch.dtype, torch.device],
+        derivatives: PartialDerivatives,
     ) -> None:
         super().__init__()
+        dtype, device = placement
         self._conditions = list(problem.conditions)
         self._derivatives = derivatives
         self._groups: list[_Group] = []
@@ -50,9 +55,7 @@ class Conditions(nn.Module):
         for index, condition in enumerate(self._conditions):
             by_partials.setdefault(tuple(sorted(condition.partials)), []).append(index)
         for partials, members in by_partials.items():
-            joined = torch.as_tensor(
-                np.concatenate([points[index] for index in members]), dtype=like.dtype, device=like.device
-            )
+            joined = torch.as_tensor(np.concatenate([points[index] for index in members]), dtype=dtype, device=device)
             self.register_buffer(f"points_{len(self._groups)}", joined, persistent=False)
             sizes = [len(points[index]) for index in members]
             self._groups.append(_Group(members, sizes, derivatives.of(partials)))
@@ -62,7 +65,7 @@ class Conditions(nn.Module):
             # a partial's name may hold dots, a buffer's may not
             self._targets.append({name: f"target_{index}_{k}" for k, name in enumerate(targets)})
             for name, buffer in self._targets[index].items():
-                target = torch.as_tensor(targets[name], dtype=like.dtype, device=like.device)
+                target = torch.as_tensor(targets[name], dtype=dtype, device=device)
                 self.register_buffer(buffer, target, persistent=False)
 
     def forward(self) -> dict[str, Tensor]:

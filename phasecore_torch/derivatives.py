@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
-import copy
-import functools
 import math
-import operator
-import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, final
+from typing import Any, ClassVar, final
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from phasecore.errors import InputError
-from phasecore.jets import Jet, algebra_of, coordinates, read
-from phasecore.partials import Exponents, Operator, parse_partial
-from phasecore_torch.gradients import coordinates_of, leaves
+from phasecore.jets import coordinates, derivatives
+from phasecore.jets.derivatives import (
+    AGREEMENT,
+    COMPARED,
+    Chosen,
+    Method,
+    check_method,
+    disagreement,
+    gradient_disagreement,
+    told,
+)
+from phasecore.partials import Exponents
+from phasecore_torch.arrays import all_as_numpy, as_numpy
+from phasecore_torch.gradients import coordinates_of, filled, gradients, leaves
 from phasecore_torch.namespace import namespace
 from phasecore_torch.propagation import TracedTensor
 from phasecore_torch.undisturbed import undisturbed
 
 Model = nn.Module | Callable[[Tensor], Tensor]
-Method = Literal["auto", "jets", "autodiff"]
 Parameters = Mapping[str, Tensor]
-
-AGREEMENT = {torch.float64: 1e-6, torch.float32: 1e-3}
-"""Largest relative difference between jets and autodiff that set-up accepts; 0.1 in shorter dtypes."""
-
-COMPARED = 16
-"""Number of points at which set-up compares them."""
 
 
 @final
-class PartialDerivatives:
+class PartialDerivatives(derivatives.PartialDerivatives):
     """Evaluates named partial derivatives of a model's outputs.
 
     The model is read with jets as it stands (see `phasecore_torch.propagation`). At set-up the result is compared with
@@ -62,6 +62,8 @@ class PartialDerivatives:
         tensor([12.])
     """
 
+    framework: ClassVar[str] = "torch"
+
     def __init__(
         self,
         model: Model,
@@ -72,29 +74,21 @@ class PartialDerivatives:
         method: Method = "auto",
         factors: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None = None,
     ) -> None:
+        check_method(method)
         # a compiled module cannot be differentiated twice: the module inside it can
-        self.model: Model = getattr(model, "_orig_mod", model)
+        self.model = getattr(model, "_orig_mod", model)
         self.outputs = tuple(outputs)
         self.coordinates = tuple(coordinates)
         self._factors: Callable[[], Mapping[str, Any]] = factors if callable(factors) else lambda: factors or {}
-        self._columns = {output: column for column, output in enumerate(outputs)}
         self._declare(names)
         with undisturbed(self.model):
             self._check_model(points[:COMPARED])
-            self.method = self._choose(points[:COMPARED], method)
+            self._chosen: Chosen = self._choose(points[:COMPARED], method)
 
-    def of(self, names: Sequence[str]) -> PartialDerivatives:
-        """Return the evaluation of other partials of the same model by the same method."""
-        other = copy.copy(self)
-        other._declare(names)
-        return other
-
-    def _declare(self, names: Sequence[str]) -> None:
-        factors = self._factors()
-        self.partials = {name: parse_partial(name, self.outputs, self.coordinates, factors) for name in names}
-        operators = [summand.operator for partial in self.partials.values() for summand in partial.summands]
-        self._algebra = algebra_of(len(self.coordinates), operators)
-        self._has_tensors = any(part.factors for partial in self.partials.values() for part in partial.summands)
+    @property
+    def method(self) -> Chosen:
+        """How derivatives are taken: "jets" or "autodiff"."""
+        return self._chosen
 
     def __call__(self, points: Tensor, parameters: Parameters | None = None) -> dict[str, Tensor]:
         """Return each partial at `points`, shape (n,), differentiable with respect to the model's parameters.
@@ -108,17 +102,16 @@ class PartialDerivatives:
 
     def _by_jets(self, points: Tensor, parameters: Parameters | None = None) -> dict[str, Tensor]:
         outputs = _call(self.model, TracedTensor(coordinates(points, self._algebra, namespace)), parameters)
-        jet = (
-            outputs.jet
-            if isinstance(outputs, TracedTensor)
-            else Jet(self._algebra, (outputs, *[None] * (len(self._algebra.operators) - 1)))
-        )
-        columns = {output: jet.map(operator.itemgetter((slice(None), k))) for output, k in self._columns.items()}
-        factors = self._factors() if self._has_tensors else {}
-        return {
-            name: partial.total(functools.partial(_read, columns[partial.output]), factors)
-            for name, partial in self.partials.items()
-        }
+        jet = self._jet(outputs.jet if isinstance(outputs, TracedTensor) else outputs)
+        return self._read(jet, self._factors_if_any(), namespace)
+
+    def _factors_of_names(self) -> Mapping[str, Any]:
+        return self._factors()
+
+    def _factors_if_any(self) -> Mapping[str, Any]:
+        """The values of factors, where any partial has some."""
+        has_some = any(part.factors for partial in self.partials.values() for part in partial.summands)
+        return self._factors() if has_some else {}
 
     def _by_autodiff(self, points: Tensor, parameters: Parameters | None = None) -> dict[str, Tensor]:
         keep = torch.is_grad_enabled()
@@ -132,9 +125,9 @@ class PartialDerivatives:
         values = _call(self.model, points, parameters)
         cache: dict[tuple[str, Exponents], Tensor] = {}
         origin = (0,) * points.shape[1]
-        for output, column in self._columns.items():
+        for column, output in enumerate(self.outputs):
             cache[output, origin] = values[:, column]
-        factors = self._factors() if self._has_tensors else {}
+        factors = self._factors_if_any()
         return {
             name: [
                 math.prod((factors[own] for own in names), start=factor)
@@ -145,47 +138,21 @@ class PartialDerivatives:
             for name, partial in self.partials.items()
         }
 
-    def _check_model(self, points: Tensor) -> None:
-        expected = f"{len(self.outputs)} outputs {self.outputs}: a tensor of shape (n, {len(self.outputs)})"
-        inputs = f"points of shape {tuple(points.shape)}, {points.dtype} on {points.device}: {self.coordinates}"
-        try:
-            with torch.no_grad():
-                values = self.model(points)
-        except Exception as error:
-            raise InputError(
-                f"the model cannot be applied to {inputs}",
-                received=f"{type(error).__name__}: {error}",
-                expected=f"a model of {len(self.coordinates)} inputs and {expected}",
-            ) from error
-        if not isinstance(values, Tensor) or values.shape != (len(points), len(self.outputs)):
-            received = f"shape {tuple(values.shape)}" if isinstance(values, Tensor) else type(values).__name__
-            raise InputError(f"the model's outputs at {inputs}", received=received, expected=expected)
-        if values.is_complex():
-            raise InputError(f"the model's outputs at {inputs}", received=values.dtype, expected="real numbers")
+    @torch.no_grad()
+    def _value(self, points: Tensor) -> Any:
+        return self.model(points)
 
-    def _choose(self, points: Tensor, method: Method) -> Literal["jets", "autodiff"]:
-        if method not in ("auto", "jets", "autodiff"):
-            raise InputError("derivatives", received=repr(method), expected="'auto', 'jets' or 'autodiff'")
-        if method != "autodiff":
-            problem = self._unlike_autodiff(points)
-            if not problem:
-                return "jets"
-            if method == "jets":
-                raise InputError("jets cannot read this model", received=problem, fix="Use derivatives='auto'.")
-            warnings.warn(
-                f"Taylor-mode derivatives do not know this model ({problem}); nested autodiff is used instead: the "
-                "same numbers, more slowly.",
-                stacklevel=4,
-            )
-        try:
-            self._by_autodiff(points)
-        except Exception as error:
-            raise InputError(
-                "the model cannot be differentiated",
-                received=f"{type(error).__name__}: {error}",
-                expected=f"outputs that torch can differentiate for {', '.join(self.partials)}",
-            ) from error
-        return "autodiff"
+    def _is_tensor(self, values: Any) -> bool:
+        return isinstance(values, Tensor)
+
+    def _unlike_reals(self, values: Tensor) -> str:
+        return str(values.dtype) if values.is_complex() else ""
+
+    def _told_of(self, points: Tensor) -> str:
+        return f"shape {tuple(points.shape)}, {points.dtype} on {points.device}"
+
+    def _check_autodiff(self, points: Tensor) -> None:
+        self._by_autodiff(points)
 
     @torch.enable_grad()
     def _unlike_autodiff(self, points: Tensor) -> str:
@@ -194,17 +161,15 @@ class PartialDerivatives:
         try:
             by_jets = self._by_jets(points.detach())
         except Exception as error:
-            return f"{type(error).__name__}: {error}"
+            return told(error)
         try:
             by_autodiff = {name: torch.stack(parts) for name, parts in self._summands(points).items()}
-            return _disagreement(by_jets, by_autodiff) or _gradient_disagreement(by_jets, by_autodiff)
+            dtype = next(iter(by_autodiff.values())).dtype
+            return disagreement(
+                all_as_numpy(by_jets), all_as_numpy(by_autodiff), _tolerance(dtype), torch.finfo(dtype).eps
+            ) or _gradient_disagreement(by_jets, by_autodiff)
         except Exception:
             return ""
-
-
-def _read(jet: Jet, operator: Operator) -> Tensor:
-    values: Tensor = read(jet, operator, namespace)
-    return values
 
 
 def _call(model: Model, points: Any, parameters: Parameters | None) -> Any:
@@ -246,16 +211,8 @@ def _differentiate(
     return cache[output, exponents]
 
 
-def _disagreement(by_jets: Mapping[str, Tensor], by_autodiff: Mapping[str, Tensor]) -> str:
-    """Compare with the summands of autodiff: where they cancel or vanish, nothing but rounding is left of the sum."""
-    sizes = {name: float(parts.detach().abs().sum(0).max()) for name, parts in by_autodiff.items()}
-    for name, parts in by_autodiff.items():
-        tolerance = AGREEMENT.get(parts.dtype, 0.1)
-        rounding = min(tolerance, 100 * torch.finfo(parts.dtype).eps) * max(sizes.values())
-        difference = float((by_jets[name] - parts.sum(0)).detach().abs().max())
-        if not difference <= tolerance * sizes[name] + rounding:
-            return f"jets and autodiff differ by {difference:.1e} in {name!r}, which is about {sizes[name]:.1e}"
-    return ""
+def _tolerance(dtype: torch.dtype) -> float:
+    return AGREEMENT.get(str(dtype).removeprefix("torch."), 0.1)
 
 
 def _gradient_disagreement(by_jets: Mapping[str, Tensor], by_autodiff: Mapping[str, Tensor]) -> str:
@@ -264,12 +221,10 @@ def _gradient_disagreement(by_jets: Mapping[str, Tensor], by_autodiff: Mapping[s
     parameters = leaves(list(sums.values()))
     if not parameters:
         return ""
-    gradients = []
+    found = []
     for partials in (by_jets, sums):
         scaled = [(p / p.detach().abs().max().clamp(min=1e-30)).square().mean() for p in partials.values()]
-        found = torch.autograd.grad(torch.stack(scaled).sum(), parameters, allow_unused=True, materialize_grads=True)
-        gradients.append(torch.cat([torch.view_as_real(g).flatten() if g.is_complex() else g.flatten() for g in found]))
-    difference, size = float((gradients[0] - gradients[1]).norm()), float(gradients[1].norm())
-    if size < float("inf") and not difference <= AGREEMENT.get(gradients[1].dtype, 0.1) * size:
-        return f"the parameters' gradients by jets and autodiff differ by {difference:.1e}, their norm is {size:.1e}"
-    return ""
+        found.append(filled(gradients(torch.stack(scaled).sum(), parameters), parameters))
+    by_jets_now, expected = ([as_numpy(gradient).astype(np.float64) for gradient in own] for own in found)
+    tolerance = min(_tolerance(gradient.dtype) for gradient in found[1])
+    return gradient_disagreement(by_jets_now, expected, tolerance)

@@ -24,6 +24,11 @@ def plain(values: Tensor) -> Tensor:
     return torch.view_as_real(dense.resolve_conj()) if dense.is_complex() else dense
 
 
+def widened(values: Tensor) -> Tensor:
+    """Return values in float64, which Apple's devices lack."""
+    return values.cpu().double() if values.device.type == "mps" else values.double()
+
+
 def gradients(loss: Tensor, parameters: Iterable[Tensor], *, retain_graph: bool = False) -> list[Tensor | None]:
     """Return the gradient of a scalar, see `plain`, for each parameter; None for one that it does not depend on.
 
@@ -41,9 +46,17 @@ def gradients(loss: Tensor, parameters: Iterable[Tensor], *, retain_graph: bool 
     return [None if gradient is None else plain(gradient) for gradient in found]
 
 
-def zeros_like(parameter: Tensor) -> Tensor:
-    """Return a gradient of zero for a parameter, see `plain`."""
-    return plain(torch.zeros_like(parameter, layout=torch.strided))
+def filled(found: Iterable[Tensor | None], parameters: Iterable[Tensor]) -> list[Tensor]:
+    """Return gradients, see `plain`, with zeros for each parameter that has none.
+
+    Example:
+        >>> filled([None, torch.ones(1)], [torch.zeros(2), torch.zeros(1)])
+        [tensor([0., 0.]), tensor([1.])]
+    """
+    return [
+        plain(torch.zeros_like(parameter, layout=torch.strided)) if gradient is None else gradient
+        for gradient, parameter in zip(found, parameters, strict=True)
+    ]
 
 
 def coordinates_of(points: Tensor) -> Tensor:

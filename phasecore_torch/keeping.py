@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import random
 import sys
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.lazy import LazyModuleMixin
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 LARGEST = 2**22
 """Most numbers of a tensor or array that is put back; of a module's own tensors any number."""
@@ -201,6 +203,32 @@ class Keeper:
 
         self._undo.append(undo)
         return list(before.values())
+
+
+def modules_called(keeper: Keeper, function: Callable[..., Any], *args: Any) -> tuple[list[nn.Module], Any]:
+    """Return the modules that a function calls, wherever they hide, and what it returns.
+
+    What is compiled within runs as it is, so that it is seen.
+
+    Args:
+        keeper: keeps the modules before they run.
+        function: that is called.
+        args: with these arguments.
+    """
+    called: dict[int, nn.Module] = {}
+
+    def entered(module: nn.Module, inputs: Any) -> None:
+        called[id(module)] = module
+        keeper.keep(module)
+
+    handle = register_module_forward_pre_hook(entered)
+    set_stance = getattr(torch.compiler, "set_stance", None)
+    try:
+        with contextlib.nullcontext() if set_stance is None else set_stance("force_eager"):
+            returned = function(*args)
+    finally:
+        handle.remove()
+    return list(called.values()), returned
 
 
 def _hooks(module: nn.Module) -> list[Any]:

@@ -13,10 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from phasecore import registry
-from phasecore.errors import InputError, PluginError
+from phasecore.jets.derivatives import COMPARED, Method
+from phasecore.losses import ResidualLoss, attention_of, check_schemes
 from phasecore.problems import CollocationPoints, Problem
 from phasecore.problems.checks import fields_of, residuals_of
-from phasecore.problems.finite import check_residuals_are_finite, explained
 from phasecore.signals import (
     CONDITION_RESIDUALS,
     COORDINATES,
@@ -27,46 +27,33 @@ from phasecore.signals import (
     TERM_LOSSES,
     UNIT_COORDINATES,
     Signals,
-    check_requirements,
     unit_coordinates,
 )
+from phasecore.weighting.composition import Products
 from phasecore.weighting.rba import RBAState, rba
 from phasecore_torch.batches import BatchedResiduals
-from phasecore_torch.blocks import Blocks, is_stackable, placement
+from phasecore_torch.blocks import Blocks, is_stackable
 from phasecore_torch.checks import residuals_now
 from phasecore_torch.conditions import Conditions
-from phasecore_torch.derivatives import COMPARED, Method, Model, Parameters, PartialDerivatives
+from phasecore_torch.derivatives import Model, Parameters, PartialDerivatives
+from phasecore_torch.device import placement
 from phasecore_torch.distribution import warn_of_processes
 from phasecore_torch.evaluation import Evaluation, Losses
+from phasecore_torch.movements import evaluates_again
 from phasecore_torch.namespace import namespace
-from phasecore_torch.optimizers import evaluates_again
 from phasecore_torch.points import Points, coordinates_given
 from phasecore_torch.tangents import Tangents
 from phasecore_torch.undisturbed import undisturbed
-from phasecore_torch.weighting import Weighting, check_indices, with_or_without_attention
+from phasecore_torch.weighting import Weighting, check_indices, weighted_loss, with_or_without_attention
 
 Floats = NDArray[np.float64]
-
-SUPPLIES = frozenset(
-    {
-        RESIDUALS,
-        CONDITION_RESIDUALS,
-        TERM_LOSSES,
-        TERM_GRADIENTS,
-        TANGENT_KERNEL_TRACES,
-        COORDINATES,
-        UNIT_COORDINATES,
-        DOMAIN,
-    }
-)
-"""Signals that a weighting scheme can require of this backend."""
 
 UPDATES_BETWEEN_CHECKS = 100
 """How often the values of weights are looked at."""
 
 
 @final
-class PhysicsLoss(nn.Module):
+class PhysicsLoss(ResidualLoss, nn.Module):
     """The loss of a physics-informed network: the mean squared weighted residual of every term, summed.
 
     Each call updates the weights (unless `eval()` was called), evaluates the loss, and keeps it per term in `losses`.
@@ -105,6 +92,8 @@ class PhysicsLoss(nn.Module):
     """
 
     points: Tensor
+    collocation: CollocationPoints
+    weighting: Weighting
     _domain: Tensor
 
     def __init__(
@@ -158,14 +147,12 @@ class PhysicsLoss(nn.Module):
             stateful=[problem],
         )
         self._batched: Callable[[], BatchedResiduals | None] | None = None
-        self._conditions = Conditions(problem, given.conditions, self.points, self._equations)
+        self._conditions = Conditions(problem, given.conditions, (dtype, device), self._equations)
         self._tangents = Tangents(self._equations.model, self.residuals, self._conditions)
         schemes = registry.as_schemes(weighting)
         self.specification = weighting if isinstance(weighting, str) else "+".join(schemes)
-        for name, scheme in schemes.items():
-            fix = "Use a scheme that needs these signals only."
-            check_requirements(f"weighting {name!r}", scheme.requires, "torch", SUPPLIES, fix=fix)
-        check_residuals_are_finite(problem, given, residuals_now(self))
+        check_schemes(schemes, "torch")
+        self.check_residuals()
         self._sizes = dict.fromkeys(problem.equations, len(self.points)) | self._conditions.sizes()
         self.register_buffer("_domain", torch.as_tensor(problem.bounds, dtype=dtype, device=device), persistent=False)
         some = {name: self._domain.new_zeros(2) for name in problem.fields_read}
@@ -173,19 +160,9 @@ class PhysicsLoss(nn.Module):
         self._required = frozenset().union(*(scheme.requires for scheme in schemes.values()))
         self.weighting = Weighting(schemes, self._blank_signals(), self._sizes)
         self.attention: Weighting | None = None
-        self._updates = 0
+        self.updates = 0
         self.register_load_state_dict_pre_hook(with_or_without_attention)  # type: ignore[no-untyped-call]
         self.losses = Losses({}, {})
-
-    @property
-    def model(self) -> Model:
-        """The user's model."""
-        return self._equations.model
-
-    @property
-    def method(self) -> str:
-        """How derivatives are taken: "jets" or "autodiff"."""
-        return self._equations.method
 
     def forward(self, indices: Tensor | None = None) -> Tensor:
         """Return the loss, a scalar.
@@ -204,7 +181,7 @@ class PhysicsLoss(nn.Module):
         residuals = self.residuals(indices) if batched is None else batched(self.points)
         if self.training and not evaluates_again():
             self._update_weights(residuals, conditions, indices)
-        evaluation = self._evaluation(residuals, conditions, indices)
+        evaluation = self._evaluation(residuals, conditions, self.weighting.current(indices))
         self.losses = Losses(
             {term: loss.detach() for term, loss in evaluation.unweighted.items()},
             {term: loss.detach() for term, loss in evaluation.weighted.items()},
@@ -216,20 +193,20 @@ class PhysicsLoss(nn.Module):
 
     def evaluate(self) -> Evaluation:
         """Return residuals and losses at all points with the current weights, which stay as they are."""
-        return self._evaluation(self.residuals(), self._conditions(), None)
+        return self._evaluation(self.residuals(), self._conditions(), self.weighting.current())
 
     def residuals(self, indices: Tensor | None = None) -> dict[str, Tensor]:
         """Return the unweighted residual of each equation at the collocation points, shape (batch,) each."""
         return self.blocks(self.points if indices is None else self.points[indices])
 
-    def condition_residuals(self) -> dict[str, Tensor]:
-        """Return the unweighted residual of each condition term at all its points, shape (m,)."""
-        return self._conditions()  # type: ignore[no-any-return]
+    def batch_loss(self, points: Tensor, weights: Products) -> Tensor:
+        """Return the equations' part of the loss on a batch of points, with the weights given.
 
-    def batch_loss(self, indices: Tensor) -> Tensor:
-        """Return the equations' part of the loss on a batch of points; the weights are used and stay as they are."""
-        residuals = self.residuals(indices)
-        return torch.stack([self.weighting.loss(term, r, indices) for term, r in residuals.items()]).sum()
+        Args:
+            points: shape (batch, dimension).
+            weights: of these points, such as `weighting.current(indices)`.
+        """
+        return torch.stack([weighted_loss(term, r, weights) for term, r in self.blocks(points).items()]).sum()
 
     def evaluate_through(self, batched: Callable[[], BatchedResiduals | None] | None) -> None:
         """Let the following calls at all points take their residuals from what `batched` returns, if it returns any.
@@ -238,44 +215,20 @@ class PhysicsLoss(nn.Module):
         """
         self._batched = batched
 
-    def shared_loss(self) -> Tensor:
-        """Return the conditions' part of the loss, the same for every batch, with the current weights."""
-        losses = [self.weighting.loss(term, residual, None) for term, residual in self._conditions().items()]
-        return torch.stack(losses).sum() if losses else torch.zeros_like(self.points[0, 0])
+    def shared_loss(self, weights: Products) -> Tensor:
+        """Return the conditions' part of the loss, the same for every batch, with the weights given.
 
-    def check_weights(self) -> None:
-        """Refuse weights that are not finite, or negative where they multiply squares.
-
-        Done by itself at the first update, every hundredth, and at each capture: at every one, devices would wait.
-
-        Raises:
-            PluginError: naming scheme, term and iteration, counted in updates of the weights.
+        Args:
+            weights: those of the equations are not used.
         """
-        try:
-            self.weighting.check(self._updates)
-        except PluginError as error:
-            now = residuals_now(self)
-            raise explained(error, self.problem, self._updates, self.collocation, now) from None
+        losses = [weighted_loss(term, residual, weights) for term, residual in self._conditions().items()]
+        return torch.stack(losses).sum() if losses else torch.zeros_like(self.points[0, 0])
 
     def track_attention(self) -> None:
         """Keep the paper's residual-based attention beside the weights in use, as a statistic that enters no loss."""
-        if self.attention is None and self._rba_state(self.weighting) is None:
+        if self.attention is None and attention_of(self.weighting.parts) is None:
             schemes = {"rba": rba()}
             self.attention = Weighting(schemes, self._blank_signals(), self._sizes)
-
-    def residual_attention(self) -> dict[str, Tensor]:
-        """Return the residual-based attention of each equation, shape (n,): the weights of rba, or those tracked."""
-        state = self._rba_state(self.weighting if self.attention is None else self.attention)
-        if state is None:
-            raise InputError(
-                "residual-based attention", received="none was tracked", fix="Call track_attention() before training."
-            )
-        return dict(state.weights)
-
-    def point_weights(self) -> dict[str, Tensor]:
-        """Return the current weight of each point, shape (n,), for the terms that are weighted point by point."""
-        weights = {term: self.weighting.point_weights(term) for term in self._sizes}
-        return {term: weight for term, weight in weights.items() if weight is not None}
 
     def term_gradients(self, indices: Tensor | None = None, *, weighted: bool = False) -> dict[str, dict[str, Tensor]]:
         """Return the gradient of each term's mean squared residual, {term: {parameter: of the parameter's shape}}.
@@ -313,33 +266,31 @@ class PhysicsLoss(nn.Module):
         """
         return residuals_of(self.problem, self._named(points), self._equations(points, parameters), namespace)
 
-    def _named(self, points: Tensor) -> dict[str, Tensor]:
-        return {name: points[:, axis] for axis, name in enumerate(self.problem.coordinates)}
-
     def _evaluation(
-        self, residuals: Mapping[str, Tensor], conditions: Mapping[str, Tensor], indices: Tensor | None
+        self, residuals: Mapping[str, Tensor], conditions: Mapping[str, Tensor], weights: Products
     ) -> Evaluation:
         every = {**residuals, **conditions}
         return Evaluation(
             residuals,
             conditions,
             {term: residual.square().mean() for term, residual in every.items()},
-            {term: self.weighting.loss(term, residual, indices) for term, residual in every.items()},
+            {term: weighted_loss(term, residual, weights) for term, residual in every.items()},
         )
 
     def _update_weights(
         self, residuals: Mapping[str, Tensor], conditions: Mapping[str, Tensor], indices: Tensor | None
     ) -> None:
-        signals = self._signals(residuals, conditions, indices)
+        points = self.points if indices is None else self.points[indices]
+        signals = self.signals(points, residuals, conditions)
         further = functools.partial(self._with_gradients, indices)
-        self.weighting.update_weights(signals, indices, further)
+        self.weighting.update(signals, indices, further)
         if self.attention is not None:
-            self.attention.update_weights(signals, indices)
+            self.attention.update(signals, indices)
         if torch.compiler.is_compiling():
             return
-        self._updates += 1
-        if self._updates == 1 or self._updates % UPDATES_BETWEEN_CHECKS == 0:
-            self.check_weights()
+        self.updates += 1
+        if self.updates == 1 or self.updates % UPDATES_BETWEEN_CHECKS == 0:
+            self.check_weights(self.updates)
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _with_gradients(self, indices: Tensor | None, signals: Signals, required: frozenset[str]) -> Signals:
@@ -353,16 +304,22 @@ class PhysicsLoss(nn.Module):
     def _every(self, indices: Tensor | None) -> Tensor:
         return torch.arange(len(self.points), device=self.points.device) if indices is None else indices
 
-    @staticmethod
-    def _rba_state(weighting: Weighting) -> RBAState | None:
-        return next((part.state for part in weighting.parts if isinstance(part.state, RBAState)), None)
+    def _attention_state(self) -> RBAState | None:
+        return attention_of((self.weighting if self.attention is None else self.attention).parts)
 
-    def _signals(
-        self, residuals: Mapping[str, Tensor], conditions: Mapping[str, Tensor], indices: Tensor | None
-    ) -> Signals:
+    def _residuals_now(self) -> Mapping[str, NDArray[Any]]:
+        return residuals_now(self)
+
+    def signals(self, points: Tensor, residuals: Mapping[str, Tensor], conditions: Mapping[str, Tensor]) -> Signals:
+        """Return the signals that schemes read, all but the costly ones, as constants.
+
+        Args:
+            points: shape (n, dimension).
+            residuals: of each equation at these points, shape (n,).
+            conditions: residuals of each condition term, shape (m,).
+        """
         residuals = {term: residual.detach() for term, residual in residuals.items()}
         conditions = {term: residual.detach() for term, residual in conditions.items()}
-        points = self.points if indices is None else self.points[indices]
         values: dict[str, Any] = {
             RESIDUALS: residuals,
             CONDITION_RESIDUALS: conditions,
@@ -378,7 +335,7 @@ class PhysicsLoss(nn.Module):
         blank = {term: self.points.new_zeros(size) for term, size in self._sizes.items()}
         equations = {term: blank[term] for term in self.problem.equations}
         conditions = {term: zeros for term, zeros in blank.items() if term not in equations}
-        signals = self._signals(equations, conditions, None)
+        signals = self.signals(self.points, equations, conditions)
         values = dict(signals.values)
         if TERM_GRADIENTS in self._required:
             some = torch.arange(1, device=self.points.device)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from phasecore.signals import Moments
-from phasecore_torch.gradients import plain
+from phasecore_torch.gradients import plain, widened
 
 Merge = Callable[[list[Tensor], list[Tensor], list[Tensor], Tensor], tuple[list[Tensor], list[Tensor], list[Tensor]]]
 
@@ -91,8 +91,3 @@ class MomentAccumulator:
         )
         deviations = [(square / self._count).sqrt() for square in self._squares]
         return [Moments(mean, deviation) for mean, deviation in zip(means, deviations, strict=True)]
-
-
-def widened(values: Tensor) -> Tensor:
-    """Return values in float64, which Apple's devices lack."""
-    return values.cpu().double() if values.device.type == "mps" else values.double()

@@ -101,7 +101,7 @@ class TermWeighting(BaseWeighting):  # type: ignore[misc, unused-ignore]
                 parameters = _parameters(self.solver)
                 gradients = {term: _gradients(loss, parameters) for term, loss in losses.items()}
             plain = {term: loss.detach().as_subclass(Tensor) for term, loss in losses.items()}
-            weighting.update_weights(_signals(plain, gradients), None)
+            weighting.update(_signals(plain, gradients), None)
             weighting.check(self.solver.trainer.global_step + 1)
         return {term: _weight(weighting, term, loss) for term, loss in losses.items()}
 

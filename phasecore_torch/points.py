@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, default_collate
 
 from phasecore.errors import InputError
+from phasecore.monitoring.monitor import check_batches
 from phasecore_torch.undisturbed import undisturbed
 
 Points = Tensor | NDArray[Any] | Sequence[Any] | Mapping[str, Any] | Dataset[Any] | DataLoader[Any]
@@ -23,6 +24,8 @@ EXPECTED = (
     "one length; or a data set or DataLoader with a length"
 )
 
+WHAT = "argument 'points'"
+
 
 @final
 class Batches:
@@ -32,22 +35,23 @@ class Batches:
 
     Args:
         points: a tuple or list is handed over part by part, as several arguments; a dictionary as one.
+        batches: number of batches, as equal as can be.
         like: a parameter: numpy's floating-point numbers are cast to its dtype, and everything goes to its device.
-        what: the beginning of an error.
+
+    Attributes:
+        sizes: number of points of each batch.
 
     Raises:
-        InputError: for anything else, parts of different lengths, or no points at all.
+        InputError: for anything else, parts of different lengths, or too few points.
 
     Example:
-        >>> batches = Batches({"x": np.zeros((5, 2)), "y": [0.0, 1.0, 2.0, 3.0, 4.0]}, torch.zeros(1))
-        >>> batches.cut(2)
+        >>> batches = Batches({"x": np.zeros((5, 2)), "y": [0.0, 1.0, 2.0, 3.0, 4.0]}, 2, torch.zeros(1))
         >>> [(tuple(batch["x"].shape), batch["y"].tolist()) for (batch,) in batches]
         [((3, 2), [0.0, 1.0, 2.0]), ((2, 2), [3.0, 4.0])]
     """
 
-    def __init__(self, points: Points | None, like: Tensor, what: str = "argument 'points'") -> None:
-        self._what = what
-        structure = _gathered(points, what)
+    def __init__(self, points: Points, batches: int, like: Tensor) -> None:
+        structure = _gathered(points, WHAT)
         is_one = not isinstance(structure, (tuple, list)) or (isinstance(structure, list) and _is_numbers(structure))
         # several arguments are those of a loss, whatever holds them
         arguments = (structure,) if is_one else tuple(structure)
@@ -55,33 +59,35 @@ class Batches:
         lengths = [len(leaf) if leaf.ndim else 0 for leaf in _leaves(self._structure)]
         if len(set(lengths)) != 1 or not lengths[0]:
             raise InputError(
-                what, received=f"tensors of lengths {lengths}", expected="tensors of one length, 1 or more"
+                WHAT, received=f"tensors of lengths {lengths}", expected="tensors of one length, 1 or more"
             )
-        self.points = lengths[0]
-        self.cut(1)
-
-    def cut(self, batches: int) -> None:
-        """Cut the points into so many batches, as equal as can be."""
-        self.sizes = np.asarray([len(part) for part in np.array_split(np.arange(self.points), batches)])
+        check_batches(batches, lengths[0])
+        self.sizes = [len(part) for part in np.array_split(np.arange(lengths[0]), batches)]
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
         """Yield the arguments for each batch."""
         end = 0
-        for size in self.sizes.tolist():
+        for size in self.sizes:
             start, end = end, end + size
             yield _mapped(functools.partial(_copied, start, end), self._structure)
 
-    def _tensor(self, leaf: Any, like: Tensor) -> Tensor:
+    @property
+    def first(self) -> tuple[Any, ...]:
+        """The first batch."""
+        return next(iter(self))
+
+    @staticmethod
+    def _tensor(leaf: Any, like: Tensor) -> Tensor:
         if isinstance(leaf, Tensor):
             if leaf.layout != torch.strided:
-                raise InputError(self._what, received=f"a tensor of layout {leaf.layout}", expected=EXPECTED)
+                raise InputError(WHAT, received=f"a tensor of layout {leaf.layout}", expected=EXPECTED)
             return leaf if leaf.device == like.device else leaf.to(like.device)
         try:
             array = np.asarray(leaf)
             tensor = torch.as_tensor(array)
         except (TypeError, ValueError, RuntimeError) as error:
             received = f"{type(leaf).__name__}: {str(error).splitlines()[0]}"
-            raise InputError(self._what, received=received, expected=EXPECTED) from error
+            raise InputError(WHAT, received=received, expected=EXPECTED) from error
         return tensor.to(like.device, like.dtype.to_real() if array.dtype.kind == "f" else tensor.dtype)
 
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from phasecore_torch.blocks import threads_of
+from phasecore_torch.device import threads_of
 
 NEAR = (-3.33332819422e-1, 1.33314422036e-1, -5.37397155531e-2, 2.06390887954e-2, -5.70498872745e-3)
 """Of tanh(x) / x - 1 in powers of x^2, for |x| < 0.625 (S. L. Moshier, Cephes mathematical library, tanhf.c)."""

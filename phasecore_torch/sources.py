@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar, final
@@ -12,7 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from phasecore.errors import InputError
+from phasecore.jets.derivatives import COMPARED
+from phasecore.monitoring import sources
 from phasecore.monitoring.monitor import check_batches
+from phasecore.monitoring.sources import by_layer
 from phasecore.problems.checks import reference_of
 from phasecore.signals import (
     ACTIVATIONS,
@@ -36,73 +39,34 @@ from phasecore.signals import (
 from phasecore_torch.activations import HiddenActivations
 from phasecore_torch.arrays import all_as_numpy, as_numpy
 from phasecore_torch.batches import BatchedResiduals, can_be_copied
-from phasecore_torch.derivatives import COMPARED
 from phasecore_torch.distribution import warn_of_processes
-from phasecore_torch.gradients import gradients, zeros_like
+from phasecore_torch.gradients import filled, gradients
+from phasecore_torch.keeping import modules_called
 from phasecore_torch.loss import PhysicsLoss
 from phasecore_torch.moments import MomentAccumulator
 from phasecore_torch.points import EXPECTED, Batches, Points
-from phasecore_torch.undisturbed import modules_called, undisturbed
+from phasecore_torch.undisturbed import undisturbed
+from phasecore_torch.weighting import weighted_loss
 
 BatchLoss = Callable[..., Tensor]
 """A user's own loss: from a batch of points, in one or several arguments, to a scalar, a mean."""
 
-ALWAYS = frozenset({BATCH_GRADIENT_MOMENTS, BATCH_SIZES, TERM_LOSSES, WEIGHTED_TERM_LOSSES})
-OF_PHYSICS = frozenset(
-    {
-        RESIDUALS,
-        CONDITION_RESIDUALS,
-        POINT_WEIGHTS,
-        RESIDUAL_ATTENTION,
-        COORDINATES,
-        DOMAIN,
-        FIELDS,
-        REFERENCE_FIELDS,
-        TERM_GRADIENTS,
-        TANGENT_KERNEL_TRACES,
-        TARGETS,
-    }
-)
+Parameters = Callable[[], Mapping[str, Tensor]]
+
 BLOCK = 16_384
 """Most points at which activations are evaluated at once."""
 
 
-class Source(ABC):
-    """Where signals come from: the loss with its points.
-
-    Class attributes:
-        can_supply: names of the signals that such a source can supply (`phasecore.signals`).
-
-    Attributes:
-        supplies: names of those that this one supplies.
-    """
-
-    can_supply: ClassVar[frozenset[str]]
-    supplies: frozenset[str]
-
-    @abstractmethod
-    def prepare(self, required: frozenset[str]) -> None:
-        """Set up what the required signals need, once."""
-
-    @abstractmethod
-    def signals(self, required: frozenset[str]) -> dict[str, Any]:
-        """Return the required signals, all but the gradient moments, as numpy arrays."""
+class Source(sources.Source):
+    """Where signals come from: the loss with its points."""
 
     @abstractmethod
     def undisturbed(self) -> AbstractContextManager[Any]:
         """Return what surrounds an evaluation that the training must not notice."""
 
     @abstractmethod
-    def gradient_moments(self, parameters: Mapping[str, Tensor]) -> dict[str, Moments]:
-        """Return the moments of the batch gradients by name, of those parameters that the loss depends on."""
-
-    @abstractmethod
-    def listen(self, parameters: Callable[[], Mapping[str, Tensor]]) -> None:
-        """Note what the training's own way back tells of the batches, from the next loss on.
-
-        Args:
-            parameters: returns those of the gradient statistics, by name.
-        """
+    def listen(self) -> None:
+        """Note what the training's own way back tells of the batches, from the next loss on."""
 
     def heard(self) -> dict[str, Moments] | None:
         """Return the moments that were noted, or None, and note no more."""
@@ -119,13 +83,15 @@ class PhysicsSource(Source):
 
     Args:
         loss: the loss.
+        parameters: returns those of the gradient statistics, by name, as they are now.
         batches: number of batches.
     """
 
-    can_supply: ClassVar[frozenset[str]] = ALWAYS | OF_PHYSICS | {ACTIVATIONS}
+    can_supply: ClassVar[frozenset[str]] = sources.OF_PHYSICS
 
-    def __init__(self, loss: PhysicsLoss, batches: int) -> None:
+    def __init__(self, loss: PhysicsLoss, parameters: Parameters, batches: int) -> None:
         self._loss = loss
+        self._parameters = parameters
         check_batches(batches, len(loss.points))
         self._sizes = np.asarray([len(part) for part in np.array_split(np.arange(len(loss.points)), batches)])
         self._batched: BatchedResiduals | None = None
@@ -153,7 +119,7 @@ class PhysicsSource(Source):
     def signals(self, required: frozenset[str]) -> dict[str, Any]:
         """Return residuals, losses, weights, gradients, activations and fields at the current state."""
         loss = self._loss
-        loss.check_weights()
+        loss.check_weights(loss.updates)
         values: dict[str, Any] = {}
         if required & {RESIDUALS, CONDITION_RESIDUALS, TERM_LOSSES, WEIGHTED_TERM_LOSSES}:
             with torch.no_grad():
@@ -177,38 +143,40 @@ class PhysicsSource(Source):
         if TANGENT_KERNEL_TRACES in required:
             values[TANGENT_KERNEL_TRACES] = all_as_numpy(loss.tangent_kernel_traces())
         if ACTIVATIONS in required:
-            values[ACTIVATIONS] = _by_layer(self._hidden(block) for block in torch.split(loss.points, BLOCK))
+            blocks = torch.split(loss.points, BLOCK)
+            values[ACTIVATIONS] = by_layer(map(self._hidden, blocks), as_numpy)
         return values | {COORDINATES: as_numpy(loss.points), DOMAIN: loss.problem.bounds, BATCH_SIZES: self._sizes}
 
-    def gradient_moments(self, parameters: Mapping[str, Tensor]) -> dict[str, Moments]:
+    def gradient_moments(self) -> dict[str, Moments]:
         """Return the moments over the batches, the deviations taken of the equations' part of the loss alone.
 
         The conditions' part is the same for all batches. Its gradient, which dominates while attention weights are
         small, is added to the mean: so the deviation keeps its digits even where the mean exceeds it a million times.
         """
-        loss = self._loss
-        found = zip(parameters, gradients(loss.shared_loss(), parameters.values()), strict=True)
+        loss, parameters, weights = self._loss, self._parameters(), self._loss.weighting.current()
+        found = zip(parameters, gradients(loss.shared_loss(weights), parameters.values()), strict=True)
         shared = {name: gradient for name, gradient in found if gradient is not None}
         batched = self._batches_of(parameters)
         if batched is None:
             indices = torch.arange(len(loss.points), device=loss.points.device).tensor_split(len(self._sizes))
-            return moments_of_losses((loss.batch_loss(own) for own in indices), parameters, shared)
+            losses = (loss.batch_loss(loss.points[own], loss.weighting.current(own)) for own in indices)
+            return _moments_of_losses(losses, parameters, shared)
         residuals = batched(loss.points)
         gradients(
-            torch.stack([loss.weighting.loss(term, r, None) for term, r in residuals.items()]).sum(),
+            torch.stack([weighted_loss(term, r, weights) for term, r in residuals.items()]).sum(),
             parameters.values(),
         )
         taken = batched.take()
         return {} if taken is None else taken.moments(shared) or {}
 
-    def listen(self, parameters: Callable[[], Mapping[str, Tensor]]) -> None:
+    def listen(self) -> None:
         """Let the next loss be evaluated batch by batch, so that what its way back goes through is noted.
 
         What the gradient has beside the equations' part, such as that of the conditions, is common to all batches. A
         loss of some of the points leaves no moments, nor one whose parameters have hooks that change gradients.
         """
         self.heard()
-        self._loss.evaluate_through(lambda: self._batches_of(parameters()))
+        self._loss.evaluate_through(lambda: self._batches_of(self._parameters()))
 
     def heard(self) -> dict[str, Moments] | None:
         """Return the moments of the batches' gradients that were gone back through, and note no more."""
@@ -260,7 +228,7 @@ class CustomSource(Source):
 
     Args:
         loss: from a batch to its mean loss, a scalar.
-        parameters: those of the gradient statistics, by name.
+        parameters: returns those of the gradient statistics, by name, as they are now.
         batches: number of batches.
         points: what is cut into batches, see `phasecore_torch.points`.
 
@@ -268,22 +236,22 @@ class CustomSource(Source):
         InputError: without points, for points that cannot be cut, or a loss that is no scalar with a gradient.
     """
 
-    can_supply: ClassVar[frozenset[str]] = ALWAYS | {ACTIVATIONS}
+    can_supply: ClassVar[frozenset[str]] = sources.OF_ANY_LOSS
 
-    def __init__(self, loss: BatchLoss, parameters: Mapping[str, Tensor], batches: int, points: Points | None) -> None:
+    def __init__(self, loss: BatchLoss, parameters: Parameters, batches: int, points: Points | None) -> None:
         warn_of_processes("PhaseMonitor")
         if points is None:
             raise InputError("a loss of your own", received="no points", expected=f"points=..., {EXPECTED}")
         self._loss = loss
-        self._batches = Batches(points, next(iter(parameters.values())))
-        check_batches(batches, self._batches.points)
-        self._batches.cut(batches)
+        self._parameters = parameters
+        measured = list(parameters().values())
+        self._batches = Batches(points, batches, measured[0])
         self._hidden = HiddenActivations(loss)
         self._called: list[nn.Module] = []
         with torch.inference_mode(False), torch.enable_grad(), undisturbed(loss) as keeper:
-            first = next(iter(self._batches))
+            first = self._batches.first
             self._called, value = modules_called(keeper, loss, *first)
-            found = gradients(self._checked(value), parameters.values())
+            found = gradients(self._checked(value), measured)
             self._lacks = "" if value.requires_grad else "a loss without a gradient"
             if value.requires_grad and all(gradient is None for gradient in found):
                 self._lacks = "a loss that depends on none"
@@ -307,9 +275,9 @@ class CustomSource(Source):
 
     def signals(self, required: frozenset[str]) -> dict[str, Any]:
         """Return the mean loss over all points as the term "data", and the activations there."""
-        values: dict[str, Any] = {BATCH_SIZES: self._batches.sizes}
+        values: dict[str, Any] = {BATCH_SIZES: np.asarray(self._batches.sizes)}
         if ACTIVATIONS in required:
-            values[ACTIVATIONS] = _by_layer(self._hidden(*batch) for batch in self._batches)
+            values[ACTIVATIONS] = by_layer((self._hidden(*batch) for batch in self._batches), as_numpy)
         if required & {TERM_LOSSES, WEIGHTED_TERM_LOSSES}:
             # with gradients: a loss of a physics-informed network differentiates within
             losses = [float(self._of(batch).detach()) for batch in self._batches]
@@ -317,12 +285,12 @@ class CustomSource(Source):
             values |= {TERM_LOSSES: mean, WEIGHTED_TERM_LOSSES: mean}
         return values
 
-    def listen(self, parameters: Callable[[], Mapping[str, Tensor]]) -> None:
+    def listen(self) -> None:
         """Note nothing: the loss is not evaluated batch by batch."""
 
-    def gradient_moments(self, parameters: Mapping[str, Tensor]) -> dict[str, Moments]:
+    def gradient_moments(self) -> dict[str, Moments]:
         """Return the moments over the batches, one gradient after the other."""
-        return moments_of_losses((self._of(batch) for batch in self._batches), parameters, {})
+        return _moments_of_losses((self._of(batch) for batch in self._batches), self._parameters(), {})
 
     def _of(self, batch: tuple[Any, ...]) -> Tensor:
         return self._checked(self._loss(*batch))
@@ -344,7 +312,7 @@ class CustomSource(Source):
         raise InputError("a loss of your own", received=received, expected="a tensor of one real number", fix=fix)
 
 
-def moments_of_losses(
+def _moments_of_losses(
     losses: Iterable[Tensor], parameters: Mapping[str, Tensor], shift: Mapping[str, Tensor]
 ) -> dict[str, Moments]:
     """Return the moments of the gradients of losses, one after the other, by name.
@@ -356,15 +324,9 @@ def moments_of_losses(
     """
     accumulator, reached = MomentAccumulator(), set(shift)
     for loss in losses:
-        found = dict(zip(parameters, gradients(loss, parameters.values()), strict=True))
-        reached |= {name for name, gradient in found.items() if gradient is not None}
-        accumulator.add([(zeros_like(parameters[name]) if g is None else g)[None] for name, g in found.items()])
-    extra = [shift[name] if name in shift else zeros_like(p) for name, p in parameters.items()]
+        found = gradients(loss, parameters.values())
+        reached |= {name for name, gradient in zip(parameters, found, strict=True) if gradient is not None}
+        accumulator.add([gradient[None] for gradient in filled(found, parameters.values())])
+    extra = filled(map(shift.get, parameters), parameters.values())
     every = dict(zip(parameters, accumulator.result(shift=extra), strict=True))
     return {name: moments for name, moments in every.items() if name in reached}
-
-
-def _by_layer(blocks: Iterable[list[Tensor]]) -> dict[str, np.ndarray[Any, Any]]:
-    """Join blocks of points: {layer0: shape (n, neurons), ...}."""
-    columns = zip(*([as_numpy(values) for values in block] for block in blocks), strict=True)
-    return {f"layer{place}": np.concatenate(parts) for place, parts in enumerate(columns)}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from phasecore_torch.derivatives import Model
-from phasecore_torch.gradients import gradients, plain, trained, zeros_like
+from phasecore_torch.gradients import filled, gradients, plain, trained
 from phasecore_torch.undisturbed import undisturbed
 
 ROWS = 32
@@ -96,8 +96,7 @@ def _weighted(residual: Tensor, factor: Tensor | None) -> Tensor:
 
 
 def _gradient(loss: Tensor, parameters: Mapping[str, Tensor]) -> list[Tensor]:
-    found = zip(parameters.values(), gradients(loss, parameters.values(), retain_graph=True), strict=True)
-    return [zeros_like(parameter) if gradient is None else gradient for parameter, gradient in found]
+    return filled(gradients(loss, parameters.values(), retain_graph=True), parameters.values())
 
 
 def _sum_of_squares(residual: Tensor, parameters: Iterable[Tensor]) -> Tensor:

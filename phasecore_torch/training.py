@@ -10,12 +10,13 @@ from typing import Any, BinaryIO, ClassVar, final
 import torch
 from torch import Tensor, nn
 
+from phasecore import losses
 from phasecore.backends import Backend, Observer, Settings, Training
 from phasecore.errors import InputError
 from phasecore.probes import Probe
 from phasecore.problems.finite import diverged
 from phasecore.runs.session import EXPECTED, Session
-from phasecore_torch import capture, loss
+from phasecore_torch import capture
 from phasecore_torch.capture import Capture
 from phasecore_torch.checks import residuals_now
 from phasecore_torch.loss import PhysicsLoss
@@ -27,7 +28,7 @@ class TorchBackend(Backend):
     """Trains a fully connected tanh network with Adam, on the first accelerator if there is one, else on the CPU."""
 
     name: ClassVar[str] = "torch"
-    supplies: ClassVar[frozenset[str]] = loss.SUPPLIES | capture.SUPPLIES
+    supplies: ClassVar[frozenset[str]] = losses.SUPPLIES | capture.SUPPLIES
 
     def train(self, training: Training, observer: Observer, checkpoint: Path | None, *, resume: bool) -> None:
         """Train until `training.settings.iterations` are done, see `phasecore.backends.Backend.train`."""
@@ -88,7 +89,7 @@ class TorchSession(Session):
     def check(self, loss: Tensor) -> None:
         """Refuse to go on with weights or a loss that are not finite, see `Session.check`."""
         if not bool(torch.isfinite(loss)):
-            self.loss.check_weights()
+            self.loss.check_weights(self.iteration)
             residuals = residuals_now(self.loss)
             raise diverged(self.training.problem, self.iteration, self.loss.collocation, residuals, float(loss))
 

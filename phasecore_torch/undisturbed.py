@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
-from torch.nn.modules.module import register_module_forward_pre_hook
 
 from phasecore_torch.keeping import Keeper
 
@@ -29,6 +27,7 @@ def undisturbed(*owners: Any) -> Iterator[Keeper]:
         The keeper, which can be given more owners before they are evaluated.
 
     Example:
+        >>> from torch import nn
         >>> model = nn.Sequential(nn.BatchNorm1d(2), nn.Dropout())
         >>> state = torch.random.get_rng_state()
         >>> with undisturbed(model):
@@ -48,29 +47,3 @@ def undisturbed(*owners: Any) -> Iterator[Keeper]:
         keeper.restore()
         random.setstate(of_python)
         np.random.set_state(of_numpy)  # noqa: NPY002
-
-
-def modules_called(keeper: Keeper, function: Callable[..., Any], *args: Any) -> tuple[list[nn.Module], Any]:
-    """Return the modules that a function calls, wherever they hide, and what it returns.
-
-    What is compiled within runs as it is, so that it is seen.
-
-    Args:
-        keeper: keeps the modules before they run.
-        function: that is called.
-        args: with these arguments.
-    """
-    called: dict[int, nn.Module] = {}
-
-    def entered(module: nn.Module, inputs: Any) -> None:
-        called[id(module)] = module
-        keeper.keep(module)
-
-    handle = register_module_forward_pre_hook(entered)
-    set_stance = getattr(torch.compiler, "set_stance", None)
-    try:
-        with contextlib.nullcontext() if set_stance is None else set_stance("force_eager"):
-            returned = function(*args)
-    finally:
-        handle.remove()
-    return list(called.values()), returned

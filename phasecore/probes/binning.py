@@ -18,11 +18,16 @@ Values = NDArray[Any]
 Cells = NDArray[np.unsignedinteger[Any]]
 Labels = NDArray[np.intp]
 Bounds = NDArray[np.float64]
+Counts = NDArray[np.int64]
 
 ROWS_AT_ONCE = 512
 """Rows that are binned at once: 512 x 128 numbers in float64 stay in the cache."""
 
 MOST_THREADS = 4
+
+TOLERANCE = 1e-5
+"""Of a range in widths of bins: saturated neurons, whose ranges differ by float32's rounding, have one number of bins.
+"""
 
 MULTIPLIERS = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9))
 """Odd constants of splitmix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014)."""
@@ -76,38 +81,46 @@ def blocks(values: Values) -> list[Values]:
     return [values[start : start + ROWS_AT_ONCE] for start in range(0, len(values), ROWS_AT_ONCE)]
 
 
-def common_width(low: Bounds, high: Bounds, bins: int) -> float:
-    """Return the width of a layer's bins, the average range of its neurons over `bins`; NaN if that is not finite.
+def bin_counts(low: Bounds, high: Bounds, bins: int) -> Counts | None:
+    """Return how many bins each neuron of a layer has, shape (columns,); None if a bound is not finite.
+
+    The layer has one width w, the average range of its neurons over `bins`; a neuron has as many bins as widths fit
+    its own range, `max(1, floor(range / w))`. They divide its range evenly, so a neuron whose sign is flipped has the
+    same bins in reverse. Ranges that miss a whole number of widths by `TOLERANCE` or less are taken to reach it.
 
     Example:
-        >>> common_width(np.asarray([0.0, -1.0]), np.asarray([1.0, 2.0]), 10)
-        0.2
+        >>> bin_counts(np.asarray([0.0, -1.0, 0.0]), np.asarray([1.0, 1.0, 0.1]), 6).tolist()
+        [5, 11, 1]
     """
     if not (np.isfinite(low).all() and np.isfinite(high).all()):
-        return math.nan
-    return float(np.mean(high - low)) / bins
+        return None
+    reach = high - low
+    width = float(np.mean(reach)) / bins
+    if not width > 0:
+        return np.ones(len(low), dtype=np.int64)
+    return np.maximum(np.floor(reach / width + TOLERANCE), 1).astype(np.int64)
 
 
-def cells_of(values: Values, low: Bounds, high: Bounds, widths: ArrayLike) -> Cells:
-    """Return the bin of each value, of the shape of `values`: the integer part of (value - smallest of column) / width.
+def cells_of(values: Values, low: Bounds, high: Bounds, counts: ArrayLike) -> Cells:
+    """Return the bin of each value, of the shape of `values`: each column's range is divided into equal bins.
 
-    A column's last bin is closed: its largest value opens no bin of its own. Columns of width zero have one bin.
+    Bins are closed below and open above, but for a column's last one, which holds its largest value too. A column whose
+    values are all equal lies in its first bin.
 
     Args:
         values: finite, shape (n, columns).
         low: the smallest value of each column, shape (columns,).
         high: the largest, likewise.
-        widths: of each column's bins, scalar or shape (columns,).
+        counts: number of each column's bins, scalar or shape (columns,).
 
     Example:
         >>> values = np.asarray([[0.0], [0.1], [0.5], [1.0]])
-        >>> cells_of(values, *ranges(values), 0.25).ravel().tolist()
+        >>> cells_of(values, *ranges(values), 4).ravel().tolist()
         [0, 0, 2, 3]
     """
-    given = np.broadcast_to(np.asarray(widths, dtype=np.float64), low.shape)
-    width = np.where(given > 0, given, np.inf)
-    last = np.maximum(np.ceil((high - low) / width * (1 - 1e-12)) - 1, 0)
-    beyond = bool(np.any((high - low) / width >= last + 1))
+    last = np.broadcast_to(np.asarray(counts, dtype=np.float64), low.shape) - 1
+    width = (high - low) / (last + 1)
+    width = np.where(width > 0, width, np.inf)
     cells = np.empty(values.shape, dtype=np.min_scalar_type(int(last.max(initial=0))))
     scratch = np.empty((min(ROWS_AT_ONCE, len(values)), len(low)))
     for number, block in enumerate(blocks(values)):
@@ -115,8 +128,7 @@ def cells_of(values: Values, low: Bounds, high: Bounds, widths: ArrayLike) -> Ce
         part[...] = block
         part -= low
         part /= width
-        if beyond:
-            np.minimum(part, last, out=part)
+        np.minimum(part, last, out=part)
         cells[number * ROWS_AT_ONCE :][: len(block)] = part
     return cells
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from phasecore.probes.base import Probe
 from phasecore.probes.binning import (
+    bin_counts,
     cells_of,
     check_bins,
-    common_width,
     entropy_bits,
     joint_labels,
     pattern_labels,
@@ -65,8 +65,8 @@ class TargetInformation(Probe):
         fields: Mapping[str, NDArray[Any]] = signals[TARGETS]
         target = np.stack([np.asarray(values, dtype=np.float64) for values in fields.values()], axis=1)
         low, high = ranges(target)
-        finite = not math.isnan(common_width(low, high, self.target_bins))
-        labels = pattern_labels(cells_of(target, low, high, (high - low) / self.target_bins)) if finite else None
+        finite = bool(np.isfinite(low).all() and np.isfinite(high).all())
+        labels = pattern_labels(cells_of(target, low, high, self.target_bins)) if finite else None
         measured = {"target_entropy_bits": math.nan if labels is None else entropy_bits(labels)}
         for layer, values in signals[ACTIVATIONS].items():
             measured[f"{layer}_target_information_bits"] = self._information(np.asarray(values), labels)
@@ -74,10 +74,10 @@ class TargetInformation(Probe):
 
     def _information(self, values: NDArray[Any], target: NDArray[np.intp] | None) -> float:
         low, high = ranges(values)
-        width = common_width(low, high, self.bins)
-        if target is None or math.isnan(width):
+        counts = bin_counts(low, high, self.bins)
+        if target is None or counts is None:
             return math.nan
-        layer = pattern_labels(cells_of(values, low, high, width))
+        layer = pattern_labels(cells_of(values, low, high, counts))
         joint = joint_labels(layer, target)
         # rounding of the three entropies, not information
         return max(0.0, entropy_bits(layer) + entropy_bits(target) - entropy_bits(joint))

@@ -10,6 +10,12 @@ from phasecore.arrays import Array, ArrayNamespace
 LARGEST = 1e30
 """Bound of quotients: float32 holds its products with a few more decades."""
 
+PARTS = 2**20
+GOLDEN = 648055
+"""Over `PARTS`, the golden ratio's fraction as an odd multiple: multiples of it fill [0, 1) evenly, and are exact in
+float32 too.
+"""
+
 
 def quotient(numerator: Array, denominator: Array, otherwise: Array, xp: ArrayNamespace) -> Array:
     """Return numerator / denominator, at most 1e30, and `otherwise` where the denominator is not positive.
@@ -82,9 +88,31 @@ def maximum_of(scalars: Iterable[Array], xp: ArrayNamespace) -> Array:
 def one_minus_power(base: float, exponents: Array, xp: ArrayNamespace) -> Array:
     """Return `1 - base**exponents`, the bias correction of a moving average; accurate for bases near one.
 
+    Args:
+        base: in [0, 1).
+        exponents: an array, positive.
+        xp: its namespace.
+
     Example:
         >>> import numpy
         >>> float(one_minus_power(0.5, numpy.asarray(2.0), numpy))
         0.75
     """
-    return -xp.expm1(math.log(base) * exponents)
+    return -xp.expm1(math.log(base) * exponents) if base > 0 else xp.ones_like(exponents)
+
+
+def evenly_spread(like: Array, xp: ArrayNamespace) -> Array:
+    """Return numbers that fill (0, 1) evenly in no order, of the shape (n,) of an array: the golden ratio's multiples.
+
+    They stand in for draws from the uniform distribution: the first n of them fill the interval evenly for every n.
+
+    Example:
+        >>> import numpy
+        >>> evenly_spread(numpy.zeros(4), numpy).round(3).tolist()
+        [0.0, 0.618, 0.236, 0.854]
+    """
+    shares = xp.zeros_like(like[:1]) + 0.5 / PARTS
+    while shares.shape[0] < like.shape[0]:
+        raised = shares + GOLDEN * shares.shape[0] % PARTS / PARTS
+        shares = xp.concat([shares, xp.where(raised >= 1.0, raised - 1.0, raised)])
+    return shares[: like.shape[0]]

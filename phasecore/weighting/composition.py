@@ -10,12 +10,16 @@ would look like a loss that does.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
 
 from phasecore.arrays import Array, ArrayNamespace
 from phasecore.signals import TANGENT_KERNEL_TRACES, TERM_GRADIENTS
 from phasecore.weighting.base import WeightingScheme
+
+Multiplies = Literal["residual", "squared_residual"]
+Products = Mapping[tuple[str, Multiplies], Array]
+"""By term and by what it multiplies: the product of the schemes' weights, shape (n,) or ()."""
 
 OF_WEIGHTED_TERMS = frozenset({TERM_GRADIENTS, TANGENT_KERNEL_TRACES})
 """Signals that schemes read of the terms as their points are weighted; each costs backward passes."""
@@ -54,3 +58,60 @@ def point_factor(weights: Iterable[tuple[WeightingScheme, Array | None]], xp: Ar
             factor = weight if scheme.multiplies == "residual" else xp.sqrt(weight)
             product = factor if product is None else product * factor
     return product
+
+
+def products(parts: Iterable[tuple[WeightingScheme, Mapping[str, Array]]]) -> dict[tuple[str, Multiplies], Array]:
+    """Return the products of schemes' weights, by term and by what they multiply.
+
+    Args:
+        parts: each scheme with its weights.
+
+    Example:
+        >>> from phasecore.weighting.rba import rba
+        >>> products([(rba(), {"pde": 2.0}), (rba(), {"pde": 3.0, "data": 1.0})])
+        {('pde', 'residual'): 6.0, ('data', 'residual'): 1.0}
+    """
+    found: dict[tuple[str, Multiplies], Any] = {}
+    for scheme, weights in parts:
+        for term, weight in weights.items():
+            key = (term, scheme.multiplies)
+            found[key] = found[key] * weight if key in found else weight
+    return found
+
+
+def weighted_square(term: str, residual: Array, weights: Products, xp: ArrayNamespace) -> Array:
+    """Return the squared residual with all the weights of its term, of the residual's shape.
+
+    Example:
+        >>> import numpy
+        >>> weights = {("pde", "residual"): numpy.asarray(3.0), ("pde", "squared_residual"): numpy.asarray(0.5)}
+        >>> weighted_square("pde", numpy.asarray([2.0]), weights, numpy).tolist()
+        [18.0]
+    """
+    of_residual: Any = weights.get((term, "residual"))
+    of_square: Any = weights.get((term, "squared_residual"))
+    square: Any = xp.square(residual if of_residual is None else of_residual * residual)
+    return square if of_square is None else of_square * square
+
+
+def point_weights(weights: Products) -> dict[str, Array]:
+    """Return the product of each term's weights, shape (n,), for the terms that are weighted point by point.
+
+    Where some multiply the residual and some its square, the former enter squared.
+
+    Example:
+        >>> import numpy
+        >>> weights = {("pde", "residual"): numpy.asarray([2.0, 3.0]), ("data", "residual"): numpy.asarray(2.0)}
+        >>> {term: weight.tolist() for term, weight in point_weights(weights).items()}
+        {'pde': [2.0, 3.0]}
+    """
+    found: dict[str, Array] = {}
+    for term in dict.fromkeys(term for term, _ in weights):
+        of_residual: Any = weights.get((term, "residual"))
+        of_square: Any = weights.get((term, "squared_residual"))
+        product = of_square if of_residual is None else of_residual
+        if of_residual is not None and of_square is not None:
+            product = of_residual * of_residual * of_square
+        if len(product.shape):
+            found[term] = product
+    return found

@@ -1,21 +1,25 @@
 """Learning rate annealing: each condition's gradients are raised to the size of the equations'.
 
 Source: Wang, Teng, Perdikaris, "Understanding and mitigating gradient flow pathologies in physics-informed neural
-networks" (arXiv 2001.04536). Text and published code disagree on which part of the moving average is called alpha;
-here 0.1 is the new value's share, as in the code. That the code updates every 10 iterations is from memory.
+networks" (arXiv 2001.04536). The default, `of="weighted"`, is the authors' code; the formula of the paper's algorithm,
+`of="unweighted"`, was held against descriptions of it, not the text. Text and code disagree on which part of the moving
+average is called alpha; here 0.1 is the new value's share, as in the code. How often the code updates could not be
+found out here: `every` is ours.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Literal, NamedTuple, get_args
 
-from phasecore.arrays import Array
+from phasecore.arrays import Array, ArrayNamespace
 from phasecore.signals import RESIDUALS, TERM_GRADIENTS, Signals
 from phasecore.weighting.arithmetic import maximum_of, quotient
 from phasecore.weighting.base import WeightingScheme, Weights
-from phasecore.weighting.options import check_count, check_number
+from phasecore.weighting.options import check_choice, check_count, check_number
+
+Of = Literal["weighted", "unweighted"]
 
 
 class AnnealingState(NamedTuple):
@@ -24,16 +28,25 @@ class AnnealingState(NamedTuple):
     weights: Mapping[str, Array]
 
 
-def learning_rate_annealing(alpha: float = 0.1, every: int = 10) -> WeightingScheme:
+def learning_rate_annealing(alpha: float = 0.1, every: int = 10, of: Of = "weighted") -> WeightingScheme:
     """Return learning rate annealing: `w_k <- (1 - alpha) w_k + alpha max(abs(g_r)) / mean(abs(g_k))`.
 
-    `g_r` is the gradient of the equations' losses together, `g_k` that of condition k's loss, both without weights;
-    maximum and mean go over all parameters. Weights start at one; those of equations stay there. A condition without a
-    gradient keeps its weight. The loss of a condition is `mean(w_k r^2)`.
+    `g_r` is the gradient of the equations' losses together. What `g_k` is, is where code and paper differ:
+
+    - `of="weighted"`, the code: the gradient of `w_k L_k`, the loss of condition k with its weight. Maximum and mean go
+      over the weight matrices (all parameters of a model without any), the mean is that of the matrices' means. The
+      weight tends to `sqrt(max / mean)` of the unweighted gradients.
+    - `of="unweighted"`, the paper: the gradient of `L_k`; maximum and mean go over all parameters. The weight tends to
+      `max / mean`.
+
+    Weights start at one; those of equations stay there. A condition without a gradient keeps its weight. The loss of a
+    condition is `mean(w_k r^2)`.
 
     Args:
-        alpha: share of the new value in the moving average, in (0, 1].
+        alpha: share of the new value in the moving average, in (0, 1]. With `of="weighted"` and 1 the weight swings
+            between two values for ever.
         every: iterations between updates; each costs a backward pass per term.
+        of: "weighted" or "unweighted".
 
     Raises:
         InputError: if an option is outside its range.
@@ -43,12 +56,19 @@ def learning_rate_annealing(alpha: float = 0.1, every: int = 10) -> WeightingSch
         >>> from phasecore.signals import Signals
         >>> gradients = {"pde": {"w": numpy.asarray([8.0, -2.0])}, "initial": {"w": numpy.asarray([1.0, 3.0])}}
         >>> signals = Signals({"residuals": {"pde": numpy.zeros(5)}, "term_gradients": gradients}, numpy)
-        >>> scheme = learning_rate_annealing(alpha=1.0)
-        >>> {term: float(weight) for term, weight in scheme.update(signals, scheme.init(signals))[0].items()}
-        {'initial': 4.0}
+        >>> def after(updates, scheme):
+        ...     state = scheme.init(signals)
+        ...     for _ in range(updates):
+        ...         weights, state = scheme.update(signals, state)
+        ...     return round(float(weights["initial"]), 6)
+        >>> after(500, learning_rate_annealing()), after(500, learning_rate_annealing(of="unweighted"))
+        (2.0, 4.0)
     """
     check_number("learning_rate_annealing", "alpha", alpha, 0, 1, high_included=True)
     check_count("learning_rate_annealing", "every", every)
+    check_choice("learning_rate_annealing", "of", of, get_args(Of))
+    mean_size = _mean_of_layers if of == "weighted" else _mean_of_entries
+    counted = _matrices if of == "weighted" else _all
 
     def init(signals: Signals) -> AnnealingState:
         xp = signals.namespace
@@ -57,16 +77,15 @@ def learning_rate_annealing(alpha: float = 0.1, every: int = 10) -> WeightingSch
 
     def update(signals: Signals, state: AnnealingState) -> tuple[Weights, AnnealingState]:
         xp = signals.namespace
-        of_equations = [signals[TERM_GRADIENTS][term] for term in signals[RESIDUALS]]
-        together = [sum(own[parameter] for own in of_equations) for parameter in of_equations[0]]
+        of_equations = [counted(signals[TERM_GRADIENTS][term]) for term in signals[RESIDUALS]]
+        together = [sum(parts) for parts in zip(*of_equations, strict=True)]
         largest = maximum_of([xp.max(xp.abs(gradient)) for gradient in together], xp)
         weights = {}
         for term, gradients in _conditions(signals).items():
-            entries = sum(math.prod(gradient.shape) for gradient in gradients.values())
-            sizes = [xp.sum(xp.abs(gradient)) for gradient in gradients.values()]
-            mean = xp.sum(xp.stack(sizes)) / entries
-            new = quotient(largest, mean, state.weights[term], xp)
-            weights[term] = (1.0 - alpha) * state.weights[term] + alpha * new
+            old = state.weights[term]
+            size = mean_size(counted(gradients), xp)
+            new = quotient(largest, old * size if of == "weighted" else size, old, xp)
+            weights[term] = (1.0 - alpha) * old + alpha * new
         return weights, AnnealingState(weights)
 
     return WeightingScheme(
@@ -81,3 +100,21 @@ def _conditions(signals: Signals) -> dict[str, Mapping[str, Array]]:
 
 def _some(gradients: Mapping[str, Array]) -> Array:
     return next(iter(gradients.values()))
+
+
+def _all(gradients: Mapping[str, Array]) -> list[Array]:
+    return list(gradients.values())
+
+
+def _matrices(gradients: Mapping[str, Array]) -> list[Array]:
+    """Return the gradients of parameters with two axes or more, all where there are none."""
+    return [gradient for gradient in gradients.values() if len(gradient.shape) > 1] or _all(gradients)
+
+
+def _mean_of_entries(gradients: Iterable[Array], xp: ArrayNamespace) -> Array:
+    entries = sum(math.prod(gradient.shape) for gradient in gradients)
+    return xp.sum(xp.stack([xp.sum(xp.abs(gradient)) for gradient in gradients])) / entries
+
+
+def _mean_of_layers(gradients: Iterable[Array], xp: ArrayNamespace) -> Array:
+    return xp.mean(xp.stack([xp.mean(xp.abs(gradient)) for gradient in gradients]))

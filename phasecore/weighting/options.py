@@ -18,8 +18,19 @@ def check_number(
     *,
     low_included: bool = False,
     high_included: bool = False,
+    otherwise: str = "",
 ) -> None:
     """Refuse an option that is not a number between two bounds.
+
+    Args:
+        scheme: the scheme's name.
+        option: the option's name.
+        value: of the option.
+        low: the lower bound.
+        high: the upper bound.
+        low_included: whether the lower bound may be taken.
+        high_included: whether the upper bound may be taken.
+        otherwise: what else may be there, for the message.
 
     Raises:
         InputError: naming scheme, option, value and the range.
@@ -41,6 +52,7 @@ def check_number(
             expected = "a finite number"
         else:
             expected = f"a number in {'[' if low_included else '('}{low:g}, {high:g}{']' if high_included else ')'}"
+        expected += f", or {otherwise}" if otherwise else ""
         raise InputError(f"weighting {scheme!r}, option {option!r}", received=repr(value), expected=expected)
 
 
@@ -74,3 +86,26 @@ def check_choice(scheme: str, option: str, value: object, choices: Sequence[obje
             received=repr(value),
             expected=f"one of {', '.join(map(str, choices))}",
         )
+
+
+def check_unread(scheme: str, option: str, value: object, default: object, because: str) -> None:
+    """Refuse an option that was set although other options leave it unread.
+
+    Args:
+        scheme: the scheme's name.
+        option: the option's name.
+        value: of the option.
+        default: its value where it was not set.
+        because: why it is not read; empty where it is.
+
+    Raises:
+        InputError: naming scheme, option, value and why it is not read.
+
+    Example:
+        >>> check_unread("vrba", "power", 3.0, 4.0, "it is 'cosh'")
+        Traceback (most recent call last):
+        ...
+        phasecore.errors.InputError: weighting 'vrba', option 'power': received 3.0; expected none: it is 'cosh'.
+    """
+    if because and value != default:
+        raise InputError(f"weighting {scheme!r}, option {option!r}", received=repr(value), expected=f"none: {because}")

@@ -1,7 +1,8 @@
 """Relative loss balancing with random lookback (ReLoBRaLo): terms that fell less since a reference gain weight.
 
-Source: Bischof, Kraus, "Multi-objective loss balancing for physics-informed deep learning" (arXiv 2110.09813). The
-defaults are, as we remember them, in the range that the authors recommend.
+Source: Bischof, Kraus, "Multi-objective loss balancing for physics-informed deep learning" (arXiv 2110.09813). Defaults
+and the first two updates are those of the authors' code; copies of it in other libraries have temperature 0.1 and rho
+0.99. The random lookback is theirs, the even sequence in its place is ours.
 """
 
 from __future__ import annotations
@@ -11,41 +12,48 @@ from typing import Literal, NamedTuple, get_args
 
 from phasecore.arrays import Array, ArrayNamespace
 from phasecore.signals import TERM_LOSSES, Signals
-from phasecore.weighting.arithmetic import quotient, softmax
+from phasecore.weighting.arithmetic import GOLDEN, PARTS, quotient, softmax
 from phasecore.weighting.base import WeightingScheme, Weights
 from phasecore.weighting.options import check_choice, check_count, check_number
 
 Lookback = Literal["draws", "expected"]
 
-STEP = 648055 / 2**20
-"""The golden ratio's fraction, rounded to an odd multiple of 2^-20: the sequence below is exact in float32 too."""
-
 DRAW = "uniform"
+ALL = "all"
 
 
 class ReLoBRaLoState(NamedTuple):
-    """Weight, first loss, last loss and whether there was one (1 or 0), all {term: scalar}; the last draw in [0, 1)."""
+    """What is remembered of the terms, {term: scalar}, and of the training.
+
+    Attributes:
+        weights: each term's weight.
+        reference: its loss at the second update, at the first until then.
+        last: its loss at the last update.
+        draw: the last draw in [0, 1), {"uniform": scalar}.
+        updates: their number, counted to 2, {"all": scalar}.
+    """
 
     weights: Mapping[str, Array]
-    first: Mapping[str, Array]
+    reference: Mapping[str, Array]
     last: Mapping[str, Array]
-    begun: Mapping[str, Array]
     draw: Mapping[str, Array]
+    updates: Mapping[str, Array]
 
 
 def relobralo(
     alpha: float = 0.999,
-    temperature: float = 0.1,
-    rho: float = 0.999,
+    temperature: float = 1.0,
+    rho: float = 1.0,
     lookback: Lookback = "draws",
     every: int = 1,
 ) -> WeightingScheme:
     """Return relative loss balancing with random lookback.
 
-    With m terms and `b_k(t, s) = m softmax_k(L_k(t) / (temperature L_k(s)))`, weights are
-    `w_k <- alpha (z w_k + (1 - z) b_k(t, 0)) + (1 - alpha) b_k(t, t - 1)`: the past counts `alpha`, and is now and then
-    replaced by a look back to the first losses. z is 1 with probability `rho`, else 0. They are one at the first
-    update, and sum to m always. The loss of a term is `mean(w_k r^2)`.
+    With m terms and `b_k(t, s) = m softmax_k(L_k(t) / (temperature L_k(s)))`, weights at update t = 0, 1, 2, ... are
+    `w_k <- alpha_t (z w_k + (1 - z) b_k(t, 1)) + (1 - alpha_t) b_k(t, t - 1)`: the past counts `alpha_t`, and is now
+    and then replaced by a look back to the reference losses, those of the second update. `alpha_t` is 1 at the first
+    update, whose weights are one, 0 at the second, which takes over the balance at hand, and `alpha` from then on. z is
+    1 with probability `rho`, else 0. Weights sum to m always. The loss of a term is `mean(w_k r^2)`.
 
     A scheme is a pure function and has no random numbers. With "draws" (the default) z is 1 where a sequence in the
     state, `u <- u + 0.618034 mod 1` from u = 0, is below `rho`. The sequence fills [0, 1) evenly, so the share of looks
@@ -56,7 +64,7 @@ def relobralo(
     Args:
         alpha: how much the past counts, in [0, 1].
         temperature: of the softmax, positive: large values even the weights out.
-        rho: probability of not looking back, in [0, 1].
+        rho: probability of not looking back, in [0, 1]; 1 never does.
         lookback: "draws" or "expected".
         every: iterations between updates.
 
@@ -66,13 +74,13 @@ def relobralo(
     Example:
         >>> import numpy
         >>> from phasecore.signals import Signals
-        >>> scheme = relobralo(alpha=0.0, temperature=1.0)
-        >>> losses = [{"a": numpy.asarray(a), "b": numpy.asarray(b)} for a, b in [(1.0, 4.0), (1.0, 0.0)]]
+        >>> scheme = relobralo()
+        >>> losses = [{"a": numpy.asarray(a), "b": numpy.asarray(b)} for a, b in [(1.0, 1.0), (1.0, 2.0)]]
         >>> state = scheme.init(Signals({"term_losses": losses[0]}, numpy))
         >>> for loss in losses:
         ...     weights, state = scheme.update(Signals({"term_losses": loss}, numpy), state)
         >>> {term: round(float(weight), 3) for term, weight in weights.items()}
-        {'a': 1.462, 'b': 0.538}
+        {'a': 0.538, 'b': 1.462}
     """
     check_number("relobralo", "alpha", alpha, 0, 1, low_included=True, high_included=True)
     check_number("relobralo", "temperature", temperature, low=0)
@@ -89,34 +97,33 @@ def relobralo(
 
         some = next(iter(losses.values()))
         ones = {term: xp.ones_like(loss) for term, loss in losses.items()}
-        return ReLoBRaLoState(ones, zeros(), zeros(), zeros(), {DRAW: xp.zeros_like(some)})
+        return ReLoBRaLoState(ones, zeros(), zeros(), {DRAW: xp.zeros_like(some)}, {ALL: xp.zeros_like(some)})
 
     def update(signals: Signals, state: ReLoBRaLoState) -> tuple[Weights, ReLoBRaLoState]:
         xp = signals.namespace
         losses = signals[TERM_LOSSES]
-
-        def or_now(past: Mapping[str, Array]) -> dict[str, Array]:
-            """Return past losses, or those of now where there is no past."""
-            return {term: xp.where(state.begun[term] > 0, past[term], loss) for term, loss in losses.items()}
-
-        first, last = or_now(state.first), or_now(state.last)
-        since_first, since_last = (_balance(losses, past, temperature, xp) for past in (first, last))
-        raised = state.draw[DRAW] + STEP
+        done = state.updates[ALL]
+        last = {term: xp.where(done > 0, state.last[term], loss) for term, loss in losses.items()}
+        reference = {term: xp.where(done > 1, state.reference[term], loss) for term, loss in losses.items()}
+        since_reference, since_last = (_balance(losses, past, temperature, xp) for past in (reference, last))
+        raised = state.draw[DRAW] + GOLDEN / PARTS
         draw = xp.where(raised >= 1.0, raised - 1.0, raised)
         keep = xp.where(draw < rho, xp.ones_like(draw), xp.zeros_like(draw))
         if lookback == "expected":
             keep = rho * xp.ones_like(draw)
+        later = xp.where(done > 1, alpha * xp.ones_like(done), xp.zeros_like(done))
+        of_past = xp.where(done > 0, later, xp.ones_like(done))
         weights = {
-            term: alpha * (keep * state.weights[term] + (1.0 - keep) * since_first[term])
-            + (1.0 - alpha) * since_last[term]
+            term: of_past * (keep * state.weights[term] + (1.0 - keep) * since_reference[term])
+            + (1.0 - of_past) * since_last[term]
             for term in losses
         }
         return weights, ReLoBRaLoState(
             weights,
-            first,
+            reference,
             last={term: 1.0 * loss for term, loss in losses.items()},
-            begun={term: xp.ones_like(loss) for term, loss in losses.items()},
             draw={DRAW: draw},
+            updates={ALL: xp.minimum(done + 1.0, 2.0 * xp.ones_like(done))},
         )
 
     return WeightingScheme(init, update, requires=frozenset({TERM_LOSSES}), multiplies="squared_residual", every=every)

@@ -27,7 +27,7 @@ LAYERS = [
         ),
     ),
     ("contracts of trainings and plugins", ("backends", "hookspecs")),
-    ("implementations", ("problems", "weighting", "probes")),
+    ("implementations", ("problems", "weighting", "probes", "losses")),
     ("registry", ("builtin", "plugins", "registry")),
     ("recording", ("recording",)),
     ("what records, shows and tests", ("runs", "monitoring", "reporting", "testing", "loggers", "deepxde")),
@@ -40,7 +40,13 @@ SHARED = {
         *("problems.base", "problems.conditions", "problems.sampling", "problems.references"),
         *("problems.checks", "problems.finite"),
     },
-    "weighting": {"weighting.base", "weighting.arithmetic", "weighting.options", "weighting.checks"},
+    "weighting": {
+        "weighting.base",
+        "weighting.arithmetic",
+        "weighting.options",
+        "weighting.checks",
+        "weighting.composition",
+    },
     "loggers": {"loggers.content"},
     "probes": {"probes.base", "probes.binning", "probes.norms", "probes.checks"},
 }
@@ -59,6 +65,8 @@ class Import(NamedTuple):
     target: str
     """The module, or module.attribute, that is imported."""
     lazy: bool
+    typed: bool = False
+    """Whether it is imported for type checkers alone."""
 
 
 def files(package):
@@ -74,24 +82,24 @@ def imports_of(path):
     """Every import statement of a file, with whether it runs only when a function is called."""
     found = []
 
-    def visit(node, lazy):
+    def visit(node, lazy, typed=False):
         for child in ast.iter_child_nodes(node):
             inside = lazy or isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
             if isinstance(child, ast.If) and ast.unparse(child.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
                 for item in child.body:
-                    visit(ast.Module(body=[item], type_ignores=[]), True)
+                    visit(ast.Module(body=[item], type_ignores=[]), True, True)
                 for item in child.orelse:
                     visit(ast.Module(body=[item], type_ignores=[]), lazy)
                 continue
             if isinstance(child, ast.Import):
-                found.extend(Import(module_name(path), child.lineno, alias.name, lazy) for alias in child.names)
+                found.extend(Import(module_name(path), child.lineno, alias.name, lazy, typed) for alias in child.names)
             elif isinstance(child, ast.ImportFrom):
                 assert child.level == 0, f"{path}:{child.lineno}: relative import; write the whole name"
                 found.extend(
-                    Import(module_name(path), child.lineno, f"{child.module}.{alias.name}", lazy)
+                    Import(module_name(path), child.lineno, f"{child.module}.{alias.name}", lazy, typed)
                     for alias in child.names
                 )
-            visit(child, inside)
+            visit(child, inside, typed)
 
     visit(ast.parse(path.read_text(encoding="utf-8")), False)
     return found
@@ -143,15 +151,47 @@ def test_the_import_reader_sees_lazy_and_type_checking_imports(tmp_path, monkeyp
         "try:\n    import f\nexcept ImportError:\n    pass\n"
         "class K:\n    import g\n    def m(self):\n        import h.i\n"
     )
-    assert [(item.target, item.lazy) for item in imports_of(path)] == [
-        ("a", False),
-        ("b.c", False),
-        ("b.d", False),
-        ("e", True),
-        ("f", False),
-        ("g", False),
-        ("h.i", True),
+    assert [(item.target, item.lazy, item.typed) for item in imports_of(path)] == [
+        ("a", False, False),
+        ("b.c", False, False),
+        ("b.d", False, False),
+        ("e", True, True),
+        ("f", False, False),
+        ("g", False, False),
+        ("h.i", True, False),
     ]
+
+
+def cycles(imported):
+    """The modules that import one another, however many stand between, each set of them once.
+
+    Args:
+        imported: the modules that each one imports.
+    """
+    reached = {module: set(own) for module, own in imported.items()}
+    for between in imported:
+        for own in reached.values():
+            if between in own:
+                own |= reached[between]
+    return {
+        frozenset(other for other in own if module in reached.get(other, ())) for module, own in reached.items()
+    } - {frozenset()}
+
+
+def test_cycles_are_found_however_long():
+    assert cycles({"a": {"b"}, "b": {"c"}, "c": {"a", "d"}, "d": set(), "e": {"a"}}) == {frozenset("abc")}
+    assert cycles({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == set()
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_modules_never_import_one_another_in_a_cycle(package):
+    """Not from within functions either; imports for type checkers alone are none."""
+    imported = {module: set() for module in MODULES[package]}
+    for item in IMPORTS[package]:
+        target = imported_module(item.target)
+        if target in imported and target != item.module and not item.typed:
+            imported[item.module].add(target)
+    assert cycles(imported) == set()
 
 
 def test_the_core_never_imports_a_framework():
@@ -285,7 +325,8 @@ def test_adapters_reach_for_no_private_attribute_of_the_core(package):
 
 
 def framework_parts(package):
-    return {path.name for path in (ROOT / package).glob("*.py")}
+    root = ROOT / package
+    return {path.relative_to(root).as_posix() for path in root.rglob("*.py")}
 
 
 KERAS_ALONE = {
@@ -294,10 +335,12 @@ KERAS_ALONE = {
     "closed.py",
     "configuration.py",
     "data.py",
+    "differentiation.py",
     "internals.py",
     "jax_autodiff.py",
     "model.py",
     "reading.py",
+    "scopes.py",
     "steps.py",
     "updates.py",
     "watching.py",
@@ -312,10 +355,12 @@ TORCH_ALONE = {
     "batches.py",
     "blocks.py",
     "compiling.py",
+    "device.py",
     "gradients.py",
     "keeping.py",
     "lightning.py",
     "memory.py",
+    "movements.py",
     "pina.py",
     "rewritten.py",
 }

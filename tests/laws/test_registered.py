@@ -22,15 +22,26 @@ from phasecore.testing.laws import NotApplicableError
 VARIANTS = [
     "rba:start=residuals",
     "rba:normalization=minmax",
+    "rba:shared=True,offset=0.1,normalization=minmax",
+    "rba:eta=0.1,bound=2.0,bound_growth=0.1,largest_bound=2.3",
     "rba:gamma=0.9,eta=0.5,start=residuals,normalization=minmax",
     "self_adaptive:start=0.5,start_conditions=100",
+    "self_adaptive:mask=linear,adapts=equations",
+    "self_adaptive:mask=sigmoid,adapts=conditions,initial=inlet",
     "vrba:potential=quadratic",
+    "vrba:potential=cosh,smoothing=0.8,start=0",
+    "vrba:potential=superexponential,c_log=0.5",
+    "vrba:potential=logarithmic,temperature=0.2",
+    "vrba:potential=power,power=3",
     "causal:slabs=5,epsilon=1.0,growth=1",
+    "causal:slabs=3,equations=minimum",
     "soft_adapt:normalized=True",
     "soft_adapt:loss_weighted=True",
     "relobralo:lookback=expected",
     "relobralo:rho=0.5,alpha=0.9",
     "learning_rate_annealing:alpha=1.0",
+    "learning_rate_annealing:of=unweighted",
+    "grad_norm:numerator=sum",
     "ntk:kernel=sum,alpha=0.5",
 ]
 
@@ -68,6 +79,12 @@ def apply(law, subject):
 @pytest.mark.parametrize("specification", [*phasecore.names("weighting"), *VARIANTS])
 def test_weighting_scheme(specification, law):
     apply(law, WeightingSubject(scheme_of(specification)))
+
+
+def test_a_causal_scheme_that_waits_for_one_condition_keeps_every_other_law():
+    reason = "it names a condition, which is not in every problem"
+    scheme = phasecore.weighting_scheme("causal", initial_factor=10.0, initial="inlet")
+    check_weighting(scheme, known_failures={"takes_any_number_of_terms": reason})
 
 
 @pytest.mark.parametrize("law", PROBE_LAWS, ids=lambda law: law.__name__)

@@ -24,8 +24,8 @@ def test_weights_of_several_schemes_are_multiplied_those_of_squares_as_roots():
     assert weighting.factor("pde").tolist() == 1.0
     weighting.update(VALUES, iteration=0)
     weighting.check({"pde": 2, "initial": 5})
-    np.testing.assert_allclose(weighting.factor("pde"), np.asarray([0.5, 1.0]) * np.sqrt(4 / 3))
-    np.testing.assert_allclose(weighting.factor("initial"), 2.0)
+    np.testing.assert_allclose(weighting.factor("pde"), np.asarray([0.5, 1.0]) * np.sqrt(2 / 3))
+    np.testing.assert_allclose(weighting.factor("initial"), np.sqrt(2))
     assert weighting.factor("another").tolist() == 1.0
     assert weighting.attention()["pde"].tolist() == [0.5, 1.0]
     assert made("grad_norm").attention() is None
@@ -83,7 +83,7 @@ def test_a_scheme_rests_between_its_updates():
         weighting.update(VALUES if seen[-1][0] else {}, iteration)
     due = frozenset({"term_gradients"})
     assert [required for required, _ in seen] == [due, frozenset(), frozenset(), due, frozenset()]
-    assert [factor**2 for _, factor in seen] == pytest.approx([1, 2.5, 2.5, 2.5, 3.25])
+    assert [factor**2 for _, factor in seen] == pytest.approx([1, 1.5, 1.5, 1.5, 1.75])
 
 
 def test_what_is_refused():

@@ -75,7 +75,7 @@ def by_torch(problem, weighting, points, kernels, biases, orders):
     found |= named("statistic_", phasecore_torch.Capture(loss, optimizer, batches=BATCHES).measure())
     parts = loss.weighting.parts
     for part in parts:
-        found |= named(f"weight_{part.name}_", numbers({term: part.weight(term) for term in part.weighted}))
+        found |= named(f"weight_{part.scheme_name}_", numbers({term: part.weight(term) for term in part.weighted}))
     loss.train()
     if not balances_gradients(parts):
         for order in orders:

@@ -29,19 +29,20 @@ def measure(probe, layer, **others):
     return probe.measure(Signals({"activations": {"layer0": layer}, **others}, np))
 
 
-def naive_width(layer, bins):
-    columns = [[float(value) for value in column] for column in layer.T]
-    return sum(max(column) - min(column) for column in columns) / len(columns) / bins
+def naive_counts(layer, bins):
+    """The number of bins of each neuron: how often the layer's common width fits its range, a transcription."""
+    reach = [float(max(column)) - float(min(column)) for column in layer.T]
+    width = sum(reach) / len(reach) / bins
+    return [max(1, math.floor(own / width + 1e-5)) for own in reach]
 
 
-def naive_patterns(layer, width):
+def naive_patterns(layer, counts):
     """The bins of each row, as tuples, value by value in float64."""
     columns = []
-    for column in layer.T:
+    for column, count in zip(layer.T, counts, strict=True):
         values = [float(value) for value in column]
         low, high = min(values), max(values)
-        last = max(math.ceil((high - low) / width * (1 - 1e-12)) - 1, 0)
-        columns.append([min(math.floor((value - low) / width), last) for value in values])
+        columns.append([min(math.floor((value - low) / ((high - low) / count)), count - 1) for value in values])
     return list(zip(*columns, strict=True))
 
 
@@ -55,12 +56,13 @@ def naive_entropy(items):
 @pytest.mark.parametrize("bins", [2, 7, 30])
 def test_saturation_is_that_of_a_loop(bins, gain, dtype):
     layer = tanh_layer(gain=gain, dtype=dtype)
-    width = naive_width(layer, bins)
     shares = []
-    for column in layer.T:
+    for column, count in zip(layer.T, naive_counts(layer, bins), strict=True):
         values = [float(value) for value in column]
         low, high = min(values), max(values)
-        shares.append(sum(value < low + width or value > high - width for value in values) / len(values))
+        width = (high - low) / count
+        at_ends = sum(count <= 2 or value < low + width or value > high - width for value in values)
+        shares.append(at_ends / len(values))
     expected = sum(shares) / len(shares)
     assert measure(Saturation(bins), layer) == {"layer0_saturation": pytest.approx(expected, rel=1e-12)}
 
@@ -71,15 +73,15 @@ def test_saturation_is_that_of_a_loop(bins, gain, dtype):
 def test_entropy_is_that_of_counted_tuples(neurons, gain, dtype):
     layer = tanh_layer(neurons=neurons, gain=gain, dtype=dtype)
     for bins in (2, 30):
-        expected = naive_entropy(naive_patterns(layer, naive_width(layer, bins)))
+        expected = naive_entropy(naive_patterns(layer, naive_counts(layer, bins)))
         assert measure(LayerEntropy(bins), layer)["layer0_entropy_bits"] == pytest.approx(expected, rel=1e-12)
 
 
 def test_more_bins_than_fit_a_byte():
     """One neuron that moves a thousand times as much as the others has thousands of bins."""
     layer = tanh_layer(neurons=40) * np.asarray([1e4] + [1e-3] * 39, dtype=np.float32)
-    expected = naive_entropy(naive_patterns(layer, naive_width(layer, 30)))
-    assert max(max(pattern) for pattern in naive_patterns(layer, naive_width(layer, 30))) > 1000
+    expected = naive_entropy(naive_patterns(layer, naive_counts(layer, 30)))
+    assert max(max(pattern) for pattern in naive_patterns(layer, naive_counts(layer, 30))) > 1000
     assert measure(LayerEntropy(), layer)["layer0_entropy_bits"] == pytest.approx(expected, rel=1e-12)
 
 
@@ -123,6 +125,30 @@ def test_closed_forms():
     assert measure(LayerEntropy(), distinct) == {"layer0_entropy_bits": 10.0}
 
 
+@pytest.mark.parametrize("signs", [(1, 1), (1, -1), (-1, 1), (-1, -1)])
+def test_each_neuron_has_whole_bins_of_its_own_range(signs):
+    """Ranges 1 and 1.4, a common width 0.6: one bin and two, (0, 0) and (0, 1) half of the points each."""
+    layer = np.asarray([[0, 0], [0, 0], [1, 1.1], [1, 1.4]]) * np.asarray(signs)
+    assert measure(LayerEntropy(2), layer) == {"layer0_entropy_bits": 1.0}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("gain", [0.5, 3.0, 30.0])
+def test_flipping_a_neuron_changes_nothing(gain, dtype):
+    layer = tanh_layer(neurons=9, gain=gain, dtype=dtype)
+    flipped = layer * np.random.default_rng(3).choice([-1, 1], 9).astype(dtype)
+    target = {"u": np.arange(len(layer), dtype=float)}
+    assert (flipped != layer).any()
+    for probe in (LayerEntropy(), LayerEntropy(7), Saturation(), TargetInformation()):
+        assert measure(probe, flipped, targets=target) == pytest.approx(measure(probe, layer, targets=target))
+
+
+def test_neurons_that_saturate_in_float32_have_one_number_of_bins():
+    ends = np.asarray([1, 1 - 2.0**-24, 1 - 2.0**-23], dtype=np.float32)
+    layer = np.stack([np.linspace(-end, end, 31, dtype=np.float32) for end in ends], axis=1)
+    assert binning.bin_counts(*binning.ranges(layer), 30).tolist() == [30, 30, 30]
+
+
 def test_a_constant_layer_carries_nothing_and_one_that_diverged_is_undefined():
     constant = np.full((20, 3), 0.7)
     assert math.isnan(measure(Saturation(), constant)["layer0_saturation"])
@@ -143,8 +169,8 @@ def test_information_is_entropy_less_conditional_entropy(fields):
     generator = np.random.default_rng(1)
     target = {name: np.round(generator.uniform(-5, 7, len(layer)), 1) + layer[:, 0] for name in fields}
     measured = measure(TargetInformation(10, 4), layer, targets=target)
-    patterns = naive_patterns(layer, naive_width(layer, 10))
-    binned = [naive_patterns(values[:, None], naive_width(values[:, None], 4)) for values in target.values()]
+    patterns = naive_patterns(layer, naive_counts(layer, 10))
+    binned = [naive_patterns(values[:, None], [4]) for values in target.values()]
     groups = {}
     for pattern, label in zip(patterns, zip(*binned, strict=True), strict=True):
         groups.setdefault(label, []).append(pattern)

@@ -457,10 +457,10 @@ def test_a_model_with_complex_weights(options):
         optimizer.step()
         monitor.step()
     weights = [net.weight, net.last.weight]
-    shared = torch.autograd.grad(loss.shared_loss(), weights)
+    shared = torch.autograd.grad(loss.shared_loss(loss.weighting.current()), weights)
     rows = []
     for part in torch.arange(40).tensor_split(5):
-        own = torch.autograd.grad(loss.batch_loss(part), weights)
+        own = torch.autograd.grad(loss.batch_loss(loss.points[part], loss.weighting.current(part)), weights)
         rows.append(by_pairs(own) + by_pairs(shared))
     stacked = torch.stack(rows)
     expected = float(stacked.mean(0).norm() / stacked.std(0, correction=0).norm())

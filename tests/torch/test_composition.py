@@ -103,7 +103,7 @@ def test_halved_points_are_made_up_for(multiplies, terms, expected, balance):
     ratios = []
     for loss in (alone, halved, turned):
         loss()
-        weights = {part.name: part for part in loss.weighting.parts}["balance"]
+        weights = {part.scheme_name: part for part in loss.weighting.parts}["balance"]
         ratios.append(float(weights.weight("pde") / weights.weight("initial")))
     assert ratios[1] / ratios[0] == pytest.approx(expected, rel=1e-12)
     assert ratios[2] == pytest.approx(ratios[1], rel=1e-12)

@@ -195,7 +195,7 @@ def test_eval_does_not_update():
     assert loss().item() == evaluated
     loss(torch.tensor([1, 5]))
     loss.evaluate()
-    loss.batch_loss(torch.tensor([1, 5]))
+    loss.batch_loss(loss.points[[1, 5]], loss.weighting.current(torch.tensor([1, 5])))
     loss.residuals()
     assert all(torch.equal(value, before[name]) for name, value in loss.state_dict().items())
     loss.train()

@@ -166,7 +166,7 @@ def test_residuals_that_stop_being_finite_are_told_with_term_and_place():
     loss()
     told = r"weights of term 'ode'.*the residual of 'ode' is not finite at 60 of 60 points, the first t="
     with pytest.raises(PluginError, match=told):
-        loss.check_weights()
+        loss.check_weights(2)
     with pytest.raises(PluginError, match=told):
         PhaseMonitor(loss, optimizer, batches=5).capture.measure()
 

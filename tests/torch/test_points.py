@@ -93,14 +93,14 @@ def test_points_alone(points):
 
 
 def test_numpy_points_are_cast_to_what_the_network_computes_in():
-    ((batch,),) = Batches(np.zeros((4, 2)), torch.zeros(1, dtype=torch.float16))
+    (batch,) = Batches(np.zeros((4, 2)), 2, torch.zeros(1, dtype=torch.float16)).first
     assert batch.dtype == torch.float16
-    ((labels,),) = Batches(np.arange(4), torch.zeros(1))
+    (labels,) = Batches(np.arange(4), 2, torch.zeros(1)).first
     assert labels.dtype == torch.int64
 
 
 def test_points_that_require_gradients_still_do():
-    ((batch,),) = Batches(X.clone().requires_grad_(), X)
+    (batch,) = Batches(X.clone().requires_grad_(), 2, X).first
     assert batch.requires_grad
     assert batch.is_leaf
 

@@ -285,7 +285,7 @@ def test_the_same_scheme_twice():
     with pytest.raises(InputError, match=r"received 'rba' twice in 'rba\+rba:gamma=0.9'"):
         loss_of("rba+rba:gamma=0.9")
     loss, _ = loss_of([remembered_sizes(), remembered_sizes()])
-    assert list(loss.weighting) == ["test_weighting", "test_weighting_2"]
+    assert [part.scheme_name for part in loss.weighting.parts] == ["test_weighting", "test_weighting_2"]
 
 
 def test_conditions_of_one_term_on_several_faces_keep_their_order():

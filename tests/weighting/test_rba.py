@@ -92,6 +92,48 @@ def test_under_mini_batches_each_weight_stays_with_its_point(start, normalizatio
     np.testing.assert_allclose(state.weights["pde"], [weight_of[i] for i in range(count)], rtol=1e-13)
 
 
+@pytest.mark.parametrize("batch", [23, 5])
+def test_a_growing_bound_an_offset_and_one_weight_for_several_equations(batch):
+    """50 updates in full and in mini-batches; under these a point's bound grows with its own updates."""
+    eta, count = 0.1, 23
+    scheme = rba(eta=eta, shared=True, offset=0.3, bound=2.0, bound_growth=0.05, largest_bound=2.5)
+    terms = ("momentum_x", "momentum_y")
+    state = scheme.init(Signals({"residuals": {term: np.zeros(count) for term in terms}}, np))
+    generator = np.random.default_rng(4)
+    weight_of, visits = dict.fromkeys(range(count), 0.3), dict.fromkeys(range(count), 0)
+    for _ in range(50):
+        rows = generator.permutation(count)[:batch]
+        residuals = {term: generator.standard_normal(batch) for term in terms}
+        fields = {name: {t: v[rows] for t, v in getattr(state, name).items()} for name in scheme.per_point}
+        weights, new = scheme.update(Signals({"residuals": residuals}, np), state._replace(**fields))
+        for name in scheme.per_point:
+            for term, values in getattr(state, name).items():
+                values[rows] = getattr(new, name)[term]
+        sizes = [abs(float(one)) + abs(float(other)) for one, other in zip(*residuals.values(), strict=True)]
+        for position, point in enumerate(rows):
+            gamma = 1 - eta / min(2.0 + 0.05 * visits[point], 2.5)
+            weight_of[point] = 0.3 + gamma * (weight_of[point] - 0.3) + eta * sizes[position] / max(sizes)
+            visits[point] += 1
+            for term in terms:
+                assert weights[term][position] == pytest.approx(weight_of[point], rel=1e-12)
+    assert max(visits.values()) > 10
+
+
+def test_weights_reach_the_offset_and_the_bound_above_it():
+    scheme = rba(eta=0.1, offset=0.5, bound=2.0)
+    state = scheme.init(signals_of(np.zeros(2)))
+    for _ in range(600):
+        weights, state = scheme.update(signals_of(np.asarray([-3.0, 0.0])), state)
+    np.testing.assert_allclose(weights["pde"], [2.5, 0.5], rtol=1e-12)
+
+
+def test_one_weight_for_two_equations_is_of_the_sum_of_their_sizes():
+    scheme = rba(gamma=0.0, eta=1.0, shared=True)
+    signals = Signals({"residuals": {"x": np.asarray([1.0, -3.0]), "y": np.asarray([-1.0, 1.0])}}, np)
+    weights, _ = scheme.update(signals, scheme.init(signals))
+    assert {term: values.tolist() for term, values in weights.items()} == {"x": [0.5, 1.0], "y": [0.5, 1.0]}
+
+
 @given(
     st.lists(st.floats(-1e12, 1e12, allow_subnormal=False), min_size=1, max_size=12),
     st.sampled_from(["max", "minmax"]),
@@ -135,6 +177,12 @@ def test_only_residuals_are_required():
         ({"eta": 0.0}, "'eta'.*positive"),
         ({"eta": math.inf}, "'eta'.*finite"),
         ({"start": "ones"}, "'start'.*one of zeros, residuals"),
+        ({"shared": "yes"}, "'shared'.*one of True, False"),
+        ({"offset": -0.1}, "'offset'.*non-negative"),
+        ({"bound": 0.0001}, r"'bound'.*received 0.0001; expected a number in \[0.001, inf\)"),
+        ({"bound": 2.0, "gamma": 0.9}, "'gamma': received 0.9; expected none: 'bound' gives it"),
+        ({"bound_growth": 0.1}, "'bound_growth': received 0.1; expected none: without 'bound'"),
+        ({"bound": 2.0, "largest_bound": 1.0}, r"'largest_bound'.*\[2, inf\)"),
         ({"normalization": "mean"}, "'normalization'.*one of max, minmax"),
     ],
 )

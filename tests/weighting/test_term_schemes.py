@@ -36,7 +36,7 @@ def run(scheme, sequences, signal):
 def test_soft_adapt_is_its_formula(normalized, loss_weighted):
     scheme = soft_adapt(beta=2.0, normalized=normalized, loss_weighted=loss_weighted)
     before = None
-    losses = list(losses_of_a_training(20))
+    losses = list(losses_of_a_training(50))
     for now, weights in zip(losses, run(scheme, losses, "term_losses"), strict=True):
         change = [0.0] * 3 if before is None else [a - b for a, b in zip(now, before, strict=True)]
         if normalized:
@@ -44,6 +44,12 @@ def test_soft_adapt_is_its_formula(normalized, loss_weighted):
         powers = [math.exp(2.0 * s) * (loss if loss_weighted else 1.0) for s, loss in zip(change, now, strict=True)]
         np.testing.assert_allclose(weights, [power / sum(powers) for power in powers], rtol=1e-12)
         before = now
+
+
+@pytest.mark.parametrize(("loss_weighted", "expected"), [(False, [1 / 3] * 3), (True, [0.5, 0.3, 0.2])])
+def test_the_first_weights_of_soft_adapt_know_no_change(loss_weighted, expected):
+    (weights,) = run(soft_adapt(loss_weighted=loss_weighted), [[5.0, 3.0, 2.0]], "term_losses")
+    np.testing.assert_allclose(weights, expected, rtol=1e-12)
 
 
 def test_soft_adapt_of_two_steady_slopes():
@@ -60,9 +66,9 @@ def draws(count):
 
 @pytest.mark.parametrize("lookback", ["draws", "expected"])
 def test_relobralo_is_its_formula(lookback):
-    alpha, temperature, rho = 0.9, 0.7, 0.6
-    scheme = relobralo(alpha, temperature, rho, lookback)
-    losses = list(losses_of_a_training(40))
+    temperature, rho = 0.7, 0.6
+    scheme = relobralo(0.9, temperature, rho, lookback)
+    losses = list(losses_of_a_training(50))
     weights, looked_back = [1.0] * 3, 0
 
     def balance(now, past):
@@ -70,16 +76,32 @@ def test_relobralo_is_its_formula(lookback):
         return [3 * share for share in shares]
 
     for step, found in enumerate(run(scheme, losses, "term_losses")):
+        alpha = {0: 1.0, 1: 0.0}.get(step, 0.9)
         z = rho if lookback == "expected" else float(draws(step + 1)[-1] < rho)
         looked_back += z == 0
-        since_first, since_last = balance(losses[step], losses[0]), balance(losses[step], losses[max(step - 1, 0)])
+        since_reference = balance(losses[step], losses[min(step, 1)])
+        since_last = balance(losses[step], losses[max(step - 1, 0)])
         weights = [
-            alpha * (z * old + (1 - z) * first) + (1 - alpha) * last
-            for old, first, last in zip(weights, since_first, since_last, strict=True)
+            alpha * (z * old + (1 - z) * reference) + (1 - alpha) * last
+            for old, reference, last in zip(weights, since_reference, since_last, strict=True)
         ]
         np.testing.assert_allclose(found, weights, rtol=1e-12)
         assert sum(found) == pytest.approx(3)
-    assert lookback == "expected" or 12 <= looked_back <= 20
+    assert lookback == "expected" or 15 <= looked_back <= 25
+
+
+def test_the_second_update_of_relobralo_takes_over_the_balance_at_hand():
+    """Losses (1, 1), then (1, 2): twice the softmax of (1, 2), (0.538, 1.462); only then is alpha 0.999."""
+    scheme = relobralo()
+    losses = [{"a": np.asarray(a), "b": np.asarray(b)} for a, b in [(1.0, 1.0), (1.0, 2.0), (1.0, 2.0)]]
+    state = scheme.init(signals_of(term_losses=losses[0]))
+    found = []
+    for loss in losses:
+        weights, state = scheme.update(signals_of(term_losses=loss), state)
+        found.append([float(weight) for weight in weights.values()])
+    second = [2 / (1 + math.e), 2 * math.e / (1 + math.e)]
+    third = [0.999 * old + 0.001 for old in second]
+    np.testing.assert_allclose(found, [[1.0, 1.0], second, third], rtol=1e-12)
 
 
 def test_relobralo_looks_back_as_often_as_it_should_and_exactly_alike_in_float32():
@@ -99,7 +121,11 @@ def test_relobralo_looks_back_as_often_as_it_should_and_exactly_alike_in_float32
 def gradients_at(seed):
     generator = np.random.default_rng(seed)
     return {
-        term: {"weight": scale * generator.standard_normal((3, 2)), "bias": scale * generator.standard_normal(2)}
+        term: {
+            "first.weight": scale * generator.standard_normal((3, 2)),
+            "first.bias": 9 * scale * generator.standard_normal(2),
+            "last.weight": 3 * scale * generator.standard_normal((2, 2)),
+        }
         for term, scale in zip(TERMS, (5.0, 1.0, 0.01), strict=True)
     }
 
@@ -108,34 +134,69 @@ def entries(gradients):
     return [float(value) for gradient in gradients.values() for value in gradient.ravel()]
 
 
-def test_learning_rate_annealing_is_its_formula():
-    scheme = learning_rate_annealing(alpha=0.3)
+@pytest.mark.parametrize("of", ["weighted", "unweighted"])
+def test_learning_rate_annealing_is_its_formula(of):
+    """The code: matrices alone, a mean of their means, of the weighted loss. The paper: entries of all parameters."""
+    scheme = learning_rate_annealing(alpha=0.3, of=of)
     equations = {"mass": np.zeros(4), "energy": np.zeros(4)}
     expected, state = 1.0, None
-    for step in range(10):
+    for step in range(50):
         gradients = gradients_at(step)
         signals = signals_of(equations, term_gradients=gradients)
         state = scheme.init(signals) if state is None else state
         weights, state = scheme.update(signals, state)
-        both = [abs(a + b) for a, b in zip(entries(gradients["mass"]), entries(gradients["energy"]), strict=True)]
-        own = [abs(value) for value in entries(gradients["wall"])]
-        expected = 0.7 * expected + 0.3 * max(both) / (sum(own) / len(own))
+        layers = ["first.weight", "last.weight"] if of == "weighted" else [*gradients["mass"]]
+        both = [
+            abs(a + b)
+            for layer in layers
+            for a, b in zip(gradients["mass"][layer].ravel(), gradients["energy"][layer].ravel(), strict=True)
+        ]
+        own = {layer: [abs(float(value)) for value in gradients["wall"][layer].ravel()] for layer in layers}
+        if of == "weighted":
+            mean = expected * sum(sum(sizes) / len(sizes) for sizes in own.values()) / len(own)
+        else:
+            mean = sum(sum(sizes) for sizes in own.values()) / sum(len(sizes) for sizes in own.values())
+        expected = 0.7 * expected + 0.3 * max(both) / mean
         assert set(weights) == {"wall"}
         assert float(weights["wall"]) == pytest.approx(expected, rel=1e-12)
 
 
-def test_grad_norm_is_its_formula():
-    scheme = grad_norm(alpha=0.6)
+@pytest.mark.parametrize(("options", "limit"), [({}, 2.0), ({"of": "weighted"}, 2.0), ({"of": "unweighted"}, 4.0)])
+def test_where_learning_rate_annealing_tends_to(options, limit):
+    """Largest gradient of the equation 8, mean of the condition's 2: the root of their ratio, or the ratio."""
+    gradients = {"pde": {"w": np.asarray([[8.0, -2.0]])}, "wall": {"w": np.asarray([[1.0, 3.0]])}}
+    signals, scheme = signals_of({"pde": np.zeros(3)}, term_gradients=gradients), learning_rate_annealing(**options)
+    state = scheme.init(signals)
+    for _ in range(500):
+        weights, state = scheme.update(signals, state)
+    assert float(weights["wall"]) == pytest.approx(limit, rel=1e-12)
+
+
+@pytest.mark.parametrize("numerator", ["mean", "sum"])
+def test_grad_norm_is_its_formula(numerator):
+    scheme = grad_norm(alpha=0.6, numerator=numerator)
     expected, state = dict.fromkeys(TERMS, 1.0), None
-    for step in range(10):
+    for step in range(50):
         gradients = gradients_at(step)
         signals = signals_of(term_gradients=gradients)
         state = scheme.init(signals) if state is None else state
         weights, state = scheme.update(signals, state)
         norms = {term: math.sqrt(sum(value**2 for value in entries(own))) for term, own in gradients.items()}
+        common = sum(norms.values()) / (len(norms) if numerator == "mean" else 1)
         for term in TERMS:
-            expected[term] = 0.6 * expected[term] + 0.4 * sum(norms.values()) / norms[term]
+            expected[term] = 0.6 * expected[term] + 0.4 * common / norms[term]
             assert float(weights[term]) == pytest.approx(expected[term], rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [({}, [2 / 3, 2.0]), ({"numerator": "mean"}, [2 / 3, 2.0]), ({"numerator": "sum"}, [4 / 3, 4.0])],
+)
+def test_grad_norm_of_gradients_of_lengths_three_and_one(options, expected):
+    gradients = {"pde": {"w": np.asarray([[3.0], [0.0]])}, "wall": {"w": np.asarray([[0.0], [1.0]])}}
+    signals, scheme = signals_of(term_gradients=gradients), grad_norm(alpha=0.0, **options)
+    weights, _ = scheme.update(signals, scheme.init(signals))
+    assert [float(weight) for weight in weights.values()] == pytest.approx(expected, rel=1e-12)
 
 
 def test_grad_norm_without_memory_makes_the_weighted_gradients_equally_long():
@@ -205,6 +266,8 @@ def test_costly_signals_are_read_now_and_then_by_default():
         (relobralo, {"alpha": 1.5}, r"'alpha'.*\[0, 1\]"),
         (relobralo, {"lookback": "coin"}, "'lookback'.*one of draws, expected"),
         (learning_rate_annealing, {"alpha": 0}, r"'alpha'.*\(0, 1\]"),
+        (learning_rate_annealing, {"of": "both"}, "'of'.*one of weighted, unweighted"),
+        (grad_norm, {"numerator": "max"}, "'numerator'.*one of mean, sum"),
         (grad_norm, {"every": 0}, "'every'.*positive integer"),
         (ntk, {"kernel": "max"}, "'kernel'.*one of sum, mean"),
     ],

@@ -62,49 +62,70 @@ def train_in_batches(scheme, sizes, condition_sizes, batch, epochs):
             step += 1
 
 
-def adam_ascent(weight, history, learning_rate, beta1=0.9, beta2=0.999, epsilon=1e-8):
-    """Weights before each step of one point, for its (residual, number of points) at each; Adam as Kingma and Ba."""
+SLOPES = {
+    "square": lambda w: 2 * w,
+    "linear": lambda w: 1.0,
+    "sigmoid": lambda w: math.exp(-w) / (1 + math.exp(-w)) ** 2,
+}
+MASKS = {"square": lambda w: w * w, "linear": lambda w: w, "sigmoid": lambda w: 1 / (1 + math.exp(-w))}
+
+
+def adam_ascent(weight, history, learning_rate, mask="square", beta1=0.99, beta2=0.999, epsilon=1e-7):
+    """Roots of the masked weight before each step of one point, for its (residual, number of points) at each.
+
+    Adam is Keras's, which adds epsilon to the root of the uncorrected second moment.
+    """
     m = v = 0.0
     seen = []
     for step, (residual, count) in enumerate(history, start=1):
-        seen.append(weight)
-        g = 2 * weight * residual**2 / count
+        seen.append(math.sqrt(MASKS[mask](weight)))
+        g = SLOPES[mask](weight) * residual**2 / count
         m = beta1 * m + (1 - beta1) * g
         v = beta2 * v + (1 - beta2) * g**2
-        weight += learning_rate * (m / (1 - beta1**step)) / (math.sqrt(v / (1 - beta2**step)) + epsilon)
+        rate = learning_rate * math.sqrt(1 - beta2**step) / (1 - beta1**step)
+        weight += rate * m / (math.sqrt(v) + epsilon)
     return seen
 
 
 class Brdr:
-    """Balanced residual decay rate of points by (term, index)."""
+    """Balanced residual decay rate of points by (term, index); what is remembered fades with the updates of all."""
 
     def __init__(self, decay, weight_decay, epsilon):
         self.decay, self.weight_decay, self.epsilon = decay, weight_decay, epsilon
-        self.fourth, self.visits, self.weight = {}, {}, {}
+        self.fourth, self.seen, self.weight = {}, {}, {}
+        self.step = 0
 
     def update(self, residuals):
         """`residuals`: {(term, index): residual} of the points at hand."""
+        self.step += 1
         rate = {}
         for point, r in residuals.items():
-            self.visits[point] = self.visits.get(point, 0) + 1
-            self.fourth[point] = self.decay * self.fourth.get(point, 0.0) + (1 - self.decay) * r**4
-            unbiased = self.fourth[point] / (1 - self.decay ** self.visits[point])
-            rate[point] = r**2 / math.sqrt(unbiased + self.epsilon)
+            kept = self.decay ** (self.step - self.seen.get(point, 0))
+            self.fourth[point] = kept * self.fourth.get(point, 0.0) + (1 - kept) * r**4
+            unbiased = self.fourth[point] / (1 - self.decay**self.step)
+            rate[point] = r**2 / (math.sqrt(unbiased) + self.epsilon)
         mean = sum(rate.values()) / len(rate)
         for point in residuals:
-            old = self.weight.get(point, 1.0)
-            self.weight[point] = self.weight_decay * old + (1 - self.weight_decay) * rate[point] / mean
+            kept = self.weight_decay ** (self.step - self.seen.get(point, 0))
+            self.weight[point] = kept * self.weight.get(point, 1.0) + (1 - kept) * rate[point] / mean
+            self.seen[point] = self.step
         return {point: self.weight[point] for point in residuals}
 
 
-def causal_weights(times, residuals, slabs, epsilon):
+def causal_weights(times, residuals, slabs, epsilon, minimum=False, initial=0.0):
     """Weights of the points; `times` in [0, 1], `residuals` a list of lists, one for each equation."""
     slab_of = [min(int(time * slabs), slabs - 1) for time in times]
-    losses = []
+    weights = []
     for slab in range(slabs):
-        inside = [i for i, place in enumerate(slab_of) if place == slab]
-        losses.append(sum(sum(r[i] ** 2 for i in inside) / len(inside) for r in residuals) if inside else 0.0)
-    weights = [math.exp(-epsilon * sum(losses[:slab])) for slab in range(slabs)]
+        passed = []
+        for r in residuals:
+            losses = []
+            for earlier in range(slab):
+                inside = [r[i] ** 2 for i, place in enumerate(slab_of) if place == earlier]
+                losses.append(sum(inside) / len(inside) if inside else 0.0)
+            passed.append(sum(losses))
+        each = [math.exp(-epsilon * (initial + one)) for one in passed]
+        weights.append(min(each) if minimum else math.exp(-epsilon * (initial + sum(passed))))
     return [weights[slab] for slab in slab_of], min(weights)
 
 

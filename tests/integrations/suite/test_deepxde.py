@@ -338,7 +338,7 @@ def test_the_weights_are_those_of_the_formulas(scheme):
     weighting = Weighting(scheme)
     train(model, weighting)
     norms = np.asarray([np.linalg.norm(np.concatenate([part.ravel() for part in own])) for own in gradients])
-    balance = np.sqrt(norms.sum() / norms)
+    balance = np.sqrt(norms.mean() / norms)
     factors = weighting.factors
     np.testing.assert_allclose(factors["pde"], balance[0] * attention, rtol=1e-3, atol=1e-6)
     assert [float(factors["dirichlet"]), float(factors["initial"])] == pytest.approx(balance[1:], rel=1e-3)

@@ -38,7 +38,7 @@ def still(weighting="rba", **options):
 
 
 def residuals(model):
-    found = model.physics.residuals(ops.convert_to_tensor(model.physics.points))
+    found = model.physics.residuals_at(ops.convert_to_tensor(model.physics.points))
     return {term: to_numpy(values).astype(np.float64) for term, values in found.items()}
 
 

@@ -10,7 +10,7 @@ from phasecore_keras import PINN, Capture
 from phasecore_keras.activations import HiddenActivations
 from phasecore_keras.autodiff import to_numpy
 from phasecore_keras.internals import USED
-from phasecore_keras.points import Points
+from phasecore_keras.points import Batches
 from phasecore_keras.sources import CustomSource, PhysicsSource
 
 
@@ -29,7 +29,7 @@ def by_hand(network, points, function=np.tanh):
 
 def test_the_hidden_layers_of_a_pinn_in_their_order():
     model, points = pinn(depth=3)
-    found = activations_of(PhysicsSource(model, model.trainable_variables, 5))
+    found = activations_of(PhysicsSource(model, dict(enumerate(model.trainable_variables)), 5))
     assert list(found) == ["layer0", "layer1", "layer2"]
     for one, other in zip(found.values(), by_hand(model.network, points["coordinates"]), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
@@ -93,7 +93,7 @@ def test_a_model_whose_activations_are_not_found_does_not_supply_them():
     model = PINN(Own(), problem)
     model.compile(optimizer="adam")
     model.points(20)
-    assert ACTIVATIONS not in PhysicsSource(model, model.trainable_variables, 5).supplies
+    assert ACTIVATIONS not in PhysicsSource(model, dict(enumerate(model.trainable_variables)), 5).supplies
     with pytest.raises(phasecore.InputError, match="requires signal 'activations'"):
         Capture(model, probes=["saturation"], batches=5)
 
@@ -102,7 +102,7 @@ def test_ordinary_networks_have_activations_too():
     model = mlp(3, 2)
     model.compile(optimizer="sgd", loss="mse")
     x, y = np.random.default_rng(0).normal(size=(50, 3)), np.zeros((50, 2))
-    found = activations_of(CustomSource(model, model.trainable_variables, Points((x, y), 7), None))
+    found = activations_of(CustomSource(model, dict(enumerate(model.trainable_variables)), Batches((x, y), 7), None))
     for one, other in zip(found.values(), by_hand(model, x), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 

@@ -67,7 +67,7 @@ def jacobians(model):
 
 
 def naive_weights(model, kind):
-    """The sum over the terms of the weighted gradients' norms, or of the traces per point, over each term's own."""
+    """The mean over the terms of the weighted gradients' norms, or the sum of the traces per point, over each's own."""
     sizes = {}
     weights, residuals = factors(model), term_residuals(model)
     for term, rows in jacobians(model).items():
@@ -76,7 +76,8 @@ def naive_weights(model, kind):
             sizes[term] = np.linalg.norm(2 * np.mean((factor**2 * to_numpy(residuals[term]))[:, None] * rows, axis=0))
         else:
             sizes[term] = np.mean(factor**2 * np.square(rows).sum(axis=1))
-    return {term: sum(sizes.values()) / size for term, size in sizes.items()}
+    common = sum(sizes.values()) / (len(sizes) if kind == "grad_norm" else 1)
+    return {term: common / size for term, size in sizes.items()}
 
 
 @pytest.mark.parametrize("balance", [grad_norm(alpha=0.0), ntk(alpha=0.0)])

@@ -93,7 +93,7 @@ def gradients(model, function):
 
 def term_residuals(model):
     points = ops.convert_to_tensor(model.physics.points)
-    return {**model.physics.residuals(points), **model.physics.condition_residuals()}
+    return {**model.physics.residuals_at(points), **model.physics.condition_residuals()}
 
 
 def gradient_norms(model):
@@ -338,7 +338,7 @@ def test_costly_signals_reach_probes_and_their_cost_is_paid_only_if_asked():
 
     model, points = pinn(depth=1, width=4)
     model.fit(points, epochs=1, verbose=0)
-    source = PhysicsSource(model, model.trainable_variables, 5)
+    source = PhysicsSource(model, dict(enumerate(model.trainable_variables)), 5)
     required = frozenset({TERM_GRADIENTS, TANGENT_KERNEL_TRACES})
     source.prepare(required)
     values = source.signals(required)

@@ -1,0 +1,150 @@
+"""The physics-informed loss, as far as it needs no framework: the half that the adapters' losses share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from phasecore.arrays import Array
+from phasecore.errors import InputError, PhasecoreError, PluginError
+from phasecore.problems import CollocationPoints, Problem
+from phasecore.problems.finite import check_residuals_are_finite, explained
+from phasecore.signals import (
+    CONDITION_RESIDUALS,
+    COORDINATES,
+    DOMAIN,
+    RESIDUALS,
+    TANGENT_KERNEL_TRACES,
+    TERM_GRADIENTS,
+    TERM_LOSSES,
+    UNIT_COORDINATES,
+    check_requirements,
+)
+from phasecore.weighting import WeightingScheme
+from phasecore.weighting.indexed import Composition, IndexedScheme
+from phasecore.weighting.rba import RBAState
+
+SUPPLIES = frozenset(
+    {
+        RESIDUALS,
+        CONDITION_RESIDUALS,
+        TERM_LOSSES,
+        TERM_GRADIENTS,
+        TANGENT_KERNEL_TRACES,
+        COORDINATES,
+        UNIT_COORDINATES,
+        DOMAIN,
+    }
+)
+"""Signals that a weighting scheme can require of an adapter's loss."""
+
+
+class ResidualLoss(ABC):
+    """The mean squared weighted residual of every term of a problem, summed. Base class, beside a framework's module.
+
+    Attributes:
+        problem: whose residuals.
+        collocation: the collocation points, with those of the conditions; None before there are any.
+        weighting: the schemes with their states.
+    """
+
+    problem: Problem
+    collocation: CollocationPoints | None
+    weighting: Composition
+    _equations: Any
+    """What evaluates the partial derivatives, an adapter's `PartialDerivatives`."""
+    _conditions: Any
+
+    @abstractmethod
+    def _residuals_now(self) -> Mapping[str, Any]:
+        """Return the residual of every term at all points, numpy arrays, aside from the training."""
+
+    @abstractmethod
+    def _attention_state(self) -> RBAState | None:
+        """Return the state of the residual-based attention in use, or tracked beside it."""
+
+    @property
+    def model(self) -> Any:
+        """The user's model."""
+        return self._equations.model
+
+    @property
+    def method(self) -> str:
+        """How derivatives are taken: "jets" or "autodiff"."""
+        return str(self._equations.method)
+
+    def condition_residuals(self) -> dict[str, Any]:
+        """Return the unweighted residual of each condition term at all its points, shape (m,)."""
+        return self._conditions()  # type: ignore[no-any-return]
+
+    def check_residuals(self) -> None:
+        """Refuse residuals that are not finite at the points, before a training.
+
+        Raises:
+            PluginError: naming the term, how many points and the first of them.
+        """
+        assert self.collocation is not None
+        check_residuals_are_finite(self.problem, self.collocation, self._residuals_now())
+
+    def check_weights(self, iteration: int) -> None:
+        """Refuse weights that are not finite, or negative where they multiply squares.
+
+        Raises:
+            PluginError: naming scheme, term and iteration.
+            TrainingError: where they only follow residuals that are not finite, naming those.
+        """
+        try:
+            self.weighting.check(iteration)
+        except PluginError as error:
+            raise self.explained(error, iteration) from None
+
+    def explained(self, error: PluginError, iteration: int) -> PhasecoreError:
+        """Return an error about weights, or where these only follow residuals that are not finite, about those."""
+        assert self.collocation is not None
+        return explained(error, self.problem, iteration, self.collocation, self._residuals_now())
+
+    def point_weights(self) -> dict[str, Any]:
+        """Return the current weight of each point, shape (n,), for the terms that are weighted point by point.
+
+        It is the product of all schemes' weights; where some multiply the residual and some its square, the former
+        enter squared.
+        """
+        return self.weighting.point_weights()
+
+    def residual_attention(self) -> dict[str, Any]:
+        """Return the residual-based attention of each equation, shape (n,): the weights of rba, or those tracked.
+
+        Raises:
+            InputError: if none was tracked.
+        """
+        state = self._attention_state()
+        if state is None:
+            raise InputError(
+                "residual-based attention", received="none was tracked", fix="Call track_attention() before training."
+            )
+        return dict(state.weights)
+
+    def _named(self, points: Any) -> dict[str, Array]:
+        return {name: points[:, axis] for axis, name in enumerate(self.problem.coordinates)}
+
+
+def check_schemes(schemes: Mapping[str, WeightingScheme], backend: str) -> None:
+    """Refuse schemes that need a signal which an adapter's loss does not supply.
+
+    Raises:
+        InputError: naming the scheme and the signal.
+
+    Example:
+        >>> from phasecore.weighting.rba import rba
+        >>> check_schemes({"rba": rba()}, "torch")
+    """
+    for name, scheme in schemes.items():
+        fix = "Use a scheme that needs these signals only."
+        check_requirements(f"weighting {name!r}", scheme.requires, backend, SUPPLIES, fix=fix)
+
+
+def attention_of(parts: Iterable[IndexedScheme]) -> RBAState | None:
+    """Return the state of the first scheme that is a residual-based attention and has one."""
+    states = (part.state for part in parts if part.weighted)
+    return next((state for state in states if isinstance(state, RBAState)), None)

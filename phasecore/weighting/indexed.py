@@ -1,0 +1,159 @@
+"""Schemes at work in a training: their states are kept for all points, and each batch sees the rows of its own."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from phasecore.arrays import Array
+from phasecore.signals import RESIDUALS, Signals
+from phasecore.weighting.base import State, WeightingScheme, Weights
+from phasecore.weighting.checks import check_terms_stay, check_update, check_weight_range, first_state, updated
+from phasecore.weighting.composition import Products, point_weights, products
+
+
+class IndexedScheme(ABC):
+    """A scheme with its state and weights, which an adapter keeps where its framework saves them.
+
+    Base class, beside that of a framework's module or layer.
+
+    Attributes:
+        scheme: the weighting scheme.
+        scheme_name: what to call it in errors.
+        weighted: the terms that it weights.
+    """
+
+    scheme: WeightingScheme
+    scheme_name: str
+    weighted: tuple[str, ...] = ()
+    _structure: Any = None
+    """A state whose entries are their keys, or None for an array."""
+    _batched: frozenset[str] = frozenset()
+    """The terms of which a batch sees some points: the equations."""
+
+    @abstractmethod
+    def _read(self, name: str, indices: Any) -> Any:
+        """Return the rows of what is kept as the attribute of a name, or all where `indices` is None."""
+
+    @abstractmethod
+    def _write(self, name: str, value: Any, indices: Any) -> None:
+        """Put values in their place."""
+
+    @abstractmethod
+    def _range(self, weight: Any) -> tuple[float, float]:
+        """Return the least and the largest weight."""
+
+    def weight(self, term: str, indices: Any = None) -> Any:
+        """Return the current weights of a term, shape (n,) or (), or None for a term that is not weighted.
+
+        Args:
+            term: a term of the loss.
+            indices: those of a batch of collocation points, if of an equation only these are wanted.
+        """
+        if term not in self.weighted:
+            return None
+        name = f"weight_{term}"
+        is_of_batch = len(getattr(self, name).shape) and term in self._batched
+        return self._read(name, indices if is_of_batch else None)
+
+    @property
+    def state(self) -> Any:
+        """The scheme's state for all points."""
+        return self._state(None)
+
+    def check(self, iteration: int) -> None:
+        """Refuse weights that are not finite, or negative where they multiply squares.
+
+        Raises:
+            PluginError: naming scheme, term and iteration.
+        """
+        for term in self.weighted:
+            self._check_values(term, self.weight(term), iteration)
+
+    def _check_values(self, term: str, weight: Any, iteration: int) -> None:
+        check_weight_range(self.scheme_name, self.scheme, term, *self._range(weight), iteration)
+
+    def _first(self, signals: Signals, sizes: Mapping[str, int]) -> tuple[State, Weights]:
+        """The state and the weights that a training starts from, checked, from signals of the right shapes."""
+        state = first_state(self.scheme_name, self.scheme, signals)
+        weights, later = updated(self.scheme_name, self.scheme, signals, state)
+        check_update(self.scheme_name, weights, later, state, sizes, signals)
+        self._batched = frozenset(signals[RESIDUALS])
+        self._structure = type(state)(*(tuple(value) if isinstance(value, Mapping) else None for value in state))
+        self.weighted = tuple(weights)
+        return state, weights
+
+    def _advance(self, signals: Signals, indices: Any) -> Weights:
+        """Update state and weights from the signals of a batch; return the batch's weights."""
+        weights, state = updated(self.scheme_name, self.scheme, signals, self._state(indices))
+        check_terms_stay(self.scheme_name, weights, self.weighted)
+        for field, value in zip(getattr(state, "_fields", ()), state, strict=True):
+            for entry, leaf in value.items() if isinstance(value, Mapping) else ((None, value),):
+                self._write(_name_of(field, entry), leaf, self._rows(field, entry, indices))
+        for term, weight in weights.items():
+            self._write(f"weight_{term}", weight, indices if len(weight.shape) and term in self._batched else None)
+        return weights
+
+    def _state(self, indices: Any) -> Any:
+        structure = self._structure
+        fields = []
+        for field, keys in zip(getattr(structure, "_fields", ()), structure, strict=True):
+            fields.append(
+                self._read(_name_of(field, None), None)
+                if keys is None
+                else {key: self._read(_name_of(field, key), self._rows(field, key, indices)) for key in keys}
+            )
+        return type(structure)(*fields)
+
+    def _rows(self, field: str, entry: str | None, indices: Any) -> Any:
+        """Which rows of a state's entry a batch sees: those of its collocation points, or all."""
+        return indices if field in self.scheme.per_point and entry in self._batched else None
+
+
+class Composition(ABC):
+    """The schemes of a loss: their weights are multiplied. Base class, beside that of a module or layer.
+
+    Attributes:
+        parts: the schemes with their states.
+    """
+
+    parts: Sequence[IndexedScheme]
+
+    @abstractmethod
+    def update(self, signals: Signals, indices: Any) -> Any:
+        """Update what is updated at a step from the signals of a batch.
+
+        Args:
+            signals: those of the points in the batch.
+            indices: which collocation points these are, shape (batch,).
+        """
+
+    def current(self, indices: Any = None) -> Products:
+        """Return the current weights, those of equations for the points of a batch or for all."""
+        return products((part.scheme, weights_of(part, indices)) for part in self.parts)
+
+    def point_weights(self) -> dict[str, Array]:
+        """Return the product of each term's weights, shape (n,), for the terms that are weighted point by point.
+
+        Where some multiply the residual and some its square, the former enter squared.
+        """
+        return point_weights(self.current())
+
+    def check(self, iteration: int) -> None:
+        """Refuse weights that are not finite, or negative where they multiply squares.
+
+        Raises:
+            PluginError: naming scheme, term and iteration.
+        """
+        for part in self.parts:
+            part.check(iteration)
+
+
+def weights_of(part: IndexedScheme, indices: Any = None) -> dict[str, Any]:
+    """Return the current weights of a scheme, those of equations for the points of a batch or for all."""
+    return {term: part.weight(term, indices) for term in part.weighted}
+
+
+def _name_of(field: str, entry: str | None) -> str:
+    return f"state_{field}" if entry is None else f"state_{field}_{entry}"
