@@ -21,6 +21,7 @@ from phasecore.problems.burgers import Burgers
 from phasecore.recording.schedule import Schedule, is_due
 from phasecore.signals import RESIDUALS, TANGENT_KERNEL_TRACES, TERM_GRADIENTS, TERM_LOSSES, Signals
 from phasecore.testing.laws import NotApplicableError, Report, run_laws
+from phasecore.weighting.arithmetic import quotient
 from phasecore.weighting.base import WeightingScheme
 from phasecore.weighting.uniform import uniform
 
@@ -305,7 +306,8 @@ def _balanced(signal: str) -> WeightingScheme:
         for term, value in signals[signal].items():
             squares = [xp.sum(xp.square(part)) for part in value.values()] if isinstance(value, Mapping) else []
             sizes[term] = xp.sqrt(sum(squares[1:], squares[0])) if squares else value
-        return {term: 0.1 / size for term, size in sizes.items()}, state
+        ones = {term: xp.ones_like(size) for term, size in sizes.items()}
+        return {term: quotient(0.1 * ones[term], size, ones[term], xp) for term, size in sizes.items()}, state
 
     return WeightingScheme(lambda signals: _NoState(), update, frozenset({signal}), multiplies="squared_residual")
 

@@ -42,6 +42,8 @@ def composes_with_weights_of_points(subject: WeightingSubject) -> None:
             if name in lesser:
                 lesser[name] = _scaled(lesser[name], dict.fromkeys(equations, factor))
         alone.update(lesser, seed)
+        if any(alone.point_factor(term).ndim for term in subject.layout.terms):
+            raise NotApplicableError("the scheme weights points itself")
 
         def further(required: frozenset[str], values: Mapping[str, Tree] = values) -> dict[str, Tree]:
             """The gradient of `mean((f r)^2)`, and the trace, for an f that is the same at all points of a term."""
