@@ -117,7 +117,7 @@ def test_weighted_gradients_are_balanced_at_every_step(points):
         optimizer.zero_grad()
         value = loss(indices)
         norms = naive_norms(loss, model, indices)
-        expected = {term: sum(norms.values()) / norm for term, norm in norms.items()}
+        expected = {term: sum(norms.values()) / len(norms) / norm for term, norm in norms.items()}
         assert term_weights(loss) == pytest.approx(expected, rel=1e-9)
         for term, weighted in loss.losses.weighted.items():
             size = naive_factors(loss, term, indices) * naive_residuals(loss, indices)[term]
@@ -168,7 +168,7 @@ def test_composed_schemes_rest_each_as_long_as_it_says():
         value = loss()
         if iteration % 3 == 0:
             norms = naive_norms(loss, model, None)
-            expected = {term: sum(norms.values()) / norm for term, norm in norms.items()}
+            expected = {term: sum(norms.values()) / len(norms) / norm for term, norm in norms.items()}
         assert term_weights(loss) == pytest.approx(expected, rel=1e-9)
         value.backward()
         optimizer.step()
