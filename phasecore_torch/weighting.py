@@ -113,7 +113,8 @@ class Weighting(Composition, nn.Module):
         self.parts = []
         for name, scheme in schemes.items():
             self.parts.append(IndexedWeighting(scheme, name, signals, sizes))
-            self.add_module(name, self.parts[-1])
+            # add_module() refuses names of a module's own methods, such as "half"; a scheme may be called so
+            self._modules[name] = self.parts[-1]
 
     def required(self) -> frozenset[str]:
         """Return the signals that this iteration's updates read."""

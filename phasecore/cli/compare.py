@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 REQUEST = "compare.json"
 FIGURE = "compare.png"
 DEFAULT_WEIGHTINGS = "uniform,rba"
+ALL = "all"
 
 
 @click.command("compare", short_help="Train one network per weighting; table and figure.")
@@ -31,7 +32,7 @@ DEFAULT_WEIGHTINGS = "uniform,rba"
     "weightings",
     metavar="A,B,...",
     help="Weighting schemes. After a comma, key=value is an option of the scheme before it; anything else begins the "
-    f"next one: uniform,rba:gamma=0.99,eta=0.01. Default: {DEFAULT_WEIGHTINGS}.",
+    f"next one: uniform,rba:gamma=0.99,eta=0.01. 'all' stands for every registered one. Default: {DEFAULT_WEIGHTINGS}.",
 )
 @click.pass_context
 def command(
@@ -52,13 +53,12 @@ def command(
     from phasecore.recording.configuration import summary
     from phasecore.recording.folder import reserve_folder, write_json
     from phasecore.reporting.comparison_figure import check_matplotlib, draw_comparison
-    from phasecore.specifications import split_weightings
 
     check_matplotlib()
     check_resume(resume, output)
     request = {"problem": problem, **{name: value for name, value in given.items() if value not in (None, ())}}
     if weightings is not None or not resume:
-        request["weightings"] = split_weightings(weightings or DEFAULT_WEIGHTINGS)
+        request["weightings"] = _named(weightings or DEFAULT_WEIGHTINGS)
     with standard_output_kept_clean():
         if resume and output is not None:
             request = _resumed_request(output, request)
@@ -95,6 +95,15 @@ def command(
             for sentence in run.moved():
                 console.print(f"{run.training.scheme_name}, {sentence}", style="dim", markup=False, soft_wrap=True)
         console.print(f"figure: {folder / FIGURE}", markup=False, soft_wrap=True)
+
+
+def _named(weightings: str) -> list[str]:
+    """Return the specifications that are asked for; "all" where no scheme is called so: every registered one."""
+    from phasecore import registry
+    from phasecore.specifications import split_weightings
+
+    names = registry.names("weighting")
+    return list(names) if weightings.strip() == ALL and ALL not in names else split_weightings(weightings)
 
 
 def _prepare(request: Mapping[str, Any], resumed: Path | None) -> list[Training]:

@@ -14,11 +14,17 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
+ABREAST = 4
+"""Runs that have a column each at most; more have a row each, with less in it."""
+
+
 def comparison_table(runs: Sequence[Compared]) -> Table:
-    """Return a table with one column per run: error, transitions, SNR, orders and time."""
+    """Return a table with one column per run: error, transitions, SNR, orders and time; or of many a shorter one."""
     from rich.table import Table
     from rich.text import Text
 
+    if len(runs) > ABREAST:
+        return _table_of_many(runs)
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     table.add_column("", no_wrap=True)
     for run in runs:
@@ -37,6 +43,22 @@ def comparison_table(runs: Sequence[Compared]) -> Table:
     ):
         table.add_row(label, *(number(run.final(name)) for run in runs))
     table.add_row("training time", *(duration(run.outcome.seconds) for run in runs))
+    return table
+
+
+def _table_of_many(runs: Sequence[Compared]) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("", no_wrap=True)
+    for label in ("error", "diffusion", "total diffusion", "SNR", "time"):
+        table.add_column(label, justify="right")
+    for run in runs:
+        found = map(run.outcome.timeline.transition, (Phase.DIFFUSION, Phase.TOTAL_DIFFUSION))
+        begins = ["-" if start is None else f"{start.iteration} ({start.confidence:.2f})" for start in found]
+        error, snr = number(run.outcome.relative_l2_error), number(run.final("snr"))
+        table.add_row(run.training.scheme_name, error, *begins, snr, duration(run.outcome.seconds))
+    table.caption = "iterations at which phases begin, and how sure that is"
     return table
 
 

@@ -1,7 +1,8 @@
-"""The figure of a comparison: SNR, test error and residual order, one column of panels per weighting."""
+"""The figure of a comparison: SNR, test error and residual order, a column of panels for each weighting."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,9 @@ ROWS = (
     ("residual_order", "residual order", "linear"),
 )
 """Column of the history, label and scale of each row of panels."""
+
+ABREAST = 4
+"""Runs side by side at most."""
 
 NARROWEST = 0.1
 """Least height of a linear scale, so that what hardly changes looks it."""
@@ -46,8 +50,8 @@ def check_matplotlib() -> None:
 def draw_comparison(runs: Sequence[Compared], file: Path) -> None:
     """Draw the histories of several runs and save the figure.
 
-    Iterations are on a logarithmic axis, so the capture before the first iteration is left out. The scale of each row
-    is the same in all columns.
+    Iterations are on a logarithmic axis, so the capture before the first iteration is left out. The scale of each
+    quantity is the same for all runs. Many runs stand in several bands, one below the other.
 
     Args:
         runs: at least one, in order of the columns.
@@ -60,28 +64,52 @@ def draw_comparison(runs: Sequence[Compared], file: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(1.2 + 4.6 * len(runs), 8.0), layout="constrained", facecolor="white")
+    bands = math.ceil(len(runs) / ABREAST)
+    abreast = math.ceil(len(runs) / bands)
+    figure = Figure(figsize=(1.2 + 4.6 * abreast, 8.0 * bands), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
-    panels = figure.subplots(len(ROWS), len(runs), sharex=True, sharey="row", squeeze=False)
-    for column, run in enumerate(runs):
-        last = float(run.columns["iteration"].max(initial=1.0))
-        for (name, _, scale), panel in zip(ROWS, panels[:, column], strict=True):
-            _draw_panel(panel, run, name, scale, last)
-        _label_phases(panels[0, column], run.outcome.timeline, last)
-        title = run.training.scheme_name
-        size = min(13.0, 480 / len(title))
-        panels[0, column].set_title(f"{title}\n", fontsize=size, fontweight="bold", color=INK, pad=20)
-        panels[0, column].annotate(
-            f"final error {run.outcome.relative_l2_error:.3g}, {run.outcome.seconds:.0f} s",
-            (0.5, 1.0), (0, 25), xycoords="axes fraction", textcoords="offset points",
-            ha="center", fontsize=10, color=FAINT,
-        )  # fmt: skip
-        panels[-1, column].set_xlabel("iteration", color=INK)
-    for (_, label, _), panel in zip(ROWS, panels[:, 0], strict=True):
-        panel.set_ylabel(label, color=INK)
+    panels = figure.subplots(len(ROWS) * bands, abreast, squeeze=False)
+    _share_scales(panels)
+    for place in range(bands * abreast):
+        band, column = divmod(place, abreast)
+        own = panels[len(ROWS) * band : len(ROWS) * (band + 1), column]
+        if place >= len(runs):
+            for panel in own:
+                panel.set_visible(False)
+            continue
+        _draw_run(own, runs[place])
+        for row, panel in enumerate(own):
+            panel.tick_params(which="both", labelleft=column == 0, labelbottom=row == len(ROWS) - 1)
+            if column == 0:
+                panel.set_ylabel(ROWS[row][1], color=INK)
+    for panel in panels[: len(ROWS), 0]:
         _label_ticks(panel)
     figure.suptitle(_title(runs[0]), fontsize=11, color=INK)
     figure.savefig(file, dpi=150)
+
+
+def _share_scales(panels: NDArray[Any]) -> None:
+    """One axis of iterations for all panels, and one of values for all of a quantity."""
+    for (row, column), panel in np.ndenumerate(panels):
+        if (row, column) != (0, 0):
+            panel.sharex(panels[0, 0])
+        if row >= len(ROWS) or column:
+            panel.sharey(panels[row % len(ROWS), 0])
+
+
+def _draw_run(panels: NDArray[Any], run: Compared) -> None:
+    last = float(run.columns["iteration"].max(initial=1.0))
+    for (name, _, scale), panel in zip(ROWS, panels, strict=True):
+        _draw_panel(panel, run, name, scale, last)
+    _label_phases(panels[0], run.outcome.timeline, last)
+    title = run.training.scheme_name
+    panels[0].set_title(f"{title}\n", fontsize=min(13.0, 480 / len(title)), fontweight="bold", color=INK, pad=20)
+    panels[0].annotate(
+        f"final error {run.outcome.relative_l2_error:.3g}, {run.outcome.seconds:.0f} s",
+        (0.5, 1.0), (0, 25), xycoords="axes fraction", textcoords="offset points",
+        ha="center", fontsize=10, color=FAINT,
+    )  # fmt: skip
+    panels[-1].set_xlabel("iteration", color=INK)
 
 
 def _draw_panel(panel: Axes, run: Compared, name: str, scale: str, last: float) -> None:

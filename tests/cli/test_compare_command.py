@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+import phasecore
 from phasecore.backends import Training
 from phasecore.cli import main
 from phasecore.problems.base import CollocationPoints, Problem
@@ -52,6 +53,22 @@ def test_the_table_has_a_column_per_weighting_and_the_figure_is_saved() -> None:
     assert Path("here/compare.png").read_bytes().startswith(b"\x89PNG")
     error = open_run("here/uniform").history["relative_l2_error"][-1]
     assert rows[0].split()[-1] == f"{error:.3g}"
+
+
+def test_all_stands_for_every_registered_scheme() -> None:
+    names = list(phasecore.registry.names("weighting"))
+    result = invoke(*COMPARE, "--output", "here", "--weightings", "all")
+    assert result.exit_code == 0, result.output
+    header, *rows = result.stdout.splitlines()
+    assert [row.split()[0] for row in rows[: len(names)]] == names
+    for label in ("error", "diffusion", "total diffusion", "SNR", "time"):
+        assert label in header
+    assert all(len(row) <= 80 for row in rows[: len(names)])
+    error = open_run("here/brdr").history["relative_l2_error"][-1]
+    assert rows[names.index("brdr")].split()[1] == f"{error:.3g}"
+    assert json.loads(Path("here/compare.json").read_text())["weightings"] == names
+    again = invoke("compare", "helmholtz", "--output", "here", "--resume", "--weightings", "all")
+    assert again.exit_code == 0, again.output
 
 
 def test_all_networks_start_alike() -> None:

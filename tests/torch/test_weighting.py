@@ -281,6 +281,17 @@ def test_weights_that_go_bad_are_found_at_a_capture_and_every_hundred_updates():
         loss()
 
 
+@pytest.mark.parametrize("name", ["half", "type", "parts"])
+def test_a_scheme_may_be_called_as_a_method_of_modules_is(name):
+    loss, model = loss_of({name: phasecore.weighting_scheme("rba")})
+    loss().backward()
+    kept = copy.deepcopy(loss.state_dict())
+    assert f"weighting.{name}.state_weights_pde" in kept
+    other, _ = loss_of({name: phasecore.weighting_scheme("rba")}, model=model)
+    other.load_state_dict(kept)
+    torch.testing.assert_close(other.point_weights(), loss.point_weights())
+
+
 def test_the_same_scheme_twice():
     with pytest.raises(InputError, match=r"received 'rba' twice in 'rba\+rba:gamma=0.9'"):
         loss_of("rba+rba:gamma=0.9")
