@@ -123,8 +123,7 @@ class SolverLoss(LossFinder):
             than `PhysicsInformedSingleModelSolver` and, without mini-batches, `RBAPhysicsInformedSingleModelSolver`.
 
     Example:
-        >>> from phasecore_torch.gradients import filled, gradients
-    from phasecore_torch.lightning import PhaseCallback
+        >>> from phasecore_torch.lightning import PhaseCallback
         >>> phases = PhaseCallback(SolverLoss("D"), every=10)
     """
 
