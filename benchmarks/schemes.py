@@ -34,10 +34,10 @@ SEEDS = (0, 1, 2)
 
 HEADING = """# Every scheme on every problem
 
-Made by `python benchmarks/schemes.py` from the files in `benchmarks/results/schemes/`: the quick set-up of each problem,
-each scheme with its default options, the same networks and points for all. Medians over the seeds, in brackets the range.
-An error at the end of so few iterations is no verdict on a scheme: it is what a newcomer sees who types `phasecore compare
-PROBLEM --weightings all`.
+Made by `python benchmarks/schemes.py` from the files in `benchmarks/results/schemes/`: the quick set-up of each
+problem, each scheme with its default options, the same networks and points for all. Medians over the seeds, in brackets
+the range. An error at the end of so few iterations is no verdict on a scheme: it is what a newcomer sees who types
+`phasecore compare PROBLEM --weightings all`.
 """
 
 
