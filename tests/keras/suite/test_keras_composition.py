@@ -35,7 +35,7 @@ def term_weights(model, place=-1):
 
 def term_residuals(model):
     points = ops.convert_to_tensor(model.physics.points)
-    return {**model.physics.residuals(points), **model.physics.condition_residuals()}
+    return {**model.physics.residuals_at(points), **model.physics.condition_residuals()}
 
 
 def factors(model):
