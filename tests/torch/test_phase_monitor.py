@@ -169,7 +169,7 @@ def test_going_on_from_a_checkpoint(weighting):
     assert without_seconds(other_monitor.history) == without_seconds(monitor.history)
     assert other_monitor.iteration == monitor.iteration == 11
     assert other_monitor.timeline == monitor.timeline
-    assert other_monitor.history[2]["seconds"] > states[3]["seconds"]
+    assert other_monitor.history[5]["seconds"] > states[3]["seconds"]
 
 
 def test_a_state_survives_torch_save(tmp_path):
@@ -213,7 +213,7 @@ def test_a_run_folder_of_ones_own_loop(tmp_path):
     monitor, _ = recorded(tmp_path / "run", 6, snapshots=[3])
     monitor.finish()
     run = open_run(tmp_path / "run")
-    assert run.history["iteration"].tolist() == [2, 4, 6]
+    assert run.history["iteration"].tolist() == due(2, 6)
     assert run.configuration["weighting"] == "rba:gamma=0.9"
     assert run.configuration["settings"]["points"] == 50
     assert run.configuration["seed"] is None
@@ -229,11 +229,11 @@ def test_a_run_folder_is_gone_on_with(tmp_path):
     _, state = recorded(tmp_path / "run", 3)
     first, later = recorded(tmp_path / "run", 2, state, resume=True)
     assert [row["iteration"] for row in first.history] == due(2, 5)
-    with pytest.warns(UserWarning, match=r"rows after iteration 3 dropped \(1\)"):
+    with pytest.warns(UserWarning, match=r"rows after iteration 3 dropped \(2\)"):
         again, _ = recorded(tmp_path / "run", 5, state, resume=True)
     again.finish()
     found = open_run(tmp_path / "run").history
-    assert found["iteration"].tolist() == [2, 4, 6, 8]
+    assert found["iteration"].tolist() == due(2, 8)
     assert found["snr"].tolist() == [row["snr"] for row in whole.history]
     assert later["monitor"]["iteration"] == 5
     with pytest.raises(InputError, match="begins at iteration 0"):
@@ -250,20 +250,20 @@ def test_loggers_and_plugins_hear_a_loop_of_ones_own(tmp_path):
     loss, optimizer, monitor = start(every=3, loggers=["csv", listener], run_folder=tmp_path / "run")
     iterate(loss, optimizer, monitor, 7)
     monitor.finish()
-    assert listener.told == ["run_started", "captured", "captured", "run_finished"]
+    assert listener.told == ["run_started", *["captured"] * len(due(3, 7)), "run_finished"]
     described = listener.training
     assert (described.backend, described.problem, described.scheme_name) == ("torch", HELMHOLTZ, "rba")
     assert (described.settings.every, described.settings.points, described.settings.seed) == (3, 120, None)
     assert listener.rows == [plain(row) for row in monitor.history]
     assert listener.outcome.iterations == 7
     assert listener.outcome.timeline == monitor.detect()
-    assert (tmp_path / "run" / "history.csv").read_text().count("\n") == 3
+    assert (tmp_path / "run" / "history.csv").read_text().count("\n") == 1 + len(due(3, 7))
     assert open_run(tmp_path / "run").configuration["loggers"] == ["csv"]
     iterate(loss, optimizer, monitor, 3)
-    assert listener.told[4:] == ["run_started", "captured"]
+    assert listener.told[2 + len(due(3, 7)) :] == ["run_started", *["captured"] * len(due(3, 10, after=7))]
     assert listener.resumed
     monitor.finish()
-    assert listener.told[6:] == ["run_finished"]
+    assert listener.told[-1] == "run_finished"
 
 
 @pytest.mark.parametrize("one_pass", [False, True])
