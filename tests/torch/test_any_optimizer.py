@@ -356,7 +356,7 @@ def test_weights_move_once_in_a_step_whatever_the_closure_does(weighting, kind, 
         evaluations.append(0)
         states.append([])
         optimizer.step(closure)
-        assert loss._updates == step
+        assert loss.updates == step
         for state in states[-1]:
             assert all(torch.equal(state[name], states[-1][0][name]) for name in state)
     assert (max(evaluations) > 1) == (kind != "adam")
@@ -376,7 +376,7 @@ def test_a_closure_of_several_batches_updates_the_weights_of_all():
         return value
 
     optimizer.step(closure)
-    assert loss._updates == 4
+    assert loss.updates == 4
     assert bool((loss.point_weights()["pde"] > 0).all())
 
 

@@ -54,7 +54,7 @@ def test_keras_own_batches_and_shuffling():
     model, points = still()
     model.fit(points, batch_size=25, epochs=2, verbose=0)
     visited = to_numpy(model.weighting.parts[0].state.visited["pde"])
-    np.testing.assert_array_equal(visited, 1.0)
+    np.testing.assert_array_equal(visited, 2.0)
     residual = np.abs(residuals(model)["pde"])
     # each of the two updates adds between eta r / max over all and eta
     weight = weights_of(model)
@@ -117,7 +117,7 @@ def test_tf_data():
     model, points = still()
     data = tf.data.Dataset.from_tensor_slices(points)
     model.fit(data.shuffle(60, seed=0).batch(25), epochs=2, verbose=0)
-    np.testing.assert_array_equal(to_numpy(model.weighting.parts[0].state.visited["pde"]), 1.0)
+    np.testing.assert_array_equal(to_numpy(model.weighting.parts[0].state.visited["pde"]), 2.0)
     model.fit(data.repeat().batch(25), epochs=1, steps_per_epoch=3, verbose=0)
 
 
@@ -128,7 +128,7 @@ def test_data_loader():
     model, points = still()
     rows = [{name: values[k] for name, values in points.items()} for k in range(60)]
     model.fit(torch.utils.data.DataLoader(rows, batch_size=25), epochs=1, verbose=0)
-    np.testing.assert_array_equal(to_numpy(model.weighting.parts[0].state.visited["pde"]), 1.0)
+    np.testing.assert_array_equal(to_numpy(model.weighting.parts[0].state.visited["pde"]), 2.0)
 
 
 def test_evaluate_and_predict_leave_everything_as_it_is():
