@@ -57,13 +57,16 @@ def command(
     check_matplotlib()
     check_resume(resume, output)
     request = {"problem": problem, **{name: value for name, value in given.items() if value not in (None, ())}}
-    if weightings is not None or not resume:
+    everything = weightings is not None and weightings.strip() == ALL
+    if not (resume and (everything or weightings is None)):
         request["weightings"] = _named(weightings or DEFAULT_WEIGHTINGS)
     with standard_output_kept_clean():
         if resume and output is not None:
             request = _resumed_request(output, request)
         elif output is not None:
             _check_free(output)
+        if everything and not resume:
+            request["weightings"] = _applicable(request)
         trainings = _prepare(request, output if resume else None)
         loggers = list(request.get("loggers", ()))
         registry.as_listeners(loggers)
@@ -104,6 +107,20 @@ def _named(weightings: str) -> list[str]:
 
     names = registry.names("weighting")
     return list(names) if weightings.strip() == ALL and ALL not in names else split_weightings(weightings)
+
+
+def _applicable(request: Mapping[str, Any]) -> list[str]:
+    """Return the schemes that can be trained with, and say of each other one why it cannot."""
+    found = []
+    for weighting in request["weightings"]:
+        try:
+            _prepare({**request, "weightings": [weighting]}, None)
+        except InputError as error:
+            click.echo(f"left out: {error}", err=True)
+        else:
+            found.append(weighting)
+    # where nothing can be trained, the reason is none of a scheme's
+    return found or list(request["weightings"])
 
 
 def _prepare(request: Mapping[str, Any], resumed: Path | None) -> list[Training]:

@@ -20,8 +20,19 @@ from phasecore.problems.base import Preset, Problem
 from phasecore.recording.configuration import check_agreement, settings_of
 from phasecore.recording.folder import CONFIGURATION, read_configuration
 from phasecore.recording.provided import check_still_provided
-from phasecore.signals import check_requirements
+from phasecore.signals import (
+    CONDITION_RESIDUALS,
+    COORDINATES,
+    DOMAIN,
+    RESIDUALS,
+    TERM_LOSSES,
+    UNIT_COORDINATES,
+    Signals,
+    check_requirements,
+    unit_coordinates,
+)
 from phasecore.specifications import parse_composed, parse_specification, specification_of
+from phasecore.weighting.checks import first_state
 
 DEFAULT_BACKEND = "torch"
 DEFAULT_PRESET = "quick"
@@ -230,7 +241,35 @@ def _assemble(
         preset=preset,
     )
     check_supplies(training)
+    _check_schemes_apply(training)
     return training
+
+
+def _check_schemes_apply(training: Training) -> None:
+    """Refuse, before anything is trained, a scheme that the problem has nothing for, such as a time.
+
+    Schemes that read gradients are left to the backend, which has them.
+    """
+    problem, points = training.problem, training.points
+    sizes: dict[str, int] = dict.fromkeys(problem.equations, len(points.interior))
+    for condition, own in zip(problem.conditions, points.conditions, strict=True):
+        sizes[condition.term] = sizes.get(condition.term, 0) + len(own)
+    blank = {term: np.zeros(size) for term, size in sizes.items()}
+    coordinates, domain = np.asarray(points.interior), np.asarray(problem.bounds)
+    signals = Signals(
+        {
+            RESIDUALS: {term: blank[term] for term in problem.equations},
+            CONDITION_RESIDUALS: {term: zeros for term, zeros in blank.items() if term not in problem.equations},
+            TERM_LOSSES: {term: np.zeros(()) for term in sizes},
+            COORDINATES: coordinates,
+            DOMAIN: domain,
+            UNIT_COORDINATES: unit_coordinates(coordinates, domain, problem.coordinates),
+        },
+        np,
+    )
+    for name, scheme in training.schemes.items():
+        if scheme.requires <= signals.values.keys():
+            first_state(name, scheme, signals)
 
 
 def _given_as_objects(problem: str | Problem | None, probes: Sequence[str | Probe] | None) -> list[Kind]:

@@ -56,9 +56,10 @@ def test_the_table_has_a_column_per_weighting_and_the_figure_is_saved() -> None:
 
 
 def test_all_stands_for_every_registered_scheme() -> None:
-    names = list(phasecore.registry.names("weighting"))
+    names = [name for name in phasecore.registry.names("weighting") if name != "causal"]
     result = invoke(*COMPARE, "--output", "here", "--weightings", "all")
     assert result.exit_code == 0, result.output
+    assert "left out: weighting 'causal', option 'time': received 't', and a problem without such" in result.stderr
     header, *rows = result.stdout.splitlines()
     assert [row.split()[0] for row in rows[: len(names)]] == names
     for label in ("error", "diffusion", "total diffusion", "SNR", "time"):
@@ -69,6 +70,13 @@ def test_all_stands_for_every_registered_scheme() -> None:
     assert json.loads(Path("here/compare.json").read_text())["weightings"] == names
     again = invoke("compare", "helmholtz", "--output", "here", "--resume", "--weightings", "all")
     assert again.exit_code == 0, again.output
+
+
+def test_a_scheme_that_the_problem_has_nothing_for_is_refused_before_any_training() -> None:
+    result = invoke(*COMPARE, "--output", "here", "--weightings", "uniform,causal")
+    assert result.exit_code == 2
+    assert "a problem without such a coordinate" in result.stderr
+    assert not Path("here").exists()
 
 
 def test_all_networks_start_alike() -> None:
