@@ -14,8 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from phasecore.cli.detect import replay
-from phasecore.phases import Phase, Timeline, detect
+from phasecore.phases import Phase, Timeline, detect, replay
 from phasecore.recording.reading import read_curve
 from phasecore.reporting.timeline_figure import draw_timeline
 

@@ -130,10 +130,10 @@ class PhaseMonitor(Monitor):
         if self._release is not None:
             raise InputError("PhaseMonitor", received="'with' inside another 'with'", expected="one for each iteration")
         self._begin(self._training, self._versions)
-        self._awaited = self._due()
+        self._awaited, self._release = self._due(), lambda: None
         if self._awaited is not None:
             self.capture.prepare_backward(due=self._awaited)
-        self._release = self._optimizer.register_step_pre_hook(lambda *_: self._settle()).remove
+            self._release = self._optimizer.register_step_pre_hook(lambda *_: self._settle()).remove
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *unused: object) -> None:
@@ -164,7 +164,8 @@ class PhaseMonitor(Monitor):
             self._awaited = due
             self.capture.prepare_backward(due=due)
             return None
-        self.capture.prepare_backward(measure=False)
+        if left is not None:
+            self.capture.prepare_backward(measure=False)
         return None if due is None else self._record(self.capture.measure(self.iteration, due))
 
     def backward(self, loss: Tensor) -> dict[str, float] | None:

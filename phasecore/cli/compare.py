@@ -53,21 +53,25 @@ def command(
     from phasecore.recording.configuration import summary
     from phasecore.recording.folder import reserve_folder, write_json
     from phasecore.reporting.comparison_figure import check_matplotlib, draw_comparison
+    from phasecore.specifications import split_weightings
 
     check_matplotlib()
     check_resume(resume, output)
     request = {"problem": problem, **{name: value for name, value in given.items() if value not in (None, ())}}
-    everything = weightings is not None and weightings.strip() == ALL
-    if not (resume and (everything or weightings is None)):
-        request["weightings"] = _named(weightings or DEFAULT_WEIGHTINGS)
+    asked = weightings or (None if resume else DEFAULT_WEIGHTINGS)
+    everything = asked is not None and asked.strip() == ALL and ALL not in registry.names("weighting")
+    if everything:
+        # a comparison that goes on has recorded which schemes these are
+        request |= {} if resume else {"weightings": list(registry.names("weighting"))}
+    elif asked is not None:
+        request["weightings"] = split_weightings(asked)
     with standard_output_kept_clean():
         if resume and output is not None:
             request = _resumed_request(output, request)
         elif output is not None:
             _check_free(output)
-        if everything and not resume:
-            request["weightings"] = _applicable(request)
-        trainings = _prepare(request, output if resume else None)
+        prepared = _prepare(request, output if resume else None, leave_out=everything and not resume)
+        request["weightings"], trainings = list(prepared), list(prepared.values())
         loggers = list(request.get("loggers", ()))
         registry.as_listeners(loggers)
         seed = trainings[0].settings.seed
@@ -100,44 +104,40 @@ def command(
         console.print(f"figure: {folder / FIGURE}", markup=False, soft_wrap=True)
 
 
-def _named(weightings: str) -> list[str]:
-    """Return the specifications that are asked for; "all" where no scheme is called so: every registered one."""
-    from phasecore import registry
-    from phasecore.specifications import split_weightings
+def _prepare(request: Mapping[str, Any], resumed: Path | None, *, leave_out: bool) -> dict[str, Training]:
+    """Make all trainings, so that whatever is wrong with one of them is said before the first begins.
 
-    names = registry.names("weighting")
-    return list(names) if weightings.strip() == ALL and ALL not in names else split_weightings(weightings)
-
-
-def _applicable(request: Mapping[str, Any]) -> list[str]:
-    """Return the schemes that can be trained with, and say of each other one why it cannot."""
-    found = []
-    for weighting in request["weightings"]:
-        try:
-            _prepare({**request, "weightings": [weighting]}, None)
-        except InputError as error:
-            click.echo(f"left out: {error}", err=True)
-        else:
-            found.append(weighting)
-    # where nothing can be trained, the reason is none of a scheme's
-    return found or list(request["weightings"])
-
-
-def _prepare(request: Mapping[str, Any], resumed: Path | None) -> list[Training]:
-    """Make all trainings, so that whatever is wrong with one of them is said before the first begins."""
+    Args:
+        request: what is asked for.
+        resumed: the folder of a comparison that goes on, or None.
+        leave_out: do without the weightings that cannot be trained with, and say why; not without all of them.
+    """
     from phasecore.recording.folder import CONFIGURATION
     from phasecore.runs.preparation import DEFAULT_PRESET, complete_weighting, prepare, prepare_resumed, problem_of
 
     options = {name: value for name, value in request.items() if name not in ("problem", "weightings", "loggers")}
     options["probes"] = all_probes(options.get("probes", ()))
     problem, preset = problem_of(request["problem"], options.get("preset", DEFAULT_PRESET))
-    trainings: list[Training] = []
+    trainings: dict[str, Training] = {}
+    refused: list[InputError] = []
     for weighting in request["weightings"]:
         there = None if resumed is None else _run_folder(resumed, complete_weighting(weighting, preset))
-        if there is not None and (there / CONFIGURATION).exists():
-            trainings.append(prepare_resumed(there, problem=request["problem"], weighting=weighting, **options))
-        else:
-            trainings.append(prepare(problem, weighting=weighting, **options))
+        try:
+            if there is not None and (there / CONFIGURATION).exists():
+                trainings[weighting] = prepare_resumed(
+                    there, problem=request["problem"], weighting=weighting, **options
+                )
+            else:
+                trainings[weighting] = prepare(problem, weighting=weighting, **options)
+        except InputError as error:
+            if not leave_out:
+                raise
+            refused.append(error)
+    if not trainings:
+        # the reason is none of a weighting's
+        raise refused[0]
+    for reason in refused:
+        click.echo(f"left out: {reason}", err=True)
     return trainings
 
 

@@ -48,8 +48,8 @@ class Schedule:
     """
 
     def __init__(self, every: int, probes: Sequence[Probe]) -> None:
-        self._every = every
-        self._probes = list(probes)
+        self._paced = [(every if probe.every is None else probe.every, probe) for probe in probes]
+        self._paces = {every, *(pace for pace, _ in self._paced)}
 
     def due(self, iteration: int, since: int | None = None) -> list[Probe] | None:
         """Return the probes to measure now, or None where no capture is due.
@@ -59,12 +59,8 @@ class Schedule:
             since: how many were done when this was asked last, where several steps were made at once.
         """
         passed = range(iteration if since is None else since + 1, iteration + 1)
-        paces = {self._pace(probe) for probe in self._probes} | {self._every}
-        due = {every for every in paces if _any_due(passed, every)}
-        return [probe for probe in self._probes if self._pace(probe) in due] if due else None
-
-    def _pace(self, probe: Probe) -> int:
-        return self._every if probe.every is None else probe.every
+        due = {pace for pace in self._paces if _any_due(passed, pace)}
+        return [probe for pace, probe in self._paced if pace in due] if due else None
 
 
 def _any_due(iterations: Iterable[int], every: int) -> bool:

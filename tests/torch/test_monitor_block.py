@@ -34,14 +34,6 @@ def due(every, iterations):
     return [iteration for iteration in range(1, iterations + 1) if is_due(iteration, every)]
 
 
-def evaluations(loss):
-    """Count how often the residuals of the loss are evaluated at any points."""
-    counted = []
-    evaluate = loss.residuals_at
-    loss.residuals_at = lambda *arguments, **named: counted.append(1) or evaluate(*arguments, **named)
-    return counted
-
-
 @pytest.mark.parametrize("weighting", ["uniform", "rba", "grad_norm:every=1"])
 def test_the_rows_are_those_of_captures_apart_before_the_step(weighting):
     loss, _, optimizer = parts(weighting)
