@@ -215,3 +215,12 @@ class Backend(ABC):
     @abstractmethod
     def versions(self) -> Mapping[str, str]:
         """Return the versions of the framework and its companions, for `run.json`."""
+
+    def limit_threads(self, count: int) -> None:  # noqa: B027 - a backend without threads has nothing to do
+        """Use at most so many threads in this process, which trains beside others; fewer stay fewer.
+
+        Called before anything is computed, where the framework would otherwise take all cores.
+
+        Args:
+            count: at least 1.
+        """

@@ -26,6 +26,7 @@ from phasecore_keras.checks import residuals_now
 from phasecore_keras.model import PINN
 from phasecore_keras.record import Snapshots, versions
 from phasecore_keras.steps import synchronize
+from phasecore_keras.threads import limit_threads
 
 EPSILON = 1e-8
 """Adam's, as torch has it; Keras' own default is 1e-7."""
@@ -49,6 +50,10 @@ class KerasBackend(Backend):
     def versions(self) -> Mapping[str, str]:
         """Return the versions of Keras and of the framework that it runs on."""
         return versions()
+
+    def limit_threads(self, count: int) -> None:
+        """Use at most so many threads, see `phasecore.backends.Backend.limit_threads`."""
+        limit_threads(count)
 
 
 def network(inputs: int, outputs: int, settings: Settings) -> keras.Sequential:

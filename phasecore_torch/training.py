@@ -42,6 +42,10 @@ class TorchBackend(Backend):
         """Return torch's version and the device."""
         return {**versions(), "device": str(_device())}
 
+    def limit_threads(self, count: int) -> None:
+        """Use at most so many threads, see `phasecore.backends.Backend.limit_threads`."""
+        torch.set_num_threads(min(count, torch.get_num_threads()))
+
 
 def network(inputs: int, outputs: int, settings: Settings) -> nn.Sequential:
     """Return a fully connected tanh network, Xavier normal weights and zero biases, the same for the same seed.

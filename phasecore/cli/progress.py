@@ -198,7 +198,7 @@ class LiveDisplay(ConsoleDisplay):
     def __enter__(self) -> Self:
         from rich.live import Live
 
-        self._live = Live(get_renderable=self._render, console=self.console, refresh_per_second=8, transient=True)
+        self._live = Live(get_renderable=self.rendered, console=self.console, refresh_per_second=8, transient=True)
         self._live.start()
         return self
 
@@ -210,7 +210,8 @@ class LiveDisplay(ConsoleDisplay):
     def update(self, *, captured: bool) -> None:
         """Leave it to the next refresh."""
 
-    def _render(self) -> RenderableType:
+    def rendered(self) -> RenderableType:
+        """Return both lines, or nothing before the start."""
         from rich.console import Group
 
         return Group(self._progress, self.values()) if self.iterations else ""

@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import os
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from phasecore.phases import Phase
 from phasecore.reporting.comparison import Compared
 from phasecore.reporting.palette import PHASE_COLOURS, PHASE_NAMES
-from phasecore.reporting.wording import duration, number
+from phasecore.reporting.seeds import BEGINS, Group, Paired, Spread
+from phasecore.reporting.wording import duration, interval, number
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
 
 ABREAST = 4
 """Runs that have a column each at most; more have a row each, with less in it."""
+
+PIPE_WIDTH = 100
+"""Columns of a table that goes into a file or a pipe."""
+
+
+def result_console() -> Console:
+    """Return the console of results: as wide as the terminal, or as a table is at most."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if console.is_terminal or "COLUMNS" in os.environ:
+        return console
+    return Console(highlight=False, width=PIPE_WIDTH)
 
 
 def comparison_table(runs: Sequence[Compared]) -> Table:
@@ -29,8 +46,11 @@ def comparison_table(runs: Sequence[Compared]) -> Table:
     table.add_column("", no_wrap=True)
     for run in runs:
         table.add_column(run.training.scheme_name, justify="right", overflow="fold")
-    table.add_row("relative L2 error", *(number(run.outcome.relative_l2_error) for run in runs))
-    for phase in (Phase.DIFFUSION, Phase.TOTAL_DIFFUSION):
+    if any(run.failure for run in runs):
+        table.add_row("outcome", *("failed" if run.failure else "trained" for run in runs))
+    if any(math.isfinite(run.error) for run in runs):
+        table.add_row("relative L2 error", *(number(run.error) for run in runs))
+    for phase in BEGINS:
         starts = [run.start(phase) for run in runs]
         title = Text(f"{PHASE_NAMES[phase]} from iteration", style=PHASE_COLOURS[phase])
         table.add_row(title, *("not reached" if start is None else str(start[0]) for start in starts))
@@ -49,17 +69,94 @@ def comparison_table(runs: Sequence[Compared]) -> Table:
 def _table_of_many(runs: Sequence[Compared]) -> Table:
     from rich.table import Table
 
+    has_error = any(math.isfinite(run.error) for run in runs)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("", no_wrap=True)
-    for label in ("error", "diffusion", "total diffusion", "SNR", "time"):
+    for label in (["error"] if has_error else []) + ["diffusion", "total diffusion", "SNR", "time"]:
         table.add_column(label, justify="right")
     for run in runs:
-        found = map(run.outcome.timeline.transition, (Phase.DIFFUSION, Phase.TOTAL_DIFFUSION))
+        found = map(run.outcome.timeline.transition, BEGINS)
         begins = ["-" if start is None else f"{start.iteration} ({start.confidence:.2f})" for start in found]
-        error, snr = number(run.outcome.relative_l2_error), number(run.final("snr"))
-        table.add_row(run.training.scheme_name, error, *begins, snr, duration(run.outcome.seconds))
+        error = ["failed" if run.failure else number(run.error)] if has_error else []
+        time = "failed" if run.failure and not has_error else duration(run.seconds)
+        table.add_row(run.training.scheme_name, *error, *begins, number(run.final("snr")), time)
     table.caption = "iterations at which phases begin, and how sure that is"
     return table
+
+
+def seeds_table(groups: Sequence[Group]) -> Table:
+    """Return a table with two lines per weighting: medians over its seeds, and ranges below them."""
+    from rich.table import Table
+    from rich.text import Text
+
+    has_error = any(group.error() for group in groups)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("", overflow="fold", max_width=24)
+    for label in ["error"] if has_error else []:
+        table.add_column(label, justify="right")
+    for phase in BEGINS:
+        table.add_column(Text(PHASE_NAMES[phase], style=PHASE_COLOURS[phase]), justify="right")
+    for label in ("SNR", "time"):
+        table.add_column(label, justify="right")
+    for group in groups:
+        completed = len(group.completed)
+        begins = [group.start(phase) for phase in BEGINS]
+        reached = [0 if begin is None else len(begin.values) for begin in begins]
+        few = [f" ({count} of {completed})" if 0 < count < completed else "" for count in reached]
+        medians = [
+            *([_median(group.error())] if has_error else []),
+            *(_median(begin, whole) + suffix for begin, suffix in zip(begins, few, strict=True)),
+            _median(group.final("snr")),
+            _median(group.seconds(), duration),
+        ]
+        ranges = [
+            *([_range(group.error())] if has_error else []),
+            *(_range(begin, whole) for begin in begins),
+            _range(group.final("snr")),
+            _range(group.seconds(), duration),
+        ]
+        table.add_row(Text(group.weighting, style="bold"), *medians)
+        failed = len(group.networks) - completed
+        table.add_row(f"  {completed} seeds{f', {failed} failed' if failed else ''}", *ranges, style="dim")
+    return table
+
+
+def pairs_table(pairs: Sequence[Paired]) -> Table:
+    """Return a table of ratios, paired by seed: median, range, and the number of pairs where some lack it."""
+    from rich.table import Table
+    from rich.text import Text
+
+    has_error = any(pair.error for pair in pairs)
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    table.add_column("", overflow="fold", max_width=40)
+    for label in ["error"] if has_error else []:
+        table.add_column(label, justify="right")
+    for phase in BEGINS:
+        table.add_column(Text(PHASE_NAMES[phase], style=PHASE_COLOURS[phase]), justify="right")
+    for pair in pairs:
+        spreads = [*([pair.error] if has_error else []), *(pair.starts[phase] for phase in BEGINS)]
+        most = max(len(spread.values) for spread in spreads if spread is not None)
+        cells = [
+            _median(spread)
+            + (f" ({_range(spread)})" if _range(spread) else "")
+            + (f", {len(spread.values)} of {most}" if spread and len(spread.values) < most else "")
+            for spread in spreads
+        ]
+        table.add_row(f"{pair.weighting} / {pair.against}", *cells)
+    return table
+
+
+def whole(value: float) -> str:
+    """Return an iteration."""
+    return f"{value:.0f}"
+
+
+def _median(spread: Spread | None, word: Callable[[float], str] = number) -> str:
+    return "-" if spread is None else word(spread.median)
+
+
+def _range(spread: Spread | None, word: Callable[[float], str] = number) -> str:
+    return "" if spread is None or len(spread.values) == 1 else interval(spread, word)
 
 
 def _confidence(run: Compared, phase: Phase) -> str:
@@ -73,7 +170,8 @@ def run_table(run: Compared) -> Table:
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 3, 0, 0))
-    table.add_row("relative L2 error", number(run.outcome.relative_l2_error))
+    if math.isfinite(run.error):
+        table.add_row("relative L2 error", number(run.error))
     for transition in run.outcome.timeline.transitions:
         name = Text(f"{PHASE_NAMES[transition.phase]} from", style=PHASE_COLOURS[transition.phase])
         after = duration(run.seconds_at(transition.iteration))

@@ -21,6 +21,10 @@ CONFIGURATION = "run.json"
 OUTCOME = "outcome.json"
 SNAPSHOTS = "snapshots"
 CHECKPOINT = "checkpoint"
+FAILURE = "failure"
+"""Key of `run.json`: why the training could not go on; absent where it could."""
+COMPARISON = "compare.json"
+"""In the folder of a comparison, which holds run folders: what was asked for, and the names of those folders."""
 _SNAPSHOT = re.compile(r"iteration_(\d+)\.npz")
 
 

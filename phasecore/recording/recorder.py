@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import warnings
 import weakref
@@ -15,13 +16,14 @@ from numpy.typing import NDArray
 
 from phasecore import plugins, registry
 from phasecore.backends import Monitored, Outcome, Training
-from phasecore.errors import InputError, PluginError, PluginWarning, TrainingError, described
+from phasecore.errors import InputError, PhasecoreError, PluginError, PluginWarning, TrainingError, described
 from phasecore.phases import Nonfinite, Phase, Timeline, detect, tracker
 from phasecore.probes.checks import checked_row
 from phasecore.recording.configuration import configuration_of, provenance, summary
 from phasecore.recording.display import Display, Silent, level_outside
 from phasecore.recording.folder import (
     CONFIGURATION,
+    FAILURE,
     OUTCOME,
     check_free,
     create,
@@ -236,13 +238,20 @@ class Recorder:
         return outcome
 
     def stopped(self, error: BaseException) -> None:
-        """Announce that the training ended early; where what ended it was measured, that is the last row."""
+        """Announce that the training ended early, and why, which `run.json` keeps until it goes on.
+
+        Where what ended it was measured, that is the last row.
+        """
         row = error.row if isinstance(error, TrainingError) else None
         if row is not None and (not self.rows or self.rows[-1]["iteration"] < row["iteration"]):
             self._has_warned = True
             self.captured(row)
         self.close()
         self._is_over = True
+        if self.folder is not None and isinstance(error, Exception):
+            reason = str(error) if isinstance(error, PhasecoreError) else f"{type(error).__name__}: {error}"
+            with contextlib.suppress(OSError, InputError):  # what ended the training is what the caller is to hear of
+                write_json(self.folder / CONFIGURATION, {**read_configuration(self.folder), FAILURE: reason})
         self._hooks.call("run_stopped", training=self._listened(), error=error)
 
     def close(self) -> None:
@@ -270,6 +279,7 @@ class Recorder:
             create(folder, {**configuration, **provenance(versions)})
             return False
         recorded = read_configuration(folder)
+        recorded.pop(FAILURE, None)
         for change in check_provided(folder, recorded, provided):
             if isinstance(self._display, Silent):
                 warnings.warn(change, PluginWarning, stacklevel=level_outside())

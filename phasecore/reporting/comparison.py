@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasecore.backends import Outcome, Training
-from phasecore.phases import Phase
+from phasecore.phases import Phase, Timeline
 from phasecore.recording.history import columns_of, recorded_columns
 from phasecore.reporting.moved import moved
 
@@ -25,18 +25,46 @@ class Compared:
 
     Attributes:
         training: how it was trained.
-        outcome: how it ended.
+        outcome: how it ended, or how far it came.
         columns: its history, each column of shape (captures,).
+        failure: why it could not go on; empty where it could.
     """
 
     training: Training
     outcome: Outcome
     columns: Columns
+    failure: str = ""
 
     @classmethod
-    def of(cls, training: Training, outcome: Outcome) -> Compared:
+    def of(cls, training: Training, outcome: Outcome, failure: str = "") -> Compared:
         """Return a run of which the outcome holds the history."""
-        return cls(training, outcome, columns_of(outcome.rows))
+        return cls(training, outcome, columns_of(outcome.rows), failure)
+
+    @property
+    def weighting(self) -> str:
+        """The specification of the weighting."""
+        return self.training.scheme_name
+
+    @property
+    def seed(self) -> int:
+        """The seed of the points and the network."""
+        return self.training.settings.seed
+
+    @property
+    def timeline(self) -> Timeline:
+        """The phases found in the whole history."""
+        return self.outcome.timeline
+
+    @property
+    def error(self) -> float:
+        """The relative L2 error of the final network, NaN where there is none."""
+        error: float | None = self.outcome.relative_l2_error
+        return math.nan if error is None or self.failure else error
+
+    @property
+    def seconds(self) -> float:
+        """The training time, NaN where it is not known."""
+        return self.outcome.seconds
 
     def final(self, name: str) -> float:
         """Return the last finite value of a column, or NaN if it has none."""

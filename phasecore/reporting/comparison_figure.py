@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from phasecore.phases import Timeline
+from phasecore.phases import Phase, Timeline, Transition
 from phasecore.reporting.comparison import Compared
 from phasecore.reporting.dependencies import check_installed
 from phasecore.reporting.palette import FAINT, INK, PHASE_COLOURS, PHASE_NAMES, SHADE
+from phasecore.reporting.seeds import BEGINS, Group, Spread, median_curve
+from phasecore.reporting.wording import number, ranged
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,6 +39,9 @@ WINDOW = 0.06
 EDGE = 0.15
 """Share of a panel's width at its sides in which labels are aligned to stay inside."""
 
+CHARACTER = 0.017
+"""Share of a panel's width that a character of a label takes."""
+
 
 def check_matplotlib() -> None:
     """Refuse to begin what ends in a figure if none can be drawn.
@@ -48,10 +53,12 @@ def check_matplotlib() -> None:
 
 
 def draw_comparison(runs: Sequence[Compared], file: Path) -> None:
-    """Draw the histories of several runs and save the figure.
+    """Draw the histories of several runs, a column for each weighting, and save the figure.
 
-    Iterations are on a logarithmic axis, so the capture before the first iteration is left out. The scale of each
-    quantity is the same for all runs. Many runs stand in several bands, one below the other.
+    Runs of one weighting, each of another seed, are thin lines in one column, with their median; a phase begins there
+    at the median of its beginnings, their range is shaded. Iterations are on a logarithmic axis, so the capture before
+    the first iteration is left out. The scale of each quantity is the same for all. What no run has recorded has no
+    panels. Many weightings stand in several bands, one below the other.
 
     Args:
         runs: at least one, in order of the columns.
@@ -64,71 +71,108 @@ def draw_comparison(runs: Sequence[Compared], file: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    bands = math.ceil(len(runs) / ABREAST)
-    abreast = math.ceil(len(runs) / bands)
-    figure = Figure(figsize=(1.2 + 4.6 * abreast, 8.0 * bands), layout="constrained", facecolor="white")
+    columns = [[run for run in runs if run.weighting == one] for one in dict.fromkeys(run.weighting for run in runs)]
+    rows = [row for row in ROWS if any(math.isfinite(run.final(row[0])) for run in runs)] or list(ROWS)
+    bands = math.ceil(len(columns) / ABREAST)
+    abreast = math.ceil(len(columns) / bands)
+    size = (1.2 + 4.6 * abreast, (1.4 + 2.2 * len(rows)) * bands)
+    figure = Figure(figsize=size, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
-    panels = figure.subplots(len(ROWS) * bands, abreast, squeeze=False)
-    _share_scales(panels)
+    panels = figure.subplots(len(rows) * bands, abreast, squeeze=False)
+    _share_scales(panels, len(rows))
     for place in range(bands * abreast):
         band, column = divmod(place, abreast)
-        own = panels[len(ROWS) * band : len(ROWS) * (band + 1), column]
-        if place >= len(runs):
+        own = panels[len(rows) * band : len(rows) * (band + 1), column]
+        if place >= len(columns):
             for panel in own:
                 panel.set_visible(False)
             continue
-        _draw_run(own, runs[place])
+        _draw_column(own, columns[place], rows)
         for row, panel in enumerate(own):
-            panel.tick_params(which="both", labelleft=column == 0, labelbottom=row == len(ROWS) - 1)
+            panel.tick_params(which="both", labelleft=column == 0, labelbottom=row == len(rows) - 1)
             if column == 0:
-                panel.set_ylabel(ROWS[row][1], color=INK)
-    for panel in panels[: len(ROWS), 0]:
+                panel.set_ylabel(rows[row][1], color=INK)
+    for panel in panels[: len(rows), 0]:
         _label_ticks(panel)
-    figure.suptitle(_title(runs[0]), fontsize=11, color=INK)
+    figure.suptitle(_title(runs), fontsize=11, color=INK)
     figure.savefig(file, dpi=150)
 
 
-def _share_scales(panels: NDArray[Any]) -> None:
+def _share_scales(panels: NDArray[Any], rows: int) -> None:
     """One axis of iterations for all panels, and one of values for all of a quantity."""
     for (row, column), panel in np.ndenumerate(panels):
         if (row, column) != (0, 0):
             panel.sharex(panels[0, 0])
-        if row >= len(ROWS) or column:
-            panel.sharey(panels[row % len(ROWS), 0])
+        if row >= rows or column:
+            panel.sharey(panels[row % rows, 0])
 
 
-def _draw_run(panels: NDArray[Any], run: Compared) -> None:
-    last = float(run.columns["iteration"].max(initial=1.0))
-    for (name, _, scale), panel in zip(ROWS, panels, strict=True):
-        _draw_panel(panel, run, name, scale, last)
-    _label_phases(panels[0], run.outcome.timeline, last)
-    title = run.training.scheme_name
+def _draw_column(panels: NDArray[Any], runs: Sequence[Compared], rows: Sequence[tuple[str, str, str]]) -> None:
+    group = Group(runs[0].weighting, runs)
+    timeline = runs[0].timeline if len(runs) == 1 else group.timeline()
+    last = max(float(run.columns.get("iteration", np.empty(0)).max(initial=1.0)) for run in runs)
+    for (name, _, scale), panel in zip(rows, panels, strict=True):
+        _mark_phases(panel, group, timeline, last)
+        _draw_panel(panel, runs, name, scale, last)
+    _label_phases(panels[0], group, timeline, last)
+    title = group.weighting
     panels[0].set_title(f"{title}\n", fontsize=min(13.0, 480 / len(title)), fontweight="bold", color=INK, pad=20)
     panels[0].annotate(
-        f"final error {run.outcome.relative_l2_error:.3g}, {run.outcome.seconds:.0f} s",
-        (0.5, 1.0), (0, 25), xycoords="axes fraction", textcoords="offset points",
+        _subtitle(group), (0.5, 1.0), (0, 25), xycoords="axes fraction", textcoords="offset points",
         ha="center", fontsize=10, color=FAINT,
     )  # fmt: skip
     panels[-1].set_xlabel("iteration", color=INK)
 
 
-def _draw_panel(panel: Axes, run: Compared, name: str, scale: str, last: float) -> None:
-    iteration = run.columns["iteration"]
-    values = run.columns.get(name, np.full(iteration.shape, np.nan))
-    drawn = (iteration >= 1) & np.isfinite(values)
-    if scale == "log":
-        drawn &= values > 0
+def _subtitle(group: Group) -> str:
+    count, completed = len(group.networks), len(group.completed)
+    if not completed:
+        return "failed"
+    error, seconds = group.error(), group.seconds()
+    parts = [f"final error {ranged(error, number)}"] if error else []
+    if count == 1:
+        parts += [f"{seconds.median:.0f} s"] if seconds else []
+    else:
+        parts.append(f"{count} seeds" if completed == count else f"{completed} of {count} seeds, the others failed")
+    return ", ".join(parts)
+
+
+def _mark_phases(panel: Axes, group: Group, timeline: Timeline, last: float) -> None:
+    """Shade the phases and draw where each begins: of several networks the median, and the range."""
     panel.set_xscale("log")
-    panel.set_yscale(scale)
-    for phase, first, end in run.outcome.timeline.spans(int(last)):
+    for phase, first, end in timeline.spans(int(last)):
         panel.axvspan(max(first, 1), end, color=PHASE_COLOURS[phase], alpha=SHADE, linewidth=0)
-    for transition in run.outcome.timeline.transitions:
-        panel.axvline(max(transition.iteration, 1), color=PHASE_COLOURS[transition.phase], linewidth=1.2, dashes=(4, 2))
-    panel.plot(iteration[drawn], values[drawn], color=FAINT, linewidth=0.7, alpha=0.7)
-    panel.plot(iteration[drawn], running_median(iteration[drawn], values[drawn]), color=INK, linewidth=1.7)
-    if drawn.any():
-        first_iteration = float(iteration[drawn].min())
-        panel.set_xlim(min(first_iteration, last / 10), last)
+    for transition in timeline.transitions:
+        colour = PHASE_COLOURS[transition.phase]
+        if len(group.networks) > 1:
+            panel.axvspan(*(max(bound, 1) for bound in transition.interval), color=colour, alpha=SHADE, linewidth=0)
+        panel.axvline(max(transition.iteration, 1), color=colour, linewidth=1.2, dashes=(4, 2))
+    for phase, begins in _of_few(group, timeline):
+        for begin in begins.values:
+            panel.axvline(max(begin, 1), color=PHASE_COLOURS[phase], linewidth=1.0, dashes=(1, 2))
+
+
+def _of_few(group: Group, timeline: Timeline) -> list[tuple[Phase, Spread]]:
+    """The phases that some networks reached, but not most of them."""
+    begins = [(phase, group.start(phase)) for phase in BEGINS if timeline.transition(phase) is None]
+    return [(phase, spread) for phase, spread in begins if spread is not None]
+
+
+def _draw_panel(panel: Axes, runs: Sequence[Compared], name: str, scale: str, last: float) -> None:
+    panel.set_yscale(scale)
+    curves = [_drawable(run, name, scale) for run in runs]
+    smooth = [(iteration, running_median(iteration, values)) for iteration, values in curves]
+    if len(runs) == 1:
+        panel.plot(*curves[0], color=FAINT, linewidth=0.7, alpha=0.7)
+        panel.plot(*smooth[0], color=INK, linewidth=1.7)
+    else:
+        for curve in smooth:
+            panel.plot(*curve, color=FAINT, linewidth=0.8, alpha=0.8)
+        whole = [curve for run, curve in zip(runs, smooth, strict=True) if not run.failure]
+        panel.plot(*median_curve(whole), color=INK, linewidth=2.0)
+    first = [float(iteration[0]) for iteration, _ in curves if iteration.size]
+    if first:
+        panel.set_xlim(min(*first, last / 10), last)
     else:
         panel.text(0.5, 0.5, "not recorded", transform=panel.transAxes, ha="center", color=FAINT)
     panel.grid(True, which="major", color=FAINT, alpha=0.25, linewidth=0.6)
@@ -137,7 +181,16 @@ def _draw_panel(panel: Axes, run: Compared, name: str, scale: str, last: float) 
         panel.spines[side].set_visible(False)
 
 
-def _label_phases(panel: Axes, timeline: Timeline, last: float) -> None:
+def _drawable(run: Compared, name: str, scale: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    iteration = run.columns.get("iteration", np.empty(0))
+    values = run.columns.get(name, np.full(iteration.shape, np.nan))
+    drawn = (iteration >= 1) & np.isfinite(values)
+    if scale == "log":
+        drawn &= values > 0
+    return iteration[drawn], values[drawn]
+
+
+def _label_phases(panel: Axes, group: Group, timeline: Timeline, last: float) -> None:
     """Write each phase's name above its part of the panel, and where it begins at its transition."""
     left, right = (float(np.log10(bound)) for bound in panel.get_xlim())
     above: Any = panel.get_xaxis_transform()
@@ -153,19 +206,31 @@ def _label_phases(panel: Axes, timeline: Timeline, last: float) -> None:
             transform=above, ha="center", va="baseline", fontsize=9, fontweight="bold",
             color=PHASE_COLOURS[phase], linespacing=0.9,
         )  # fmt: skip
-    for place, transition in enumerate(timeline.transitions):
-        label = f"{grouped(transition.iteration)} ({transition.confidence:.0%})"
-        where = (np.log10(max(transition.iteration, 1)) - left) / (right - left)
+    labels = [(item.phase, item.iteration, _label(group, item)) for item in timeline.transitions]
+    for phase, begins in _of_few(group, timeline):
+        name, reached = PHASE_NAMES[phase], f"{len(begins.values)} of {len(group.completed)}"
+        labels.append((phase, round(begins.median), f"{name} in {reached}: {ranged(begins, grouped)}"))
+    for place, (phase, iteration, label) in enumerate(labels):
+        where = (np.log10(max(iteration, 1)) - left) / (right - left)
         panel.annotate(
-            label, (max(transition.iteration, 1), 0.94 - 0.1 * place), xycoords=above,
-            ha=_alignment(float(where)), va="center", fontsize=9, color=PHASE_COLOURS[transition.phase],
+            label, (max(iteration, 1), 0.94 - 0.1 * place), xycoords=above,
+            ha=_alignment(float(where), label), va="center", fontsize=9, color=PHASE_COLOURS[phase],
             bbox={"boxstyle": "round,pad=0.25", "facecolor": "white", "edgecolor": "none", "alpha": 0.9},
         )  # fmt: skip
 
 
-def _alignment(share: float) -> str:
+def _label(group: Group, transition: Transition) -> str:
+    begins = group.start(transition.phase)
+    if len(group.networks) == 1 or begins is None:
+        return f"{grouped(transition.iteration)} ({transition.confidence:.0%})"
+    reached, completed = len(begins.values), len(group.completed)
+    return ranged(begins, grouped) + ("" if reached == completed else f", {reached} of {completed}")
+
+
+def _alignment(share: float, label: str) -> str:
     """How to align a label at a share of the panel's width so that it stays inside."""
-    return "left" if share < EDGE else "right" if share > 1 - EDGE else "center"
+    edge = max(EDGE, len(label) * CHARACTER / 2)
+    return "left" if share < edge else "right" if share > 1 - edge else "center"
 
 
 def _label_ticks(panel: Axes) -> None:
@@ -215,11 +280,13 @@ def running_median(
     return np.asarray([np.median(values[low:high]) for low, high in zip(first, end, strict=True)])
 
 
-def _title(run: Compared) -> str:
-    training = run.training
+def _title(runs: Sequence[Compared]) -> str:
+    training = runs[0].training
     parameters = ", ".join(f"{name} = {value}" for name, value in training.problem.parameters.items())
     settings = training.settings
+    seeds = list(dict.fromkeys(run.seed for run in runs))
+    which = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {', '.join(map(str, seeds))} (bold: median)"
     return (
         f"{training.problem.name}{f' ({parameters})' if parameters else ''}: {settings.points:,} points, "
-        f"{settings.depth} x {settings.width} tanh, seed {settings.seed}, {training.backend}"
+        f"{settings.depth} x {settings.width} tanh, {which}, {training.backend}"
     ).replace(" x ", " \u00d7 ")

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from phasecore.reporting.seeds import Spread
 
 
 def number(value: float | None) -> str:
@@ -28,3 +33,34 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def interval(spread: Spread, word: Callable[[float], str] = number) -> str:
+    r"""Return the range of some numbers, or the number alone if there is one.
+
+    Args:
+        spread: the numbers.
+        word: says one of them.
+
+    Example:
+        >>> from phasecore.reporting.seeds import Spread
+        >>> interval(Spread((0.25, 0.5))) == "0.25\u20130.5", interval(Spread((0.25,)))
+        (True, '0.25')
+    """
+    low, high = word(spread.low), word(spread.high)
+    return low if low == high else f"{low}\u2013{high}"
+
+
+def ranged(spread: Spread, word: Callable[[float], str] = number) -> str:
+    r"""Return the median of some numbers with their range.
+
+    Args:
+        spread: the numbers.
+        word: says one of them.
+
+    Example:
+        >>> from phasecore.reporting.seeds import Spread
+        >>> ranged(Spread((0.25, 0.5, 1.0))) == "0.5 (0.25\u20131)", ranged(Spread((0.25,)))
+        (True, '0.25')
+    """
+    return word(spread.median) + ("" if len(spread.values) == 1 else f" ({interval(spread, word)})")

@@ -128,7 +128,7 @@ def test_the_live_display_shows_everything_and_leaves_the_terminal_in_order() ->
         display.captured({"iteration": 250, "snr": 0.5, "training_loss": 0.125, "relative_l2_error": 0.75}, DIFFUSION)
         display.warned("something")
         shown = Console(file=io.StringIO(), width=80)
-        shown.print(display._render())
+        shown.print(display.rendered())
         text = shown.file.getvalue()  # type: ignore[attr-defined]
         display.finished(Outcome(1000, 61.0, 0.5, DIFFUSION))
     for part in ("rba (2 of 2)", "250/1000", "left", "loss 0.125", "error 0.75", "SNR 0.5", "diffusion"):

@@ -1,0 +1,191 @@
+"""What a comparison is asked for: checked, kept in its folder, and made into trainings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from phasecore.cli.options import all_probes
+from phasecore.errors import InputError
+
+if TYPE_CHECKING:
+    from phasecore.backends import Training
+
+FIGURE = "compare.png"
+NOT_FOR_TRAINING = ("problem", "weightings", "seeds", "loggers", "runs")
+"""Parts of a request that are no options of one training."""
+
+
+def split_seeds(text: str) -> list[int]:
+    """Read "0,1,2".
+
+    Raises:
+        InputError: for anything but different whole numbers.
+
+    Example:
+        >>> split_seeds("0, 2,1")
+        [0, 2, 1]
+    """
+    parts = [part.strip() for part in text.split(",")]
+    seeds = [int(part) for part in parts if re.fullmatch(r"[0-9]{1,18}", part)]
+    if len(seeds) < len(parts):
+        raise InputError("--seeds", received=repr(text), expected='whole numbers with commas between, such as "0,1,2"')
+    repeated = next((seed for seed in seeds if seeds.count(seed) > 1), None)
+    if repeated is not None:
+        raise InputError("--seeds", received=f"{repeated} more than once", expected="each once")
+    return seeds
+
+
+def with_seeds(given: Mapping[str, Any], seeds: str | None) -> dict[str, Any]:
+    """Return the options with the seeds of `--seeds`; a single one is that of `--seed`.
+
+    Raises:
+        InputError: if they are no seeds, or both options are given.
+
+    Example:
+        >>> with_seeds({"width": 8}, "3"), with_seeds({}, "0,1")
+        ({'width': 8, 'seed': 3}, {'seeds': [0, 1]})
+    """
+    if seeds is None:
+        return dict(given)
+    if given.get("seed") is not None:
+        raise InputError(
+            "--seed and --seeds", received=f"both, {given['seed']} and {seeds}", expected="one of them",
+            fix="Name all seeds with --seeds.",
+        )  # fmt: skip
+    found = split_seeds(seeds)
+    return {**given, **({"seed": found[0]} if len(found) == 1 else {"seeds": found})}
+
+
+def prepare_all(request: Mapping[str, Any], resumed: Path | None, *, leave_out: bool) -> dict[str, list[Training]]:
+    """Make all trainings, so that whatever is wrong with one of them is said before the first begins.
+
+    Args:
+        request: what is asked for.
+        resumed: the folder of a comparison that goes on, or None.
+        leave_out: do without the weightings that cannot be trained with, and say why; not without all of them.
+
+    Returns:
+        For each weighting one training for each seed.
+    """
+    from phasecore.recording.folder import CONFIGURATION
+    from phasecore.runs.preparation import DEFAULT_PRESET, complete_weighting, prepare, prepare_resumed, problem_of
+
+    options = {name: value for name, value in request.items() if name not in NOT_FOR_TRAINING}
+    options["probes"] = all_probes(options.get("probes", ()))
+    problem, preset = problem_of(request["problem"], options.get("preset", DEFAULT_PRESET))
+    seeds = request.get("seeds")
+
+    def made(weighting: str, seed: int | None) -> Training:
+        own = {**options, "weighting": weighting, **({} if seed is None else {"seed": seed})}
+        there = None if resumed is None else run_folder(resumed, complete_weighting(weighting, preset), seed)
+        if there is not None and (there / CONFIGURATION).exists():
+            return prepare_resumed(there, problem=request["problem"], **own)
+        return prepare(problem, **own)
+
+    trainings: dict[str, list[Training]] = {}
+    refused: list[InputError] = []
+    for weighting in request["weightings"]:
+        try:
+            trainings[weighting] = [made(weighting, seed) for seed in seeds or [None]]
+        except InputError as error:
+            if not leave_out:
+                raise
+            refused.append(error)
+    if not trainings:
+        # the reason is none of a weighting's
+        raise refused[0]
+    for reason in refused:
+        click.echo(f"left out: {reason}", err=True)
+    return trainings
+
+
+def in_folders(trainings: Mapping[str, list[Training]], folder: Path, request: Mapping[str, Any]) -> list[Training]:
+    """Return all trainings with their run folders, those of a seed together, in the order in which they begin."""
+    several = "seeds" in request
+    placed = [
+        [
+            replace(one, folder=run_folder(folder, one.scheme_name, one.settings.seed if several else None))
+            for one in own
+        ]
+        for own in trainings.values()
+    ]
+    return [one for of_a_seed in zip(*placed, strict=True) for one in of_a_seed]
+
+
+def run_folder(folder: Path, scheme_name: str, seed: int | None) -> Path:
+    """Return where a run of a comparison is kept: `FOLDER/rba`, with several seeds `FOLDER/rba-seed-1`."""
+    from phasecore.recording.folder import slug
+
+    return folder / (slug(scheme_name) + ("" if seed is None else f"-seed-{seed}"))
+
+
+def check_free(folder: Path) -> None:
+    """Refuse a folder that holds a run or a comparison.
+
+    Raises:
+        InputError: if it does.
+    """
+    from phasecore.recording import folder as run_folders
+
+    run_folders.check_free(folder)
+    held = [name for name in (run_folders.COMPARISON, FIGURE) if (folder / name).exists()]
+    held += [path.parent.name for path in folder.glob("*/run.json")]
+    if held:
+        raise InputError(
+            f"output {folder} already holds a comparison",
+            received=f"a folder with {held[0]}",
+            expected="a folder without one",
+            fix="Choose another folder, or go on with that comparison: --resume. Nothing was overwritten.",
+        )
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder of a comparison.
+
+    Raises:
+        InputError: if it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make {folder}", received=str(error), fix="Name another with --output.") from None
+
+
+def resumed_request(folder: Path, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the request that a comparison was started with; what is given now must agree with it.
+
+    Raises:
+        InputError: if it does not, or there is no comparison.
+    """
+    from phasecore.recording.folder import COMPARISON, read_json
+
+    if not (folder / COMPARISON).is_file():
+        raise InputError(f"no comparison at {folder}", expected=f"a folder with {COMPARISON}")
+    recorded = read_json(folder / COMPARISON)
+    if not {"problem", "weightings"} <= recorded.keys():
+        raise InputError(f"cannot read {folder / COMPARISON}", expected='an object with "problem" and "weightings"')
+    agreed = dict(given)
+    if given["problem"] == str(recorded["problem"]).partition(":")[0]:
+        agreed["problem"] = recorded["problem"]
+    for name in ("problem", "weightings"):
+        _check_agreed(folder, name, agreed.setdefault(name, recorded[name]), recorded[name])
+    if "seeds" in recorded or "seeds" in given:
+        seeds = given.get("seeds", given.get("seed", recorded.get("seeds")))
+        _check_agreed(folder, "seeds", seeds, recorded.get("seeds", recorded.get("seed", 0)))
+    return {**recorded, **agreed}
+
+
+def _check_agreed(folder: Path, name: str, given: object, recorded: object) -> None:
+    if given != recorded:
+        raise InputError(
+            f"the comparison in {folder} differs in {name!r}",
+            received=given,
+            expected=recorded,
+            fix="Leave the option out to go on with that comparison, or choose another folder.",
+        )
