@@ -51,6 +51,11 @@ class Compared:
         return self.training.settings.seed
 
     @property
+    def is_complete(self) -> bool:
+        """Whether it was trained to the end."""
+        return not self.failure
+
+    @property
     def timeline(self) -> Timeline:
         """The phases found in the whole history."""
         return self.outcome.timeline

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import cycle, islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +13,14 @@ from phasecore.phases import Curve, Phase
 from phasecore.reporting.comparison_figure import running_median
 from phasecore.reporting.palette import FAINT, INK, PHASE_COLOURS, PHASE_NAMES, SHADE
 from phasecore.reporting.reported import Reported
+from phasecore.reporting.seeds import median_curve
 from phasecore.reporting.timeline_figure import PANELS, quantity
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 Floats = NDArray[np.float64]
+T = TypeVar("T")
 
 RUN_COLOURS = (INK, "#d55e00", "#cc79a7", "#56b4e9", "#7f6a00")
 """Colours of runs, from Okabe and Ito's palette, none of them that of a phase."""
@@ -69,7 +71,8 @@ def thinned(iteration: Floats, most: int = MOST_DRAWN) -> NDArray[np.intp]:
 def curves_figure(reported: Sequence[Reported]) -> Figure:
     """Draw the phases of each run as a bar, and below them the main quantities over the iterations.
 
-    The phases of a single run are shaded behind its curves too. Captures before the first iteration are left out.
+    Runs that differ by their seed alone are thin lines, with their median. The phases of a single run are shaded behind
+    its curves too. Captures before the first iteration are left out.
 
     Args:
         reported: the runs, at least one.
@@ -84,11 +87,15 @@ def curves_figure(reported: Sequence[Reported]) -> Figure:
     )
     for item in reported:
         _draw_phases(figure, item)
-    for (colour, dash), item, quantities in zip(styles(len(reported)), reported, recorded, strict=True):
+    groups = grouped(reported, recorded)
+    for (colour, dash), (label, members) in zip(styles(len(groups)), groups.items(), strict=True):
         for row, (name, _, scale) in enumerate(panels, start=2):
-            if name in quantities:
-                first_of_run = name == next(iter(quantities))
-                _draw_curve(figure, row, item.label, *quantities[name], scale, colour, dash, first_of_run)
+            curves = [quantities[name] for quantities in members if name in quantities]
+            is_first = any(name == next(iter(quantities), None) for quantities in members)
+            if len(members) == 1 and curves:
+                _draw_curve(figure, row, label, *curves[0], scale, colour, dash, is_first)
+            elif curves:
+                _draw_median(figure, row, label, curves, scale, colour, dash)
     for row, (name, label, scale) in enumerate(panels, start=2):
         together = [quantities[name][1] for quantities in recorded if name in quantities]
         figure.update_yaxes(title_text=label, row=row, col=1, **_axis(np.concatenate(together), scale == "log"))
@@ -103,6 +110,19 @@ def curves_figure(reported: Sequence[Reported]) -> Figure:
     figure.update_yaxes(autorange="reversed", row=1, col=1)
     plain_layout(figure, height=sum(heights) + 140)
     return figure
+
+
+def grouped(reported: Sequence[Reported], items: Sequence[T]) -> dict[str, list[T]]:
+    """Return what belongs to the runs of each group, in the order in which groups come first.
+
+    Args:
+        reported: the runs.
+        items: one for each.
+    """
+    found: dict[str, list[T]] = {}
+    for run, item in zip(reported, items, strict=True):
+        found.setdefault(run.weighting, []).append(item)
+    return found
 
 
 def recorded_figure(reported: Sequence[Reported]) -> Figure | None:
@@ -122,7 +142,7 @@ def recorded_figure(reported: Sequence[Reported]) -> Figure | None:
     axes: dict[str, dict[str, Any]] = {}
     for name in names:
         together: list[Floats] = []
-        for (colour, dash), item in zip(styles(len(reported)), reported, strict=True):
+        for (colour, dash), item in zip(_styles_of(reported), reported, strict=True):
             if name not in item.run.history:
                 continue
             iteration, values = _drawable(item.run.history["iteration"], item.run.history[name])
@@ -212,6 +232,36 @@ def _draw_curve(
                 line={"color": colour, "dash": dash, "width": 1.8}),
         row=row, col=1,
     )  # fmt: skip
+
+
+def _draw_median(
+    figure: Figure, row: int, label: str, curves: Sequence[tuple[Floats, Floats]], scale: str, colour: str, dash: str
+) -> None:
+    """Draw the running median of each curve as a thin line, and the median of them."""
+    from plotly.graph_objects import Scatter
+
+    smooth = []
+    for curve in curves:
+        iteration, values = _drawable(*curve, positive=scale == "log")
+        smooth.append((iteration, running_median(iteration, values)))
+    iteration, values = median_curve(smooth)
+    shown = thinned(iteration)
+    drawn = [*((curve, 0.8, 0.35) for curve in smooth), ((iteration[shown], values[shown]), 2.6, 1.0)]
+    for (x, y), width, opacity in drawn:
+        is_median = opacity == 1.0
+        figure.add_trace(
+            Scatter(x=x, y=y, mode="lines", name=label, legendgroup=label, opacity=opacity,
+                    showlegend=is_median and row == 2, hoverinfo="all" if is_median else "skip",
+                    line={"color": colour, "dash": dash if is_median else "solid", "width": width}),
+            row=row, col=1,
+        )  # fmt: skip
+
+
+def _styles_of(reported: Sequence[Reported]) -> list[tuple[str, str]]:
+    """Return a colour and a dash for each run: those of its group."""
+    groups = list(dict.fromkeys(item.weighting for item in reported))
+    own = dict(zip(groups, styles(len(groups)), strict=True))
+    return [own[item.weighting] for item in reported]
 
 
 def _quantities(item: Reported) -> dict[str, tuple[Floats, Floats]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,8 @@ from phasecore.reporting.dependencies import check_installed
 from phasecore.reporting.fields import fields_figure, why_no_picture
 from phasecore.reporting.palette import FAINT, PHASE_COLOURS, PHASE_NAMES
 from phasecore.reporting.reported import Reported, gather
-from phasecore.reporting.wording import duration, number
+from phasecore.reporting.seeds import BEGINS, Spread, grouped_by_weighting, paired
+from phasecore.reporting.wording import duration, number, ranged
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -75,11 +77,16 @@ def page(reported: Sequence[Reported]) -> str:
     from markupsafe import Markup
     from plotly.offline import get_plotlyjs
 
+    groups = grouped_by_weighting(reported)
     text: str = _template().render(
         generator=Markup(GENERATOR),
         plotly=Markup(get_plotlyjs()),
         title=_title(reported),
         runs=reported,
+        has_error=any(math.isfinite(item.error) for item in reported),
+        groups=groups if len(groups) < len(reported) else [],
+        pairs=paired(groups),
+        begins=BEGINS,
         legend={PHASE_NAMES[phase]: colour for phase, colour in PHASE_COLOURS.items()} | {"not known": NOT_KNOWN},
         curves=_html(curves_figure(reported), "curves"),
         most_drawn=MOST_DRAWN,
@@ -103,13 +110,19 @@ def _template() -> Template:
     )
     environment.filters |= {
         "number": number,
+        "ranged": _ranged,
         "duration": duration,
         "sentence": lambda text: f"{text[:1].upper()}{text[1:]}.",
         "as_json": lambda document: json.dumps(document, indent=2),
         "why_no_picture": why_no_picture,
     }
     environment.globals |= {"Phase": Phase, "phase_names": PHASE_NAMES, "colours": PHASE_COLOURS, "faint": FAINT}
+    environment.globals |= {"duration": duration, "whole": "{:.0f}".format}
     return environment.get_template(TEMPLATE)
+
+
+def _ranged(spread: Spread | None, word: Callable[[float], str] = number) -> str:
+    return "-" if spread is None else ranged(spread, word)
 
 
 def _title(reported: Sequence[Reported]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +11,21 @@ from typing import Any, final
 from phasecore.errors import InputError
 from phasecore.phases import Timeline
 from phasecore.recording.configuration import IDENTITY
-from phasecore.recording.folder import CONFIGURATION, Run, open_run, read_configuration
+from phasecore.recording.folder import (
+    COMPARISON,
+    CONFIGURATION,
+    FAILURE,
+    Run,
+    open_run,
+    read_configuration,
+    read_json,
+)
 from phasecore.recording.history import plain, timeline_of
 from phasecore.reporting.comparison import last_finite
 from phasecore.reporting.moved import moved
+
+APART = (("problem", ""), ("backend", ""), ("preset", ""))
+"""What else than weighting and seed tells runs apart, and the word before it."""
 
 
 @final
@@ -25,11 +37,44 @@ class Reported:
         run: as its folder holds it.
         label: what sets it apart from the others in the report.
         timeline: the phases found in its whole history.
+        group: what runs that differ by nothing but their seed have in common, in words; by default the label.
     """
 
     run: Run
     label: str
     timeline: Timeline
+    group: str = ""
+
+    @property
+    def weighting(self) -> str:
+        """The weighting, and whatever else but the seed tells the runs apart."""
+        return self.group or self.label
+
+    @property
+    def seed(self) -> int | None:
+        """The seed of the points and the network, None where it is not known."""
+        seed = self.run.configuration.get("seed")
+        return seed if isinstance(seed, int) else None
+
+    @property
+    def failure(self) -> str:
+        """Why the training could not go on; empty where it could."""
+        return str(self.run.configuration.get(FAILURE) or "")
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it was trained to the end."""
+        return self.run.outcome is not None
+
+    @property
+    def error(self) -> float:
+        """The relative L2 error, as far as the run has come; NaN where there is none, or the training failed."""
+        return math.nan if self.failure else self.final("relative_l2_error")
+
+    @property
+    def seconds(self) -> float:
+        """The training time, as far as the run has come, NaN where it is not known."""
+        return self.final("seconds")
 
     @property
     def last_iteration(self) -> int:
@@ -58,6 +103,7 @@ class Reported:
             "phases": self.timeline.to_json(),
             "output": str(self.run.folder),
         }
+        document |= {FAILURE: self.failure} if self.failure else {}
         return {key: plain(value) for key, value in document.items()}
 
 
@@ -65,20 +111,41 @@ def gather(folders: Sequence[str | Path]) -> list[Reported]:
     """Read runs, find their phases and name them.
 
     Args:
-        folders: run folders, or folders of such (a comparison's); each run counts once.
+        folders: run folders, or folders of such (a comparison's); each run counts once. What else lies in the folder
+            of a comparison is passed over, so that `FOLDER/*` names its runs.
 
     Raises:
         InputError: if there is none, one holds no run, or a file of a run cannot be read; the message names it.
     """
     found: dict[Path, Path] = {}
     for folder in map(Path, folders):
+        if _beside_runs(folder):
+            continue
         for place in _run_folders(folder):
             found.setdefault(place.resolve(), place)
     if not found:
         raise InputError("report", received="no folders", expected="run folders, or folders of such")
-    runs = [open_run(folder) for folder in found.values()]
-    labels = _labels([run.configuration for run in runs], [str(run.folder) for run in runs])
-    return [Reported(run, label, _timeline(run)) for run, label in zip(runs, labels, strict=True)]
+    runs = [open_run(folder) for folder in _in_order_of_comparison(list(found.values()))]
+    configurations = [run.configuration for run in runs]
+    labels = _labels(configurations, [str(run.folder) for run in runs])
+    groups = _groups(configurations, labels)
+    return [Reported(run, label, _timeline(run), group) for run, label, group in zip(runs, labels, groups, strict=True)]
+
+
+def _beside_runs(path: Path) -> bool:
+    """Whether it is a file that lies beside the runs of a comparison."""
+    return path.is_file() and (path.parent / COMPARISON).is_file()
+
+
+def _in_order_of_comparison(folders: list[Path]) -> list[Path]:
+    """Put the runs of one comparison in its order, that of its weightings and seeds."""
+    parents = {folder.resolve().parent for folder in folders}
+    file = next(iter(parents)) / COMPARISON
+    if len(parents) > 1 or not file.is_file():
+        return folders
+    listed = read_json(file).get("runs")
+    names = listed if isinstance(listed, list) else []
+    return sorted(folders, key=lambda folder: names.index(folder.name) if folder.name in names else len(names))
 
 
 def problem_text(configuration: Mapping[str, Any]) -> str:
@@ -119,17 +186,36 @@ def _labels(configurations: Sequence[Mapping[str, Any]], folders: Sequence[str])
         >>> _labels([{"weighting": "rba"}, {"weighting": "rba"}], ["a", "b"])
         ['rba, a', 'rba, b']
     """
-    parts = [[str(item.get("weighting") or "training")] for item in configurations]
-    told_apart: tuple[tuple[str, str], ...] = (("problem", ""), ("backend", ""), ("preset", ""), ("seed", "seed "))
-    for name, word in told_apart:
-        values = [problem_text(item) if name == "problem" else str(item.get(name)) for item in configurations]
-        if len(set(values)) > 1:
-            for part, value in zip(parts, values, strict=True):
-                part.append(word + value)
+    parts = _told_apart(configurations, (*APART, ("seed", "seed ")))
     labels = [", ".join(part) for part in parts]
     if len(set(labels)) == len(labels):
         return labels
     return [f"{label}, {folder}" for label, folder in zip(labels, folders, strict=True)]
+
+
+def _groups(configurations: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> list[str]:
+    """Name what runs that differ by their seed alone have in common; by the labels if two have one seed.
+
+    Example:
+        >>> _groups([{"weighting": "rba", "seed": 0}, {"weighting": "rba", "seed": 1}], ["rba, seed 0", "rba, seed 1"])
+        ['rba', 'rba']
+        >>> _groups([{"weighting": "rba", "seed": 0}, {"weighting": "rba", "seed": 0}], ["rba, a", "rba, b"])
+        ['rba, a', 'rba, b']
+    """
+    groups = [", ".join(part) for part in _told_apart(configurations, APART)]
+    members = [(group, item.get("seed")) for group, item in zip(groups, configurations, strict=True)]
+    return groups if len(set(members)) == len(members) else list(labels)
+
+
+def _told_apart(configurations: Sequence[Mapping[str, Any]], by: Sequence[tuple[str, str]]) -> list[list[str]]:
+    """Return the weighting of each run, and its values of what is not the same in all."""
+    parts = [[str(item.get("weighting") or "training")] for item in configurations]
+    for name, word in by:
+        values = [problem_text(item) if name == "problem" else str(item.get(name)) for item in configurations]
+        if len(set(values)) > 1:
+            for part, value in zip(parts, values, strict=True):
+                part.append(word + value)
+    return parts
 
 
 def _timeline(run: Run) -> Timeline:

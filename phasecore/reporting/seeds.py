@@ -30,8 +30,8 @@ class Network(Protocol):
         """The seed of its points and first parameters."""
 
     @property
-    def failure(self) -> str:
-        """Why it could not be trained to the end; empty where it could."""
+    def is_complete(self) -> bool:
+        """Whether it was trained to the end."""
 
     @property
     def timeline(self) -> Timeline:
@@ -108,7 +108,7 @@ class Group:
     @property
     def completed(self) -> list[Network]:
         """Those that were trained to the end: statistics are over these."""
-        return [network for network in self.networks if not network.failure]
+        return [network for network in self.networks if network.is_complete]
 
     def error(self) -> Spread | None:
         """Return the spread of the errors, None where none is known."""
