@@ -176,7 +176,7 @@ def _print(runs: Sequence[Compared], figure: Path) -> None:
     several = any(len(group.networks) > 1 for group in groups)
     console.print(seeds_table(groups) if several else comparison_table(runs))
     if several:
-        note = "medians and ranges over seeds; iterations at which phases begin, and in how many networks if not in all"
+        note = "medians and ranges over seeds; of phases the iterations at which they begin"
         console.print(note, style="dim", soft_wrap=True)
     for run in runs:
         who = f"{run.weighting}, seed {run.seed}" if several else run.weighting

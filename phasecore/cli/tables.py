@@ -11,7 +11,7 @@ from phasecore.phases import Phase
 from phasecore.reporting.comparison import Compared
 from phasecore.reporting.palette import PHASE_COLOURS, PHASE_NAMES
 from phasecore.reporting.seeds import BEGINS, Group, Paired, Spread
-from phasecore.reporting.wording import duration, interval, number
+from phasecore.reporting.wording import duration, interval, number, ranged
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -117,7 +117,8 @@ def seeds_table(groups: Sequence[Group]) -> Table:
         ]
         table.add_row(Text(group.weighting, style="bold"), *medians)
         failed = len(group.networks) - completed
-        table.add_row(f"  {completed} seeds{f', {failed} failed' if failed else ''}", *ranges, style="dim")
+        trained = f"  {completed} seed{'' if completed == 1 else 's'}"
+        table.add_row(trained + (f", {failed} failed" if failed else ""), *ranges, style="dim")
     return table
 
 
@@ -137,8 +138,7 @@ def pairs_table(pairs: Sequence[Paired]) -> Table:
         spreads = [*([pair.error] if has_error else []), *(pair.starts[phase] for phase in BEGINS)]
         most = max(len(spread.values) for spread in spreads if spread is not None)
         cells = [
-            _median(spread)
-            + (f" ({_range(spread)})" if _range(spread) else "")
+            ("-" if spread is None else ranged(spread))
             + (f", {len(spread.values)} of {most}" if spread and len(spread.values) < most else "")
             for spread in spreads
         ]

@@ -52,7 +52,7 @@ def interval(spread: Spread, word: Callable[[float], str] = number) -> str:
 
 
 def ranged(spread: Spread, word: Callable[[float], str] = number) -> str:
-    r"""Return the median of some numbers with their range.
+    r"""Return the median of some numbers with their range, where it has a width.
 
     Args:
         spread: the numbers.
@@ -63,4 +63,5 @@ def ranged(spread: Spread, word: Callable[[float], str] = number) -> str:
         >>> ranged(Spread((0.25, 0.5, 1.0))) == "0.5 (0.25\u20131)", ranged(Spread((0.25,)))
         (True, '0.25')
     """
-    return word(spread.median) + ("" if len(spread.values) == 1 else f" ({interval(spread, word)})")
+    is_wide = word(spread.low) != word(spread.high)
+    return word(spread.median) + (f" ({interval(spread, word)})" if is_wide else "")

@@ -29,10 +29,13 @@ from phasecore.recording.display import Display
 from phasecore.runs.interruption import Interruption, interrupt, noticed_between_iterations
 from phasecore.runs.several import Displays, Ended, Failure, Loggers, attempt
 
+STARTED_BY = os.getppid()
+"""The process that started this one, as long as it lives."""
 STOP = "stop"
 SECONDS_BETWEEN_LOOKS = 0.2
 STOPPING = "Interrupted: each network finishes its iteration and saves its state. Ctrl-C again stops at once."
-KILLED = "A process that trained was killed, perhaps for want of memory: the networks left go on one at a time."
+KILLED = "A process that trained was killed, perhaps for want of memory: {} goes on alone."
+KILLED_TWICE = "its process was killed twice, perhaps for want of memory"
 
 
 def check_joblib() -> None:
@@ -81,18 +84,24 @@ def execute_side_by_side(
                 results[place] = ended
                 watch.ended(place, ended)
 
+        left = list(range(len(trainings)))
         try:
-            train(range(len(trainings)))
-        except BrokenProcessPool:
-            if not interruption.came:
-                displays.said(KILLED)
-            for place in range(len(trainings)):
-                if place not in results and not interruption.came:
-                    try:
-                        train([place])
-                    except BrokenProcessPool:
-                        results[place] = Failure("its process was killed twice, perhaps for want of memory")
-                        watch.ended(place, results[place])
+            while left and not interruption.came:
+                try:
+                    train(left)
+                except BrokenProcessPool:
+                    # joblib cannot tell whose process it was: each of those that had begun goes on alone
+                    begun = [place for place in left if place not in results and watch.has_begun(place)]
+                    for place in begun or [place for place in left if place not in results]:
+                        if interruption.came:
+                            break
+                        displays.said(KILLED.format(watch.name(place)))
+                        try:
+                            train([place])
+                        except BrokenProcessPool:
+                            results[place] = Failure(KILLED_TWICE)
+                            watch.ended(place, results[place])
+                left = [place for place in left if place not in results]
         except pickle.PicklingError as error:
             raise InputError(
                 "training side by side",
@@ -129,13 +138,15 @@ def _train(
             teller.look()
             return place, attempt(training, teller, loggers, threads)
         except KeyboardInterrupt:
+            if teller.is_orphan():
+                os._exit(130)
             return place, None
 
 
 @contextlib.contextmanager
 def _deaf_to_ctrl_c(parent: int) -> Iterator[None]:
     """Leave Ctrl-C, which a terminal sends to all processes, to the process that started this one."""
-    if os.getppid() != parent or threading.current_thread() is not threading.main_thread():
+    if parent != STARTED_BY or threading.current_thread() is not threading.main_thread():
         yield
         return
     before: Any = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -203,21 +214,24 @@ class _Teller(Display):
     Args:
         directory: of the files.
         place: of the training among all.
-        parent: the process that started all; where it is this one's parent, its end is the training's.
+        parent: the process that waits for all; where it started this one, its end is the training's.
     """
 
     def __init__(self, directory: Path, place: int, parent: int) -> None:
         self.standing = _Standing()
         self._directory, self._place = directory, place
-        self._parent = parent if os.getppid() == parent else None
+        self._is_child = parent == STARTED_BY
         self._looked = self._told = -math.inf
 
     def look(self) -> None:
         """Interrupt the training if all are to stop, or nobody waits for it any more."""
         self._looked = time.monotonic()
-        orphan = self._parent is not None and os.getppid() != self._parent
-        if orphan or (self._directory / STOP).exists():
+        if self.is_orphan() or (self._directory / STOP).exists():
             interrupt()
+
+    def is_orphan(self) -> bool:
+        """Return whether the process that started this one is no more."""
+        return self._is_child and os.getppid() != STARTED_BY
 
     def tell(self, **changes: Any) -> None:
         """Write what has changed, now and then."""
@@ -287,6 +301,15 @@ class _Watch:
         self._done.set()
         self._thread.join()
 
+    def has_begun(self, place: int) -> bool:
+        """Return whether a training has told anything."""
+        return self._file(place).exists()
+
+    def name(self, place: int) -> str:
+        """Return what a training is, for people."""
+        training = self._trainings[place]
+        return f"{training.scheme_name}, seed {training.settings.seed},"
+
     def ended(self, place: int, ended: Ended | None) -> None:
         """Show how a training ended; None if it was stopped."""
         with self._lock:
@@ -298,6 +321,9 @@ class _Watch:
             if isinstance(ended, Outcome):
                 display.finished(ended)
             self._displays.end(place, ended)
+
+    def _file(self, place: int) -> Path:
+        return self._directory / f"{place}.standing"
 
     def _watch(self) -> None:
         while not self._done.wait(SECONDS_BETWEEN_LOOKS):
@@ -311,7 +337,7 @@ class _Watch:
 
     def _look(self, place: int) -> None:
         try:
-            standing: _Standing = pickle.loads((self._directory / f"{place}.standing").read_bytes())
+            standing: _Standing = pickle.loads(self._file(place).read_bytes())
         except OSError:
             return
         display, before = self._shown.get(place) or (self._displays.begin(place), _Standing())

@@ -1,13 +1,17 @@
 """An installed third-party backend that trains nothing: its history is a formula, so tests of runs are quick.
 
 The environment variable SYNTHETIC_STOP, "HOW:ITERATION", ends a training early: "kill" as `kill -9` would, with a
-half-written line; "interrupt" as Ctrl-C; "fail" with a TrainingError. With SYNTHETIC_HALT the fall of the SNR halts for
-a while, which looks like its end.
+half-written line, "kill_once" if it has not been gone on with; "interrupt" as Ctrl-C; "fail" with a TrainingError,
+"break" with an error of no kind of ours. With SYNTHETIC_ONLY that befalls the run in the folder of that name alone.
+With SYNTHETIC_PAUSE each iteration takes so many seconds. With SYNTHETIC_HALT the fall of the SNR halts for a while,
+which looks like its end. With SYNTHETIC_NO_ERROR no error is recorded. SYNTHETIC_THREADS names a file that hears of
+thread limits.
 """
 
 import json
 import math
 import os
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -50,10 +54,14 @@ class SyntheticBackend(Backend):
             start = json.loads(state.read_text())["iteration"]
             observer.resumed(start)
         how, _, at = os.environ.get("SYNTHETIC_STOP", "").partition(":")
+        if os.environ.get("SYNTHETIC_ONLY") not in (None, training.folder and training.folder.name):
+            how = ""
+        pause = float(os.environ.get("SYNTHETIC_PAUSE", "0"))
         for iteration in range(start + 1, training.settings.iterations + 1):
             last = iteration == training.settings.iterations
-            if how and iteration == int(at):
+            if how and iteration == int(at) and not (how == "kill_once" and resume):
                 _stop(how, training)
+            time.sleep(pause)
             if is_due(iteration, training.settings.every) or last:
                 observer.captured(synthetic_row(training, iteration))
             if iteration % 7 == 0:
@@ -65,6 +73,11 @@ class SyntheticBackend(Backend):
 
     def versions(self) -> Mapping[str, str]:
         return {"synthetic": "1.0"}
+
+    def limit_threads(self, count: int) -> None:
+        if "SYNTHETIC_THREADS" in os.environ:
+            with Path(os.environ["SYNTHETIC_THREADS"]).open("a") as stream:
+                stream.write(f"{os.getpid()} {count}\n")
 
 
 class DeafBackend(SyntheticBackend):
@@ -81,7 +94,7 @@ def synthetic_row(training: Training, iteration: int) -> dict[str, Any]:
     snr = 10.0 ** (1.0 - 2.0 * depth + 2.2 * recovery + wobble)
     if "SYNTHETIC_HALT" in os.environ:
         snr = 10.0 ** float(np.interp(math.log10(iteration), *HALTING))
-    return {
+    row = {
         "iteration": iteration,
         "seconds": 0.01 * iteration,
         "snr": math.inf if iteration == 1 else snr,
@@ -93,14 +106,19 @@ def synthetic_row(training: Training, iteration: int) -> dict[str, Any]:
         "relative_l2_error": np.float64(1.0 / (1.0 + 9 * recovery)),
         "loss_pde": math.nan,
     }
+    if "SYNTHETIC_NO_ERROR" in os.environ:
+        del row["relative_l2_error"]
+    return row
 
 
 def _stop(how: str, training: Training) -> None:
-    if how == "kill":
+    if how in ("kill", "kill_once"):
         assert training.folder is not None
         with (training.folder / "history.jsonl").open("a") as stream:
             stream.write('{"iteration": 999, "snr": 0.')
         os._exit(9)
     if how == "interrupt":
         raise KeyboardInterrupt
+    if how == "break":
+        raise ZeroDivisionError("a fault of the backend's own")
     raise TrainingError("training", received="a loss of nan", expected="a finite loss")
