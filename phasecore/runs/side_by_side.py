@@ -66,23 +66,33 @@ def execute_side_by_side(
     from joblib.externals.loky.process_executor import BrokenProcessPool
 
     threads = max(1, joblib.cpu_count() // jobs)
+    here = os.getpid(), os.getcwd()
+    where = _beside(trainings)
     results: dict[int, Ended | None] = {}
     with (
-        tempfile.TemporaryDirectory(
-            prefix=".side-by-side-", dir=_beside(trainings), ignore_cleanup_errors=True
-        ) as made,
+        _fresh_processes(),
+        tempfile.TemporaryDirectory(prefix=".side-by-side-", dir=where, ignore_cleanup_errors=True) as made,
         noticed_between_iterations() as interruption,
         _Watch(Path(made), trainings, displays, interruption) as watch,
     ):
 
         def train(places: Sequence[int]) -> None:
             tasks = [
-                joblib.delayed(_train)(place, trainings[place], loggers, threads, made, os.getpid()) for place in places
+                joblib.delayed(_train)(place, _anywhere(trainings[place]), loggers, threads, made, here)
+                for place in places
             ]
             parallel = joblib.Parallel(jobs, return_as="generator_unordered", batch_size=1, max_nbytes=None)
             for place, ended in parallel(tasks):
                 results[place] = ended
                 watch.ended(place, ended)
+
+        def train_alone(place: int) -> None:
+            displays.said(KILLED.format(watch.name(place)))
+            try:
+                train([place])
+            except BrokenProcessPool:
+                results[place] = Failure(KILLED_TWICE)
+                watch.ended(place, results[place])
 
         left = list(range(len(trainings)))
         try:
@@ -91,16 +101,10 @@ def execute_side_by_side(
                     train(left)
                 except BrokenProcessPool:
                     # joblib cannot tell whose process it was: each of those that had begun goes on alone
-                    begun = [place for place in left if place not in results and watch.has_begun(place)]
-                    for place in begun or [place for place in left if place not in results]:
-                        if interruption.came:
-                            break
-                        displays.said(KILLED.format(watch.name(place)))
-                        try:
-                            train([place])
-                        except BrokenProcessPool:
-                            results[place] = Failure(KILLED_TWICE)
-                            watch.ended(place, results[place])
+                    unfinished = [place for place in left if place not in results]
+                    for place in list(filter(watch.has_begun, unfinished)) or unfinished:
+                        if not watch.is_stopping():
+                            train_alone(place)
                 left = [place for place in left if place not in results]
         except pickle.PicklingError as error:
             raise InputError(
@@ -116,6 +120,18 @@ def execute_side_by_side(
     return finished
 
 
+@contextlib.contextmanager
+def _fresh_processes() -> Iterator[None]:
+    """Let joblib start processes for this, with today's working folder and environment, and end them with it."""
+    from joblib.externals.loky import get_reusable_executor
+
+    get_reusable_executor().shutdown(wait=True)
+    try:
+        yield
+    finally:
+        get_reusable_executor().shutdown(wait=True, kill_workers=True)
+
+
 def _beside(trainings: Sequence[Training]) -> Path | None:
     """Where all processes can read and write: beside the run folders, which are made if need be."""
     folder = next((training.folder for training in trainings if training.folder is not None), None)
@@ -128,10 +144,18 @@ def _beside(trainings: Sequence[Training]) -> Path | None:
     return folder.parent.absolute()
 
 
+def _anywhere(training: Training) -> Training:
+    """Return a training whose folder means the same in every process."""
+    return training if training.folder is None else replace(training, folder=training.folder.absolute())
+
+
 def _train(
-    place: int, training: Training, loggers: Loggers | None, threads: int, directory: str, parent: int
+    place: int, training: Training, loggers: Loggers | None, threads: int, directory: str, here: tuple[int, str]
 ) -> tuple[int, Ended | None]:
     """Train one network, in a process of its own; None instead of an outcome if it was stopped."""
+    parent, working_folder = here
+    if parent == STARTED_BY:
+        os.chdir(working_folder)  # joblib's processes begin where this one began
     teller = _Teller(Path(directory), place, parent)
     with _deaf_to_ctrl_c(parent), _everything_said(teller):
         try:
@@ -300,6 +324,10 @@ class _Watch:
         (self._directory / STOP).touch()
         self._done.set()
         self._thread.join()
+
+    def is_stopping(self) -> bool:
+        """Return whether all are to stop."""
+        return self._interruption.came
 
     def has_begun(self, place: int) -> bool:
         """Return whether a training has told anything."""
