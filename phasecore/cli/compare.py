@@ -18,7 +18,7 @@ from phasecore.cli.session import interruptible, standard_output_kept_clean
 if TYPE_CHECKING:
     from phasecore.backends import Training
     from phasecore.reporting.comparison import Compared
-    from phasecore.runs.several import Ended
+    from phasecore.runs.attempts import Ended
 
 DEFAULT_WEIGHTINGS = "uniform,rba"
 ALL = "all"
@@ -67,7 +67,8 @@ def command(
     from phasecore import registry
     from phasecore.recording.folder import COMPARISON, reserve_folder, write_json
     from phasecore.reporting.comparison_figure import check_matplotlib, draw_comparison
-    from phasecore.runs.several import Failure, check_jobs
+    from phasecore.runs.attempts import Failure
+    from phasecore.runs.several import check_jobs
     from phasecore.specifications import split_weightings
 
     check_matplotlib()
@@ -140,7 +141,7 @@ def _compared(training: Training, ended: Ended) -> Compared:
     from phasecore.recording.history import HISTORY, read_rows
     from phasecore.recording.recorder import outcome_of
     from phasecore.reporting.comparison import Compared
-    from phasecore.runs.several import Failure
+    from phasecore.runs.attempts import Failure
 
     if not isinstance(ended, Failure):
         return Compared.of(training, ended)

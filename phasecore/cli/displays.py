@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, final
 
 from phasecore.cli.progress import ConsoleDisplay, LiveDisplay, PlainDisplay
-from phasecore.runs.several import Ended, Failure
+from phasecore.runs.attempts import Ended, Failure
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

@@ -7,9 +7,10 @@ where wanted, and `open_run` reads a folder.
 from typing import Any
 
 from phasecore.recording.folder import Run, open_run
+from phasecore.runs.attempts import Failure
 from phasecore.runs.execution import execute
 from phasecore.runs.preparation import prepare, prepare_resumed
-from phasecore.runs.several import Failure, execute_all
+from phasecore.runs.several import execute_all
 
 __all__ = ["Failure", "Run", "execute", "execute_all", "open_run", "prepare", "prepare_resumed", "write_report"]
 

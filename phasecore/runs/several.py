@@ -2,85 +2,17 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, final
 
 from phasecore import registry
 from phasecore.arguments import is_whole
-from phasecore.backends import Outcome, Training
-from phasecore.errors import InputError, PhasecoreError, TrainingError
-from phasecore.recording.display import Display, Silent
-from phasecore.recording.folder import CONFIGURATION, check_free
-from phasecore.runs.execution import execute_prepared
+from phasecore.backends import Training
+from phasecore.errors import InputError
+from phasecore.recording.folder import check_free
+from phasecore.runs.attempts import Displays, Ended, Loggers, Unshown, attempt
 from phasecore.runs.preparation import check_supplies
-
-Loggers = str | Sequence[str | object]
-
-
-@final
-@dataclass(frozen=True)
-class Failure:
-    """How a training ended that could not go on.
-
-    Attributes:
-        reason: why, in words.
-        is_input: whether something that it was given is the reason, not the training itself.
-        trace: where it happened, for what phasecore does not raise on purpose; else empty.
-    """
-
-    reason: str
-    is_input: bool = False
-    trace: str = ""
-
-    @classmethod
-    def of(cls, error: BaseException) -> Failure:
-        """Return the failure that an exception is, which is being handled.
-
-        Example:
-            >>> Failure.of(InputError("option 'points'", received=0)).reason
-            "option 'points': received 0."
-        """
-        if isinstance(error, PhasecoreError):
-            return cls(str(error), is_input=not isinstance(error, TrainingError))
-        return cls(f"{type(error).__name__}: {error}", trace="".join(traceback.format_exception(error)))
-
-
-Ended = Outcome | Failure
-
-
-class Displays(Protocol):
-    """Who shows several trainings to a person. The methods may be called from more than one thread."""
-
-    def begin(self, place: int) -> Display:
-        """Return who shows a training, which begins now.
-
-        Args:
-            place: of the training among all.
-        """
-
-    def end(self, place: int, ended: Ended) -> None:
-        """Hear how a training ended; it may not have begun."""
-
-    def said(self, message: str) -> None:
-        """Hear of something that concerns all."""
-
-
-@final
-class Unshown:
-    """Displays that show nothing; warnings become Python's."""
-
-    def begin(self, place: int) -> Display:
-        """Show nothing."""
-        return Silent()
-
-    def end(self, place: int, ended: Ended) -> None:
-        """Show nothing."""
-
-    def said(self, message: str) -> None:
-        """Show nothing."""
+from phasecore.runs.side_by_side import check_joblib, execute_side_by_side
 
 
 def execute_all(
@@ -143,8 +75,6 @@ def execute_all_prepared(
     _check_folders([training.folder for training in trainings if training.folder is not None], resume)
     displays = displays or Unshown()
     if min(jobs, len(trainings)) > 1:
-        from phasecore.runs.side_by_side import execute_side_by_side
-
         return execute_side_by_side(trainings, min(jobs, len(trainings)), displays, loggers)
     results: list[Ended] = []
     for place, training in enumerate(trainings):
@@ -166,30 +96,7 @@ def check_jobs(jobs: int) -> None:
     if not is_whole(jobs):
         raise InputError("jobs", received=repr(jobs), expected="a positive integer: networks trained at the same time")
     if jobs > 1:
-        from phasecore.runs.side_by_side import check_joblib
-
         check_joblib()
-
-
-def attempt(training: Training, display: Display, loggers: Loggers | None, threads: int | None = None) -> Ended:
-    """Train one network, or go on with what its folder holds; what it raises is a failure of its own.
-
-    Args:
-        training: as it was prepared.
-        display: shows it.
-        loggers: as for `execute`.
-        threads: that it may use at most, or None for the framework's own number.
-
-    Raises:
-        KeyboardInterrupt: at Ctrl-C.
-    """
-    resume = training.folder is not None and (training.folder / CONFIGURATION).exists()
-    try:
-        if threads is not None:
-            registry.backend(training.backend).limit_threads(threads)
-        return execute_prepared(training, resume=resume, display=display, loggers=loggers)
-    except (Exception, SystemExit) as error:
-        return Failure.of(error)
 
 
 def _check_folders(folders: Sequence[Path], resume: bool) -> None:

@@ -26,8 +26,8 @@ from phasecore.backends import Outcome, Training
 from phasecore.errors import InputError, MissingDependencyError
 from phasecore.phases import Timeline
 from phasecore.recording.display import Display
+from phasecore.runs.attempts import Displays, Ended, Failure, Loggers, attempt
 from phasecore.runs.interruption import Interruption, interrupt, noticed_between_iterations
-from phasecore.runs.several import Displays, Ended, Failure, Loggers, attempt
 
 STARTED_BY = os.getppid()
 """The process that started this one, as long as it lives."""
@@ -323,7 +323,7 @@ class _Watch:
     def __exit__(self, *_: object) -> None:
         (self._directory / STOP).touch()
         self._done.set()
-        self._thread.join()
+        self._thread.join(timeout=60)
 
     def is_stopping(self) -> bool:
         """Return whether all are to stop."""

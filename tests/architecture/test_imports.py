@@ -342,11 +342,12 @@ KERAS_ALONE = {
     "reading.py",
     "scopes.py",
     "steps.py",
+    "threads.py",
     "updates.py",
     "watching.py",
 }
 """What torch has no need of: ways to differentiate, what `fit` is given, the model that it trains and on which devices,
-Keras' private parts, what a saved model is made from, what happens between compiled steps, and which variables and
+Keras' private parts, the threads of what is under Keras, what a saved model is made from, what happens between compiled steps, and which variables and
 attributes those have read."""
 
 
