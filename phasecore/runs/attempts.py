@@ -37,6 +37,7 @@ class Failure:
         """Return the failure that an exception is, which is being handled.
 
         Example:
+            >>> from phasecore.errors import InputError
             >>> Failure.of(InputError("option 'points'", received=0)).reason
             "option 'points': received 0."
         """

@@ -347,8 +347,8 @@ KERAS_ALONE = {
     "watching.py",
 }
 """What torch has no need of: ways to differentiate, what `fit` is given, the model that it trains and on which devices,
-Keras' private parts, the threads of what is under Keras, what a saved model is made from, what happens between compiled steps, and which variables and
-attributes those have read."""
+Keras' private parts, the threads of what is under Keras, what a saved model is made from, what happens between compiled
+steps, and which variables and attributes those have read."""
 
 
 TORCH_ALONE = {
