@@ -4,7 +4,7 @@ While a network fits, batches agree and the SNR is high, or climbs; then it fall
 2403.18494; the drift and diffusion of Shwartz-Ziv and Tishby, arXiv 1703.00810). What is looked for is the first
 time at which the level of the SNR, over a short window, lies well below the highest that it ever was, and has
 stopped falling; the Adam SNR and the residual order are counted in. Where noise hides that, longer windows are tried.
-For half a decade the end found follows the SNR further down, as far as it goes on falling at more than a quarter of
+For 0.6 decades the end found follows the SNR further down, as far as it goes on falling at more than a quarter of
 the rate of the fall, unless the SNR turns up first; if it is then back where it came from, there was no fall. Slower
 and later falls are what diffusion is made of. Heights count, levels do not: the level of the SNR depends on how many
 points a batch holds. The same steps serve the offline and the online detector: neither looks ahead.
@@ -33,7 +33,7 @@ MOST, LEAST = 2.0, -0.5
 DEPTH_SHARE = 0.05
 GOES_ON, GOES_ON_LEAST = 0.08, 0.22
 SLOW, SLOW_SHARE = 0.25, 0.15
-STILL_OPEN = 0.5
+STILL_OPEN = 0.6
 PATH = 64
 EARLY, LATE = 1.5, 2.5
 

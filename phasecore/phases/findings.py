@@ -110,7 +110,7 @@ def fall_finding(fall: Fall, configuration: DetectorConfiguration, source: int =
     table = np.full((len(CHANNELS), 4), math.nan)
     table[ADAM_SNR] = adam, fall.adam_peak, fall.adam_peak - fall.adam_depth, fall.at
     table[RESIDUAL_ORDER] = order, fall.order_peak, fall.order_peak - fall.order_depth, fall.at
-    table[source] = odds if source == SNR else np.nansum([odds, adam]), fall.top, fall.bottom, fall.at
+    table[source] = odds, fall.top, fall.bottom, fall.at
     width = fall.scale * configuration.hold
     log_odds = fall.total(configuration)
     log_odds = log_odds if fall.closed else min(log_odds, STILL_FALLS)
@@ -120,7 +120,7 @@ def fall_finding(fall: Fall, configuration: DetectorConfiguration, source: int =
 def adam_finding(fall: Fall, configuration: DetectorConfiguration) -> Finding | None:
     """Return the end of fitting by Adam's SNR alone, a hint, where the SNR was recorded and has not fallen.
 
-    It counts once half a decade has passed in which the SNR might have fallen.
+    It counts once 0.6 decades have passed in which the SNR might have fallen.
     """
     found = fall_finding(fall, configuration, ADAM_SNR) if fall.closed else None
     return None if found is None else found._replace(log_odds=min(found.log_odds, configuration.hint))
