@@ -29,14 +29,13 @@ class DetectorConfiguration:
             network, its layers, and Adam's), fall of the coefficient of variation of the residuals, of
             the training loss, and of the relative error.
         snr_weight, layer_weight, adam_weight, order_weight, loss_weight, error_weight: their weights.
-        homogeneity_weight: weight of the gradient order after the rise: for it near 1, against it near 0.
+        hint: log odds that the others may reach together where the SNR has not risen.
         doubt: log odds against total diffusion before any evidence.
         fall: depth of the fall of the SNR (and of Adam's) at the end of fitting.
         order_loss: rise of the residuals' coefficient of variation by the end of fitting.
         fall_weight, adam_fall_weight, order_loss_weight: their weights.
-        high_snr_weight: weight per decade by which the SNR is still above 10 after its fall, against it.
         fall_doubt: log odds against an end of fitting before any evidence.
-        lateness: more log odds against it, per decade by which it comes after iteration 300.
+        lateness: more log odds against it, per decade by which it comes before iteration 30 or after 300.
         valley: how near to the bottom of its valley a fall has ended.
         hold: how long the SNR has to stay there.
         turn: rise out of the valley that ends a fall at once, and for good.
@@ -68,14 +67,13 @@ class DetectorConfiguration:
     order_weight: float = 3.0
     loss_weight: float = 3.0
     error_weight: float = 2.0
-    homogeneity_weight: float = 1.0
+    hint: float = 1.2
     doubt: float = 2.0
     fall: float = 0.6
     order_loss: float = 0.15
     fall_weight: float = 3.0
     adam_fall_weight: float = 1.0
     order_loss_weight: float = 2.0
-    high_snr_weight: float = 2.5
     fall_doubt: float = 1.0
     lateness: float = 2.0
     valley: float = 0.1

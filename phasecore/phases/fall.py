@@ -4,9 +4,10 @@ While a network fits, batches agree and the SNR is high, or climbs; then it fall
 2403.18494; the drift and diffusion of Shwartz-Ziv and Tishby, arXiv 1703.00810). What is looked for is the first
 time at which the level of the SNR, over a short window, lies well below the highest that it ever was, and has
 stopped falling; the Adam SNR and the residual order are counted in. Where noise hides that, longer windows are tried.
-For half a decade the end found follows the SNR further down, unless the SNR turns up first; if it is then back
-where it came from, there was no fall. Later falls are what diffusion is made of. The same steps serve the offline
-and the online detector: neither looks ahead.
+For 0.6 decades the end found follows the SNR further down, as far as it goes on falling at more than a quarter of
+the rate of the fall, unless the SNR turns up first; if it is then back where it came from, there was no fall. Slower
+and later falls are what diffusion is made of. Heights count, levels do not: the level of the SNR depends on how many
+points a batch holds. The same steps serve the offline and the online detector: neither looks ahead.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from phasecore.phases.channels import ADAM_SNR, RESIDUAL_ORDER
+from phasecore.phases.channels import ADAM_SNR, RESIDUAL_ORDER, SNR
 from phasecore.phases.configuration import DetectorConfiguration
 
 FloatArray = npt.NDArray[np.float64]
 
+SOURCES = (SNR, ADAM_SNR, RESIDUAL_ORDER)
 SCALES = (1.0, 2.0, 4.0)
 LEAST_BINS = 6
 NOISE_BINS = 20
@@ -30,10 +32,10 @@ EXTREMES = 1.5
 MOST, LEAST = 2.0, -0.5
 DEPTH_SHARE = 0.05
 GOES_ON, GOES_ON_LEAST = 0.08, 0.22
-STILL_OPEN = 0.5
+SLOW, SLOW_SHARE = 0.25, 0.15
+STILL_OPEN = 0.6
 PATH = 64
-HOMOGENEOUS = 1.0
-LATE = 2.5
+EARLY, LATE = 1.5, 2.5
 
 
 class Fall(NamedTuple):
@@ -47,9 +49,10 @@ class Fall(NamedTuple):
         settled: level at that time.
         top, bottom: levels between which the SNR fell.
         adam_depth, order_depth: how far the Adam SNR and the residual order had fallen by then.
+        slow: rate, decades per decade, up to which what the SNR falls further is not of this fall.
         closed: 1 when the end is final, else 0.
         peaks: highest level over a window of each length so far, shape `(3,)`.
-        odds: log odds from the SNR, the Adam SNR, the residual order and the gradient order, shape `(4,)`.
+        odds: log odds from the SNR, the Adam SNR and the residual order, shape `(3,)`.
         path: the way down: logarithmic times and levels, shape `(2, 64)`, NaN where unused.
     """
 
@@ -63,14 +66,15 @@ class Fall(NamedTuple):
     bottom: float = math.nan
     adam_depth: float = math.nan
     order_depth: float = math.nan
+    slow: float = math.nan
     closed: float = 0.0
     peaks: FloatArray = np.full(len(SCALES), -math.inf)
-    odds: FloatArray = np.full(4, math.nan)
+    odds: FloatArray = np.full(len(SOURCES), math.nan)
     path: FloatArray = np.full((2, PATH), math.nan)
 
     def total(self, configuration: DetectorConfiguration) -> float:
-        """Return the log odds of the fall found; one that ends after iteration 300 is less likely to be the first."""
-        late = max(self.at - LATE, 0.0)
+        """Return the log odds of the fall found; few end before iteration 30, or are the first after 300."""
+        late = max(self.at - LATE, EARLY - self.at, 0.0)
         return float(np.nansum(self.odds)) - configuration.fall_doubt - configuration.lateness * late
 
 
@@ -89,7 +93,7 @@ def fall_from_array(numbers: FloatArray) -> Fall:
         >>> fall_from_array(fall_to_array(Fall(at=2.0))).at
         2.0
     """
-    scalars, peaks, odds, path = np.split(numbers, np.cumsum([len(FALL_NUMBERS), len(SCALES), 4]))
+    scalars, peaks, odds, path = np.split(numbers, np.cumsum([len(FALL_NUMBERS), len(SCALES), len(SOURCES)]))
     fields = dict(zip(FALL_NUMBERS, scalars.tolist(), strict=True))
     return Fall(**fields, peaks=peaks, odds=odds, path=path.reshape(2, PATH))
 
@@ -182,7 +186,8 @@ def follow_fall(
             continue
         path = np.full((2, PATH), math.nan)
         path[:, 0] = window.start, window.level
-        return found._replace(peaks=peaks, declared=now, settled=window.level, path=path)
+        slow = _slow_rate(times, snr, found)
+        return found._replace(peaks=peaks, declared=now, settled=window.level, slow=slow, path=path)
     return fall._replace(peaks=peaks)
 
 
@@ -208,11 +213,10 @@ def _follow_found(
     path = fall.path.copy()
     path[:, used] = window.start, window.level
     bottom = min(fall.bottom, window.level)
-    near = bottom + configuration.valley + DEPTH_SHARE * (fall.top - bottom)
-    entered = int(np.flatnonzero(path[1, : used + 1] <= near)[0])
-    at = float(path[0, entered])
+    near = configuration.valley + DEPTH_SHARE * (fall.top - bottom)
+    at = _entered(path[:, : used + 1], near, fall.slow)
     declared, settled = fall.declared, fall.settled
-    if settled - bottom > GOES_ON_LEAST + GOES_ON * (fall.top - bottom):
+    if at > fall.at and settled - bottom > GOES_ON_LEAST + GOES_ON * (fall.top - bottom):
         declared, settled = math.nan, bottom
     if (math.isnan(declared) and window.rests) or at > declared:
         declared, settled = now, bottom
@@ -221,6 +225,21 @@ def _follow_found(
         return fall
     adam, order = float(newest[ADAM_SNR]), float(newest[RESIDUAL_ORDER])
     return _weighed(fall, fall.top, bottom, window.error, (adam, order), configuration)
+
+
+def _slow_rate(times: FloatArray, snr: FloatArray, found: Fall) -> float:
+    """Return a quarter of the rate at which the SNR fell, from where it was last near its top."""
+    depth = found.top - found.bottom
+    high = np.flatnonzero((snr >= found.top - SLOW * depth) & (times < found.at))
+    began = float(times[high[-1] if high.size else 0])
+    return min(SLOW * depth / max(found.at - began, 1e-6), SLOW_SHARE * depth)
+
+
+def _entered(path: FloatArray, near: float, slow: float) -> float:
+    """Return the first time from which on the SNR falls no further than `near`, and slowly."""
+    further = path[1, :, None] - path[1, None, :] - slow * (path[0, None, :] - path[0, :, None])
+    stays = np.triu(further).max(axis=1) <= near
+    return float(path[0, np.argmax(stays)])
 
 
 def _weighed(
@@ -237,7 +256,6 @@ def _weighed(
         _odds(sure, configuration.fall, configuration.fall_weight, -1.0),
         _odds(adam_depth, configuration.fall, configuration.adam_fall_weight),
         _odds(order_depth, configuration.order_loss, configuration.order_loss_weight),
-        -configuration.high_snr_weight * min(max(bottom - HOMOGENEOUS, 0.0), MOST),
     ]
     return fall._replace(top=top, bottom=bottom, adam_depth=adam_depth, order_depth=order_depth, odds=np.array(odds))
 

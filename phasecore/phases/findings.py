@@ -8,12 +8,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from phasecore.phases.channels import ADAM_SNR, RESIDUAL_ORDER, SNR
+from phasecore.phases.channels import ADAM_SNR, CHANNELS, RESIDUAL_ORDER, SNR
 from phasecore.phases.configuration import DetectorConfiguration
 from phasecore.phases.fall import LATE, Fall
-from phasecore.phases.rise import QUANTITIES, RiseEvidence
-from phasecore.phases.statements import GRADIENT_ORDER, evidence_of, spaced
-from phasecore.phases.statistics import order_of_log_snr
+from phasecore.phases.rise import RiseEvidence
+from phasecore.phases.statements import evidence_of, spaced
 from phasecore.phases.timeline import Phase, Timeline, Transition
 
 FloatArray = npt.NDArray[np.float64]
@@ -22,6 +21,8 @@ NEIGHBOURHOOD = 0.35
 MINIMUM_CAPTURES = 10
 MINIMUM_BINS = 9
 MOST_CONFIDENT = 0.99
+STILL_FALLS = 2.5
+TIE = 1e-3
 
 
 class Finding(NamedTuple):
@@ -31,7 +32,7 @@ class Finding(NamedTuple):
         time: at which it took place.
         earliest, latest: the interval of that.
         log_odds: of its having taken place at all.
-        table: the evidence, as `statements.evidence_of` reads it, shape `(7, 4)`.
+        table: the evidence, as `statements.evidence_of` reads it, shape `(6, 4)`.
         declared: logarithmic time at which it was found, NaN where that was not followed.
     """
 
@@ -50,13 +51,11 @@ class Extent(NamedTuple):
         captures: how many hold an SNR.
         bins: how many bins hold a capture.
         first: the first logarithmic time.
-        high: whether the SNR exceeds 1 at the end.
     """
 
     captures: int
     bins: int
     first: float
-    high: bool
 
 
 def rise_finding(
@@ -73,13 +72,13 @@ def rise_finding(
         configuration: of the detector.
     """
     total = np.where(allowed, evidence.total, -np.inf)
-    best = int(np.argmax(total))
+    best = int(np.argmax(total + TIE * evidence.unbounded))
     if not np.isfinite(total[best]):
         return None
     near = np.abs(evidence.times - evidence.times[best]) <= NEIGHBOURHOOD
     sharp = np.where(near, np.fmax(evidence.snr_rise, 0.0), 0.0)
     emphasis = configuration.snr_weight * sharp / sharp.max() if sharp.max() > configuration.snr_rise else 0.0
-    place = np.where(near, total + emphasis, -np.inf)
+    place = np.where(near & np.isfinite(total), evidence.unbounded + emphasis, -np.inf)
     weight = np.exp(configuration.temper * (place - place.max()))
     share = np.cumsum(weight * np.gradient(evidence.times)) if weight.size > 1 else np.ones(1)
     quantiles = np.searchsorted(share, np.array([0.1, 0.5, 0.9]) * share[-1])
@@ -95,18 +94,36 @@ def may_begin(times: FloatArray, ended: Finding | None) -> npt.NDArray[np.bool_]
     return times > (LATE if ended is None else ended.time)
 
 
-def fall_finding(fall: Fall, configuration: DetectorConfiguration) -> Finding | None:
-    """Return the end of fitting, or None where none was found or the fall goes on."""
+def fall_finding(fall: Fall, configuration: DetectorConfiguration, source: int = SNR) -> Finding | None:
+    """Return the end of fitting, or None where none was found or the fall goes on.
+
+    While it may still go on, the log odds are at most 2.5.
+
+    Args:
+        fall: as it was followed.
+        configuration: of the detector.
+        source: whose fall it is, the SNR's or Adam's.
+    """
     if math.isnan(fall.declared):
         return None
-    snr, adam, order, homogeneous = fall.odds.tolist()
-    table = np.full((len(QUANTITIES), 4), math.nan)
-    table[SNR] = snr, fall.top, fall.bottom, fall.at
+    odds, adam, order = fall.odds.tolist()
+    table = np.full((len(CHANNELS), 4), math.nan)
     table[ADAM_SNR] = adam, fall.adam_peak, fall.adam_peak - fall.adam_depth, fall.at
     table[RESIDUAL_ORDER] = order, fall.order_peak, fall.order_peak - fall.order_depth, fall.at
-    table[GRADIENT_ORDER] = homogeneous, *order_of_log_snr(np.array([fall.top, fall.bottom])).tolist(), fall.at
+    table[source] = odds, fall.top, fall.bottom, fall.at
     width = fall.scale * configuration.hold
-    return Finding(fall.at, fall.at - width, fall.at + width, fall.total(configuration), table, fall.declared)
+    log_odds = fall.total(configuration)
+    log_odds = log_odds if fall.closed else min(log_odds, STILL_FALLS)
+    return Finding(fall.at, fall.at - width, fall.at + width, log_odds, table, fall.declared)
+
+
+def adam_finding(fall: Fall, configuration: DetectorConfiguration) -> Finding | None:
+    """Return the end of fitting by Adam's SNR alone, a hint, where the SNR was recorded and has not fallen.
+
+    It counts once 0.6 decades have passed in which the SNR might have fallen.
+    """
+    found = fall_finding(fall, configuration, ADAM_SNR) if fall.closed else None
+    return None if found is None else found._replace(log_odds=min(found.log_odds, configuration.hint))
 
 
 def timeline_of(
@@ -150,8 +167,6 @@ def timeline_of(
     if extent.first > LATE:
         first = spaced(10**extent.first)
         return Timeline((), None, f"cannot tell: the curve starts at {first}, and neither falls nor rises for good")
-    if not extent.high:
-        return Timeline((), None, "cannot tell: the SNR is below 1, but was not seen to fall there for good")
     return Timeline((), Phase.FITTING, "no diffusion yet: the SNR has not fallen for good")
 
 

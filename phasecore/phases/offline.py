@@ -10,18 +10,17 @@ import numpy.typing as npt
 from phasecore.phases.channels import ADAM_SNR, SNR, channels_of, lost_in
 from phasecore.phases.configuration import DetectorConfiguration
 from phasecore.phases.curve import Column, Curve
-from phasecore.phases.fall import Fall, follow_fall
-from phasecore.phases.findings import Extent, Finding, fall_finding, may_begin, rise_finding, timeline_of
+from phasecore.phases.fall import LATE, Fall, follow_fall
+from phasecore.phases.findings import Extent, Finding, adam_finding, fall_finding, may_begin, rise_finding, timeline_of
 from phasecore.phases.knee import knee
 from phasecore.phases.nonfinite import gaps_of, told
 from phasecore.phases.profile import Profile, clipped, profile_of
-from phasecore.phases.rise import rise_evidence
+from phasecore.phases.rise import RiseEvidence, rise_evidence
 from phasecore.phases.timeline import Timeline
 
 FloatArray = npt.NDArray[np.float64]
 
 RECENT_BINS = 96
-LAST_BINS = 10
 LEAST_HALF_WIDTH = 0.1
 LASTING = 0.5
 MOST = 2.0
@@ -56,19 +55,15 @@ def detect(curve: Curve | Mapping[str, Column], configuration: DetectorConfigura
     ended, rise = find_transitions(profile, configuration)
     first = float(profile.times[0]) if profile.times.size else 0.0
     captures = int(np.isfinite(channels[[SNR, ADAM_SNR]]).any(axis=0).sum())
-    snr = primary(profile)
-    last = snr[np.isfinite(snr)][-LAST_BINS:]
-    extent = Extent(captures, profile.times.size, first, bool(last.size and last.mean() > 0.0))
-    timeline = timeline_of(ended, rise, extent, likely(rise), configuration)
+    timeline = timeline_of(ended, rise, Extent(captures, profile.times.size, first), likely(rise), configuration)
     return told(timeline, gaps_of(curve.iteration, channels, lost_in(curve)))
 
 
-def find_fall(profile: Profile, configuration: DetectorConfiguration) -> Fall:
-    """Return the end of fitting, following the profile bin by bin."""
+def find_fall(profile: Profile, source: int, configuration: DetectorConfiguration) -> Fall:
+    """Return the fall of the SNR or of Adam's, following the profile bin by bin."""
     fall = Fall()
-    snr = primary(profile)
-    places = np.flatnonzero(np.isfinite(snr))
-    times, snr = profile.times[places], snr[places]
+    places = np.flatnonzero(np.isfinite(profile.values[source]))
+    times, snr = profile.times[places], profile.values[source, places]
     for last, place in enumerate(places):
         recent = slice(max(last + 1 - RECENT_BINS, 0), last + 1)
         fall = follow_fall(
@@ -79,30 +74,40 @@ def find_fall(profile: Profile, configuration: DetectorConfiguration) -> Fall:
     return fall
 
 
-def primary(profile: Profile) -> FloatArray:
-    """Return the SNR in each bin; where it was never recorded, Adam's."""
-    return np.asarray(profile.values[SNR if np.isfinite(profile.values[SNR]).any() else ADAM_SNR])
-
-
 def find_transitions(profile: Profile, configuration: DetectorConfiguration) -> tuple[Finding | None, Finding | None]:
     """Return the end of fitting, and the most likely start of total diffusion after it, however unlikely.
 
-    A fall that total diffusion precedes is the end of that, and not of fitting.
+    A fall that total diffusion precedes is the end of that, and not of fitting. Where the SNR was recorded and does not
+    fall, Adam's may tell.
     """
     if profile.times.size < 2:
         return None, None
-    ended = fall_finding(find_fall(profile, configuration), configuration)
-    evidence = rise_evidence(profile, configuration)
-    if ended is not None:
-        between = may_begin(evidence.times, None) & (evidence.times < ended.time - configuration.plateau)
-        if likely(rise_finding(evidence, between, configuration)):
-            ended = None
+    source = SNR if np.isfinite(profile.values[SNR]).any() else ADAM_SNR
+    fall = find_fall(profile, source, configuration)
+    found = fall_finding(fall, configuration, source)
+    if found is None and source == SNR:
+        source = ADAM_SNR
+        found = adam_finding(find_fall(profile, source, configuration), configuration)
+    evidence = rise_evidence(profile, configuration, fall.adam_peak, LATE if found is None else found.time)
+    ended = _lasting(found, source, profile, evidence, configuration)
+    return ended, rise_finding(evidence, may_begin(evidence.times, ended), configuration)
+
+
+def _lasting(
+    ended: Finding | None,
+    source: int,
+    profile: Profile,
+    evidence: RiseEvidence,
+    configuration: DetectorConfiguration,
+) -> Finding | None:
+    """Return the end of fitting at the knee of its fall, None where that did not last or came after all."""
+    if ended is None:
+        return None
+    between = may_begin(evidence.times, None) & (evidence.times < ended.time - configuration.plateau)
+    if likely(rise_finding(evidence, between, configuration)):
+        return None
     rise = rise_finding(evidence, may_begin(evidence.times, ended), configuration)
-    if ended is not None:
-        ended = at_knee(ended, profile, rise, configuration)
-        if ended is None:
-            rise = rise_finding(evidence, may_begin(evidence.times, None), configuration)
-    return ended, rise
+    return at_knee(ended, source, profile, rise, configuration)
 
 
 def likely(rise: Finding | None) -> bool:
@@ -111,10 +116,10 @@ def likely(rise: Finding | None) -> bool:
 
 
 def at_knee(
-    ended: Finding, profile: Profile, rise: Finding | None, configuration: DetectorConfiguration
+    ended: Finding, source: int, profile: Profile, rise: Finding | None, configuration: DetectorConfiguration
 ) -> Finding | None:
     """Return the end of fitting moved to the knee of its fall, or None where the fall did not last."""
-    snr = primary(profile)
+    snr = profile.values[source]
     recorded = np.isfinite(snr)
     times, snr = profile.times[recorded], clipped(snr[None, recorded])[0]
     stop = rise.earliest if rise is not None and likely(rise) else times[-1]
@@ -124,9 +129,9 @@ def at_knee(
     sure = (fitted.depth - configuration.caution * fitted.error) / (LASTING * configuration.fall)
     odds = configuration.fall_weight * min(max(sure - 1.0, -1.0), MOST)
     table = ended.table.copy()
-    table[SNR, 0] = min(odds, table[SNR, 0])
+    table[source, 0] = min(odds, table[source, 0])
     table[:, 3] = fitted.time
-    log_odds = ended.log_odds + table[SNR, 0] - ended.table[SNR, 0]
+    log_odds = ended.log_odds + table[source, 0] - ended.table[source, 0]
     if log_odds < 0.0:
         return None
     earliest, latest = fitted.time - LEAST_HALF_WIDTH, fitted.time + LEAST_HALF_WIDTH

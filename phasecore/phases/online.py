@@ -20,22 +20,24 @@ import numpy.typing as npt
 from phasecore.errors import InputError
 from phasecore.phases.channels import ADAM_SNR, CHANNELS, SNR, channels_of_capture, lost_in_capture
 from phasecore.phases.configuration import DetectorConfiguration
-from phasecore.phases.fall import FALL_NUMBERS, Fall, fall_from_array, fall_to_array, follow_fall
+from phasecore.phases.fall import FALL_NUMBERS, LATE, Fall, fall_from_array, fall_to_array, follow_fall
 from phasecore.phases.findings import (
     MINIMUM_BINS,
     MINIMUM_CAPTURES,
     NEIGHBOURHOOD,
     Extent,
     Finding,
+    adam_finding,
     fall_finding,
     may_begin,
     rise_finding,
     timeline_of,
 )
+from phasecore.phases.knee import knee
 from phasecore.phases.nonfinite import CAPTURES as GAP_CAPTURES
 from phasecore.phases.nonfinite import no_gaps, told, with_capture
-from phasecore.phases.profile import BINS_PER_DECADE, Profile
-from phasecore.phases.rise import QUANTITIES, rise_evidence
+from phasecore.phases.profile import BINS_PER_DECADE, Profile, clipped
+from phasecore.phases.rise import rise_evidence
 from phasecore.phases.timeline import Timeline
 
 FloatArray = npt.NDArray[np.float64]
@@ -47,8 +49,7 @@ IDLE, ALERT = 6, 2
 ALERT_ODDS = -4.0
 SETTLED = 1.0
 CAPTURES, BINS, BIN, HELD, STRIDE, SKIPPED, SEEN_SNR = range(7)
-LAST, FIRST, TIME_SUM, TIME_COUNT, LEVEL = range(5)
-MEMORY = 0.8
+LAST, FIRST, TIME_SUM, TIME_COUNT = range(4)
 ODDS = 3
 DECLARED_FALL = FALL_NUMBERS.index("declared")
 CLOSED_FALL = FALL_NUMBERS.index("closed")
@@ -63,13 +64,13 @@ class TrackerState(NamedTuple):
         counts: captures with an SNR, bins closed, the bin being filled, how many captures its buffer holds, every how
             many captures are kept, how many were left out since, and whether the SNR was ever recorded; shape `(7,)`.
         clock: last iteration, first logarithmic time, sum and number of the logarithmic times in the bin being
-            filled, and the SNR averaged over the last bins; shape `(5,)`.
+            filled; shape `(4,)`.
         buffer: channels of the captures in the bin being filled, shape `(6, 16)`.
         times: logarithmic times of the last bins, newest last, shape `(96,)`, NaN where there were none yet.
         values: their channels, shape `(6, 96)`.
-        fall: the end of fitting as `fall_to_array` writes it, shape `(146,)`.
+        fall: the end of fitting as `fall_to_array` writes it, shape `(145,)`.
         rise: time, interval, log odds and declaration of total diffusion, shape `(5,)`.
-        rise_table: the evidence for it, shape `(7, 4)`.
+        rise_table: the evidence for it, shape `(6, 4)`.
         gaps: captures at which a channel was measured and is no number, as `no_gaps` has them, shape `(6, 5)`.
     """
 
@@ -126,13 +127,13 @@ def _init() -> TrackerState:
     nan = math.nan
     return TrackerState(
         np.array([0, 0, 0, 0, 1, 0, 0]),
-        np.array([-1.0, nan, 0.0, 0.0, nan]),
+        np.array([-1.0, nan, 0.0, 0.0]),
         np.full((len(CHANNELS), BUFFER), nan),
         np.full(RECENT_BINS, nan),
         np.full((len(CHANNELS), RECENT_BINS), nan),
-        fall_to_array(Fall()),
+        np.stack([fall_to_array(Fall())] * 2),
         np.full(5, nan),
-        np.full((len(QUANTITIES), 4), nan),
+        np.full((len(CHANNELS), 4), nan),
         no_gaps(),
     )
 
@@ -152,9 +153,9 @@ def _update(
     else:
         state = state._replace(clock=np.concatenate([[iteration], state.clock[1:]]))
     captures, bins = int(state.counts[CAPTURES]), int(state.counts[BINS])
-    high = bool(state.clock[LEVEL] > 0.0)
-    extent = Extent(min(captures, MINIMUM_CAPTURES), min(bins + 1, MINIMUM_BINS), float(state.clock[FIRST]), high)
-    timeline = _timeline(state.fall.tobytes(), state.rise.tobytes(), state.rise_table.tobytes(), extent, configuration)
+    extent = Extent(min(captures, MINIMUM_CAPTURES), min(bins + 1, MINIMUM_BINS), float(state.clock[FIRST]))
+    numbers = state.fall.tobytes(), state.rise.tobytes(), state.rise_table.tobytes()
+    timeline = _timeline(*numbers, bool(state.counts[SEEN_SNR]), extent, configuration)
     lost = lost_in_capture(capture, channels)
     if lost is not None or state.gaps[:, GAP_CAPTURES].any():
         state = state._replace(gaps=with_capture(state.gaps, iteration, channels, lost))
@@ -172,7 +173,7 @@ def _followed_on(
         state = _with_bin_closed(state, time, configuration)
     state = _with_capture(state, iteration, time, place, channels)
     held = int(state.counts[HELD])
-    if held & (held - 1) == 0 and not state.fall[DECLARED_FALL] > 0.0:
+    if held & (held - 1) == 0 and not state.fall[0, DECLARED_FALL] > 0.0:
         state = _with_fall_declared(state, time, configuration)
     return state
 
@@ -214,35 +215,43 @@ def _with_newest_bin(state: TrackerState) -> tuple[FloatArray, FloatArray]:
 
 
 def _followed(state: TrackerState, now: float, configuration: DetectorConfiguration) -> TrackerState:
-    """Follow the fall of the SNR into the bin being filled."""
+    """Follow the falls of the SNR and of Adam's into the bin being filled."""
     times, values = _with_newest_bin(state)
-    snr = values[SNR if state.counts[SEEN_SNR] else ADAM_SNR]
-    if math.isnan(snr[-1]):
-        return state
-    recorded = np.isfinite(snr)
-    fall = fall_from_array(state.fall)
-    fall = follow_fall(fall, times[recorded], snr[recorded], values[:, -1], now, configuration)
-    return state._replace(fall=fall_to_array(fall))
+    falls = state.fall.copy()
+    for place, source in enumerate((SNR, ADAM_SNR) if state.counts[SEEN_SNR] else (ADAM_SNR,)):
+        recorded = np.isfinite(values[source])
+        if not recorded[-1] or falls[place, CLOSED_FALL]:
+            continue
+        snr = values[source, recorded]
+        fall = follow_fall(fall_from_array(falls[place]), times[recorded], snr, values[:, -1], now, configuration)
+        if fall.closed:
+            fitted = knee(times[recorded], clipped(snr[None])[0], fall.at, now)
+            at = fall.at if fitted is None else fitted.time
+            fall = fall._replace(at=at, declared=now if place or at > fall.declared else fall.declared)
+        falls[place] = fall_to_array(fall)
+    return state._replace(fall=falls)
+
+
+def _ended(falls: FloatArray, seen_snr: bool, configuration: DetectorConfiguration) -> Finding | None:
+    """Return the end of fitting, by the SNR or else by Adam's."""
+    found = fall_finding(fall_from_array(falls[0]), configuration, SNR if seen_snr else ADAM_SNR)
+    return adam_finding(fall_from_array(falls[1]), configuration) if found is None else found
 
 
 def _with_fall_declared(state: TrackerState, now: float, configuration: DetectorConfiguration) -> TrackerState:
     """Declare the end of fitting before the bin is full, where what there is of it suffices."""
     ahead = _followed(state, now, configuration)
-    return ahead if ahead.fall[DECLARED_FALL] > 0.0 else state
+    return ahead if ahead.fall[0, DECLARED_FALL] > 0.0 else state
 
 
 def _with_bin_closed(state: TrackerState, now: float, configuration: DetectorConfiguration) -> TrackerState:
-    if not state.fall[CLOSED_FALL]:
+    if not state.fall[0, CLOSED_FALL]:
         state = _followed(state, now, configuration)
     times, values = _with_newest_bin(state)
     counts, clock = state.counts.copy(), state.clock.copy()
     counts[BINS] += 1
     counts[HELD], counts[STRIDE], counts[SKIPPED] = 0, 1, 0
     clock[TIME_SUM] = clock[TIME_COUNT] = 0.0
-    level = values[SNR if counts[SEEN_SNR] else ADAM_SNR, -1]
-    if level == level:
-        known = clock[LEVEL] == clock[LEVEL]
-        clock[LEVEL] = MEMORY * clock[LEVEL] + (1.0 - MEMORY) * level if known else level
     state = state._replace(counts=counts, clock=clock, times=times, values=values)
     every = ALERT if state.rise[ODDS] > ALERT_ODDS else IDLE
     return _with_rise_weighed(state, now, configuration) if counts[BINS] % every == 0 else state
@@ -256,11 +265,10 @@ def _with_rise_weighed(state: TrackerState, now: float, configuration: DetectorC
     known = not math.isnan(declared)
     if profile.times.size < 2 or (known and now - time > SETTLED):
         return state
-    evidence = rise_evidence(profile, configuration)
-    if known:
-        allowed = np.abs(evidence.times - time) <= NEIGHBOURHOOD
-    else:
-        allowed = may_begin(evidence.times, fall_finding(fall_from_array(state.fall), configuration))
+    ended = _ended(state.fall, bool(state.counts[SEEN_SNR]), configuration)
+    peak = fall_from_array(state.fall[0]).adam_peak
+    evidence = rise_evidence(profile, configuration, peak, LATE if ended is None else ended.time)
+    allowed = np.abs(evidence.times - time) <= NEIGHBOURHOOD if known else may_begin(evidence.times, ended)
     finding = rise_finding(evidence, allowed, configuration)
     if finding is None:
         return state._replace(rise=np.full(5, math.nan)) if known else state
@@ -276,12 +284,17 @@ def _with_rise_weighed(state: TrackerState, now: float, configuration: DetectorC
 
 @functools.lru_cache(maxsize=64)
 def _timeline(
-    fall: bytes, rise: bytes, rise_table: bytes, extent: Extent, configuration: DetectorConfiguration
+    fall: bytes,
+    rise: bytes,
+    rise_table: bytes,
+    seen_snr: bool,
+    extent: Extent,
+    configuration: DetectorConfiguration,
 ) -> Timeline:
     """Return the timeline of a state; one object serves the many captures between two changes."""
-    fall_found = fall_finding(fall_from_array(np.frombuffer(fall)), configuration)
+    fall_found = _ended(np.frombuffer(fall).reshape(2, -1), seen_snr, configuration)
     time, earliest, latest, log_odds, declared = np.frombuffer(rise).tolist()
-    table = np.frombuffer(rise_table).reshape(len(QUANTITIES), 4)
+    table = np.frombuffer(rise_table).reshape(len(CHANNELS), 4)
     rise_found = Finding(time, earliest, latest, log_odds, table, declared)
     return timeline_of(
         fall_found,

@@ -3,33 +3,45 @@
 The paper defines total diffusion by a conjunction: an abrupt and lasting rise of the gradient SNR, homogeneous
 gradients, uniform residuals, the fastest convergence (arXiv 2403.18494). Every recorded quantity therefore
 gives log odds of its own, from its contrast across the boundary; a flat quantity speaks against, a missing one
-says nothing. Two things are special. A flat SNR speaks against only as far as gradients are not homogeneous
-already: `1 / (1 + SNR^2)`, the share of noise in the batch gradients, is what there is left to win; likewise for
-residuals that hardly vary over space. And the other
-quantities may lead or lag the SNR, so they are looked for within reach of the boundary, at a price that grows with
-the distance.
+says nothing. The other quantities may lead or lag the SNR, so they are looked for within reach of the boundary, at a
+price that grows with the distance. Residuals that hardly vary over space have little to win, and count less when flat.
+
+A sum is no conjunction, so what the sum may reach is bounded by the SNR. Where that was recorded and has not risen,
+the others are hints: together they may be believed, and never more than a little, only if there was no rise to be
+waited for. There was one as far as Adam's SNR, which does not depend on how many points a batch holds, lies below
+where it was while the network fitted; one of the others that is flat takes its part off the bound; and right after
+fitting, when the loss falls in any case, hints count for nothing until a decade has passed.
 """
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from phasecore.phases.channels import ADAM_SNR, CHANNELS, LAYER_SNR, RESIDUAL_ORDER, SNR
+from phasecore.phases.channels import (
+    ADAM_SNR,
+    CHANNELS,
+    LAYER_SNR,
+    RELATIVE_L2_ERROR,
+    RESIDUAL_ORDER,
+    SNR,
+    TRAINING_LOSS,
+)
 from phasecore.phases.configuration import DetectorConfiguration
 from phasecore.phases.contrast import LEAST_BINS, contrast
+from phasecore.phases.fall import LATE
 from phasecore.phases.profile import Profile
-from phasecore.phases.statistics import order_of_log_snr
 
 FloatArray = npt.NDArray[np.float64]
 
-QUANTITIES = (*CHANNELS, "gradient_order")
 SCALES = (1.0, 2.0)
 WIDE_SHARE = 0.75
 MOST, LEAST = 2.0, -1.5
 EVEN = 0.1
+UNKNOWN_ROOM = 0.5
 
 
 class RiseEvidence(NamedTuple):
@@ -38,7 +50,8 @@ class RiseEvidence(NamedTuple):
     Args:
         times: logarithmic times of the boundaries, shape `(boundaries,)`.
         total: log odds of total diffusion beginning there, same shape; minus infinity where nothing can be said.
-        log_odds: per quantity of `QUANTITIES`, shape `(7, boundaries)`, NaN where absent.
+        unbounded: the same without the bound, shape `(boundaries,)`: it tells where, not whether.
+        log_odds: per channel, shape `(6, boundaries)`, NaN where absent.
         before: level of each channel before the boundary, shape `(6, boundaries)`.
         after: level after it, same shape.
         source: place of the boundary at which each channel was read, same shape.
@@ -47,6 +60,7 @@ class RiseEvidence(NamedTuple):
 
     times: FloatArray
     total: FloatArray
+    unbounded: FloatArray
     log_odds: FloatArray
     before: FloatArray
     after: FloatArray
@@ -54,18 +68,22 @@ class RiseEvidence(NamedTuple):
     snr_rise: FloatArray
 
     def table(self, place: int) -> FloatArray:
-        """Return the evidence at one boundary: log odds, levels before and after, time; shape `(7, 4)`."""
-        table = np.empty((len(QUANTITIES), 4))
-        table[:, 0] = self.log_odds[:, place]
-        for channel, source in enumerate(self.source[:, place].tolist()):
-            table[channel, 1:] = self.before[channel, source], self.after[channel, source], self.times[source]
-        snr = np.array([self.before[SNR, place], self.after[SNR, place]])
-        table[-1, 1:] = *order_of_log_snr(snr).tolist(), self.times[place]
-        return table
+        """Return the evidence at one boundary: log odds, levels before and after, time; shape `(6, 4)`."""
+        channels, source = np.arange(len(CHANNELS)), self.source[:, place]
+        levels = self.before[channels, source], self.after[channels, source]
+        return np.column_stack([self.log_odds[:, place], *levels, self.times[source]])
 
 
-def rise_evidence(profile: Profile, configuration: DetectorConfiguration) -> RiseEvidence:
+def rise_evidence(
+    profile: Profile, configuration: DetectorConfiguration, adam_peak: float = math.nan, ended: float = LATE
+) -> RiseEvidence:
     """Weigh the evidence at every boundary of a profile of at least two bins.
+
+    Args:
+        profile: of the curve, or of its last part.
+        configuration: of the detector.
+        adam_peak: log10 of the highest Adam SNR until the end of fitting, NaN where that is not known.
+        ended: logarithmic time of the end of fitting.
 
     Example:
         >>> times = np.arange(2.0, 5.0, 0.02)
@@ -80,32 +98,48 @@ def rise_evidence(profile: Profile, configuration: DetectorConfiguration) -> Ris
     times, last = found.times, profile.times[-1]
     relative = found.height / heights[:, None, None]
     odds = np.maximum(np.minimum(relative, 0.0), LEAST) - 1.0 + np.maximum(relative, 0.0)
-    ordered = odds[: RESIDUAL_ORDER + 1]
-    room = 1.0 / (1.0 + 10.0 ** (2.0 * np.minimum(np.maximum(found.before[: RESIDUAL_ORDER + 1], -8.0), 8.0)))
-    room[ADAM_SNR] = 1.0
-    room[RESIDUAL_ORDER] = 1.0 / (1.0 + EVEN**2 * 10.0 ** (2.0 * found.before[RESIDUAL_ORDER]))
-    flat = room * np.minimum(np.maximum(ordered, -1.0), 0.0) + np.minimum(ordered + 1.0, 0.0)
-    odds[: RESIDUAL_ORDER + 1] = np.where(ordered > 0.0, ordered, flat)
+    flatness = np.minimum(np.maximum(-2.0 * odds[SNR, 0], 0.0), 1.0)
+    fallen = (adam_peak - found.before[ADAM_SNR, 0]) / configuration.fall - 1.0
+    room = np.where(fallen == fallen, np.minimum(np.maximum(fallen, 0.0), 1.0), UNKNOWN_ROOM)
+    uneven = 1.0 / (1.0 + EVEN**2 * 10.0 ** (2.0 * found.before[RESIDUAL_ORDER]))
+    odds[[SNR, LAYER_SNR]] = _discounted(odds[[SNR, LAYER_SNR]], room)
+    odds[RESIDUAL_ORDER] = _discounted(odds[RESIDUAL_ORDER], uneven)
     odds = np.minimum(np.maximum(odds, LEAST), MOST) * weights[:, None, None]
     best = odds[:, 0]
     best[:RESIDUAL_ORDER] = np.fmax(best[:RESIDUAL_ORDER], WIDE_SHARE * odds[:RESIDUAL_ORDER, 1])
     seen = np.minimum((last - times) / configuration.plateau, 1.0)
     best = np.where(best > 0.0, best * seen, best)
 
-    log_odds = np.empty((len(QUANTITIES), times.size))
-    source = np.empty((len(CHANNELS), times.size), dtype=np.intp)
+    log_odds = np.empty(best.shape)
+    source = np.empty(best.shape, dtype=np.intp)
     log_odds[SNR], source[SNR] = best[SNR], np.arange(times.size)
     price = 2.0 * weights[LAYER_SNR:, None] / configuration.reach
-    log_odds[LAYER_SNR:-1], source[LAYER_SNR:] = _within_reach(best[LAYER_SNR:], times, price)
-    homogeneity = (order_of_log_snr(found.after[SNR, 0]) - 0.5) / 0.4
-    log_odds[-1] = configuration.homogeneity_weight * seen * np.minimum(np.maximum(homogeneity, -1.0), 1.0)
+    log_odds[LAYER_SNR:], source[LAYER_SNR:] = _within_reach(best[LAYER_SNR:], times, price)
     recorded = best == best
-    total = np.where(log_odds == log_odds, log_odds, 0.0).sum(axis=0) - configuration.doubt
+    plain = np.where(recorded, log_odds, 0.0).sum(axis=0) - configuration.doubt
+    soon = flatness * np.minimum(np.maximum(1.0 - (times - ended), 0.0), 1.0)
+    total = np.fmin(plain, _bound(log_odds, flatness, configuration) - 2.0 * configuration.hint * soon)
     told = recorded.any(axis=0) & (last - times >= configuration.shortest_plateau)
     told[: LEAST_BINS - 1] = False
     told[times.size - LEAST_BINS + 1 :] = False
     total[~told] = -np.inf
-    return RiseEvidence(times, total, log_odds, found.before[:, 0], found.after[:, 0], source, found.height[SNR, 0])
+    levels = found.before[:, 0], found.after[:, 0]
+    return RiseEvidence(times, total, plain, log_odds, *levels, source, found.height[SNR, 0])
+
+
+def _discounted(odds: FloatArray, share: FloatArray) -> FloatArray:
+    """Return odds whose flatness counts by a share only; a change to the contrary counts in full."""
+    flat = share * np.minimum(np.maximum(odds, -1.0), 0.0) + np.minimum(odds + 1.0, 0.0)
+    return np.where(odds > 0.0, odds, flat)
+
+
+def _bound(log_odds: FloatArray, flatness: FloatArray, configuration: DetectorConfiguration) -> FloatArray:
+    """Return what the log odds of the conjunction may reach, shape `(boundaries,)`; NaN where there is no SNR."""
+    hints = log_odds[[RESIDUAL_ORDER, TRAINING_LOSS, RELATIVE_L2_ERROR]]
+    weakest = np.minimum(np.fmin.reduce(hints, axis=0, initial=0.0), 0.0)
+    snr = log_odds[SNR]
+    risen = np.where(snr > 0.0, 2.0 * snr, 0.5 * snr + flatness * weakest)
+    return np.asarray(configuration.hint + risen)
 
 
 def heights_and_weights(configuration: DetectorConfiguration) -> tuple[FloatArray, FloatArray]:

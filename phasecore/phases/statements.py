@@ -7,8 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from phasecore.phases.channels import RELATIVE_L2_ERROR, RESIDUAL_ORDER, TRAINING_LOSS
-from phasecore.phases.rise import QUANTITIES
+from phasecore.phases.channels import CHANNELS, RELATIVE_L2_ERROR, RESIDUAL_ORDER, TRAINING_LOSS
 from phasecore.phases.timeline import Evidence
 
 FloatArray = npt.NDArray[np.float64]
@@ -20,9 +19,7 @@ NAMES = (
     "residual order",
     "training loss",
     "relative error",
-    "gradient order",
 )
-GRADIENT_ORDER = QUANTITIES.index("gradient_order")
 HARDLY = 0.05
 
 
@@ -31,10 +28,10 @@ def evidence_of(table: FloatArray) -> tuple[Evidence, ...]:
 
     Args:
         table: log odds, level before, level after and logarithmic time of the change, one row per quantity of
-            `QUANTITIES`, shape `(7, 4)`; rows without log odds are left out.
+            `CHANNELS`, shape `(6, 4)`; rows without log odds are left out.
     """
     rows = [
-        Evidence(QUANTITIES[place], statement(place, before, after, time), float(odds))
+        Evidence(CHANNELS[place], statement(place, before, after, time), float(odds))
         for place, (odds, before, after, time) in enumerate(table.tolist())
         if not math.isnan(odds)
     ]
@@ -45,7 +42,7 @@ def statement(place: int, before: float, after: float, time: float) -> str:
     """Say what one quantity did.
 
     Args:
-        place: of the quantity in `QUANTITIES`.
+        place: of the quantity in `CHANNELS`.
         before: level of its channel before the change.
         after: level after it.
         time: logarithmic time of the change.
@@ -57,8 +54,6 @@ def statement(place: int, before: float, after: float, time: float) -> str:
         'residual order rose from 0.56 to 0.89 near 20 000, making up 75% of what it lacked'
     """
     name, when = NAMES[place], f"near {spaced(10**time)}"
-    if place == GRADIENT_ORDER:
-        return f"gradient order was {before:.2f} before and {after:.2f} after {spaced(10**time)}"
     if place == RESIDUAL_ORDER:
         low, high = (1.0 / math.sqrt(1.0 + 10.0 ** (-2.0 * level)) for level in (before, after))
         if abs(after - before) < HARDLY:

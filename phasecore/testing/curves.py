@@ -58,6 +58,10 @@ class Family:
         false_rises: largest number of rises that do not last.
         falls_again: whether the SNR leaves total diffusion again before the end.
         wandering: standard deviation of the slow random walk, decades per decade.
+        tail: whether the SNR goes on falling after fitting, at a quarter of the rate or less, for about a decade.
+        hints: which of the other quantities change as for total diffusion without the SNR, some time before it rises
+            or though it never does: "residuals" (the residual order and the loss), "convergence" (the loss and the
+            error, right after the end of fitting), or none.
         held_out: whether the family is kept from calibration.
     """
 
@@ -67,6 +71,8 @@ class Family:
     false_rises: int = 0
     falls_again: bool = False
     wandering: float = 0.1
+    tail: bool = False
+    hints: str = ""
     held_out: bool = False
 
 
@@ -81,6 +87,10 @@ FAMILIES: Mapping[str, Family] = {
     "level": Family(None, None, wandering=0.1),
     "only false rises": Family(None, _sigmoid, false_rises=3),
     "only flicker": Family(None, _step, noise="flicker", wandering=0.1),
+    "slow tail": Family(_sigmoid, _sigmoid, tail=True),
+    "residuals first": Family(_sigmoid, _sigmoid, hints="residuals"),
+    "residuals alone": Family(None, _sigmoid, hints="residuals"),
+    "relief after fitting": Family(None, _sigmoid, hints="convergence"),
     "ramp": Family(_ramp, _ramp, noise="growing", held_out=True),
     "overshoot": Family(_overshoot, _ramp, held_out=True),
     "staircase": Family(_staircase, _staircase, false_rises=1, held_out=True),
@@ -91,6 +101,10 @@ FAMILIES: Mapping[str, Family] = {
     "no rise, growing noise": Family(None, _ramp, noise="growing", held_out=True),
     "no rise, false rises": Family(None, _staircase, noise="flicker", false_rises=2, held_out=True),
     "no rise, no decline": Family(None, None, noise="student", wandering=0.1, held_out=True),
+    "no rise, slow tail": Family(None, _ramp, noise="growing", tail=True, held_out=True),
+    "ramp, residuals first": Family(_ramp, _ramp, hints="residuals", held_out=True),
+    "no rise, residuals alone": Family(None, _arctangent, noise="flicker", hints="residuals", held_out=True),
+    "no rise, relief after fitting": Family(None, _ramp, noise="student", hints="convergence", held_out=True),
 }
 
 
@@ -152,10 +166,13 @@ def synthetic_curve(
 
     level = np.full(time.size, random.uniform(-2.5, 0.5))
     level += shapes.wandering * _walk(random, time)
-    decline_width = random.uniform(0.1, 0.8) if shapes.decline is not _step else 0.02
+    decline_width = random.uniform(0.1, 0.4 if shapes.tail else 0.8) if shapes.decline is not _step else 0.02
     if shapes.decline is not None:
         depth = random.uniform(1.0, 4.0)
         level += depth * (1.0 - shapes.decline((time - fitting_end + 0.5 * decline_width) / decline_width))
+    if shapes.tail:
+        length = random.uniform(0.8, 1.5)
+        level -= random.uniform(0.2, 0.5) * depth * np.clip((time - fitting_end) / length, 0.0, 1.0)
     for _ in range(random.integers(1, shapes.false_rises + 1) if shapes.false_rises else 0):
         stop = start - 0.3 if shapes.rise is not None else last
         place, length = random.uniform(fitting_end + 0.1, max(stop, fitting_end + 0.2)), random.uniform(0.04, 0.16)
@@ -239,14 +256,21 @@ def _other_columns(
         width, shift = random.uniform(0.1, 0.5), random.uniform(-0.25, 0.1)
         return np.asarray(random.uniform(low, high) * shapes.rise((time - start - shift) / width))
 
+    hint = np.zeros((3, time.size))
+    if shapes.hints == "residuals":
+        place = random.uniform(max(fitting_end + 0.4, start - 1.2), start - 0.4)
+        hint[:2] = _sigmoid((time - place) / random.uniform(0.1, 0.4)) * np.array([[0.5], [0.8]])
+    elif shapes.hints:
+        place = fitting_end + random.uniform(0.1, 0.5)
+        hint[1:] = _sigmoid((time - place) / random.uniform(0.2, 0.6)) * np.array([[1.0], [0.3]])
     uneven = 0.6 * _sigmoid((time - fitting_end + 0.25) / 0.5) if shapes.decline is not None else 0.0
-    disorder = random.uniform(-1.1, -0.4) + uneven - response(0.25, 1.0)
+    disorder = random.uniform(-1.1, -0.4) + uneven - response(0.25, 1.0) - hint[0]
     disorder += 0.08 * _walk(random, time) + 0.02 * random.normal(size=time.size)
     after = np.maximum(time - start, 0.0) if shapes.rise is not None else np.zeros(time.size)
     loss = random.uniform(-4, 2) - random.uniform(0.0, 0.6) * time - response(1.0, 3.0) - random.uniform(0, 1.5) * after
-    loss += 0.15 * _walk(random, time) + random.uniform(0.02, 0.3) * random.normal(size=time.size)
+    loss += -hint[1] + 0.15 * _walk(random, time) + random.uniform(0.02, 0.3) * random.normal(size=time.size)
     error = random.uniform(-0.5, 0.3) - random.uniform(0.0, 0.05) * time - response(0.1, 1.0)
-    error += 0.02 * _walk(random, time) + 0.01 * random.normal(size=time.size)
+    error += -hint[2] + 0.02 * _walk(random, time) + 0.01 * random.normal(size=time.size)
     adam = -1.5 + 0.6 * (level - level.mean()) + _noise(random, shapes.noise, min(deviation, 1.0), time)
     adam = np.where(time < 1.0, -0.5 * time, np.minimum(adam, 0.0))
     columns = {
