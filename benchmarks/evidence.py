@@ -54,12 +54,13 @@ equation counts beside the conditions. Where a preset sets it below 1, a compari
 def group(problem: str, scheme: str, steps: str = "all points") -> list[Measured]:
     """Return the runs of a problem that are there, of a weighting and a kind of steps, by seed."""
     runs = [run for run in planned() if (run.problem, run.weighting, run.steps) == (problem, scheme, steps)]
-    found = [_measured(run) for run in sorted(runs, key=lambda run: run.seed)]
+    found = [measured(run) for run in sorted(runs, key=lambda run: run.seed)]
     return [run for run in found if run is not None]
 
 
 @functools.cache
-def _measured(run: Run) -> Measured | None:
+def measured(run: Run) -> Measured | None:
+    """Return a run that is there and did not diverge, read once."""
     kept = result(run)
     return Measured(kept) if kept is not None and "history" in kept else None
 
@@ -91,7 +92,7 @@ def page() -> str:
 
 def _there(pairs: Mapping[tuple[str, str], Sequence[Measured]]) -> str:
     runs = list(planned())
-    there = sum(_measured(run) is not None for run in runs)
+    there = sum(measured(run) is not None for run in runs)
     rows = []
     for (problem, scheme), found in pairs.items():
         errors = median([run.final(ERROR) for run in found])

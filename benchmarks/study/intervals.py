@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 LEVEL = 0.9
-RESAMPLES = 2000
+RESAMPLES = 1000
 LEAST_RUNS = 5
 
 
@@ -32,6 +32,9 @@ class Interval:
         return f"{self.estimate:.2g} ({self.low:.2g} to {self.high:.2g}; {self.runs} runs)"
 
 
+NOTHING = Interval(math.nan, math.nan, math.nan, 0)
+
+
 def median(values: Sequence[float]) -> Interval:
     """Return the median with the interval of the bootstrap, resampling runs; always the same for the same values.
 
@@ -39,7 +42,10 @@ def median(values: Sequence[float]) -> Interval:
         >>> str(median([1.0, 1.0, 1.0]))
         '1 (1 to 1; 3 runs)'
     """
-    return bootstrap([(value,) for value in values], lambda rows: float(np.median(rows[:, 0])))
+    if not values:
+        return NOTHING
+    table = np.asarray(values, dtype=np.float64)
+    return _percentiles(float(np.median(table)), np.median(table[_resampled(len(table))], axis=1), len(table))
 
 
 def bootstrap(rows: Sequence[Sequence[float]], statistic: Callable[[Floats], float]) -> Interval:
@@ -47,14 +53,21 @@ def bootstrap(rows: Sequence[Sequence[float]], statistic: Callable[[Floats], flo
 
     Resamples for which the statistic is not finite, such as those of one run many times, are left out.
     """
+    if not rows:
+        return NOTHING
     table = np.asarray(rows, dtype=np.float64)
-    if len(table) == 0:
-        return Interval(math.nan, math.nan, math.nan, 0)
-    generator = np.random.default_rng(0)
-    drawn = [statistic(table[generator.integers(len(table), size=len(table))]) for _ in range(RESAMPLES)]
-    finite = [value for value in drawn if math.isfinite(value)]
-    low, high = np.quantile(finite, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) if finite else (math.nan, math.nan)
-    return Interval(statistic(table), float(low), float(high), len(table))
+    drawn = np.asarray([statistic(table[places]) for places in _resampled(len(table))])
+    return _percentiles(statistic(table), drawn, len(table))
+
+
+def _resampled(runs: int) -> NDArray[np.int64]:
+    return np.random.default_rng(0).integers(runs, size=(RESAMPLES, runs))
+
+
+def _percentiles(estimate: float, drawn: Floats, runs: int) -> Interval:
+    finite = drawn[np.isfinite(drawn)]
+    low, high = np.quantile(finite, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) if len(finite) else (math.nan, math.nan)
+    return Interval(estimate, float(low), float(high), runs)
 
 
 def share(count: int, runs: int) -> Interval:
@@ -65,7 +78,7 @@ def share(count: int, runs: int) -> Interval:
         '1 (0.65 to 1; 5 runs)'
     """
     if runs == 0:
-        return Interval(math.nan, math.nan, math.nan, 0)
+        return NOTHING
     z = 1.6449
     middle = (count + z * z / 2) / (runs + z * z)
     half = z / (runs + z * z) * math.sqrt(count * (runs - count) / runs + z * z / 4)

@@ -119,10 +119,9 @@ class Measured:
         decades, from the end of fitting on.
         """
         moments = np.arange(math.log10(self.settled), math.log10(self.last) - SMOOTHING / 2, 0.02)
-        half = 10 ** (SMOOTHING / 2)
-        slopes = [self._slope(name, 10**moment / half, 10**moment * half, logarithm=logarithm) for moment in moments]
-        signed = -np.asarray(slopes) if falls else np.asarray(slopes)
-        if not len(signed) or not np.isfinite(signed).any() or np.nanmax(signed) <= 0:
+        slopes = self._slopes(name, moments - SMOOTHING / 2, moments + SMOOTHING / 2, logarithm=logarithm)
+        signed = -slopes if falls else slopes
+        if not np.isfinite(signed).any() or np.nanmax(signed) <= 0:
             return math.nan
         return float(10 ** moments[int(np.nanargmax(signed))])
 
@@ -139,15 +138,24 @@ class Measured:
         mean = ((inside - low) ** 2 + (high - inside) ** 2) / 2 / (high - low)
         return mean + abs(at - inside)
 
-    def _slope(self, name: str, low: float, high: float, *, logarithm: bool = True) -> float:
-        chosen = (self.iteration >= low) & (self.iteration <= high)
-        x, y = np.log10(self.iteration[chosen]), self.column(name)[chosen]
-        valid = np.isfinite(y) & (y > 0) if logarithm else np.isfinite(y)
-        if valid.sum() < LEAST_CAPTURES or np.ptp(x[valid]) < 0.5 * math.log10(high / low):
+    def _slope(self, name: str, low: float, high: float) -> float:
+        if not 0 < low < high < math.inf:
             return math.nan
-        values = np.log10(y[valid]) if logarithm else y[valid]
-        centered = x[valid] - x[valid].mean()
-        return float(centered @ values / (centered @ centered))
+        return float(self._slopes(name, np.log10([low]), np.log10([high]), logarithm=True)[0])
+
+    def _slopes(self, name: str, low: Floats, high: Floats, *, logarithm: bool) -> Floats:
+        """Return the slopes of straight lines between decimal logarithms of iterations; NaN with few captures there."""
+        x, y = np.log10(self.iteration), self.column(name)
+        valid = np.isfinite(y) & (y > 0) if logarithm else np.isfinite(y)
+        x, y = x[valid], np.log10(y[valid]) if logarithm else y[valid]
+        first, end = np.searchsorted(x, low - 1e-9), np.searchsorted(x, high + 1e-9)
+        sums = np.cumsum([np.zeros_like(x), x, y, x * x, x * y], axis=1)
+        padded = np.concatenate([np.zeros((5, 1)), sums], axis=1)
+        _, sx, sy, sxx, sxy = padded[:, end] - padded[:, first]
+        count = end - first
+        spread = count * sxx - sx**2
+        enough = (count >= LEAST_CAPTURES) & (spread > (count * (high - low)) ** 2 / 24)
+        return np.asarray(np.where(enough, (count * sxy - sx * sy) / np.where(enough, spread, 1.0), math.nan))
 
 
 def distance(first: float, second: float) -> float:

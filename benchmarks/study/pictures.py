@@ -64,7 +64,8 @@ def draw_around(groups: Mapping[str, Sequence[Measured]], file: Path) -> None:
             axes.set_yscale("log")
     for axes in places[1]:
         axes.set_xlabel("decades from total diffusion", fontsize=8)
-    places.flat[0].legend(fontsize=7)
+    if any(groups.values()):
+        places.flat[0].legend(fontsize=7)
     _save(figure, file)
 
 

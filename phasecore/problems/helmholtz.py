@@ -50,7 +50,16 @@ class Helmholtz(Problem):
     grid: ClassVar[tuple[int, ...]] = (101, 101)
     reference_accuracy: ClassVar[str] = "exact"
     presets: ClassVar[Mapping[str, Preset]] = {
-        "quick": Preset(points=2500, width=64, depth=4, iterations=3000, parameters={"a1": 1, "a2": 4}),
+        "quick": Preset(
+            points=1000,
+            width=64,
+            depth=3,
+            iterations=2500,
+            learning_rate=5e-3,
+            decay_interval=500,
+            parameters={"a1": 1, "a2": 3},
+            weighting={"rba": {"gamma": 0.99, "eta": 0.001}},
+        ),
         "paper": Preset(
             points=25_600,
             width=128,

@@ -53,7 +53,17 @@ class LidDrivenCavity(Problem):
     grid: ClassVar[tuple[int, ...]] = (101, 101)
     reference_accuracy: ClassVar[str] = "root mean square 1e-5 to 3e-4, growing with reynolds (Chebyshev collocation)"
     presets: ClassVar[Mapping[str, Preset]] = {
-        "quick": Preset(points=2500, width=64, depth=4, iterations=3000, parameters={"reynolds": 100.0}),
+        "quick": Preset(
+            points=800,
+            condition_points=100,
+            width=64,
+            depth=3,
+            iterations=3000,
+            learning_rate=5e-3,
+            decay_interval=1000,
+            parameters={"reynolds": 20.0},
+            weighting={"rba": {"gamma": 0.99, "eta": 0.01}},
+        ),
         "paper": Preset(
             points=10_000, width=128, depth=6, iterations=300_000, every=100, parameters={"reynolds": 1000.0}
         ),
