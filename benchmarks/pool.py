@@ -6,8 +6,8 @@
 
 `benchmarks.schemes` and `benchmarks.evidence` make their pages from these files. A file has the run's whole
 configuration, so that a run of another set-up, of a preset that has changed since, counts as missing. Curves are stored
-as measured, at each capture, with four significant digits; phases are not: they are found in the curves when a page is
-made.
+as measured, at each capture, with four significant digits (three by layer); phases are not: they are found in the
+curves when a page is made.
 
 Fixed before anything of the pool was trained: the preset "quick" of each problem, torch, float32, each scheme with its
 default options or those that the preset recommends; seeds 0 to 4 of uniform weights and of residual-based attention, 0
@@ -41,10 +41,17 @@ POOL = Path(__file__).parent / "results" / "pool"
 PROBLEMS = ("helmholtz", "burgers", "allen_cahn", "lid_driven_cavity")
 PAIR = ("uniform", "rba")
 SEEDS_OF_PAIR, SEEDS_OF_OTHERS = (0, 1, 2, 3, 4), (0, 1, 2)
-PROBES = (*DEFAULT_PROBES, "adam_learning_rates", "saturation", "layer_entropy")
+PROBES = (*DEFAULT_PROBES, "adam_learning_rates:per_layer=False", "saturation", "layer_entropy")
 BATCHES_AN_EPOCH = 4
-UNSTORED = ("gradient_order", "learning_rate", "seconds", "adam_first_moment_norm", "adam_second_moment_root_norm")
-"""Columns that follow from others; the gradient order is `snr / sqrt(1 + snr^2)`."""
+UNSTORED = (
+    "gradient_order",
+    "gradient_std_norm",
+    "learning_rate",
+    "seconds",
+    "adam_first_moment_norm",
+    "adam_second_moment_root_norm",
+)
+"""Columns that follow from others, such as the gradient order, `snr / sqrt(1 + snr^2)`."""
 
 Steps = Literal["all points", "mini-batches"]
 
@@ -188,17 +195,17 @@ def _in_mini_batches(training: Training) -> Sequence[Mapping[str, Any]]:
 
 def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     names = [name for name in dict.fromkeys(name for row in rows for name in row) if _is_stored(name)]
-    return {name: [_short(row.get(name)) for row in rows] for name in names}
+    return {name: [_short(row.get(name), 3 if name.startswith("layer") else 4) for row in rows] for name in names}
 
 
 def _is_stored(name: str) -> bool:
     return name not in UNSTORED and not name.startswith("weighted_loss_")
 
 
-def _short(value: Any) -> Any:
+def _short(value: Any, digits: int) -> Any:
     if value is None or isinstance(value, int):
         return value
-    return float(f"{value:.4g}") if math.isfinite(value) else None
+    return float(f"{value:.{digits}g}") if math.isfinite(value) else None
 
 
 def _gigaflops(size: int = 1000, times: int = 10) -> float:

@@ -61,6 +61,7 @@ class AllenCahn(Problem):
             iterations=3000,
             learning_rate=1e-2,
             decay_interval=300,
+            every=20,
             parameters={"diffusion": 0.01, "reaction": 1.0},
             weighting={"rba": {"gamma": 0.99, "eta": 0.04}},
         ),

@@ -57,6 +57,7 @@ class Helmholtz(Problem):
             iterations=2500,
             learning_rate=5e-3,
             decay_interval=500,
+            every=20,
             parameters={"a1": 1, "a2": 3},
             weighting={"rba": {"gamma": 0.99, "eta": 0.001}},
         ),

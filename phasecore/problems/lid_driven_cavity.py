@@ -61,6 +61,7 @@ class LidDrivenCavity(Problem):
             iterations=3000,
             learning_rate=5e-3,
             decay_interval=1000,
+            every=20,
             parameters={"reynolds": 20.0},
             weighting={"rba": {"gamma": 0.99, "eta": 0.01}},
         ),
