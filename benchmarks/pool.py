@@ -9,8 +9,8 @@ configuration, so that a run of another set-up, of a preset that has changed sin
 as measured, at each capture, with four significant digits (three by layer); phases are not: they are found in the
 curves when a page is made.
 
-Fixed before anything of the pool was trained: the preset "quick" of each problem, torch, float32, each scheme with its
-default options or those that the preset recommends; seeds 0 to 4 of uniform weights and of residual-based attention, 0
+Fixed before anything of the pool was trained: the preset "quick" of each problem, captured every 20 iterations,
+torch, float32, each scheme with its default options or those that the preset recommends; seeds 0 to 4 of uniform weights and of residual-based attention, 0
 to 2 of all others and of the runs in mini-batches, which take a quarter of the points at each step, in a new order in
 each epoch.
 """
@@ -42,7 +42,7 @@ PROBLEMS = ("helmholtz", "burgers", "allen_cahn", "lid_driven_cavity")
 PAIR = ("uniform", "rba")
 SEEDS_OF_PAIR, SEEDS_OF_OTHERS = (0, 1, 2, 3, 4), (0, 1, 2)
 PROBES = (*DEFAULT_PROBES, "adam_learning_rates:per_layer=False", "saturation", "layer_entropy")
-BATCHES_AN_EPOCH = 4
+BATCHES_AN_EPOCH, EVERY = 4, 20
 UNSTORED = (
     "gradient_order",
     "gradient_std_norm",
@@ -82,7 +82,9 @@ class Run:
         Raises:
             InputError: if the problem has nothing that the scheme needs.
         """
-        return prepare(self.problem, weighting=self.weighting, backend="torch", seed=self.seed, probes=PROBES)
+        return prepare(
+            self.problem, weighting=self.weighting, backend="torch", seed=self.seed, probes=PROBES, every=EVERY
+        )
 
 
 def configuration(run: Run, training: Training) -> dict[str, Any]:

@@ -59,7 +59,6 @@ class Helmholtz(Problem):
             iterations=2500,
             learning_rate=5e-3,
             decay_interval=500,
-            every=20,
             parameters={"a1": 1, "a2": 2},
         ),
         "paper": Preset(
