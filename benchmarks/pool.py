@@ -9,10 +9,10 @@ configuration, so that a run of another set-up, of a preset that has changed sin
 as measured, at each capture, with four significant digits (three by layer); phases are not: they are found in the
 curves when a page is made.
 
-Fixed before anything of the pool was trained: the preset "quick" of each problem, captured every 20 iterations,
-torch, float32, each scheme with its default options or those that the preset recommends; seeds 0 to 4 of uniform weights and of residual-based attention, 0
-to 2 of all others and of the runs in mini-batches, which take a quarter of the points at each step, in a new order in
-each epoch.
+Fixed before anything of the pool was trained: the preset "quick" of each problem, captured every 20 iterations, torch,
+float32, each scheme with its default options or those that the preset recommends; seeds 0 to 4 of uniform weights and
+of residual-based attention, 0 to 2 of all others and of the runs in mini-batches, which take a quarter of the points at
+each step, in a new order in each epoch.
 """
 
 from __future__ import annotations

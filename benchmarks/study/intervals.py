@@ -28,8 +28,14 @@ class Interval:
 
     def __str__(self) -> str:
         if self.runs == 0:
-            return "no run"
-        return f"{self.estimate:.2g} ({self.low:.2g} to {self.high:.2g}; {self.runs} runs)"
+            return "none"
+        if self.runs == 1:
+            return f"{_digits(self.estimate)} (1 run)"
+        return f"{_digits(self.estimate)} ({_digits(self.low)} to {_digits(self.high)}; {self.runs} runs)"
+
+
+def _digits(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.2g}"
 
 
 NOTHING = Interval(math.nan, math.nan, math.nan, 0)

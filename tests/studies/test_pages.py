@@ -66,8 +66,8 @@ def test_the_evidence_says_what_is_there_and_what_it_shows(tmp_path: Path) -> No
     evidence.main()
     page = evidence.PAGE.read_text()
     assert f"20 of the {len(planned())} runs" in page
-    assert "| helmholtz | 0 | 5 | 0 | 0 | 1 (0.65 to 1; 5 runs) | no run | no run |" in page
-    assert "| allen_cahn | 0 | 0 | 0 | 0 | no run | no run | no run |" in page
+    assert "| helmholtz | 0 | 5 | 0 | 0 | 1 (0.65 to 1; 5 runs) | none | none |" in page
+    assert "| allen_cahn | 0 | 0 | 0 | 0 | none | none | none |" in page
     lines = {line.split("|")[1].strip(): line for line in page.splitlines() if line.startswith("| ")}
     assert "| holds |" in lines["Residuals become homogeneous over the domain."]
     assert "| holds |" in lines["Activations saturate: a larger share lies in the end bins."]
