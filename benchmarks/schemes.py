@@ -1,140 +1,139 @@
 """Every registered weighting scheme on the quick set-up of every problem: errors and phases side by side.
 
-    python benchmarks/schemes.py                        # goes on where it stopped; hours on two cores
-    python benchmarks/schemes.py --problems helmholtz --seeds 0
-    python benchmarks/schemes.py --tables               # trains nothing
+    python -m benchmarks.pool       # trains what is missing; hours on two cores
+    python -m benchmarks.schemes    # makes docs/schemes.md of what is there; trains nothing
 
-Fixed before looking: the quick preset of each problem, torch, float32, seeds 0 to 2, each scheme with its default
-options, all runs from the same networks and points. What ran is in `benchmarks/results/schemes/`, one JSON file per
-run, written when the run ends; `docs/schemes.md` is made from these files alone.
+Fixed before looking: seeds 0 to 2 count, of every scheme, also where further seeds are there; a phase counts as begun
+where the detector says so with a confidence of at least 0.5; the schemes of a problem are sorted by their median
+error at the last iteration.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
-import platform
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import phasecore
-from phasecore import registry
-from phasecore.errors import TrainingError
-from phasecore.phases import Phase
+from benchmarks.pool import PROBLEMS, SEEDS_OF_OTHERS, Run, planned, result
+from phasecore.phases import Phase, Timeline, detect
 from phasecore.reporting.wording import number
-from phasecore.runs import execute, prepare
 
-RESULTS = Path(__file__).parent / "results" / "schemes"
 PAGE = Path(__file__).parents[1] / "docs" / "schemes.md"
-PROBLEMS = ("helmholtz", "burgers", "allen_cahn", "lid_driven_cavity")
-SEEDS = (0, 1, 2)
+LEAST_CONFIDENCE = 0.5
+COLUMNS = (
+    "scheme",
+    "runs",
+    "error at the end",
+    "lowest error",
+    "diffusion",
+    "total diffusion",
+    "diverged",
+    "processor seconds",
+)
 
 HEADING = """# Every scheme on every problem
 
-Made by `python benchmarks/schemes.py` from the files in `benchmarks/results/schemes/`: the quick set-up of each
-problem, each scheme with its default options, the same networks and points for all. Medians over the seeds, in brackets
-the range. An error at the end of so few iterations is no verdict on a scheme: it is what a newcomer sees who types
-`phasecore compare PROBLEM --weightings all`.
+Made by `python -m benchmarks.schemes` from the runs in `benchmarks/results/pool/`: the quick set-up of each problem,
+each scheme with its default options (or those that the preset recommends), from the same networks and points. A cell
+has the median over the seeds, in brackets the range. An error at the end of so few iterations is no verdict on a
+scheme: it is what a newcomer sees who types `phasecore compare PROBLEM --weightings all`. Schemes that need what a
+problem lacks, such as a time, are not in its table. Phases are found in the stored curves when this page is made, and
+count with a confidence of 0.5 or more.
 """
 
 
-def file_of(problem: str, scheme: str, seed: int) -> Path:
-    return RESULTS / f"{problem}-{scheme}-seed{seed}.json"
+def timeline_of(kept: Mapping[str, Any]) -> Timeline:
+    """Return the phases of a stored run."""
+    return detect(kept["history"])
 
 
-def trained(problem: str, scheme: str, seed: int) -> dict[str, Any]:
-    """Train one network, and return what is kept of it."""
-    training = prepare(problem, weighting=scheme, backend="torch", seed=seed)
-    kept: dict[str, Any] = {
-        "problem": problem,
-        "weighting": training.scheme_name,
-        "seed": seed,
-        "iterations": training.settings.iterations,
-        "points": training.settings.points,
-        "versions": {"phasecore": phasecore.__version__, **registry.backend("torch").versions()},
-        "machine": f"{platform.machine()}, {platform.system()}",
-    }
-    try:
-        outcome = execute(training)
-    except TrainingError as error:
-        return {**kept, "diverged": str(error)}
-    errors = [row["relative_l2_error"] for row in outcome.rows if row.get("relative_l2_error") is not None]
-    finite = [error for error in errors if math.isfinite(error)]
-    return {
-        **kept,
-        "seconds": round(outcome.seconds, 1),
-        "relative_l2_error": outcome.relative_l2_error if math.isfinite(outcome.relative_l2_error) else None,
-        "lowest_relative_l2_error": min(finite, default=None),
-        "phases": outcome.timeline.to_json(),
-    }
-
-
-def begins(result: dict[str, Any], phase: Phase) -> int | None:
-    """The iteration at which a phase begins, or None."""
-    for transition in result.get("phases", {}).get("transitions", ()):
-        if transition["phase"] == phase.value:
-            return int(transition["iteration"])
+def begins(timeline: Timeline, phase: Phase) -> int | None:
+    """Return the iteration at which a phase begins, or None."""
+    for transition in timeline.transitions:
+        if transition.phase is phase and transition.confidence >= LEAST_CONFIDENCE:
+            return transition.iteration
     return None
 
 
-def table(problem: str, results: Sequence[dict[str, Any]]) -> str:
-    """The runs of a problem in Markdown, best median error first."""
-    lines = {}
-    for scheme in dict.fromkeys(result["weighting"] for result in results):
-        own = [result for result in results if result["weighting"] == scheme]
-        errors = [result["relative_l2_error"] for result in own if result.get("relative_l2_error") is not None]
-        starts = [start for result in own if (start := begins(result, Phase.TOTAL_DIFFUSION)) is not None]
-        median = statistics.median(errors) if errors else math.inf
-        spread = f"{number(median)} ({number(min(errors))} to {number(max(errors))})" if errors else "-"
-        reached = f"{len(starts)} of {len(own)}" + (f", from {round(statistics.median(starts))}" if starts else "")
-        diverged = sum("diverged" in result for result in own)
-        seconds = [result["seconds"] for result in own if "seconds" in result]
-        time = f"{statistics.median(seconds):.0f} s" if seconds else "-"
-        lines[scheme] = (median, f"| `{scheme}` | {spread} | {reached} | {diverged or '-'} | {time} |")
-    settings = results[0]
-    head = (
-        f"## {problem}\n{settings['iterations']} iterations, {settings['points']} points, seeds "
-        f"{', '.join(map(str, sorted({result['seed'] for result in results})))}.\n\n"
-        "| scheme | relative L2 error at the end | total diffusion | diverged | time |\n|---|---|---|---|---|\n"
+def spread(values: Sequence[float]) -> str:
+    """Return the median and the range in words, the range only if there are several.
+
+    Example:
+        >>> spread([0.1, 0.3, 0.2]), spread([0.1]), spread([])
+        ('0.2 (0.1 to 0.3)', '0.1', '-')
+    """
+    if not values:
+        return "-"
+    middle = number(statistics.median(values))
+    return middle if len(values) == 1 else f"{middle} ({number(min(values))} to {number(max(values))})"
+
+
+def begun(timelines: Sequence[Timeline], phase: Phase) -> str:
+    """Return in how many runs a phase begins, and the median of where."""
+    starts = [start for timeline in timelines if (start := begins(timeline, phase)) is not None]
+    return f"{len(starts)} of {len(timelines)}" + (f", from {round(statistics.median(starts))}" if starts else "")
+
+
+def row(scheme: str, found: Sequence[Mapping[str, Any]]) -> tuple[float, str]:
+    """Return the median error of a scheme's runs, by which rows are sorted, and the row in Markdown."""
+    ended = [kept for kept in found if "history" in kept]
+    timelines = [timeline_of(kept) for kept in ended]
+    errors = [kept["history"]["relative_l2_error"] for kept in ended]
+    last = [curve[-1] for curve in errors if curve[-1] is not None]
+    lowest = [min(value for value in curve if value is not None) for curve in errors]
+    cells = [
+        f"`{scheme}`",
+        str(len(found)),
+        spread(last),
+        spread(lowest),
+        begun(timelines, Phase.DIFFUSION) if timelines else "-",
+        begun(timelines, Phase.TOTAL_DIFFUSION) if timelines else "-",
+        str(len(found) - len(ended)) if len(ended) < len(found) else "-",
+        spread([kept["processor_seconds"] for kept in ended]),
+    ]
+    return (statistics.median(last) if last else math.inf), f"| {' | '.join(cells)} |"
+
+
+def table(problem: str, by_scheme: Mapping[str, Sequence[Mapping[str, Any]]], missing: int) -> str:
+    """Return the section of a problem."""
+    settings = next(iter(by_scheme.values()))[0]["configuration"]
+    parameters = ", ".join(f"{name} {value:.4g}" for name, value in settings["parameters"].items())
+    used = settings["settings"]
+    rows = sorted(row(scheme, found) for scheme, found in by_scheme.items())
+    there = sum(len(found) for found in by_scheme.values())
+    setting = (
+        f"{parameters}; {used['points']} points, {used['depth']} x {used['width']} neurons, learning rate "
+        f"{used['learning_rate']:g}, {used['iterations']} iterations. {there} of {there + missing} runs are there."
     )
-    return head + "\n".join(line for _, line in sorted(lines.values())) + "\n"
+    head = "| " + " | ".join(COLUMNS) + " |\n" + "|---" * len(COLUMNS) + "|"
+    return "\n".join([f"## {problem}", setting, "", head, *(line for _, line in rows), ""])
 
 
-def write_page() -> None:
-    """Make the page of the documentation from all results that are there."""
+def page() -> str:
+    """Return the page of the documentation, made of all runs that are there."""
     parts = [HEADING]
     for problem in PROBLEMS:
-        results = [json.loads(file.read_text()) for file in sorted(RESULTS.glob(f"{problem}-*-seed*.json"))]
-        parts += [table(problem, results)] if results else []
-    PAGE.write_text("\n".join(parts), encoding="utf-8")
-    print(f"page: {PAGE}")
+        runs = [run for run in planned() if _counts(run, problem)]
+        by_scheme: dict[str, list[dict[str, Any]]] = {}
+        for run in runs:
+            if (kept := result(run)) is not None:
+                by_scheme.setdefault(run.weighting, []).append(kept)
+        missing = len(runs) - sum(map(len, by_scheme.values()))
+        parts.append(
+            table(problem, by_scheme, missing) if by_scheme else f"## {problem}\nNone of {missing} runs is there yet.\n"
+        )
+    return "\n".join(parts)
+
+
+def _counts(run: Run, problem: str) -> bool:
+    return run.problem == problem and run.seed in SEEDS_OF_OTHERS and run.steps == "all points"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--problems", default=",".join(PROBLEMS))
-    parser.add_argument("--schemes", default=",".join(registry.names("weighting")))
-    parser.add_argument("--seeds", default=",".join(map(str, SEEDS)))
-    parser.add_argument("--tables", action="store_true", help="only make the page")
-    given = parser.parse_args()
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    runs = [
-        (problem, scheme, int(seed))
-        for seed in given.seeds.split(",")
-        for problem in given.problems.split(",")
-        for scheme in given.schemes.split(",")
-    ]
-    for problem, scheme, seed in () if given.tables else runs:
-        file = file_of(problem, scheme, seed)
-        if file.exists():
-            continue
-        result = trained(problem, scheme, seed)
-        file.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        print(f"{file.name}: {result.get('diverged') or number(result['relative_l2_error'])}", flush=True)
-    write_page()
+    PAGE.write_text(page(), encoding="utf-8")
+    print(PAGE)
 
 
 if __name__ == "__main__":

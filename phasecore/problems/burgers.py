@@ -30,6 +30,8 @@ class Burgers(Problem):
     Raises:
         InputError: if the viscosity is not positive.
 
+    The preset "quick" is milder than the benchmark of the source: 16 times the viscosity, so that no steep front forms.
+
     Source: Raissi, Perdikaris, Karniadakis, J. Comput. Phys. 378 (2019), 686-707, appendix A.
 
     Example:
@@ -46,7 +48,17 @@ class Burgers(Problem):
     grid: ClassVar[tuple[int, ...]] = (257, 101)
     reference_accuracy: ClassVar[str] = "1e-13 (Cole-Hopf transformation, quadrature)"
     presets: ClassVar[Mapping[str, Preset]] = {
-        "quick": Preset(points=2500, width=64, depth=4, iterations=3000),
+        "quick": Preset(
+            points=1000,
+            width=64,
+            depth=3,
+            iterations=2500,
+            learning_rate=2e-2,
+            decay_interval=500,
+            every=20,
+            parameters={"viscosity": 0.05},
+            weighting={"rba": {"gamma": 0.99, "eta": 0.01}},
+        ),
         "paper": Preset(points=10_000, width=128, depth=6, iterations=300_000, every=100),
     }
 

@@ -33,6 +33,9 @@ class LidDrivenCavity(Problem):
     Raises:
         InputError: if the Reynolds number is out of range.
 
+    The preset "quick" has a Reynolds number of 20, where the paper has 1000, and yet ends far from the solution: no
+    set-up of a few minutes was found that does not (an error of 0.25 after 3000 iterations).
+
     Sources: Ghia, Ghia, Shin, J. Comput. Phys. 48 (1982), 387-411; arXiv 2403.18494.
 
     Example:
@@ -53,7 +56,18 @@ class LidDrivenCavity(Problem):
     grid: ClassVar[tuple[int, ...]] = (101, 101)
     reference_accuracy: ClassVar[str] = "root mean square 1e-5 to 3e-4, growing with reynolds (Chebyshev collocation)"
     presets: ClassVar[Mapping[str, Preset]] = {
-        "quick": Preset(points=2500, width=64, depth=4, iterations=3000, parameters={"reynolds": 100.0}),
+        "quick": Preset(
+            points=800,
+            condition_points=100,
+            width=64,
+            depth=3,
+            iterations=3000,
+            learning_rate=5e-3,
+            decay_interval=1000,
+            every=20,
+            parameters={"reynolds": 20.0},
+            weighting={"rba": {"gamma": 0.99, "eta": 0.01}},
+        ),
         "paper": Preset(
             points=10_000, width=128, depth=6, iterations=300_000, every=100, parameters={"reynolds": 1000.0}
         ),

@@ -92,7 +92,7 @@ def test_progress_is_plain_lines_where_there_is_no_terminal() -> None:
     result = invoke(*RUN, "--output", "here")
     lines = result.stderr.splitlines()
     assert lines[0] == (
-        "helmholtz (a1=1, a2=4, k=1.0), uniform, synthetic: 60 points, 4 x 64 tanh, 400 iterations, seed 0"
+        "helmholtz (a1=1, a2=2, k=1.0), uniform, synthetic: 60 points, 3 x 64 tanh, 400 iterations, seed 0"
     )
     progress = [line for line in lines if line.startswith("iteration ") and "loss" in line]
     assert 10 <= len(progress) <= 12

@@ -77,7 +77,7 @@ def test_a_run_leaves_configuration_history_snapshots_checkpoint_and_outcome(tmp
     outcome = execute(training)
     run = open_run(tmp_path / "run")
     assert run.configuration["problem"] == "helmholtz"
-    assert run.configuration["problem_parameters"] == {"a1": 1, "a2": 4, "k": 1.0}
+    assert run.configuration["problem_parameters"] == {"a1": 1, "a2": 2, "k": 1.0}
     assert run.configuration["weighting"] == "rba:gamma=0.99"
     assert (run.configuration["seed"], run.configuration["preset"]) == (3, "quick")
     assert run.configuration["settings"]["capture_interval_iterations"] == 10
