@@ -29,7 +29,8 @@ def comparison_table(runs: Sequence[Compared]) -> Table:
     table.add_column("", no_wrap=True)
     for run in runs:
         table.add_column(run.training.scheme_name, justify="right", overflow="fold")
-    table.add_row("relative L2 error", *(number(run.outcome.relative_l2_error) for run in runs))
+    if _has_error(runs):
+        table.add_row("relative L2 error", *(number(run.outcome.relative_l2_error) for run in runs))
     for phase in (Phase.DIFFUSION, Phase.TOTAL_DIFFUSION):
         starts = [run.start(phase) for run in runs]
         title = Text(f"{PHASE_NAMES[phase]} from iteration", style=PHASE_COLOURS[phase])
@@ -51,15 +52,22 @@ def _table_of_many(runs: Sequence[Compared]) -> Table:
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("", no_wrap=True)
-    for label in ("error", "diffusion", "total diffusion", "SNR", "time"):
+    has_error = _has_error(runs)
+    for label in (*("error",) * has_error, "diffusion", "total diffusion", "SNR", "time"):
         table.add_column(label, justify="right")
     for run in runs:
         found = map(run.outcome.timeline.transition, (Phase.DIFFUSION, Phase.TOTAL_DIFFUSION))
         begins = ["-" if start is None else f"{start.iteration} ({start.confidence:.2f})" for start in found]
-        error, snr = number(run.outcome.relative_l2_error), number(run.final("snr"))
-        table.add_row(run.training.scheme_name, error, *begins, snr, duration(run.outcome.seconds))
+        error = [number(run.outcome.relative_l2_error)] * has_error
+        rest = number(run.final("snr")), duration(run.outcome.seconds)
+        table.add_row(run.training.scheme_name, *error, *begins, *rest)
     table.caption = "iterations at which phases begin, and how sure that is"
     return table
+
+
+def _has_error(runs: Sequence[Compared]) -> bool:
+    """Whether an error was measured: without a reference solution there is none."""
+    return any("relative_l2_error" in run.columns for run in runs)
 
 
 def _confidence(run: Compared, phase: Phase) -> str:
@@ -73,7 +81,8 @@ def run_table(run: Compared) -> Table:
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 3, 0, 0))
-    table.add_row("relative L2 error", number(run.outcome.relative_l2_error))
+    if _has_error([run]):
+        table.add_row("relative L2 error", number(run.outcome.relative_l2_error))
     for transition in run.outcome.timeline.transitions:
         name = Text(f"{PHASE_NAMES[transition.phase]} from", style=PHASE_COLOURS[transition.phase])
         after = duration(run.seconds_at(transition.iteration))

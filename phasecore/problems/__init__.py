@@ -10,6 +10,7 @@ from phasecore.problems.burgers import Burgers
 from phasecore.problems.conditions import Condition, Data, Periodic, Prescribed
 from phasecore.problems.helmholtz import Helmholtz
 from phasecore.problems.lid_driven_cavity import LidDrivenCavity
+from phasecore.problems.reference_data import ReferenceData
 
 __all__ = [
     "AllenCahn",
@@ -23,5 +24,6 @@ __all__ = [
     "Prescribed",
     "Preset",
     "Problem",
+    "ReferenceData",
     "relative_l2_error",
 ]

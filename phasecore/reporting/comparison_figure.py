@@ -31,6 +31,9 @@ ABREAST = 4
 NARROWEST = 0.1
 """Least height of a linear scale, so that what hardly changes looks it."""
 
+ERROR = "relative_l2_error"
+"""Of runs on a problem without a reference solution there is none, and no row for it."""
+
 WINDOW = 0.06
 """Width, in decades of iterations, of the running median drawn over the recorded values."""
 
@@ -68,44 +71,46 @@ def draw_comparison(runs: Sequence[Compared], file: Path) -> None:
     abreast = math.ceil(len(runs) / bands)
     figure = Figure(figsize=(1.2 + 4.6 * abreast, 8.0 * bands), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
-    panels = figure.subplots(len(ROWS) * bands, abreast, squeeze=False)
-    _share_scales(panels)
+    rows = [row for row in ROWS if row[0] != ERROR or any(ERROR in run.columns for run in runs)]
+    panels = figure.subplots(len(rows) * bands, abreast, squeeze=False)
+    _share_scales(panels, len(rows))
     for place in range(bands * abreast):
         band, column = divmod(place, abreast)
-        own = panels[len(ROWS) * band : len(ROWS) * (band + 1), column]
+        own = panels[len(rows) * band : len(rows) * (band + 1), column]
         if place >= len(runs):
             for panel in own:
                 panel.set_visible(False)
             continue
-        _draw_run(own, runs[place])
+        _draw_run(own, rows, runs[place])
         for row, panel in enumerate(own):
-            panel.tick_params(which="both", labelleft=column == 0, labelbottom=row == len(ROWS) - 1)
+            panel.tick_params(which="both", labelleft=column == 0, labelbottom=row == len(rows) - 1)
             if column == 0:
-                panel.set_ylabel(ROWS[row][1], color=INK)
-    for panel in panels[: len(ROWS), 0]:
+                panel.set_ylabel(rows[row][1], color=INK)
+    for panel in panels[: len(rows), 0]:
         _label_ticks(panel)
     figure.suptitle(_title(runs[0]), fontsize=11, color=INK)
     figure.savefig(file, dpi=150)
 
 
-def _share_scales(panels: NDArray[Any]) -> None:
+def _share_scales(panels: NDArray[Any], rows: int) -> None:
     """One axis of iterations for all panels, and one of values for all of a quantity."""
     for (row, column), panel in np.ndenumerate(panels):
         if (row, column) != (0, 0):
             panel.sharex(panels[0, 0])
-        if row >= len(ROWS) or column:
-            panel.sharey(panels[row % len(ROWS), 0])
+        if row >= rows or column:
+            panel.sharey(panels[row % rows, 0])
 
 
-def _draw_run(panels: NDArray[Any], run: Compared) -> None:
+def _draw_run(panels: NDArray[Any], rows: Sequence[tuple[str, str, str]], run: Compared) -> None:
     last = float(run.columns["iteration"].max(initial=1.0))
-    for (name, _, scale), panel in zip(ROWS, panels, strict=True):
+    for (name, _, scale), panel in zip(rows, panels, strict=True):
         _draw_panel(panel, run, name, scale, last)
     _label_phases(panels[0], run.outcome.timeline, last)
     title = run.training.scheme_name
     panels[0].set_title(f"{title}\n", fontsize=min(13.0, 480 / len(title)), fontweight="bold", color=INK, pad=20)
+    error = f"final error {run.outcome.relative_l2_error:.3g}, " if ERROR in run.columns else ""
     panels[0].annotate(
-        f"final error {run.outcome.relative_l2_error:.3g}, {run.outcome.seconds:.0f} s",
+        f"{error}{run.outcome.seconds:.0f} s",
         (0.5, 1.0), (0, 25), xycoords="axes fraction", textcoords="offset points",
         ha="center", fontsize=10, color=FAINT,
     )  # fmt: skip

@@ -14,6 +14,8 @@ from phasecore import registry
 from phasecore.errors import PhasecoreError
 from phasecore.problems import Problem, relative_l2_error
 from phasecore.recording.folder import Run
+from phasecore.recording.own_problem import KEY, REFERENCE
+from phasecore.recording.provided import recorded_plugins
 from phasecore.reporting.curves import plain_layout
 
 if TYPE_CHECKING:
@@ -67,8 +69,10 @@ def fields_figure(run: Run) -> Figure | None:
     snapshots = {iteration: run.snapshot(iteration) for iteration in run.snapshots}
     # the evaluation grid is the same in all snapshots of a run
     grid = next((arrays["grid"] for arrays in snapshots.values() if "grid" in arrays), None)
-    reference = problem.reference(grid) if problem is not None and grid is not None and _is_plane(grid) else {}
-    pages = {iteration: panels_of(arrays, reference) for iteration, arrays in snapshots.items()}
+    kept = {name: values for arrays in snapshots.values() for name, values in _named(arrays, REFERENCE)}
+    if not kept and problem is not None and problem.has_reference and grid is not None and _is_plane(grid):
+        kept = dict(problem.reference(grid))
+    pages = {iteration: panels_of(arrays, kept) for iteration, arrays in snapshots.items()}
     pages = {iteration: panels for iteration, panels in pages.items() if panels}
     if not pages:
         return None
@@ -94,7 +98,7 @@ def fields_figure(run: Run) -> Figure | None:
         }
         for iteration in pages
     ]
-    names = ("first coordinate", "second coordinate") if problem is None else problem.coordinates
+    names = coordinates_of(run.configuration, problem)
     figure.update_xaxes(title_text=names[0])
     figure.update_yaxes(title_text=names[1], title_standoff=0, col=1)
     plain_layout(figure, height=270 * rows + 140)
@@ -128,12 +132,26 @@ def problem_of(configuration: Mapping[str, Any]) -> Problem | None:
         True
     """
     name = configuration.get("problem")
-    if not isinstance(name, str):
+    providers = [item.get("distribution") for item in recorded_plugins(configuration) if item.get("kind") == "problem"]
+    if not isinstance(name, str) or KEY in configuration or None in providers:
         return None
     try:
         return registry.problem(name, **(configuration.get("problem_parameters") or {}))
     except (PhasecoreError, TypeError, ValueError):
         return None
+
+
+def coordinates_of(configuration: Mapping[str, Any], problem: Problem | None) -> Sequence[str]:
+    """Return the names of the two coordinates of a run, as far as they are known.
+
+    Example:
+        >>> coordinates_of({"problem_source": {"coordinates": ["x", "t"]}}, None)
+        ['x', 't']
+    """
+    if problem is not None:
+        return problem.coordinates
+    kept = (configuration.get(KEY) or {}).get("coordinates")
+    return kept if isinstance(kept, list) and len(kept) == 2 else ("first coordinate", "second coordinate")
 
 
 def panels_of(arrays: Mapping[str, Floats], reference: Mapping[str, Floats]) -> list[Panel]:

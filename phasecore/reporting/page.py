@@ -80,6 +80,7 @@ def page(reported: Sequence[Reported]) -> str:
         plotly=Markup(get_plotlyjs()),
         title=_title(reported),
         runs=reported,
+        has_error=any("relative_l2_error" in item.run.history for item in reported),
         legend={PHASE_NAMES[phase]: colour for phase, colour in PHASE_COLOURS.items()} | {"not known": NOT_KNOWN},
         curves=_html(curves_figure(reported), "curves"),
         most_drawn=MOST_DRAWN,

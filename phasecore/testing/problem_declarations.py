@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -116,8 +117,12 @@ def refuses_bad_counts(subject: ProblemSubject) -> None:
 
 
 def refuses_bad_points(subject: ProblemSubject) -> None:
-    """`reference` refuses points outside the domain, of another shape or not real, with an `InputError`."""
+    """`reference` refuses points outside the domain, of another shape or not real, with an `InputError`.
+
+    So does `check_points` of a problem without a reference.
+    """
     problem = subject.problem
+    refusing: Callable[[Any], Any] = problem.reference if problem.has_reference else problem.check_points
     dimension = len(problem.coordinates)
     low, high = problem.bounds
     centre = (low + high) / 2
@@ -135,7 +140,7 @@ def refuses_bad_points(subject: ProblemSubject) -> None:
     }
     for kind, points in bad.items():
         try:
-            problem.reference(points)
+            refusing(points)
         except InputError:
             continue
         except Exception as error:
