@@ -137,7 +137,8 @@ def _file(written: Written) -> ModuleType:
         return sys.modules[name]
     _importable(path.parent)
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)

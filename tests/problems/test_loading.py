@@ -77,7 +77,7 @@ def test_other_specifications_are_left(text):
     [
         (
             "decay.py:Decy",
-            r"unknown class in decay.py: received 'Decy'; expected one of Decay, Unfinished.*Did you .*Decay",
+            r"unknown class in decay.py: received 'Decy'; expected one of Decay, Unfinished.*Did you",
         ),
         ("decay.py", r"received 'decay.py'; expected file.py:Class.*Name the class in decay.py"),
         ("decay.py:rate=3", "expected file.py:Class"),
@@ -116,9 +116,7 @@ def test_a_file_that_raises_is_told_with_its_line(source, told, folder):
         with pytest.raises(InputError, match=rf"problem 'bad.py:Decay': received .*{told}.*; expected a file that can"):
             load("bad.py:Decay")
     (folder / "package_of_mine" / "bad.py").write_text(source)
-    with pytest.raises(
-        InputError, match=r"problem 'package_of_mine.bad:Decay'.*expected a module that can be executed"
-    ):
+    with pytest.raises(InputError, match=r"'package_of_mine.bad:Decay'.*expected a module that can be exe"):
         load("package_of_mine.bad:Decay")
 
 
@@ -128,4 +126,5 @@ def test_a_class_named_as_a_registered_one_is_ones_own(folder):
     (folder / "burgers.py").write_text(DECAY.replace("class Decay", "class Burgers"))
     problem = load("burgers.py:Burgers")
     assert problem.name == "burgers"
-    assert is_own(problem) and not is_own(phasecore.problem("burgers"))
+    assert is_own(problem)
+    assert not is_own(phasecore.problem("burgers"))

@@ -1,5 +1,7 @@
 """References that are known at points: files and arrays, compared at their points and interpolated elsewhere."""
 
+# ruff: noqa: RUF012
+
 import pickle
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Problems in short in Keras: trained on every backend, saved, and the same numbers as the long form's."""
 
+# ruff: noqa: RUF012
+
 import keras
 import numpy as np
 import pytest
