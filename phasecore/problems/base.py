@@ -15,6 +15,8 @@ from phasecore.arrays import Array, ArrayNamespace
 from phasecore.errors import InputError
 from phasecore.partials import parse_partial
 from phasecore.problems.conditions import Condition
+from phasecore.problems.domains.region import Region, region_of
+from phasecore.problems.placement import points_of
 from phasecore.problems.reference_data import ReferenceData
 from phasecore.problems.sampling import latin_hypercube
 from phasecore.problems.short import (
@@ -136,8 +138,11 @@ class Problem(ABC):
 
     @property
     @abstractmethod
-    def domain(self) -> Mapping[str, tuple[float, float]]:
-        """Lower and upper bound of each coordinate."""
+    def domain(self) -> Mapping[Any, Any]:
+        """Lower and upper bound of each coordinate; or a shape, alone or under the names of its coordinates.
+
+        `{"x": (0, 1), "t": (0, 1)}`, `{("x", "y"): phasecore.Disk((0, 0), 1), "t": (0, 1)}`.
+        """
 
     @property
     def conditions(self) -> Sequence[Condition]:
@@ -217,12 +222,12 @@ class Problem(ABC):
         if condition_points is None:
             condition_points = int(np.ceil(2 * np.sqrt(points)))
         _check_count("condition_points", condition_points)
-        bounds = self.bounds
+        region, bounds = self.region, self.bounds
         streams = np.random.default_rng(seed).spawn(1 + len(self.conditions))
         return CollocationPoints(
-            interior=latin_hypercube(points, bounds, streams[0]),
+            interior=region.inside(lambda count: latin_hypercube(count, bounds, streams[0]), points),
             conditions=tuple(
-                condition.sample(condition_points, self.coordinates, bounds, stream)
+                points_of(condition, condition_points, region, stream)
                 for condition, stream in zip(self.conditions, streams[1:], strict=True)
             ),
         )
@@ -230,12 +235,29 @@ class Problem(ABC):
     @property
     def bounds(self) -> Floats:
         """Lower bounds, then upper bounds: shape (2, dimension)."""
-        return np.asarray([self.domain[name] for name in self.coordinates], dtype=np.float64).T
+        return self.region.bounds
+
+    @property
+    def region(self) -> Region:
+        """The domain as what can draw points, and say what is inside."""
+        domain = self.domain
+        if isinstance(domain, Mapping) and all(isinstance(key, str) for key in domain):
+            domain = {name: domain[name] for name in self.coordinates}
+        return region_of(self.name, domain)
+
+    def normals(self, points: Floats) -> Floats:
+        """Return the outward unit normals at points on the boundary, shape (m, dimension), 0 along time "t"."""
+        return self.region.normals(points)
 
     def evaluation_points(self) -> Floats:
-        """Return the fixed grid of the relative L2 error, shape (prod(grid), dimension), last axis fastest."""
+        """Return the fixed grid of the relative L2 error, shape (prod(grid), dimension), last axis fastest.
+
+        Of a domain that is no box those of its points that are inside, fewer.
+        """
         axes = [np.linspace(low, high, count) for (low, high), count in zip(self.bounds.T, self.grid, strict=True)]
-        return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(axes))
+        points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(axes))
+        region = self.region
+        return points if region.is_box else points[region.contains(points)]
 
     def check_points(self, points: ArrayLike, what: str = "points") -> Floats:
         """Return `points` as float64 of shape (n, dimension).
@@ -254,15 +276,14 @@ class Problem(ABC):
         if given.ndim != 2 or given.shape[1] != len(self.coordinates) or len(given) == 0:
             raise InputError(where, received=f"shape {given.shape}", expected=expected)
         values = given.astype(np.float64)
-        low, high = self.bounds
-        slack = 1e-6 * (high - low)
-        inside = (values >= low - slack) & (values <= high + slack)
+        region = self.region
+        inside = region.contains(values)
         if not inside.all():
-            row = int(np.flatnonzero(~inside.all(axis=1))[0])
+            row = int(np.flatnonzero(~inside)[0])
             raise InputError(
                 f"{where} outside the domain",
-                received=f"row {row}: {values[row].tolist()} ({int((~inside.all(axis=1)).sum())} rows in all)",
-                expected=", ".join(f"{name} in [{a:g}, {b:g}]" for name, (a, b) in self.domain.items()),
+                received=f"row {row}: {values[row].tolist()} ({int((~inside).sum())} rows in all)",
+                expected=region.described(),
             )
         return values
 

@@ -6,7 +6,7 @@ its contract is told the same thing by both.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -113,13 +113,19 @@ def compared_with(problem: Problem, fields: Iterable[str]) -> tuple[Floats, dict
     return points, reference_of(problem, points, fields)
 
 
-def targets_of(condition: Condition, points: NDArray[Any], names: Iterable[str]) -> dict[str, Floats]:
+def targets_of(
+    condition: Condition,
+    points: NDArray[Any],
+    names: Iterable[str],
+    normals: Callable[[Floats], Floats] | None = None,
+) -> dict[str, Floats]:
     """Return what a condition's residuals compare with at its points, shape (m,) each.
 
     Args:
         condition: the condition.
         points: its points, shape (m, dimension).
         names: of the coordinates, in order.
+        normals: returns the outward unit normals at points, for conditions that need them.
 
     Raises:
         PluginError: for a shape that is not (m,), and values that are not finite real numbers, naming the condition's
@@ -128,6 +134,9 @@ def targets_of(condition: Condition, points: NDArray[Any], names: Iterable[str])
     names = tuple(names)
     where = f"condition of term {condition.term!r}"
     columns = {name: points[:, axis] for axis, name in enumerate(names)}
+    if condition.needs_normals and normals is not None:
+        found = called(f"{where}: normals of the domain", lambda: normals(np.asarray(points, dtype=np.float64)))
+        columns |= {f"normal {name}": found[:, axis] for axis, name in enumerate(names)}
     found = called(f"{where}: targets()", lambda: condition.targets(columns))
     if not isinstance(found, Mapping):
         raise PluginError(f"{where}: targets()", received=described(found), expected="a mapping of name to values")

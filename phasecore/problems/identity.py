@@ -43,7 +43,7 @@ def fingerprint(problem: Problem) -> dict[str, Any]:
     namespace = StandInNamespace()
     factors = with_numbers(problem).parameters
     for place, (condition, own) in enumerate(zip(problem.conditions, points.conditions, strict=True)):
-        targets = targets_of(condition, own, problem.coordinates)
+        targets = targets_of(condition, own, problem.coordinates, problem.normals)
         where = f"condition of term {condition.term!r}"
         partials = StandInPartials(where, problem.outputs, problem.coordinates, factors, len(own))
         read = {name: partials[name] for name in condition.partials}

@@ -14,6 +14,7 @@ import numpy as np
 
 from phasecore.errors import InputError, UnknownNameError, described
 from phasecore.problems.conditions import Condition
+from phasecore.problems.domains.region import region_of
 from phasecore.problems.reference_data import ReferenceData
 from phasecore.problems.rehearsal import rehearse
 
@@ -67,14 +68,7 @@ def snake_case(name: str) -> str:
 
 def coordinates_of(problem: Problem) -> tuple[str, ...]:
     """Return the keys of the domain."""
-    domain = problem.domain
-    if not isinstance(domain, Mapping) or not domain:
-        raise InputError(
-            f"domain of problem {problem.name!r}",
-            received=described(domain),
-            expected='bounds by coordinate, such as {"x": (0, 1), "t": (0, 1)}',
-        )
-    return tuple(domain)
+    return region_of(problem.name, problem.domain).coordinates
 
 
 def grid_of(problem: Problem) -> tuple[int, ...]:

@@ -109,7 +109,7 @@ class StandInPartials(Mapping[str, StandIn]):
 
     Args:
         where: who reads them, as messages call it.
-        outputs: names of the outputs.
+        outputs: names of the outputs; None where they are not known, and names are not read.
         coordinates: names of the coordinates.
         factors: values of the names that may be factors of a partial.
         points: number of points.
@@ -124,7 +124,7 @@ class StandInPartials(Mapping[str, StandIn]):
     def __init__(
         self,
         where: str,
-        outputs: Sequence[str],
+        outputs: Sequence[str] | None,
         coordinates: Sequence[str],
         factors: Mapping[str, Any],
         points: int = POINTS,
@@ -136,7 +136,8 @@ class StandInPartials(Mapping[str, StandIn]):
     def __getitem__(self, name: str) -> StandIn:
         if not isinstance(name, str):
             raise InputError(f"{self._where}: a partial", received=repr(name), expected='its name, such as "u_x"')
-        parse_partial(name, self._outputs, self._coordinates, self._factors)
+        if self._outputs is not None:
+            parse_partial(name, self._outputs, self._coordinates, self._factors)
         if name not in self.read:
             self.read.append(name)
         # by name, so that a partial has one value whatever else is read

@@ -99,7 +99,7 @@ def conditions_read_what_they_declare(subject: ProblemSubject) -> None:
     for condition, points in _conditions(subject):
         where = f"condition of term {condition.term!r}"
         assert condition.term, f"{where}: the term is not a name"
-        targets = targets_of(condition, points, subject.problem.coordinates)
+        targets = targets_of(condition, points, subject.problem.coordinates, subject.problem.normals)
         read: set[str] = set()
         recording = RecordingMapping(random_partials(condition.partials, len(points)), read)
         values = _explain_missing(
@@ -116,7 +116,7 @@ def conditions_agree_across_libraries(subject: ProblemSubject) -> None:
     """Conditions' residuals obey the same rules as the equations', and every library gives the same numbers."""
     for condition, points in _conditions(subject):
         partials = random_partials(condition.partials, len(points))
-        targets = targets_of(condition, points, subject.problem.coordinates)
+        targets = targets_of(condition, points, subject.problem.coordinates, subject.problem.normals)
         expected = _condition_residuals(condition, partials, targets, NUMPY)
         for array_library in _all_libraries(subject):
             found = _condition_residuals(condition, partials, targets, array_library)

@@ -98,7 +98,7 @@ def reference_satisfies_the_conditions(subject: ProblemSubject) -> None:
             continue
         checked += 1
         partials = {name: values for name, (values, _) in known.items()}
-        targets = targets_of(condition, points, problem.coordinates)
+        targets = targets_of(condition, points, problem.coordinates, problem.normals)
         residual = np.atleast_1d(condition.residuals(partials, targets, np))
         noise = np.zeros_like(residual)
         signs = np.random.default_rng(0)

@@ -62,7 +62,7 @@ def test_losses_are_those_of_the_long_form():
 def test_a_system_in_a_tuple_without_conditions_is_trained():
     network = keras.Sequential([keras.layers.Dense(6, activation="tanh"), keras.layers.Dense(2)])
     _, losses, _ = trained(Coupled(), network=network)
-    assert set(losses) == {"loss", "pde_1_loss", "pde_2_loss"}
+    assert {"loss", "pde_1_loss", "pde_2_loss"} <= set(losses)
     assert losses["loss"][-1] < losses["loss"][0]
 
 
