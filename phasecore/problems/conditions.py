@@ -119,7 +119,7 @@ class Prescribed(Condition):
 
     def sample(self, count: int, coordinates: Sequence[str], bounds: Floats, generator: np.random.Generator) -> Floats:
         """Draw `count` points on the face, shape (count, dimension)."""
-        coordinate, position = self.face
+        coordinate, position = self.face if not isinstance(self.face, str) else (self.face, 0.0)
         if coordinate not in coordinates:
             raise InputError(
                 f"face of a condition in term {self.term!r}",

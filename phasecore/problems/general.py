@@ -73,7 +73,7 @@ class ResidualCondition(Condition):
         )
 
     @functools.cached_property
-    def partials(self) -> tuple[str, ...]:  # type: ignore[override]
+    def partials(self) -> tuple[str, ...]:
         """The partials that the residual reads."""
         return self.reads or _partials_of(f"condition of term {self.term!r}", self._called)
 
@@ -189,7 +189,7 @@ class Integral(Condition):
                 )
 
     @functools.cached_property
-    def partials(self) -> tuple[str, ...]:  # type: ignore[override]
+    def partials(self) -> tuple[str, ...]:
         """The partials that the integrand reads."""
         return self.reads or _partials_of(f"condition of term {self.term!r}", self.integrand)
 

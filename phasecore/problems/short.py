@@ -77,14 +77,6 @@ def grid_of(problem: Problem) -> tuple[int, ...]:
     return (_POINTS_ALONG_EACH.get(axes) or max(3, int(_MOST_ON_GRID ** (1 / axes))),) * axes
 
 
-def presets_of(problem: Problem) -> Mapping[str, Any]:
-    """Return the preset "quick": 2500 points (500 on a line), 4 x 64, 3000 iterations."""
-    from phasecore.problems.base import Preset
-
-    points = 500 if len(problem.coordinates) == 1 else 2500
-    return {"quick": Preset(points=points, width=64, depth=4, iterations=3000)}
-
-
 def equations_of(problem: Problem) -> Mapping[str, tuple[str, ...]]:
     """Return the equations with the partials that each reads, found by running them once."""
     found = rehearse(problem)

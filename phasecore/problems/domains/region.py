@@ -118,7 +118,9 @@ class Region:
                     if isinstance(part, Shape)
                     else _ends(part, len(own), generator)
                 )
-                points[np.ix_(own, axes)] = self._checked(drawn, (len(own), len(axes)), "points on its boundary")
+                points[np.ix_(own, np.asarray(axes))] = self._checked(
+                    drawn, (len(own), len(axes)), "points on its boundary"
+                )
         outside = ~self.contains(points)
         if outside.any():
             raise InputError(
@@ -146,7 +148,7 @@ class Region:
             nearer = (gap < nearest) & (gap <= SLACK * float(np.diff(self.bounds[:, axes], axis=0).max()))
             nearest = np.minimum(gap, nearest)
             normals[nearer] = 0.0
-            normals[np.ix_(nearer, axes)] = found[nearer]
+            normals[np.ix_(np.flatnonzero(nearer), np.asarray(axes))] = found[nearer]
         return normals
 
     def described(self) -> str:

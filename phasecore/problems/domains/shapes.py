@@ -97,7 +97,7 @@ class Box(Shape):
     def __init__(self, low: ArrayLike, high: ArrayLike) -> None:
         self._bounds = np.stack(_vectors("bounds of a box", low, high))
         if not (self._bounds[0] < self._bounds[1]).all():
-            raise InputError("bounds of a box", received=f"{low} and {high}", expected="the lower first")
+            raise InputError("bounds of a box", received=f"{low!r} and {high!r}", expected="the lower first")
 
     @property
     def bounds(self) -> Floats:
@@ -120,7 +120,8 @@ class Box(Shape):
         """Draw points on the faces, shape (count, dimension)."""
         faces = self._faces()
         axes = generator.choice(len(faces), size=count, p=faces / faces.sum())
-        points = generator.uniform(*self._bounds, size=(count, len(faces)))
+        low, high = self._bounds
+        points: Floats = generator.uniform(low, high, size=(count, len(faces)))
         points[np.arange(count), axes] = self._bounds[generator.integers(0, 2, size=count), axes]
         return points
 
@@ -241,12 +242,13 @@ class Polygon(Shape):
         crosses = (y1 > y) != (y1 + dy > y)
         with np.errstate(all="ignore"):
             crossings = (crosses & (x < x1 + dx * (y - y1) / dy)).sum(axis=1)
-        return np.where(crossings % 2 == 1, -nearest, nearest)
+        return np.asarray(np.where(crossings % 2 == 1, -nearest, nearest))
 
     def sample_boundary(self, count: int, generator: np.random.Generator) -> Floats:
         """Draw points on the sides, shape (count, 2)."""
         chosen = generator.choice(len(self._lengths), size=count, p=self._lengths / self._lengths.sum())
-        return self._starts[chosen] + generator.uniform(size=(count, 1)) * self._sides[chosen]
+        shares: Floats = generator.uniform(size=(count, 1))
+        return np.asarray(self._starts[chosen] + shares * self._sides[chosen])
 
     def normals(self, points: Floats) -> Floats:
         """Return the normal of the side that is nearest, shape (n, 2)."""
@@ -286,7 +288,7 @@ class Combined(Shape):
         )
 
     @functools.cached_property
-    def boundary_measure(self) -> float:  # type: ignore[override]
+    def boundary_measure(self) -> float:
         """What is left of the boundaries of its parts, to a percent or so: by the share of points drawn on them."""
         drawn = self._drawn(ESTIMATED_FROM, np.random.default_rng(0))
         kept = float(self._on_boundary(drawn).sum()) / ESTIMATED_FROM
