@@ -29,6 +29,9 @@ COLUMNS = 4
 MOST_CELLS = 128
 """Cells along each axis at most; of a finer grid every second, third, ... line is drawn."""
 
+LEAST_SHARE = 0.1
+"""Share of a grid's points that are there at least; fewer make no grid."""
+
 POINTS_IN_CELL = 6
 """Collocation points in a cell of the residuals' and weights' panels, on average."""
 
@@ -201,8 +204,8 @@ def on_grid(grid: Floats, values: Floats) -> tuple[Floats, Floats, Floats]:
         values: shape (m,).
 
     Returns:
-        Axes of shapes (columns,) and (rows,), and values of shape (rows, columns); averages in cells if the points
-        make no grid.
+        Axes of shapes (columns,) and (rows,), and values of shape (rows, columns), NaN where the grid has no point, as
+        outside of a domain that is no box; averages in cells if the points make no grid.
 
     Example:
         >>> grid = np.asarray([[0.0, 0.0], [0.0, 1.0], [0.5, 0.0], [0.5, 1.0]])
@@ -210,9 +213,10 @@ def on_grid(grid: Floats, values: Floats) -> tuple[Floats, Floats, Floats]:
         [[1.0, 3.0], [2.0, 4.0]]
     """
     x, y = np.unique(grid[:, 0]), np.unique(grid[:, 1])
-    if x.size * y.size != len(grid):
+    if x.size * y.size > LEAST_SHARE**-1 * len(grid):
         return in_cells(grid, values)
-    table = values[np.lexsort((grid[:, 0], grid[:, 1]))].reshape(y.size, x.size)
+    table = np.full((y.size, x.size), np.nan)
+    table[np.searchsorted(y, grid[:, 1]), np.searchsorted(x, grid[:, 0])] = values
     every_x, every_y = (math.ceil(axis.size / MOST_CELLS) for axis in (x, y))
     return x[::every_x], y[::every_y], table[::every_y, ::every_x]
 

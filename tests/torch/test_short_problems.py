@@ -138,3 +138,37 @@ def test_a_run_on_a_class_goes_on_as_if_it_had_not_stopped(tmp_path, monkeypatch
     assert "field_u" in one.snapshot(20)
     assert "reference_u" not in one.snapshot(20)
     assert json.loads((tmp_path / "parts/run.json").read_text())["problem_parameters"] == {"speed": 3}
+
+
+class Cooled(phasecore.Problem):
+    domain = {("x", "y"): phasecore.Box((-1, -1), (1, 1)) - phasecore.Disk((0, 0), 0.4), "t": (0, 1)}
+    outputs = ("u",)
+    cooling = 2.0
+
+    def conditions(self):
+        def robin(x, u, normal, xp):
+            return u["u_x"] * normal["x"] + u["u_y"] * normal["y"] + self.cooling * u["u"] - xp.sin(x["t"])
+
+        mass = phasecore.Integral("mass", {"x": (-1.0, 1.0)}, lambda x, u, xp: u["u"], 0.0, nodes=4)
+        return [phasecore.ResidualCondition("cooled", "boundary", robin), mass]
+
+    def residuals(self, x, u, xp):
+        return u["u_t"] - u["u_xx + u_yy"]
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_robin_condition_on_a_shape_has_the_loss_of_autograd(compiled):
+    class BothSigns(Cooled):
+        def conditions(self):
+            return super().conditions[:1]
+
+    problem, model = BothSigns(), mlp(3, 1)
+    points = problem.sample(60, seed=0, condition_points=30)
+    loss_fn = PhysicsLoss(problem, model, points, weighting="self_adaptive", compiled=compiled)
+    loss_fn().backward()
+    at = torch.as_tensor(points.conditions[0]).requires_grad_()
+    u = model(at)[:, 0]
+    (slopes,) = torch.autograd.grad(u.sum(), at)
+    normals = torch.as_tensor(problem.normals(points.conditions[0]))
+    expected = ((slopes * normals).sum(1) + 2 * u - torch.sin(at[:, 2])).square().mean()
+    assert loss_fn.losses.unweighted["cooled"].item() == pytest.approx(expected.item(), rel=1e-10)
