@@ -29,7 +29,7 @@ def points_of(condition: Condition, count: int, region: Region, generator: np.ra
         >>> from phasecore.problems.domains.region import region_of
         >>> wall = Prescribed("wall", "boundary", {"u": 0.0})
         >>> points_of(wall, 5, region_of("mine", {"x": (0, 1), "t": (0, 9)}), np.random.default_rng(0))[:, 0].tolist()
-        [1.0, 0.0, 0.0, 0.0, 1.0]
+        [1.0, 0.0, 0.0, 1.0, 0.0]
     """
     bounds = region.bounds
     if condition.place == BOUNDARY:
