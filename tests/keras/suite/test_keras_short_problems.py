@@ -61,9 +61,11 @@ def test_losses_are_those_of_the_long_form():
 
 def test_a_system_in_a_tuple_without_conditions_is_trained():
     network = keras.Sequential([keras.layers.Dense(6, activation="tanh"), keras.layers.Dense(2)])
-    _, losses, _ = trained(Coupled(), network=network)
+    _, losses, _ = trained(Coupled(), epochs=30, network=network)
     assert {"loss", "pde_1_loss", "pde_2_loss"} <= set(losses)
-    assert losses["loss"][-1] < losses["loss"][0]
+    # attention weights grow from zero, and the weighted loss with them
+    first, last = (losses["pde_1_loss"][place] + losses["pde_2_loss"][place] for place in (0, -1))
+    assert last < first
 
 
 def test_a_saved_model_finds_the_class_again(tmp_path):
