@@ -14,18 +14,34 @@ from phasecore.errors import (
 )
 from phasecore.hookspecs import Entry, hookimpl
 from phasecore.phases import Curve, Phase, Timeline, Transition, detect, tracker
+from phasecore.problems.base import Problem
+from phasecore.problems.conditions import Data, Periodic, Prescribed
+from phasecore.problems.domains import Ball, Box, Disk, Polygon
+from phasecore.problems.general import Integral, ResidualCondition
+from phasecore.problems.reference_data import ReferenceData
 from phasecore.registry import backend, logger, names, probe, problem, weighting_scheme
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Ball",
+    "Box",
     "Curve",
+    "Data",
+    "Disk",
     "Entry",
     "InputError",
+    "Integral",
     "MissingDependencyError",
+    "Periodic",
     "Phase",
     "PhasecoreError",
     "PluginError",
+    "Polygon",
+    "Prescribed",
+    "Problem",
+    "ReferenceData",
+    "ResidualCondition",
     "Timeline",
     "TrainingError",
     "Transition",

@@ -34,6 +34,9 @@ TARGETS = "targets"
 FIELDS = "fields"
 REFERENCE_FIELDS = "reference_fields"
 
+OF_REFERENCE = frozenset({TARGETS, REFERENCE_FIELDS})
+"""Those that are made of a problem's reference solution."""
+
 DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
     {
         RESIDUALS: "{equation term: residual at each collocation point, shape (n,)}",

@@ -61,7 +61,7 @@ class Conditions:
             self._groups.append(_Group(members, sizes, joined, derivatives.of(partials)))
         self._targets: list[dict[str, keras.Variable]] = []
         for index, condition in enumerate(self._conditions):
-            targets = targets_of(condition, points[index], problem.coordinates)
+            targets = targets_of(condition, points[index], problem.coordinates, problem.normals)
             self._targets.append({name: _constant(value, placement) for name, value in targets.items()})
 
     def __call__(self) -> dict[str, Tensor]:
@@ -105,7 +105,9 @@ def check_targets(problem: Problem, points: Sequence[Floats]) -> None:
         InputError: naming the condition's term and the variable.
     """
     for condition, own in zip(problem.conditions, points, strict=True):
-        for variable in variables_read(functools.partial(targets_of, condition, own, problem.coordinates)):
+        for variable in variables_read(
+            functools.partial(targets_of, condition, own, problem.coordinates, problem.normals)
+        ):
             raise InputError(
                 f"targets of a condition in term {condition.term!r}",
                 received=f"values computed from variable {variable.path!r}, which may change in training",

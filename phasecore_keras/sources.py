@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from phasecore.errors import InputError
 from phasecore.monitoring.monitor import check_batches
-from phasecore.monitoring.sources import OF_ANY_LOSS, OF_PHYSICS, Source, by_layer
-from phasecore.problems.checks import reference_of
+from phasecore.monitoring.sources import OF_ANY_LOSS, OF_PHYSICS, Source, by_layer, of_problem
+from phasecore.problems.checks import compared_with, reference_of
 from phasecore.signals import (
     ACTIVATIONS,
     BATCH_SIZES,
@@ -76,7 +76,7 @@ class PhysicsSource(Source):
         self._hidden = HiddenActivations(model.network)
         with undisturbed():
             found = self._hidden.count(ops.copy(self._coordinates[:2]))
-        self.supplies = self.can_supply - (frozenset() if found else {ACTIVATIONS})
+        self.supplies = of_problem(self.can_supply - (frozenset() if found else {ACTIVATIONS}), physics.problem)
 
     def prepare(self, required: frozenset[str]) -> None:
         """Track the attention, evaluate the reference solution, and compile what the required signals need."""
@@ -87,7 +87,8 @@ class PhysicsSource(Source):
             self._targets = reference_of(physics.problem, self._points, physics.field_names)
         if required & {FIELDS, REFERENCE_FIELDS}:
             grid = physics.problem.evaluation_points()
-            self._reference = reference_of(physics.problem, grid, physics.field_names)
+            if physics.problem.has_reference:
+                grid, self._reference = compared_with(physics.problem, physics.field_names)
             blocks = np.array_split(grid.astype(self._points.dtype), -(-len(grid) // BLOCK))
             self._grid = [ops.convert_to_tensor(block) for block in blocks]
         everything = list(self._model.variables)

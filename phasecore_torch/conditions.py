@@ -61,7 +61,7 @@ class Conditions(nn.Module):
             self._groups.append(_Group(members, sizes, derivatives.of(partials)))
         self._targets: list[dict[str, str]] = []
         for index, condition in enumerate(self._conditions):
-            targets = targets_of(condition, points[index], problem.coordinates)
+            targets = targets_of(condition, points[index], problem.coordinates, problem.normals)
             # a partial's name may hold dots, a buffer's may not
             self._targets.append({name: f"target_{index}_{k}" for k, name in enumerate(targets)})
             for name, buffer in self._targets[index].items():

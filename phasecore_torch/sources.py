@@ -15,8 +15,8 @@ from phasecore.errors import InputError
 from phasecore.jets.derivatives import COMPARED
 from phasecore.monitoring import sources
 from phasecore.monitoring.monitor import check_batches
-from phasecore.monitoring.sources import by_layer
-from phasecore.problems.checks import reference_of
+from phasecore.monitoring.sources import by_layer, of_problem
+from phasecore.problems.checks import compared_with, reference_of
 from phasecore.signals import (
     ACTIVATIONS,
     BATCH_GRADIENT_MOMENTS,
@@ -99,7 +99,7 @@ class PhysicsSource(Source):
         self._hidden = HiddenActivations(loss.model)
         with self.undisturbed():
             found = self._hidden.count(loss.points[:2])
-        self.supplies = self.can_supply if found else self.can_supply - {ACTIVATIONS}
+        self.supplies = of_problem(self.can_supply if found else self.can_supply - {ACTIVATIONS}, loss.problem)
 
     def undisturbed(self) -> AbstractContextManager[Any]:
         """Return what surrounds an evaluation that the training must not notice."""
@@ -112,8 +112,10 @@ class PhysicsSource(Source):
         if TARGETS in required:
             self._targets = reference_of(self._loss.problem, as_numpy(self._loss.points), self._loss.field_names)
         if required & {FIELDS, REFERENCE_FIELDS}:
-            grid = self._loss.problem.evaluation_points()
-            self._reference = reference_of(self._loss.problem, grid, self._loss.field_names)
+            problem = self._loss.problem
+            grid = problem.evaluation_points()
+            if problem.has_reference:
+                grid, self._reference = compared_with(problem, self._loss.field_names)
             self._grid = torch.as_tensor(grid, dtype=self._loss.points.dtype, device=self._loss.points.device)
 
     def signals(self, required: frozenset[str]) -> dict[str, Any]:

@@ -61,7 +61,8 @@ def command(
 ) -> None:
     """Train one network on PROBLEM per weighting, from the same start; print a table and save a figure.
 
-    PROBLEM is NAME or NAME:key=value,key=value, such as helmholtz:a1=1,a2=4; 'phasecore plugins' lists the names.
+    PROBLEM is NAME or NAME:key=value,key=value, such as helmholtz:a1=1,a2=4; 'phasecore plugins' lists the names. A
+    class of one's own is file.py:Class or package.module:Class, such as wave.py:Wave:speed=2.
     A network that fails is in the table with the reason, and the others go on: exit status 1.
     """
     from phasecore import registry

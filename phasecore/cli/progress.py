@@ -110,9 +110,10 @@ class ConsoleDisplay(Display):
 
     def finished(self, outcome: Outcome) -> None:
         """Say how the training ended."""
+        has_error = not math.isnan(outcome.relative_l2_error) or any("relative_l2_error" in row for row in outcome.rows)
+        error = f", relative L2 error {number(outcome.relative_l2_error)}" if has_error else ""
         self.console.print(
-            f"{self._prefix}done: {outcome.iterations} iterations in {duration(outcome.seconds)}, "
-            f"relative L2 error {number(outcome.relative_l2_error)}",
+            f"{self._prefix}done: {outcome.iterations} iterations in {duration(outcome.seconds)}{error}",
             markup=False,
             soft_wrap=True,
         )
@@ -154,7 +155,8 @@ class ConsoleDisplay(Display):
         from rich.text import Text
 
         text = Text(f"loss {number(self.loss):<9}")
-        text.append(f" error {number(self.row.get('relative_l2_error')):<9}")
+        if "relative_l2_error" in self.row:
+            text.append(f" error {number(self.row.get('relative_l2_error')):<9}")
         text.append(f" SNR {number(self.row.get('snr')):<9} ")
         current = self.timeline.current if self.timeline else None
         if self.timeline is not None and self.timeline.nonfinite is not None:

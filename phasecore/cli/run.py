@@ -36,7 +36,8 @@ def command(
 ) -> None:
     """Train one network on PROBLEM, and say which phases it went through.
 
-    PROBLEM is NAME or NAME:key=value,key=value, such as helmholtz:a1=1,a2=4; 'phasecore plugins' lists the names.
+    PROBLEM is NAME or NAME:key=value,key=value, such as helmholtz:a1=1,a2=4; 'phasecore plugins' lists the names. A
+    class of one's own is file.py:Class or package.module:Class, such as wave.py:Wave:speed=2.
     """
     from phasecore import registry
     from phasecore.recording.configuration import summary

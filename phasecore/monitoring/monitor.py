@@ -15,7 +15,7 @@ from phasecore.backends import Monitored
 from phasecore.errors import InputError
 from phasecore.monitoring.clock import Clock
 from phasecore.phases import Phase, Timeline
-from phasecore.probes import DEFAULT_PROBES, Probe
+from phasecore.probes import DEFAULT_PROBES, Default, Probe
 from phasecore.probes.checks import check_declaration
 from phasecore.recording.recorder import Loggers, Recorder
 from phasecore.recording.schedule import Schedule
@@ -220,11 +220,12 @@ def choose_probes(
         >>> [probe.name for probe in choose_probes(None, frozenset({"adam_moments"}), "mine", fix="")]
         ['adam_snr']
     """
-    if probes is None:
-        known = (registry.probe(name) for name in DEFAULT_PROBES)
-        return [probe for probe in known if probe.requires <= supplied]
-    chosen = [registry.as_probe(probe) for probe in probes]
-    for probe in chosen:
+    chosen = []
+    for given in DEFAULT_PROBES if probes is None else probes:
+        probe = registry.as_probe(given)
         check_declaration(probe)
+        if isinstance(given, Default) and not probe.requires <= supplied:
+            continue
         check_requirements(f"probe {probe.name!r}", probe.requires, backend, supplied, fix=fix)
+        chosen.append(probe)
     return chosen

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from phasecore.problems import Problem
 from phasecore.signals import (
     ACTIVATIONS,
     BATCH_GRADIENT_MOMENTS,
@@ -17,6 +18,7 @@ from phasecore.signals import (
     COORDINATES,
     DOMAIN,
     FIELDS,
+    OF_REFERENCE,
     POINT_WEIGHTS,
     REFERENCE_FIELDS,
     RESIDUAL_ATTENTION,
@@ -46,6 +48,17 @@ OF_PHYSICS = OF_ANY_LOSS | {
     TARGETS,
 }
 """What can be supplied of a physics-informed one."""
+
+
+def of_problem(signals: frozenset[str], problem: Problem) -> frozenset[str]:
+    """Return those of a physics-informed loss's signals that a problem leaves: without a reference fewer.
+
+    Example:
+        >>> from phasecore.problems.helmholtz import Helmholtz
+        >>> of_problem(OF_PHYSICS, Helmholtz()) == OF_PHYSICS
+        True
+    """
+    return signals if problem.has_reference else signals - OF_REFERENCE
 
 
 class Source(ABC):

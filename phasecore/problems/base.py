@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, cast, final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,7 +15,21 @@ from phasecore.arrays import Array, ArrayNamespace
 from phasecore.errors import InputError
 from phasecore.partials import parse_partial
 from phasecore.problems.conditions import Condition
+from phasecore.problems.domains.region import Region, region_of
+from phasecore.problems.placement import points_of
+from phasecore.problems.reference_data import ReferenceData
 from phasecore.problems.sampling import latin_hypercube
+from phasecore.problems.short import (
+    Inferred,
+    bind,
+    complete,
+    coordinates_of,
+    equations_of,
+    grid_of,
+    name_of,
+    normalize,
+    outputs_of,
+)
 
 Floats = NDArray[np.float64]
 
@@ -64,47 +78,82 @@ class Preset:
     weighting: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
+def _presets_of(problem: Problem) -> Mapping[str, Preset]:
+    """Return the preset "quick" of a problem that gives none."""
+    points = 500 if len(problem.coordinates) == 1 else 2500
+    return {"quick": Preset(points=points, width=64, depth=4, iterations=3000)}
+
+
 class Problem(ABC):
     """A partial differential equation with all that is needed to train a network on it and to judge the result.
 
-    Subclass it as a frozen dataclass whose fields are the equation's parameters, set the class attributes, and
-    implement the abstract methods with ordinary arithmetic: the same source runs on every backend.
+    Subclass it, say what the domain and the outputs are, and write the residuals with ordinary arithmetic: the same
+    source runs on every backend. A class attribute that is a number, a text, a bool or `phasecore.trained(...)` is a
+    parameter, `Wave(speed=2)`. What else there is may be left out, and is then inferred. In the long form the class is
+    a frozen dataclass whose fields are the parameters, and says all of it.
 
     Class attributes:
-        name: the name that it is registered under.
-        coordinates: names of the coordinates, the network's inputs in order.
+        domain: lower and upper bound of each coordinate.
         outputs: names of the network's outputs in order.
-        equations: for each equation (a loss term), the partials that its residual reads; see `phasecore.partials`.
+        name: what it is called; the class's name in lower case by default.
+        coordinates: names of the coordinates, the network's inputs in order; the keys of the domain by default.
+        equations: for each equation (a loss term), the partials that its residual reads, see `phasecore.partials`. By
+            default those that `residuals` reads when it is run once on stand-ins; the equation is called "pde" where it
+            returns one residual, "pde_1", "pde_2" and so on where it returns several, else as the mapping does.
         field_partials: the partials that `fields` reads; the outputs by default.
-        grid: number of evaluation points along each coordinate.
+        grid: number of evaluation points along each coordinate; 1001, 101 and 31 in one to three dimensions by default.
         reference_accuracy: how exact the reference solution is, in words.
-        presets: set-ups by name; "quick" suits two cores and is there always.
+        presets: set-ups by name; "quick" suits two cores and is there always: by default 2500 points (500 on a line),
+            4 x 64, 3000 iterations.
 
     Example:
         >>> import phasecore
-        >>> problem = phasecore.problem("helmholtz", a1=1, a2=4)
-        >>> problem.sample(100, seed=0).interior.shape
-        (100, 2)
+        >>> class Wave(phasecore.Problem):
+        ...     domain = {"x": (0, 1), "t": (0, 1)}
+        ...     outputs = ("u",)
+        ...     speed = 1.0
+        ...     def residuals(self, x, u, xp):
+        ...         return u["u_tt"] - self.speed**2 * u["u_xx"]
+        >>> problem = Wave(speed=2.0)
+        >>> problem.name, problem.equations, problem.sample(100, seed=0).interior.shape
+        ('wave', {'pde': ('u_tt', 'u_xx')}, (100, 2))
     """
 
-    name: ClassVar[str]
-    coordinates: ClassVar[tuple[str, ...]]
-    outputs: ClassVar[tuple[str, ...]]
-    equations: ClassVar[Mapping[str, tuple[str, ...]]]
+    name: ClassVar[str] = cast(Any, Inferred(name_of, kept=True))
+    coordinates: ClassVar[tuple[str, ...]] = cast(Any, Inferred(coordinates_of, kept=True))
+    outputs: ClassVar[tuple[str, ...]] = cast(Any, Inferred(outputs_of))
+    equations: ClassVar[Mapping[str, tuple[str, ...]]] = cast(Any, Inferred(equations_of, kept=True))
     field_partials: ClassVar[tuple[str, ...]] = ()
-    grid: ClassVar[tuple[int, ...]]
-    reference_accuracy: ClassVar[str]
-    presets: ClassVar[Mapping[str, Preset]]
+    grid: ClassVar[tuple[int, ...]] = cast(Any, Inferred(grid_of))
+    reference_accuracy: ClassVar[str] = "not stated"
+    presets: ClassVar[Mapping[str, Preset]] = cast(Any, Inferred(_presets_of))
+    names_equations: ClassVar[bool] = True
+    """Whether `residuals` returns a mapping; one that returns residuals alone has equations that are inferred."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for base in cls.__mro__[:0:-1]:
+            if issubclass(base, Problem) and base is not Problem and base.__init__ is Problem.__init__:
+                complete(base, _CONTRACT)
+        normalize(cls)
+
+    def __init__(self, *values: Any, **named: Any) -> None:
+        if type(self).__init__ is Problem.__init__:
+            complete(type(self), _CONTRACT)
+            bind(self, values, named)
 
     @property
     @abstractmethod
-    def domain(self) -> Mapping[str, tuple[float, float]]:
-        """Lower and upper bound of each coordinate."""
+    def domain(self) -> Mapping[Any, Any]:
+        """Lower and upper bound of each coordinate; or a shape, alone or under the names of its coordinates.
+
+        `{"x": (0, 1), "t": (0, 1)}`, `{("x", "y"): phasecore.Disk((0, 0), 1), "t": (0, 1)}`.
+        """
 
     @property
-    @abstractmethod
     def conditions(self) -> Sequence[Condition]:
-        """Initial, boundary and data conditions; several may share a term."""
+        """Initial, boundary and data conditions; several may share a term. None by default."""
+        return []
 
     @abstractmethod
     def residuals(
@@ -112,15 +161,36 @@ class Problem(ABC):
     ) -> Mapping[str, Array]:
         """Return the residual of each equation, shape (n,).
 
+        Where `equations` is inferred, the residual of the only equation or a tuple of residuals will do.
+
         Args:
             coordinates: values of each coordinate, shape (n,).
             partials: values of each declared partial under its declared name, shape (n,).
             xp: the namespace of the arrays, see `phasecore.arrays`.
         """
 
-    @abstractmethod
     def reference(self, points: ArrayLike) -> Mapping[str, Floats]:
-        """Return the reference solution: each field at `points` of shape (m, dimension), shape (m,)."""
+        """Return the reference solution: each field at `points` of shape (m, dimension), shape (m,).
+
+        There need be none; then no error is measured. In a class that is not decorated the points are checked before,
+        the method may be written with the coordinates, `reference(self, x, t)`, and may return the values of the only
+        output. A `phasecore.ReferenceData`, the path of its file, or a pair of points and values will do too.
+
+        Raises:
+            InputError: if there is none.
+        """
+        raise InputError(f"reference of problem {self.name!r}", received="a problem that has none")
+
+    @property
+    def has_reference(self) -> bool:
+        """Whether there is a reference solution."""
+        return type(self).reference not in (Problem.reference, None)
+
+    @property
+    def reference_data(self) -> ReferenceData | None:
+        """The reference, where it is known at points only."""
+        found: Any = type(self).reference
+        return found if isinstance(found, ReferenceData) else None
 
     def fields(
         self, coordinates: Mapping[str, Array], partials: Mapping[str, Array], xp: ArrayNamespace
@@ -158,12 +228,12 @@ class Problem(ABC):
         if condition_points is None:
             condition_points = int(np.ceil(2 * np.sqrt(points)))
         _check_count("condition_points", condition_points)
-        bounds = self.bounds
+        region, bounds = self.region, self.bounds
         streams = np.random.default_rng(seed).spawn(1 + len(self.conditions))
         return CollocationPoints(
-            interior=latin_hypercube(points, bounds, streams[0]),
+            interior=region.inside(lambda count: latin_hypercube(count, bounds, streams[0]), points),
             conditions=tuple(
-                condition.sample(condition_points, self.coordinates, bounds, stream)
+                points_of(condition, condition_points, region, stream)
                 for condition, stream in zip(self.conditions, streams[1:], strict=True)
             ),
         )
@@ -171,12 +241,29 @@ class Problem(ABC):
     @property
     def bounds(self) -> Floats:
         """Lower bounds, then upper bounds: shape (2, dimension)."""
-        return np.asarray([self.domain[name] for name in self.coordinates], dtype=np.float64).T
+        return self.region.bounds
+
+    @property
+    def region(self) -> Region:
+        """The domain as what can draw points, and say what is inside."""
+        domain = self.domain
+        if isinstance(domain, Mapping) and all(isinstance(key, str) for key in domain):
+            domain = {name: domain[name] for name in self.coordinates}
+        return region_of(self.name, domain)
+
+    def normals(self, points: Floats) -> Floats:
+        """Return the outward unit normals at points on the boundary, shape (m, dimension), 0 along time "t"."""
+        return self.region.normals(points)
 
     def evaluation_points(self) -> Floats:
-        """Return the fixed grid of the relative L2 error, shape (prod(grid), dimension), last axis fastest."""
+        """Return the fixed grid of the relative L2 error, shape (prod(grid), dimension), last axis fastest.
+
+        Of a domain that is no box those of its points that are inside, fewer.
+        """
         axes = [np.linspace(low, high, count) for (low, high), count in zip(self.bounds.T, self.grid, strict=True)]
-        return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(axes))
+        points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(axes))
+        region = self.region
+        return points if region.is_box else points[region.contains(points)]
 
     def check_points(self, points: ArrayLike, what: str = "points") -> Floats:
         """Return `points` as float64 of shape (n, dimension).
@@ -195,15 +282,14 @@ class Problem(ABC):
         if given.ndim != 2 or given.shape[1] != len(self.coordinates) or len(given) == 0:
             raise InputError(where, received=f"shape {given.shape}", expected=expected)
         values = given.astype(np.float64)
-        low, high = self.bounds
-        slack = 1e-6 * (high - low)
-        inside = (values >= low - slack) & (values <= high + slack)
+        region = self.region
+        inside = region.contains(values)
         if not inside.all():
-            row = int(np.flatnonzero(~inside.all(axis=1))[0])
+            row = int(np.flatnonzero(~inside)[0])
             raise InputError(
                 f"{where} outside the domain",
-                received=f"row {row}: {values[row].tolist()} ({int((~inside.all(axis=1)).sum())} rows in all)",
-                expected=", ".join(f"{name} in [{a:g}, {b:g}]" for name, (a, b) in self.domain.items()),
+                received=f"row {row}: {values[row].tolist()} ({int((~inside).sum())} rows in all)",
+                expected=region.described(),
             )
         return values
 
@@ -237,7 +323,7 @@ class Problem(ABC):
         """Check that no condition has the name of an equation.
 
         Raises:
-            InputError: for the first that has.
+            InputError: for the first that has, and for equations that cannot be inferred.
         """
         shared = sorted(set(self.equations) & {condition.term for condition in self.conditions})
         if shared:
@@ -261,6 +347,10 @@ class Problem(ABC):
         declared += [name for condition in self.conditions for name in condition.partials]
         for name in declared:
             parse_partial(name, self.outputs, self.coordinates, self.parameters)
+
+
+_CONTRACT = frozenset(name for name in (*vars(Problem), *Problem.__annotations__) if not name.startswith("__"))
+"""Names of a problem's own, which are no parameters."""
 
 
 def relative_l2_error(prediction: Mapping[str, Array], reference: Mapping[str, Array]) -> float:

@@ -6,7 +6,7 @@ its contract is told the same thing by both.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from phasecore.errors import PluginError, called, described
 from phasecore.problems.base import Floats, Problem
 from phasecore.problems.conditions import Condition
 from phasecore.problems.finite import places_not_finite
+from phasecore.problems.reference_data import ReferenceData
 
 _NUMPY = (np.ndarray, np.generic)
 
@@ -37,9 +38,13 @@ def residuals_of(
         (3,)
     """
     where = f"problem {problem.name!r}: residuals()"
+    equations = problem.equations
     found = called(where, lambda: problem.residuals(coordinates, partials, xp))
-    _check_names(where, found, problem.equations, "as 'equations' declares")
-    return {term: _column(f"the residual of {term!r}", where, found[term], coordinates) for term in problem.equations}
+    if not problem.names_equations:
+        several = found if isinstance(found, (list, tuple)) else (found,)
+        found = dict(zip(equations, several, strict=True)) if len(several) == len(equations) else found
+    _check_names(where, found, equations, "as 'equations' declares")
+    return {term: _column(f"the residual of {term!r}", where, found[term], coordinates) for term in equations}
 
 
 def fields_of(
@@ -76,20 +81,51 @@ def reference_of(problem: Problem, points: NDArray[Any], fields: Iterable[str]) 
     """
     where = f"problem {problem.name!r}: reference()"
     found = called(where, lambda: problem.reference(points))
-    _check_names(where, found, fields, "the names of what fields() returns")
+    if problem.reference_data is None:
+        _check_names(where, found, fields, "the names of what fields() returns")
     return {
         name: _checked_values(f"{where}: reference field {name!r}", values, points, problem.coordinates)
         for name, values in found.items()
     }
 
 
-def targets_of(condition: Condition, points: NDArray[Any], names: Iterable[str]) -> dict[str, Floats]:
+def compared_with(problem: Problem, fields: Iterable[str]) -> tuple[Floats, dict[str, Floats]]:
+    """Return where the relative L2 error is taken, shape (m, dimension), and the reference solution there, shape (m,).
+
+    Args:
+        problem: one that has a reference.
+        fields: names of what it is compared with, those that `Problem.fields` returns.
+
+    Raises:
+        InputError: for reference data that cannot be read, or with points outside the domain.
+        PluginError: as `reference_of`.
+
+    Example:
+        >>> from phasecore.problems.helmholtz import Helmholtz
+        >>> points, reference = compared_with(Helmholtz(), ["u"])
+        >>> points.shape, reference["u"].shape
+        ((10201, 2), (10201,))
+    """
+    data: ReferenceData | None = problem.reference_data
+    if data is not None:
+        return data.compared(problem)
+    points = problem.evaluation_points()
+    return points, reference_of(problem, points, fields)
+
+
+def targets_of(
+    condition: Condition,
+    points: NDArray[Any],
+    names: Iterable[str],
+    normals: Callable[[Floats], Floats] | None = None,
+) -> dict[str, Floats]:
     """Return what a condition's residuals compare with at its points, shape (m,) each.
 
     Args:
         condition: the condition.
         points: its points, shape (m, dimension).
         names: of the coordinates, in order.
+        normals: returns the outward unit normals at points, for conditions that need them.
 
     Raises:
         PluginError: for a shape that is not (m,), and values that are not finite real numbers, naming the condition's
@@ -98,6 +134,9 @@ def targets_of(condition: Condition, points: NDArray[Any], names: Iterable[str])
     names = tuple(names)
     where = f"condition of term {condition.term!r}"
     columns = {name: points[:, axis] for axis, name in enumerate(names)}
+    if condition.needs_normals and normals is not None:
+        found = called(f"{where}: normals of the domain", lambda: normals(np.asarray(points, dtype=np.float64)))
+        columns |= {f"normal {name}": found[:, axis] for axis, name in enumerate(names)}
     found = called(f"{where}: targets()", lambda: condition.targets(columns))
     if not isinstance(found, Mapping):
         raise PluginError(f"{where}: targets()", received=described(found), expected="a mapping of name to values")

@@ -22,6 +22,11 @@ Floats = NDArray[np.float64]
 Value = float | Callable[[Mapping[str, Floats]], Floats]
 
 
+BOUNDARY = "boundary"
+INTERIOR = "interior"
+"""Places of conditions that are parts of the domain, whatever it is."""
+
+
 class Condition(ABC):
     """One condition of a problem.
 
@@ -30,6 +35,21 @@ class Condition(ABC):
     """
 
     term: str
+
+    @property
+    def place(self) -> str:
+        """The part of the domain where it holds, "boundary" or "interior"; empty where `sample` knows better."""
+        return ""
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether `sample` returns given points, however many are asked for."""
+        return False
+
+    @property
+    def needs_normals(self) -> bool:
+        """Whether `targets` takes the components of the outward unit normals too, as "normal x" and so on."""
+        return False
 
     @property
     @abstractmethod
@@ -66,7 +86,8 @@ class Prescribed(Condition):
 
     Attributes:
         term: the loss term.
-        face: a coordinate and the value that it is fixed at, such as `("t", 0.0)`.
+        face: a coordinate and the value that it is fixed at, such as `("t", 0.0)`; or "boundary", the whole of it but
+            for the ends of time "t".
         values: for each partial ("u" for Dirichlet, "u_x" for Neumann) a number or
             `value(coordinates) -> numpy array of shape (m,)`, with the coordinates by name.
 
@@ -77,7 +98,7 @@ class Prescribed(Condition):
     """
 
     term: str
-    face: tuple[str, float]
+    face: tuple[str, float] | str
     values: Mapping[str, Value]
 
     @property
@@ -85,9 +106,20 @@ class Prescribed(Condition):
         """The partials with a prescribed value."""
         return tuple(self.values)
 
+    @property
+    def place(self) -> str:
+        """Where it holds, unless that is a face."""
+        if isinstance(self.face, str) and self.face != BOUNDARY:
+            raise InputError(
+                f"face of a condition in term {self.term!r}",
+                received=repr(self.face),
+                expected='a face such as ("x", 1.0), or "boundary"',
+            )
+        return self.face if isinstance(self.face, str) else ""
+
     def sample(self, count: int, coordinates: Sequence[str], bounds: Floats, generator: np.random.Generator) -> Floats:
         """Draw `count` points on the face, shape (count, dimension)."""
-        coordinate, position = self.face
+        coordinate, position = self.face if not isinstance(self.face, str) else (self.face, 0.0)
         if coordinate not in coordinates:
             raise InputError(
                 f"face of a condition in term {self.term!r}",
@@ -98,7 +130,7 @@ class Prescribed(Condition):
 
     def targets(self, coordinates: Mapping[str, Floats]) -> Mapping[str, Floats]:
         """Return the prescribed values, shape (m,) each."""
-        count = len(coordinates[self.face[0]])
+        count = len(next(iter(coordinates.values())))
         given = {name: value(coordinates) if callable(value) else value for name, value in self.values.items()}
         for name, value in given.items():
             if np.shape(value) not in ((), (count,)):

@@ -16,6 +16,7 @@ from phasecore.backends import Monitored, Outcome, Settings, Training
 from phasecore.errors import InputError
 from phasecore.probes.base import Probe
 from phasecore.recording.history import plain
+from phasecore.recording.own_problem import check_unchanged
 from phasecore.specifications import parse_composed, specification_of
 
 FORMAT = 1
@@ -124,6 +125,7 @@ def check_agreement(folder: Path, training: Training, recorded: Mapping[str, Any
     Raises:
         InputError: naming the first disagreement.
     """
+    check_unchanged(folder, recorded, training.problem)
     wanted = _comparable(configuration_of(training))
     there = _comparable(recorded)
     more = there.get("iterations"), wanted["iterations"]

@@ -34,6 +34,7 @@ from phasecore.recording.folder import (
 )
 from phasecore.recording.history import HISTORY, History, plain, read_rows, recorded_columns, timeline_of
 from phasecore.recording.hooks import RunHooks
+from phasecore.recording.own_problem import changed_file, recorded_source, reference_arrays
 from phasecore.recording.provided import KEY, check_provided, provided_for
 
 Loggers = str | Sequence[str | object]
@@ -107,6 +108,7 @@ class Recorder:
         listeners = [*plugins.loaded().listeners(), *registry.as_listeners(self._loggers)]
         self._hooks = RunHooks(listeners, self._display.warned)
         self._training: Training | Monitored | None = None
+        self._reference: Mapping[str, NDArray[np.float64]] | None = None
         self._to_cut: list[Path] = []
         self._is_over = self._has_warned = False
         self._tracker = tracker()
@@ -193,7 +195,9 @@ class Recorder:
     def snapshot(self, iteration: int, arrays: Mapping[str, NDArray[np.float64]]) -> None:
         """Save fields, residuals and weights by name, where there is a run folder."""
         if self.folder is not None:
-            save_snapshot(self.folder, iteration, arrays)
+            if self._reference is None:
+                self._reference = reference_arrays(self._listened().problem, arrays)
+            save_snapshot(self.folder, iteration, {**arrays, **self._reference})
 
     def has_snapshot(self, iteration: int) -> bool:
         """Return whether fields were saved after an iteration, or there is no folder to save them in."""
@@ -276,11 +280,12 @@ class Recorder:
         provided = provided_for(training, names)
         if not (self._resume and (folder / CONFIGURATION).exists()):
             configuration = {**configuration_of(training), "loggers": names, KEY: provided}
-            create(folder, {**configuration, **provenance(versions)})
+            create(folder, {**configuration, **recorded_source(training), **provenance(versions)})
             return False
         recorded = read_configuration(folder)
         recorded.pop(FAILURE, None)
-        for change in check_provided(folder, recorded, provided):
+        changes = check_provided(folder, recorded, provided)
+        for change in [*changes, *changed_file(folder, recorded, training.problem)]:
             if isinstance(self._display, Silent):
                 warnings.warn(change, PluginWarning, stacklevel=level_outside())
             else:

@@ -14,6 +14,8 @@ from phasecore import registry
 from phasecore.errors import PhasecoreError
 from phasecore.problems import Problem, relative_l2_error
 from phasecore.recording.folder import Run
+from phasecore.recording.own_problem import KEY, REFERENCE
+from phasecore.recording.provided import recorded_plugins
 from phasecore.reporting.curves import plain_layout
 
 if TYPE_CHECKING:
@@ -26,6 +28,9 @@ COLUMNS = 4
 
 MOST_CELLS = 128
 """Cells along each axis at most; of a finer grid every second, third, ... line is drawn."""
+
+LEAST_SHARE = 0.1
+"""Share of a grid's points that are there at least; fewer make no grid."""
 
 POINTS_IN_CELL = 6
 """Collocation points in a cell of the residuals' and weights' panels, on average."""
@@ -67,8 +72,10 @@ def fields_figure(run: Run) -> Figure | None:
     snapshots = {iteration: run.snapshot(iteration) for iteration in run.snapshots}
     # the evaluation grid is the same in all snapshots of a run
     grid = next((arrays["grid"] for arrays in snapshots.values() if "grid" in arrays), None)
-    reference = problem.reference(grid) if problem is not None and grid is not None and _is_plane(grid) else {}
-    pages = {iteration: panels_of(arrays, reference) for iteration, arrays in snapshots.items()}
+    kept = {name: values for arrays in snapshots.values() for name, values in _named(arrays, REFERENCE)}
+    if not kept and problem is not None and problem.has_reference and grid is not None and _is_plane(grid):
+        kept = dict(problem.reference(grid))
+    pages = {iteration: panels_of(arrays, kept) for iteration, arrays in snapshots.items()}
     pages = {iteration: panels for iteration, panels in pages.items() if panels}
     if not pages:
         return None
@@ -94,7 +101,7 @@ def fields_figure(run: Run) -> Figure | None:
         }
         for iteration in pages
     ]
-    names = ("first coordinate", "second coordinate") if problem is None else problem.coordinates
+    names = coordinates_of(run.configuration, problem)
     figure.update_xaxes(title_text=names[0])
     figure.update_yaxes(title_text=names[1], title_standoff=0, col=1)
     plain_layout(figure, height=270 * rows + 140)
@@ -128,12 +135,26 @@ def problem_of(configuration: Mapping[str, Any]) -> Problem | None:
         True
     """
     name = configuration.get("problem")
-    if not isinstance(name, str):
+    providers = [item.get("distribution") for item in recorded_plugins(configuration) if item.get("kind") == "problem"]
+    if not isinstance(name, str) or KEY in configuration or None in providers:
         return None
     try:
         return registry.problem(name, **(configuration.get("problem_parameters") or {}))
     except (PhasecoreError, TypeError, ValueError):
         return None
+
+
+def coordinates_of(configuration: Mapping[str, Any], problem: Problem | None) -> Sequence[str]:
+    """Return the names of the two coordinates of a run, as far as they are known.
+
+    Example:
+        >>> coordinates_of({"problem_source": {"coordinates": ["x", "t"]}}, None)
+        ['x', 't']
+    """
+    if problem is not None:
+        return problem.coordinates
+    kept = (configuration.get(KEY) or {}).get("coordinates")
+    return kept if isinstance(kept, list) and len(kept) == 2 else ("first coordinate", "second coordinate")
 
 
 def panels_of(arrays: Mapping[str, Floats], reference: Mapping[str, Floats]) -> list[Panel]:
@@ -183,8 +204,8 @@ def on_grid(grid: Floats, values: Floats) -> tuple[Floats, Floats, Floats]:
         values: shape (m,).
 
     Returns:
-        Axes of shapes (columns,) and (rows,), and values of shape (rows, columns); averages in cells if the points
-        make no grid.
+        Axes of shapes (columns,) and (rows,), and values of shape (rows, columns), NaN where the grid has no point, as
+        outside of a domain that is no box; averages in cells if the points make no grid.
 
     Example:
         >>> grid = np.asarray([[0.0, 0.0], [0.0, 1.0], [0.5, 0.0], [0.5, 1.0]])
@@ -192,9 +213,10 @@ def on_grid(grid: Floats, values: Floats) -> tuple[Floats, Floats, Floats]:
         [[1.0, 3.0], [2.0, 4.0]]
     """
     x, y = np.unique(grid[:, 0]), np.unique(grid[:, 1])
-    if x.size * y.size != len(grid):
+    if x.size * y.size > LEAST_SHARE**-1 * len(grid):
         return in_cells(grid, values)
-    table = values[np.lexsort((grid[:, 0], grid[:, 1]))].reshape(y.size, x.size)
+    table = np.full((y.size, x.size), np.nan)
+    table[np.searchsorted(y, grid[:, 1]), np.searchsorted(x, grid[:, 0])] = values
     every_x, every_y = (math.ceil(axis.size / MOST_CELLS) for axis in (x, y))
     return x[::every_x], y[::every_y], table[::every_y, ::every_x]
 

@@ -14,16 +14,21 @@ from phasecore import registry
 from phasecore.backends import Settings, Training
 from phasecore.errors import InputError, UnknownNameError
 from phasecore.hookspecs import Kind
-from phasecore.probes import DEFAULT_PROBES, Probe
+from phasecore.probes import DEFAULT_PROBES, Default, Probe
 from phasecore.probes.checks import check_declaration
 from phasecore.problems.base import Preset, Problem
+from phasecore.problems.checks import compared_with, reference_of
+from phasecore.problems.loading import Written, load_problem, parse_class
+from phasecore.problems.rehearsal import fields_known
 from phasecore.recording.configuration import check_agreement, settings_of
 from phasecore.recording.folder import CONFIGURATION, read_configuration
+from phasecore.recording.own_problem import check_class_given, is_of_class, is_own
 from phasecore.recording.provided import check_still_provided
 from phasecore.signals import (
     CONDITION_RESIDUALS,
     COORDINATES,
     DOMAIN,
+    OF_REFERENCE,
     RESIDUALS,
     TERM_LOSSES,
     UNIT_COORDINATES,
@@ -65,7 +70,8 @@ def prepare(
     """Make a training from a problem, a preset of it, and what differs from the preset.
 
     Args:
-        problem: "name" or "name:key=value,key=value", or a problem. Parameters given here go before the preset's.
+        problem: "name" or "name:key=value,key=value"; a class of one's own, "file.py:Class" or "package.module:Class",
+            likewise; or a problem. Parameters given here go before the preset's.
         weighting: "name" or "name:key=value,key=value", several joined by "+". Where the preset recommends options of
             a scheme, they apply to those that are not given.
         preset: name of the problem's preset.
@@ -128,6 +134,11 @@ def problem_of(problem: str | Problem, preset: str = DEFAULT_PRESET) -> tuple[Pr
     """
     if isinstance(problem, Problem):
         return problem, _preset(problem, preset)
+    written = _written(problem)
+    if written is not None:
+        made = load_problem(written)
+        plan = _preset(made, preset)
+        return load_problem(written, plan.parameters) if plan.parameters else made, plan
     name, given = parse_specification(problem, "problem")
     made = registry.problem(name, **given)
     plan = _preset(made, preset)
@@ -163,6 +174,11 @@ def prepare_resumed(
     folder = Path(output)
     recorded = read_configuration(folder)
     file = folder / CONFIGURATION
+    written = _written(problem) if isinstance(problem, str) else None
+    if written is not None:
+        of_run = recorded.get("problem_parameters") if is_of_class(recorded, written.name) else None
+        problem = load_problem(written, of_run)
+    check_class_given(folder, recorded, problem)
     check_still_provided(folder, recorded, own=_given_as_objects(problem, probes))
     settings = _override(settings_of(recorded, file), overrides)
     if isinstance(problem, Problem):
@@ -219,6 +235,11 @@ def check_supplies(training: Training) -> None:
         )
 
 
+def _written(problem: str) -> Written | None:
+    """A class of one's own as a specification names it, or None for a registered name or a malformed one."""
+    return None if problem.partition(":")[0].strip() in registry.names("problem") else parse_class(problem)
+
+
 def _assemble(
     problem: Problem,
     scheme_name: str,
@@ -228,6 +249,7 @@ def _assemble(
     probes: Sequence[str | Probe] | None,
     output: str | Path | None,
 ) -> Training:
+    _check_own(problem)
     training = Training(
         problem=problem,
         schemes=registry.as_schemes(scheme_name),
@@ -235,7 +257,7 @@ def _assemble(
         backend=backend,
         settings=settings,
         points=problem.sample(settings.points, seed=settings.seed, condition_points=settings.condition_points),
-        probes=[registry.as_probe(probe) for probe in (DEFAULT_PROBES if probes is None else probes)],
+        probes=_probes_of(problem, DEFAULT_PROBES if probes is None else probes),
         snapshots=_snapshot_iterations(settings.iterations),
         folder=None if output is None else Path(output),
         preset=preset,
@@ -243,6 +265,38 @@ def _assemble(
     check_supplies(training)
     _check_schemes_apply(training)
     return training
+
+
+def _check_own(problem: Problem) -> None:
+    """Refuse a problem of one's own, before anything is written, whose parts do not fit; a package's are trusted."""
+    problem.check_terms()
+    if is_own(problem):
+        problem.check_partials()
+        if problem.reference_data is not None:
+            compared_with(problem, ())
+        elif problem.has_reference and "equations" in vars(problem):
+            reference_of(problem, problem.evaluation_points()[:2], fields_known(problem))
+
+
+def _probes_of(problem: Problem, given: Sequence[str | Probe]) -> list[Probe]:
+    """Make the probes; of those that nobody asked for, the ones that the problem has what they read of.
+
+    Raises:
+        InputError: for a probe that is asked for and reads the reference solution of a problem that has none.
+    """
+    probes = []
+    for item in given:
+        probe = registry.as_probe(item)
+        lacking = () if problem.has_reference else sorted(OF_REFERENCE & set(probe.requires))
+        if not lacking:
+            probes.append(probe)
+        elif not isinstance(item, Default):
+            raise InputError(
+                f"probe {probe.name!r} requires signal {' and '.join(map(repr, lacking))}",
+                received=f"problem {problem.name!r}, which has no reference solution",
+                fix="Give it one (see docs/problems.md), or drop the probe.",
+            )
+    return probes
 
 
 def _check_schemes_apply(training: Training) -> None:

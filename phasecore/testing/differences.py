@@ -25,13 +25,14 @@ def differentiate(
     taken at which three successive ones agree best, so that neither truncation nor noise of the function dominates.
 
     Args:
-        function: maps points of shape (m, dimension) to values of shape (m,).
+        function: maps points of shape (m, dimension) to values of shape (m,), NaN where it is not defined.
         points: where, shape (n, dimension).
         exponents: how often to differentiate along each coordinate.
         bounds: lower and upper bounds of the domain, shape (2, dimension).
 
     Returns:
-        The derivatives and the largest difference among the three steps, each of shape (n,).
+        The derivatives and the largest difference among the three steps, each of shape (n,); NaN and infinity where no
+        steps are within the function's domain.
 
     Example:
         >>> points = np.asarray([[0.0], [1.0]])
@@ -45,7 +46,7 @@ def differentiate(
     every_node = np.clip(np.concatenate([nodes.reshape(-1, len(exponents)) for nodes, _ in stencils]), *bounds)
     values = np.asarray(function(every_node), dtype=np.float64).reshape(len(STEPS), len(points), -1)
     tried = np.stack([(weights * value).sum(axis=1) for (_, weights), value in zip(stencils, values, strict=True)])
-    change = np.abs(np.diff(tried, axis=0))
+    change = np.nan_to_num(np.abs(np.diff(tried, axis=0)), nan=np.inf)
     error = np.maximum(change[:-1], change[1:])
     best = np.argmin(error, axis=0)
     column = np.arange(len(points))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 import phasecore.registry as registry
 from phasecore.errors import InputError
 from phasecore.problems.base import CollocationPoints, Problem
+from phasecore.problems.domains.region import region_of
 from phasecore.testing.problem_subject import ProblemSubject
 from phasecore.testing.trees import difference
 
@@ -29,13 +31,10 @@ def declares_itself(subject: ProblemSubject) -> None:
     words = [problem.name, *names, *problem.terms]
     odd = [name for name in words if not (isinstance(name, str) and name.isidentifier())]
     assert not odd, f"{odd} cannot name loss terms or columns everywhere; use letters, digits and underscores"
-    assert list(problem.domain) == list(problem.coordinates), (
-        f"domain is keyed {list(problem.domain)}; use the coordinates {problem.coordinates}, in order"
+    region = region_of(problem.name, problem.domain)
+    assert region.coordinates == tuple(problem.coordinates), (
+        f"domain is keyed {list(region.coordinates)}; use the coordinates {problem.coordinates}, in order"
     )
-    for name, (low, high) in problem.domain.items():
-        assert -math.inf < low < high < math.inf, (
-            f"domain of {name!r} is {(low, high)}; use finite bounds, the lower first"
-        )
     assert [count > 1 for count in problem.grid] == [True] * len(problem.coordinates), (
         f"grid is {problem.grid}; give at least 2 points for each of {problem.coordinates}"
     )
@@ -96,11 +95,18 @@ def samples_are_in_the_domain(subject: ProblemSubject) -> None:
 def its_grid_covers_the_domain(subject: ProblemSubject) -> None:
     """The evaluation grid has the declared size and reaches both bounds of every coordinate."""
     points = subject.problem.evaluation_points()
-    assert points.shape == (math.prod(subject.problem.grid), len(subject.problem.coordinates)), (
+    in_box = math.prod(subject.problem.grid)
+    count = in_box if subject.problem.region.is_box else len(points)
+    assert 0 < count <= in_box
+    assert points.shape == (count, len(subject.problem.coordinates)), (
         f"evaluation_points() has shape {points.shape}, grid is {subject.problem.grid}"
     )
     extent = np.stack([points.min(axis=0), points.max(axis=0)])
-    assert np.allclose(extent, subject.problem.bounds), f"evaluation points reach {extent}, not the domain's bounds"
+    step = np.diff(subject.problem.bounds, axis=0)[0] / np.asarray(subject.problem.grid)
+    slack = 0.0 if subject.problem.region.is_box else 2 * step
+    assert np.all(np.abs(extent - subject.problem.bounds) <= 1e-8 + 1e-5 * np.abs(extent) + slack), (
+        f"evaluation points reach {extent}, not the domain's bounds"
+    )
 
 
 def refuses_bad_counts(subject: ProblemSubject) -> None:
@@ -116,8 +122,12 @@ def refuses_bad_counts(subject: ProblemSubject) -> None:
 
 
 def refuses_bad_points(subject: ProblemSubject) -> None:
-    """`reference` refuses points outside the domain, of another shape or not real, with an `InputError`."""
+    """`reference` refuses points outside the domain, of another shape or not real, with an `InputError`.
+
+    So does `check_points` of a problem without a reference.
+    """
     problem = subject.problem
+    refusing: Callable[[Any], Any] = problem.reference if problem.has_reference else problem.check_points
     dimension = len(problem.coordinates)
     low, high = problem.bounds
     centre = (low + high) / 2
@@ -135,7 +145,7 @@ def refuses_bad_points(subject: ProblemSubject) -> None:
     }
     for kind, points in bad.items():
         try:
-            problem.reference(points)
+            refusing(points)
         except InputError:
             continue
         except Exception as error:

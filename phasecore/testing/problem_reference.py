@@ -16,8 +16,16 @@ SIGNS = 8
 """Combinations of signs with which the errors of finite differences are put together."""
 
 
+def _applies(subject: ProblemSubject, *, as_a_function: bool = False) -> None:
+    if not subject.problem.has_reference:
+        raise NotApplicableError("the problem has no reference solution")
+    if as_a_function and subject.problem.reference_data is not None:
+        raise NotApplicableError("the reference is known at points only, and interpolated between them")
+
+
 def reference_is_finite(subject: ProblemSubject) -> None:
     """`reference` gives float64 values of shape (m,), the same each time, finite on the evaluation grid too."""
+    _applies(subject)
     points = subject.sample().interior
     found = subject.problem.reference(points)
     again = subject.problem.reference(points)
@@ -30,6 +38,7 @@ def reference_is_finite(subject: ProblemSubject) -> None:
 
 def reference_is_a_function_of_the_point(subject: ProblemSubject) -> None:
     """A point's reference value does not depend on the points that are asked for along with it, or their order."""
+    _applies(subject)
     points = subject.sample().interior
     together = subject.problem.reference(points)
     backwards = subject.problem.reference(points[::-1])
@@ -45,6 +54,7 @@ def reference_solves_the_equations(subject: ProblemSubject) -> None:
     The residual is compared with the size of the equation's terms. Points at which finite differences cannot resolve
     the reference to 1% of that size are left out; at least half must remain.
     """
+    _applies(subject, as_a_function=True)
     problem = subject.problem
     points = subject.sample().interior
     partials: dict[str, Floats] = {}
@@ -77,6 +87,7 @@ def reference_solves_the_equations(subject: ProblemSubject) -> None:
 
 def reference_satisfies_the_conditions(subject: ProblemSubject) -> None:
     """The reference has a residual of zero in every condition, up to its declared accuracy."""
+    _applies(subject, as_a_function=True)
     problem = subject.problem
     inside = list(problem.reference(subject.sample().interior).values())
     checked = 0
@@ -87,7 +98,7 @@ def reference_satisfies_the_conditions(subject: ProblemSubject) -> None:
             continue
         checked += 1
         partials = {name: values for name, (values, _) in known.items()}
-        targets = targets_of(condition, points, problem.coordinates)
+        targets = targets_of(condition, points, problem.coordinates, problem.normals)
         residual = np.atleast_1d(condition.residuals(partials, targets, np))
         noise = np.zeros_like(residual)
         signs = np.random.default_rng(0)

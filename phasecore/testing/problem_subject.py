@@ -20,6 +20,9 @@ from phasecore.testing.trees import RecordingMapping, map_leaves
 
 NUMPY = library("numpy")
 
+UNKNOWN = 1e9
+"""Error of a derivative that cannot be taken, since its points would be outside the domain."""
+
 
 @final
 @dataclass(frozen=True)
@@ -71,16 +74,25 @@ class ProblemSubject:
         partial = parse_partial(name, problem.outputs, problem.coordinates, problem.parameters)
         if partial.output not in problem.reference(points[:1]) or problem.fields_read != problem.outputs:
             raise NotApplicableError(f"the reference gives no output {partial.output!r}, so {name!r} is not known")
+        region = problem.region
+
+        def output(nodes: Floats) -> Floats:
+            inside = region.contains(nodes)
+            found = np.full(len(nodes), np.nan)
+            found[inside] = problem.reference(nodes[inside])[partial.output]
+            return found
+
         values, errors = np.zeros(len(points)), np.zeros(len(points))
         for names, operator in partial.summands:
             scale = math.prod(float(problem.parameters[name]) for name in names)
             for exponents, factor in operator:
-                value, error = differentiate(
-                    lambda nodes: problem.reference(nodes)[partial.output], points, exponents, problem.bounds
-                )
+                value, error = differentiate(output, points, exponents, problem.bounds)
                 values += scale * factor * value
                 errors += abs(scale * factor) * error
-        return values, errors
+        unknown = ~np.isfinite(values) | ~np.isfinite(errors)
+        if unknown.mean() > 0.5:
+            raise NotApplicableError(f"{name!r} of the reference is not known at points so near to the boundary")
+        return np.where(unknown, 0.0, values), np.where(unknown, UNKNOWN, errors)
 
 
 def random_partials(names: Iterable[str], count: int, seed: int = 0) -> dict[str, Floats]:

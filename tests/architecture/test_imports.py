@@ -23,6 +23,8 @@ LAYERS = [
         "contracts",
         (
             *("problems.base", "problems.conditions", "problems.sampling", "problems.checks", "problems.finite"),
+            *("problems.short", "problems.rehearsal", "problems.standins", "problems.reference_data"),
+            *("problems.domains", "problems.placement"),
             *("weighting.base", "weighting.checks", "weighting.composition", "probes.base", "probes.checks"),
         ),
     ),
@@ -39,6 +41,8 @@ SHARED = {
     "problems": {
         *("problems.base", "problems.conditions", "problems.sampling", "problems.references"),
         *("problems.checks", "problems.finite"),
+        *("problems.short", "problems.rehearsal", "problems.standins", "problems.reference_data"),
+        *("problems.domains", "problems.placement"),
     },
     "weighting": {
         "weighting.base",

@@ -1,0 +1,5 @@
+"""Domains that are no box: shapes, what is made of them, and what other packages draw."""
+
+from phasecore.problems.domains.shapes import Ball, Box, Disk, Polygon, Shape
+
+__all__ = ["Ball", "Box", "Disk", "Polygon", "Shape"]

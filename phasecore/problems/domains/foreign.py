@@ -1,0 +1,120 @@
+"""Shapes of other packages as they are: DeepXDE's geometries, shapely's polygons, and objects of one's own."""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from phasecore.errors import InputError
+from phasecore.problems.domains.shapes import Polygon, Shape
+
+Floats = NDArray[np.float64]
+
+_OWN = ("bounds", "distance", "sample_boundary", "normals")
+_OF_DEEPXDE = ("inside", "on_boundary", "random_boundary_points", "boundary_normal", "bbox")
+
+
+def as_shape(given: Any) -> Shape | None:
+    """Return a shape, or what a shape of another package is as one; None for anything else.
+
+    Neither package is imported: a shape of theirs is known by what it can do.
+
+    Example:
+        >>> as_shape((0, 1)) is None
+        True
+    """
+    if isinstance(given, Shape):
+        return given
+    if isinstance(given, type):
+        return None
+    if all(hasattr(given, name) for name in _OF_DEEPXDE):
+        return OfDeepXDE(given)
+    if getattr(given, "geom_type", None) == "Polygon":
+        rings = [np.asarray(ring.coords)[:, :2] for ring in (given.exterior, *given.interiors)]
+        return Polygon(rings[0], rings[1:])
+    if getattr(given, "geom_type", None) == "MultiPolygon":
+        shape, *others = (as_shape(part) for part in given.geoms)
+        for other in others:
+            shape = shape | other if shape is not None and other is not None else shape
+        return shape
+    return OfOnesOwn(given) if all(hasattr(given, name) for name in _OWN) else None
+
+
+@final
+class OfDeepXDE(Shape):
+    """A geometry of DeepXDE, such as `deepxde.geometry.Disk` or what its `CSGDifference` makes.
+
+    Args:
+        geometry: the geometry.
+    """
+
+    def __init__(self, geometry: Any) -> None:
+        self._geometry = geometry
+
+    @property
+    def bounds(self) -> Floats:
+        """Lower and upper bounds, shape (2, dimension)."""
+        return np.asarray(self._geometry.bbox, dtype=np.float64)
+
+    @property
+    def boundary_measure(self) -> float:
+        """Its perimeter, as far as it says; infinity else."""
+        return float(getattr(self._geometry, "perimeter", np.inf))
+
+    def distance(self, points: Floats) -> Floats:
+        """Return -1 inside, 0 on the boundary and 1 outside, shape (n,): distances are not known."""
+        inside = np.asarray(self._geometry.inside(points), dtype=bool)
+        on = np.asarray(self._geometry.on_boundary(points), dtype=bool)
+        return np.where(on, 0.0, np.where(inside, -1.0, 1.0))
+
+    def sample_boundary(self, count: int, generator: np.random.Generator) -> Floats:
+        """Draw points on the boundary, shape (count, dimension), from numpy's global generator, left as it was."""
+        state = np.random.get_state()  # noqa: NPY002
+        np.random.seed(int(generator.integers(2**32)))  # noqa: NPY002
+        try:
+            found = np.asarray(self._geometry.random_boundary_points(count), dtype=np.float64)
+        finally:
+            np.random.set_state(state)  # noqa: NPY002
+        if len(found) < count:
+            raise InputError("points on a boundary of DeepXDE's", received=len(found), expected=count)
+        return generator.permutation(found)[:count]
+
+    def normals(self, points: Floats) -> Floats:
+        """Return the outward unit normals, shape (n, dimension)."""
+        return np.asarray(self._geometry.boundary_normal(points), dtype=np.float64)
+
+
+@final
+class OfOnesOwn(Shape):
+    """An object that has the attributes of a shape without deriving from it.
+
+    Args:
+        given: with `bounds`, `distance`, `sample_boundary` and `normals`, and `boundary_measure` if it is known.
+    """
+
+    def __init__(self, given: Any) -> None:
+        self._given = given
+
+    @property
+    def bounds(self) -> Floats:
+        """Lower and upper bounds, shape (2, dimension)."""
+        return np.asarray(self._given.bounds, dtype=np.float64)
+
+    @property
+    def boundary_measure(self) -> float:
+        """Length or area of the boundary, infinity where it is not said."""
+        return float(getattr(self._given, "boundary_measure", np.inf))
+
+    def distance(self, points: Floats) -> Floats:
+        """Return how far points are from the boundary, negative inside, shape (n,)."""
+        return np.asarray(self._given.distance(points), dtype=np.float64)
+
+    def sample_boundary(self, count: int, generator: np.random.Generator) -> Floats:
+        """Draw points on the boundary, shape (count, dimension)."""
+        return np.asarray(self._given.sample_boundary(count, generator), dtype=np.float64)
+
+    def normals(self, points: Floats) -> Floats:
+        """Return the outward unit normals, shape (n, dimension)."""
+        return np.asarray(self._given.normals(points), dtype=np.float64)

@@ -1,0 +1,241 @@
+"""The region of a problem: intervals and shapes, each of some of the coordinates, such as a disk times an interval."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from phasecore.errors import InputError, described
+from phasecore.problems.domains.foreign import as_shape
+from phasecore.problems.domains.shapes import Shape
+
+Floats = NDArray[np.float64]
+
+TIME = "t"
+"""The coordinate whose ends are no part of the boundary."""
+
+NAMES = ("x", "y", "z")
+SLACK = 1e-6
+"""How far outside a point may be by rounding, relative to the size of the region."""
+
+MOST_ROUNDS = 1000
+
+_EXPECTED = (
+    'bounds by coordinate, {"x": (0, 1), "t": (0, 1)}, shapes by their coordinates, {("x", "y"): Disk((0, 0), 1)}'
+)
+
+
+@final
+@dataclass(frozen=True)
+class Region:
+    """Intervals and shapes that make a problem's domain together.
+
+    Attributes:
+        coordinates: names, in order.
+        parts: of each part the places of its coordinates, and its shape or its two bounds.
+
+    Example:
+        >>> from phasecore.problems.domains.shapes import Disk
+        >>> region = region_of("mine", {("x", "y"): Disk((0, 0), 1), "t": (0, 2)})
+        >>> region.coordinates, region.bounds.tolist()
+        (('x', 'y', 't'), [[-1.0, -1.0, 0.0], [1.0, 1.0, 2.0]])
+    """
+
+    coordinates: tuple[str, ...]
+    parts: tuple[tuple[tuple[int, ...], Any], ...]
+
+    @property
+    def is_box(self) -> bool:
+        """Whether there are intervals only."""
+        return not any(isinstance(part, Shape) for _, part in self.parts)
+
+    @property
+    def bounds(self) -> Floats:
+        """Lower bounds, then upper bounds: shape (2, dimension)."""
+        found = np.empty((2, len(self.coordinates)))
+        for axes, part in self.parts:
+            found[:, axes] = part.bounds if isinstance(part, Shape) else np.asarray(part, dtype=np.float64)[:, None]
+        return found
+
+    def contains(self, points: Floats) -> NDArray[np.bool_]:
+        """Return which points of shape (n, dimension) are inside or on the boundary, up to rounding, shape (n,)."""
+        low, high = self.bounds
+        slack = SLACK * (high - low)
+        inside: NDArray[np.bool_] = ((points >= low - slack) & (points <= high + slack)).all(axis=1)
+        for axes, part in self.parts:
+            if isinstance(part, Shape) and inside.any():
+                inside[inside] = part.contains(points[inside][:, axes], float(slack[list(axes)].max()))
+        return inside
+
+    def inside(self, draw: Callable[[int], Floats], count: int) -> Floats:
+        """Return points that are drawn in the bounds and are inside, shape (count, dimension).
+
+        Args:
+            draw: returns so many points within the bounds, shape (n, dimension).
+            count: how many are wanted.
+
+        Raises:
+            InputError: for a region that is hardly ever met.
+        """
+        if self.is_box:
+            return draw(count)
+        found: list[Floats] = []
+        wanted = count
+        for _ in range(MOST_ROUNDS):
+            drawn = draw(wanted)
+            found.append(drawn[self.contains(drawn)])
+            have = sum(map(len, found))
+            if have >= count:
+                return np.concatenate(found)[:count]
+            # as many more as are missing, by the share that was inside
+            wanted = math.ceil(1.2 * (count - have) * max(1.0, min(wanted / max(len(found[-1]), 1), 50.0))) + 8
+        raise InputError(
+            "points inside the domain", received="none that are drawn in its bounds", expected="a region not empty"
+        )
+
+    def boundary(self, count: int, generator: np.random.Generator) -> Floats:
+        """Draw points on the boundary, but for the ends of time, in random order, shape (count, dimension).
+
+        Raises:
+            InputError: where a shape draws points that are not on its boundary.
+        """
+        parts = [(axes, part) for axes, part in self._in_space()]
+        low, high = self.bounds
+        shares = np.asarray([_measure(part) / _content(part) for _, part in parts])
+        shares = np.ones_like(shares) if not np.isfinite(shares).all() else shares
+        owners = generator.choice(len(parts), size=count, p=shares / shares.sum())
+        points = self.inside(lambda n: generator.uniform(low, high, size=(n, len(low))), count)
+        for place, (axes, part) in enumerate(parts):
+            own = np.flatnonzero(owners == place)
+            if len(own):
+                drawn = (
+                    part.sample_boundary(len(own), generator)
+                    if isinstance(part, Shape)
+                    else _ends(part, len(own), generator)
+                )
+                points[np.ix_(own, np.asarray(axes))] = self._checked(
+                    drawn, (len(own), len(axes)), "points on its boundary"
+                )
+        outside = ~self.contains(points)
+        if outside.any():
+            raise InputError(
+                "points on the boundary of the domain",
+                received=f"{int(outside.sum())} of {count} outside, the first {points[outside][0].tolist()}",
+                expected="points that the domain contains",
+            )
+        return points
+
+    def normals(self, points: Floats) -> Floats:
+        """Return the outward unit normals at points on the boundary, shape (n, dimension), zeros elsewhere.
+
+        Along time they are zero.
+        """
+        low, high = self.bounds
+        normals, nearest = np.zeros_like(points), np.full(len(points), np.inf)
+        for axes, part in self._in_space():
+            own = points[:, axes]
+            if isinstance(part, Shape):
+                gap = np.abs(part.distance(own))
+                found = self._checked(part.normals(own), own.shape, "normals")
+            else:
+                gap = np.minimum(np.abs(own - low[list(axes)]), np.abs(own - high[list(axes)]))[:, 0]
+                found = np.where(np.abs(own - low[list(axes)]) < np.abs(own - high[list(axes)]), -1.0, 1.0)
+            nearer = (gap < nearest) & (gap <= SLACK * float(np.diff(self.bounds[:, axes], axis=0).max()))
+            nearest = np.minimum(gap, nearest)
+            normals[nearer] = 0.0
+            normals[np.ix_(np.flatnonzero(nearer), np.asarray(axes))] = found[nearer]
+        return normals
+
+    def described(self) -> str:
+        """Return the region in words."""
+        low, high = self.bounds
+        words = [f"{name} in [{low[k]:g}, {high[k]:g}]" for k, name in enumerate(self.coordinates)]
+        shapes = [
+            f"({', '.join(self.coordinates[k] for k in axes)}) in the {type(part).__name__}"
+            for axes, part in self.parts
+            if isinstance(part, Shape)
+        ]
+        return ", ".join([*words, *shapes])
+
+    def _in_space(self) -> list[tuple[tuple[int, ...], Any]]:
+        parts = [(axes, part) for axes, part in self.parts if self.coordinates[axes[0]] != TIME or len(axes) > 1]
+        if not parts:
+            raise InputError(
+                "the boundary of the domain", received=f"{TIME!r} alone", expected="a coordinate of space",
+                fix=f'Name the end, such as ("{TIME}", 0).',
+            )  # fmt: skip
+        return parts
+
+    @staticmethod
+    def _checked(found: Any, shape: tuple[int, ...], what: str) -> Floats:
+        values = np.asarray(found, dtype=np.float64)
+        if values.shape != shape or not np.isfinite(values).all():
+            received = f"shape {values.shape}" if values.shape != shape else "values that are not finite"
+            raise InputError(f"domain: {what}", received=received, expected=f"finite numbers of shape {shape}")
+        return values
+
+
+def region_of(name: str, domain: Any) -> Region:
+    """Return the region that a domain names.
+
+    Args:
+        name: of the problem, for messages.
+        domain: bounds by coordinate; shapes by their coordinates; or a shape alone, of x, y and z.
+
+    Raises:
+        InputError: for anything else.
+    """
+    what = f"domain of problem {name!r}"
+    if not isinstance(domain, Mapping):
+        shape = as_shape(domain)
+        if shape is None or not 2 <= shape.bounds.shape[1] <= len(NAMES):
+            raise InputError(what, received=described(domain), expected=_EXPECTED)
+        domain = {NAMES[: shape.bounds.shape[1]]: shape}
+    coordinates: list[str] = []
+    parts: list[tuple[tuple[int, ...], Any]] = []
+    for key, given in domain.items():
+        names = (key,) if isinstance(key, str) else tuple(key)
+        axes = tuple(range(len(coordinates), len(coordinates) + len(names)))
+        coordinates += names
+        shape = as_shape(given)
+        if shape is not None and (shape.bounds.ndim, len(shape.bounds)) != (2, 2):
+            raise InputError(
+                f"{what}, {key!r}: bounds", received=f"shape {shape.bounds.shape}", expected="(2, dimension)"
+            )
+        if shape is not None and shape.bounds.shape == (2, len(names)):
+            parts.append((axes, shape))
+        elif len(names) == 1 and _is_interval(given):
+            parts.append((axes, tuple(map(float, given))))
+        else:
+            found = f"a {type(given).__name__} of {shape.bounds.shape[1]} coordinates" if shape else described(given)
+            raise InputError(f"{what}, {key!r}", received=found, expected="two bounds, the lower first, or a shape")
+    if not coordinates or len(set(coordinates)) < len(coordinates):
+        raise InputError(what, received=f"coordinates {coordinates}", expected=f"each once: {_EXPECTED}")
+    return Region(tuple(coordinates), tuple(parts))
+
+
+def _is_interval(given: Any) -> bool:
+    try:
+        low, high = map(float, given)
+    except (TypeError, ValueError):
+        return False
+    return -math.inf < low < high < math.inf
+
+
+def _ends(interval: Any, count: int, generator: np.random.Generator) -> Floats:
+    return np.asarray(interval)[generator.integers(0, 2, size=(count, 1))]
+
+
+def _measure(part: Any) -> float:
+    return float(part.boundary_measure) if isinstance(part, Shape) else 2.0
+
+
+def _content(part: Any) -> float:
+    """Length, area or volume; roughly, of the box around a shape: how points are shared among parts is no law."""
+    bounds = part.bounds if isinstance(part, Shape) else np.asarray(part)[:, None]
+    return float(np.prod(np.diff(bounds, axis=0)))

@@ -1,0 +1,385 @@
+"""Shapes in the plane, in space and beyond: what is inside, points on the boundary, and the normals there."""
+
+from __future__ import annotations
+
+import functools
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from phasecore.errors import InputError
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+ESTIMATED_FROM = 20_000
+"""Points from which the measure of a boundary of several shapes is estimated."""
+
+MOST_ROUNDS = 1000
+"""Rounds of drawing after which a boundary that is hardly ever met is given up."""
+
+
+class Shape(ABC):
+    """A bounded region. Shapes are joined, cut and intersected with `|`, `-` and `&`.
+
+    A shape of one's own derives from it, or has these attributes without deriving.
+
+    Attributes:
+        bounds: of a box around it, shape (2, dimension), lower ones first.
+        boundary_measure: length of the boundary, or its area; infinity where it is not known.
+
+    Example:
+        >>> plate = Box((0, 0), (2, 1)) - Disk((1, 0.5), 0.25)
+        >>> plate.contains(np.asarray([[0.5, 0.5], [1.0, 0.5]])).tolist()
+        [True, False]
+    """
+
+    @property
+    @abstractmethod
+    def bounds(self) -> Floats:
+        """Lower and upper bounds, shape (2, dimension)."""
+
+    @property
+    @abstractmethod
+    def boundary_measure(self) -> float:
+        """Length of the boundary in the plane, its area in space."""
+
+    @abstractmethod
+    def distance(self, points: Floats) -> Floats:
+        """Return how far points of shape (n, dimension) are from the boundary, negative inside, shape (n,).
+
+        Of what is made of several shapes it is a lower bound, exact as to the sign.
+        """
+
+    @abstractmethod
+    def sample_boundary(self, count: int, generator: np.random.Generator) -> Floats:
+        """Draw points on the boundary, evenly by its measure, in random order, shape (count, dimension)."""
+
+    @abstractmethod
+    def normals(self, points: Floats) -> Floats:
+        """Return the outward unit normals at points on the boundary, shape (n, dimension)."""
+
+    def contains(self, points: Floats, tolerance: float = 0.0) -> Bools:
+        """Return which points of shape (n, dimension) are inside or on the boundary, shape (n,)."""
+        found: Bools = self.distance(points) <= tolerance
+        return found
+
+    def __or__(self, other: Shape) -> Shape:
+        return Combined(self, other, "or")
+
+    def __and__(self, other: Shape) -> Shape:
+        return Combined(self, other, "and")
+
+    def __sub__(self, other: Shape) -> Shape:
+        return Combined(self, other, "without")
+
+
+@final
+class Box(Shape):
+    """A box with sides along the axes, in any dimension.
+
+    Args:
+        low: lower bounds, shape (dimension,).
+        high: upper bounds, shape (dimension,).
+
+    Raises:
+        InputError: for bounds that do not ascend.
+
+    Example:
+        >>> Box((0, 0), (2, 1)).boundary_measure
+        6.0
+    """
+
+    def __init__(self, low: ArrayLike, high: ArrayLike) -> None:
+        self._bounds = np.stack(_vectors("bounds of a box", low, high))
+        if not (self._bounds[0] < self._bounds[1]).all():
+            raise InputError("bounds of a box", received=f"{low!r} and {high!r}", expected="the lower first")
+
+    @property
+    def bounds(self) -> Floats:
+        """Lower and upper bounds, shape (2, dimension)."""
+        return self._bounds
+
+    @property
+    def boundary_measure(self) -> float:
+        """The area of all faces."""
+        return float(2 * self._faces().sum())
+
+    def distance(self, points: Floats) -> Floats:
+        """Return the distance from the boundary, negative inside, shape (n,)."""
+        middle, half = self._bounds.mean(axis=0), np.diff(self._bounds, axis=0)[0] / 2
+        beyond = np.abs(points - middle) - half
+        outside = np.sqrt(np.square(np.maximum(beyond, 0.0)).sum(axis=1))
+        return np.asarray(outside + np.minimum(beyond.max(axis=1), 0.0))
+
+    def sample_boundary(self, count: int, generator: np.random.Generator) -> Floats:
+        """Draw points on the faces, shape (count, dimension)."""
+        faces = self._faces()
+        axes = generator.choice(len(faces), size=count, p=faces / faces.sum())
+        low, high = self._bounds
+        points: Floats = generator.uniform(low, high, size=(count, len(faces)))
+        points[np.arange(count), axes] = self._bounds[generator.integers(0, 2, size=count), axes]
+        return points
+
+    def normals(self, points: Floats) -> Floats:
+        """Return the normal of the face that is nearest, shape (n, dimension)."""
+        low, high = self._bounds
+        gaps = np.stack([np.abs(points - low), np.abs(points - high)])
+        axes = gaps.min(axis=0).argmin(axis=1)
+        rows = np.arange(len(points))
+        normals = np.zeros_like(points)
+        normals[rows, axes] = np.where(gaps[1, rows, axes] <= gaps[0, rows, axes], 1.0, -1.0)
+        return normals
+
+    def _faces(self) -> Floats:
+        sides = np.diff(self._bounds, axis=0)[0]
+        return np.asarray([np.prod(np.delete(sides, axis)) for axis in range(len(sides))])
+
+
+@final
+class Ball(Shape):
+    """A ball in any dimension from two on; in the plane a disk.
+
+    Args:
+        centre: shape (dimension,).
+        radius: positive.
+
+    Raises:
+        InputError: for a radius that is not positive, or fewer than two coordinates.
+    """
+
+    def __init__(self, centre: ArrayLike, radius: float) -> None:
+        (self._centre,) = _vectors("centre of a ball", centre)
+        if not 0 < radius < math.inf:
+            raise InputError("radius of a ball", received=repr(radius), expected="a positive number")
+        self._radius = float(radius)
+
+    @property
+    def bounds(self) -> Floats:
+        """Lower and upper bounds, shape (2, dimension)."""
+        return np.stack([self._centre - self._radius, self._centre + self._radius])
+
+    @property
+    def boundary_measure(self) -> float:
+        """The circumference, or the area of the sphere."""
+        dimension = len(self._centre)
+        return float(2 * math.pi ** (dimension / 2) / math.gamma(dimension / 2) * self._radius ** (dimension - 1))
+
+    def distance(self, points: Floats) -> Floats:
+        """Return the distance from the sphere, negative inside, shape (n,)."""
+        return np.asarray(np.sqrt(np.square(points - self._centre).sum(axis=1)) - self._radius)
+
+    def sample_boundary(self, count: int, generator: np.random.Generator) -> Floats:
+        """Draw points on the sphere, shape (count, dimension)."""
+        return self._centre + self._radius * _unit(generator.standard_normal((count, len(self._centre))))
+
+    def normals(self, points: Floats) -> Floats:
+        """Return the directions away from the centre, shape (n, dimension)."""
+        return _unit(points - self._centre)
+
+
+def Disk(centre: ArrayLike, radius: float) -> Ball:  # noqa: N802
+    """Return a disk in the plane.
+
+    Args:
+        centre: shape (2,).
+        radius: positive.
+
+    Raises:
+        InputError: for a centre of another shape, or a radius that is not positive.
+
+    Example:
+        >>> Disk((0, 0), 2).bounds.tolist()
+        [[-2.0, -2.0], [2.0, 2.0]]
+    """
+    if np.shape(centre) != (2,):
+        raise InputError("centre of a disk", received=repr(centre), expected="two numbers")
+    return Ball(centre, radius)
+
+
+@final
+class Polygon(Shape):
+    """A polygon in the plane, with holes.
+
+    Args:
+        vertices: shape (n, 2), in order, either way round; the last is joined to the first.
+        holes: vertices of each hole, likewise.
+
+    Raises:
+        InputError: for fewer than three vertices, or others than of two coordinates.
+
+    Example:
+        >>> ell = Polygon([(-1, -1), (1, -1), (1, 0), (0, 0), (0, 1), (-1, 1)])
+        >>> ell.contains(np.asarray([[-0.5, 0.5], [0.5, 0.5]])).tolist(), ell.boundary_measure
+        ([True, False], 8.0)
+    """
+
+    def __init__(self, vertices: ArrayLike, holes: Sequence[ArrayLike] = ()) -> None:
+        rings = [_ring(vertices), *(_ring(hole)[::-1] for hole in holes)]
+        self._starts = np.concatenate(rings)
+        self._sides = np.concatenate([np.roll(ring, -1, axis=0) - ring for ring in rings])
+        self._lengths = np.sqrt(np.square(self._sides).sum(axis=1))
+
+    @property
+    def bounds(self) -> Floats:
+        """Lower and upper bounds, shape (2, 2)."""
+        return np.stack([self._starts.min(axis=0), self._starts.max(axis=0)])
+
+    @property
+    def boundary_measure(self) -> float:
+        """The length of all sides."""
+        return float(self._lengths.sum())
+
+    def distance(self, points: Floats) -> Floats:
+        """Return the distance from the nearest side, negative inside, shape (n,)."""
+        nearest = np.sqrt(self._squares(points).min(axis=1))
+        x, y = points.T[:, :, None]
+        (x1, y1), (dx, dy) = self._starts.T, self._sides.T
+        crosses = (y1 > y) != (y1 + dy > y)
+        with np.errstate(all="ignore"):
+            crossings = (crosses & (x < x1 + dx * (y - y1) / dy)).sum(axis=1)
+        return np.asarray(np.where(crossings % 2 == 1, -nearest, nearest))
+
+    def sample_boundary(self, count: int, generator: np.random.Generator) -> Floats:
+        """Draw points on the sides, shape (count, 2)."""
+        chosen = generator.choice(len(self._lengths), size=count, p=self._lengths / self._lengths.sum())
+        shares: Floats = generator.uniform(size=(count, 1))
+        return np.asarray(self._starts[chosen] + shares * self._sides[chosen])
+
+    def normals(self, points: Floats) -> Floats:
+        """Return the normal of the side that is nearest, shape (n, 2)."""
+        sides = self._sides[self._squares(points).argmin(axis=1)]
+        return _unit(np.stack([sides[:, 1], -sides[:, 0]], axis=1))
+
+    def _squares(self, points: Floats) -> Floats:
+        """Squared distances from the sides, shape (n, sides)."""
+        ahead = points[:, None] - self._starts
+        share = np.clip((ahead * self._sides).sum(axis=2) / np.square(self._lengths), 0.0, 1.0)
+        return np.asarray(np.square(ahead - share[:, :, None] * self._sides).sum(axis=2))
+
+
+@final
+class Combined(Shape):
+    """Two shapes joined ("or"), intersected ("and"), or the first without the second ("without")."""
+
+    def __init__(self, first: Shape, second: Shape, how: str) -> None:
+        if first.bounds.shape != second.bounds.shape:
+            raise InputError(
+                "shapes put together",
+                received=f"{first.bounds.shape[1]} and {second.bounds.shape[1]} coordinates",
+                expected="the same number",
+            )
+        self._first, self._second, self._how = first, second, how
+
+    @property
+    def bounds(self) -> Floats:
+        """Lower and upper bounds of a box around it, shape (2, dimension)."""
+        (low, high), (other_low, other_high) = self._first.bounds, self._second.bounds
+        if self._how == "or":
+            return np.stack([np.minimum(low, other_low), np.maximum(high, other_high)])
+        return (
+            np.stack([np.maximum(low, other_low), np.minimum(high, other_high)])
+            if self._how == "and"
+            else (self._first.bounds)
+        )
+
+    @functools.cached_property
+    def boundary_measure(self) -> float:
+        """What is left of the boundaries of its parts, to a percent or so: by the share of points drawn on them."""
+        drawn = self._drawn(ESTIMATED_FROM, np.random.default_rng(0))
+        kept = float(self._on_boundary(drawn).sum()) / ESTIMATED_FROM
+        return kept * sum(leaf.boundary_measure for leaf in self._leaves())
+
+    @property
+    def _size(self) -> float:
+        return float(np.abs(self._first.bounds).max() + np.abs(self._second.bounds).max())
+
+    def distance(self, points: Floats) -> Floats:
+        """Return a lower bound of the distance from the boundary, negative inside, shape (n,)."""
+        one, other = self._first.distance(points), self._second.distance(points)
+        if self._how == "or":
+            return np.minimum(one, other)
+        return np.maximum(one, other if self._how == "and" else -other)
+
+    def sample_boundary(self, count: int, generator: np.random.Generator) -> Floats:
+        """Draw points on what is left of its parts' boundaries, shape (count, dimension)."""
+        found: list[Floats] = []
+        for _ in range(MOST_ROUNDS):
+            drawn = self._drawn(count, generator)
+            found.append(drawn[self._on_boundary(drawn)])
+            if sum(map(len, found)) >= count:
+                return np.concatenate(found)[:count]
+        raise InputError(
+            "the boundary of a shape", received="none of its points met", expected="a region that is not empty"
+        )
+
+    def normals(self, points: Floats) -> Floats:
+        """Return the normals of that shape whose boundary is nearer, shape (n, dimension)."""
+        nearer = np.abs(self._first.distance(points)) <= np.abs(self._second.distance(points))
+        sign = -1.0 if self._how == "without" else 1.0
+        return np.where(nearer[:, None], self._first.normals(points), sign * self._second.normals(points))
+
+    def _leaves(self) -> list[Shape]:
+        """The shapes that it is made of, none of them made of others."""
+        return [
+            leaf
+            for part in (self._first, self._second)
+            for leaf in (part._leaves() if isinstance(part, Combined) else [part])
+        ]
+
+    def _drawn(self, count: int, generator: np.random.Generator) -> Floats:
+        """Points on the boundaries of all that it is made of, evenly by their measures, in random order."""
+        leaves = self._leaves()
+        measures = np.asarray([leaf.boundary_measure for leaf in leaves])
+        shares = measures / measures.sum() if np.isfinite(measures).all() else np.full(len(leaves), 1 / len(leaves))
+        counts = generator.multinomial(count, shares)
+        drawn: list[Floats] = []
+        for place, own in enumerate(counts):
+            points = leaves[place].sample_boundary(int(own), generator) if own else np.empty((0, self.bounds.shape[1]))
+            for earlier in leaves[:place]:
+                # a side of two of them would have twice as many points
+                points = points[np.abs(earlier.distance(points)) > 1e-9 * self._size]
+            drawn.append(points)
+        return generator.permutation(np.concatenate(drawn))
+
+    def _on_boundary(self, points: Floats) -> Bools:
+        """Which points have the inside on one side only: a side that two parts share is inside of what they make."""
+        step = 1e-7 * self._size * self.normals(points)
+        found: Bools = (self.distance(points + step) > 0) & (self.distance(points - step) < 0)
+        return found
+
+
+def _vectors(what: str, *given: ArrayLike) -> list[Floats]:
+    try:
+        vectors = [np.asarray(vector, dtype=np.float64) for vector in given]
+    except (TypeError, ValueError):
+        vectors = []
+    shapes = {vector.shape for vector in vectors}
+    if len(shapes) != 1 or any(vector.ndim != 1 or not np.isfinite(vector).all() for vector in vectors):
+        raise InputError(what, received=" and ".join(map(repr, given)), expected="finite numbers, one per coordinate")
+    if vectors[0].size < 2:
+        raise InputError(what, received="one coordinate", expected="two or more; an interval is a pair of bounds")
+    return vectors
+
+
+def _ring(vertices: ArrayLike) -> Floats:
+    """The vertices anticlockwise, each once."""
+    ring = np.asarray(vertices, dtype=np.float64)
+    if ring.ndim == 2 and len(ring) > 1 and np.array_equal(ring[0], ring[-1]):
+        ring = ring[:-1]
+    if ring.ndim != 2 or ring.shape[1] != 2 or len(ring) < 3 or not np.isfinite(ring).all():
+        raise InputError("vertices of a polygon", received=f"shape {ring.shape}", expected="shape (n, 2), n at least 3")
+    (x, y), (next_x, next_y) = ring.T, np.roll(ring, -1, axis=0).T
+    area = float((x * next_y - next_x * y).sum())
+    if area == 0.0:
+        raise InputError("vertices of a polygon", received="no area between them", expected="a polygon")
+    return ring if area > 0 else ring[::-1]
+
+
+def _unit(vectors: Floats) -> Floats:
+    lengths = np.sqrt(np.square(vectors).sum(axis=1, keepdims=True))
+    return vectors / np.where(lengths > 0, lengths, 1.0)

@@ -1,0 +1,295 @@
+"""The general condition, a residual of one's own at points, and integrals over part of the domain."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from phasecore.arrays import Array, ArrayNamespace
+from phasecore.errors import InputError, PhasecoreError
+from phasecore.problems.conditions import BOUNDARY, INTERIOR, Condition
+from phasecore.problems.sampling import latin_hypercube
+from phasecore.problems.standins import POINTS, StandIn, StandInNamespace, StandInPartials, ValueNeededError
+
+Floats = NDArray[np.float64]
+Residual = Callable[..., Any]
+
+NORMAL = "normal "
+"""How the names of the targets begin that hold the components of the normals, followed by the coordinate."""
+
+WEIGHT = "weight"
+"""Name of the target that holds the weights of a quadrature."""
+
+
+@final
+@dataclass(frozen=True)
+class ResidualCondition(Condition):
+    """Any condition: a residual of partials, coordinates and normals that is to be zero at points.
+
+    Robin and flux conditions, radiation, interfaces and whatever else is pointwise, linear or not.
+
+    Attributes:
+        term: the loss term.
+        where: "boundary", the whole of it but for the ends of time "t"; "interior"; a face of the domain or a plane
+            across it, such as `("x", 1.0)`; or points of shape (m, dimension).
+        residual: `residual(x, u, xp)` or `residual(x, u, normal, xp)` with the coordinates, the partials and the
+            components of the outward unit normal by name, arrays of shape (m,). It returns residuals of shape (m,), or
+            a tuple of them, or one of all points of shape (1,). On a plane across the domain the normal points along
+            the coordinate. It is written as `Problem.residuals` is, and run once to see which partials it reads.
+        reads: the partials that it reads, where they cannot be found so.
+
+    Raises:
+        InputError: for another `where`.
+
+    Example:
+        >>> cooled = ResidualCondition(
+        ...     "boundary", "boundary",
+        ...     lambda x, u, normal, xp: u["u_x"] * normal["x"] + u["u_y"] * normal["y"] + 0.5 * u["u"],
+        ... )
+        >>> cooled.partials
+        ('u_x', 'u_y', 'u')
+    """
+
+    term: str
+    where: str | tuple[str, float] | ArrayLike
+    residual: Residual
+    reads: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        where: Any = self.where
+        if where in (BOUNDARY, INTERIOR) if isinstance(where, str) else self._face or self._points is not None:
+            return
+        raise InputError(
+            f"place of a condition in term {self.term!r}",
+            received=repr(where),
+            expected='"boundary", "interior", a face such as ("x", 1.0), or points of shape (m, dimension)',
+        )
+
+    @functools.cached_property
+    def partials(self) -> tuple[str, ...]:
+        """The partials that the residual reads."""
+        return self.reads or _partials_of(f"condition of term {self.term!r}", self._called)
+
+    @property
+    def place(self) -> str:
+        """The part of the domain where it holds, if that is one of its own."""
+        return self.where if isinstance(self.where, str) else ""
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether its points are given."""
+        return self._points is not None
+
+    def sample(self, count: int, coordinates: Sequence[str], bounds: Floats, generator: np.random.Generator) -> Floats:
+        """Draw `count` points in the bounds or on a face of them, shape (count, dimension), or return those given."""
+        if self._points is not None:
+            return self._points
+        fixed = bounds.copy()
+        if self._face:
+            coordinate, position = self._face
+            if coordinate not in coordinates:
+                raise InputError(
+                    f"face of a condition in term {self.term!r}",
+                    received=repr(coordinate),
+                    expected=f"one of {', '.join(coordinates)}",
+                )
+            fixed[:, list(coordinates).index(coordinate)] = position
+        return latin_hypercube(count, fixed, generator)
+
+    def targets(self, coordinates: Mapping[str, Floats]) -> Mapping[str, Floats]:
+        """Return the coordinates and the components of the normals, shape (m,) each."""
+        found = dict(coordinates)
+        if self._face and f"{NORMAL}{self._face[0]}" in found:
+            for name in [name for name in found if name.startswith(NORMAL)]:
+                along = np.sign(found[name])
+                found[name] = np.where(along == 0, 1.0, along) if name == f"{NORMAL}{self._face[0]}" else 0.0 * along
+        return found
+
+    def residuals(self, partials: Mapping[str, Array], targets: Mapping[str, Array], xp: ArrayNamespace) -> Array:
+        """Return the residuals, one after the other where there are several."""
+        found = self._called(targets, partials, xp)
+        return xp.concat(list(found)) if isinstance(found, (tuple, list)) else found
+
+    @property
+    def needs_normals(self) -> bool:
+        """Whether the residual takes normals."""
+        return len(inspect.signature(self.residual).parameters) > 3
+
+    def _called(self, targets: Mapping[str, Array], partials: Mapping[str, Array], xp: ArrayNamespace) -> Any:
+        if not self.needs_normals:
+            return self.residual(targets, partials, xp)
+        return self.residual(targets, partials, _Normals(targets), xp)
+
+    @property
+    def _face(self) -> tuple[str, float] | None:
+        where: Any = self.where
+        is_face = isinstance(where, tuple) and len(where) == 2 and isinstance(where[0], str)
+        return (where[0], float(where[1])) if is_face else None
+
+    @property
+    def _points(self) -> Floats | None:
+        if isinstance(self.where, str) or self._face:
+            return None
+        try:
+            points = np.asarray(self.where, dtype=np.float64)
+        except (TypeError, ValueError):
+            return None
+        return points if points.ndim == 2 and len(points) else None
+
+
+@final
+@dataclass(frozen=True)
+class Integral(Condition):
+    """An integral over an interval of one coordinate or several that has a given value.
+
+    Where coordinates are left, such as time, it holds at each of some of their values: a conserved quantity.
+
+    Attributes:
+        term: the loss term.
+        over: the coordinates that are integrated over, each with its two bounds: `{"x": (0.0, 1.0)}`.
+        integrand: `integrand(x, u, xp)` with the coordinates and the partials by name, arrays of shape (m,).
+        value: of the integral: a number, or `value(coordinates)` of those that are left, shape (k,).
+        nodes: of the Gauss-Legendre quadrature along each coordinate.
+        reads: the partials that the integrand reads, where running it once does not show them.
+
+    Raises:
+        InputError: for bounds that do not ascend, or nodes that are no positive integer.
+
+    Example:
+        >>> mass = Integral("mass", {"x": (0.0, 1.0)}, lambda x, u, xp: u["u"], 1.0, nodes=8)
+        >>> mass.sample(20, ["x", "t"], np.asarray([[0.0, 0.0], [1.0, 2.0]]), np.random.default_rng(0)).shape
+        (24, 2)
+    """
+
+    term: str
+    over: Mapping[str, tuple[float, float]]
+    integrand: Residual
+    value: float | Callable[[Mapping[str, Floats]], Floats] = 0.0
+    nodes: int = 16
+    reads: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.nodes, int) or isinstance(self.nodes, bool) or self.nodes < 1:
+            raise InputError(
+                f"nodes of an integral in term {self.term!r}", received=repr(self.nodes), expected="a positive integer"
+            )
+        for name, (low, high) in self.over.items():
+            if not -math.inf < low < high < math.inf:
+                raise InputError(
+                    f"bounds of {name!r} of an integral in term {self.term!r}",
+                    received=(low, high),
+                    expected="finite ones, the lower first",
+                )
+
+    @functools.cached_property
+    def partials(self) -> tuple[str, ...]:
+        """The partials that the integrand reads."""
+        return self.reads or _partials_of(f"condition of term {self.term!r}", self.integrand)
+
+    def sample(self, count: int, coordinates: Sequence[str], bounds: Floats, generator: np.random.Generator) -> Floats:
+        """Return all nodes for each of some values of what is left, about `count` in all, shape (m, dimension)."""
+        unknown = [name for name in self.over if name not in coordinates]
+        if unknown:
+            raise InputError(
+                f"coordinates of an integral in term {self.term!r}",
+                received=repr(unknown[0]),
+                expected=f"among {', '.join(coordinates)}",
+            )
+        axes = [list(coordinates).index(name) for name in self.over]
+        nodes, _ = self._quadrature()
+        times = 1 if len(axes) == len(coordinates) else math.ceil(count / len(nodes))
+        left = latin_hypercube(times, bounds, generator)
+        points = np.repeat(left, len(nodes), axis=0)
+        points[:, axes] = np.tile(nodes, (times, 1))
+        return points
+
+    def targets(self, coordinates: Mapping[str, Floats]) -> Mapping[str, Floats]:
+        """Return the coordinates, the weights of the quadrature and the value of the integral, shape (m,) each."""
+        count = len(next(iter(coordinates.values())))
+        _, weights = self._quadrature()
+        if count % len(weights):
+            raise InputError(
+                f"points of an integral in term {self.term!r}",
+                received=f"{count} points",
+                expected=f"a multiple of its {len(weights)} nodes, as sample() draws them",
+            )
+        first = {name: values[:: len(weights)] for name, values in coordinates.items()}
+        value = self.value(first) if callable(self.value) else self.value
+        wanted = np.broadcast_to(np.asarray(value, dtype=np.float64), (count // len(weights),))
+        return {
+            **coordinates,
+            WEIGHT: np.tile(weights, count // len(weights)),
+            "value": np.repeat(wanted / len(weights), len(weights)),
+        }
+
+    def residuals(self, partials: Mapping[str, Array], targets: Mapping[str, Array], xp: ArrayNamespace) -> Array:
+        """Return the integrals less their values, shape (k,)."""
+        summands = targets[WEIGHT] * self.integrand(targets, partials, xp) - targets["value"]
+        return xp.sum(xp.reshape(summands, (-1, self.nodes ** len(self.over))), axis=1)
+
+    def _quadrature(self) -> tuple[Floats, Floats]:
+        """Nodes of shape (m, axes) and their weights, shape (m,)."""
+        unit, weights = np.polynomial.legendre.leggauss(self.nodes)
+        bounds = np.asarray(list(self.over.values()), dtype=np.float64)
+        half, middle = np.diff(bounds, axis=1)[:, 0] / 2, bounds.mean(axis=1)
+        axes = [m + h * unit for m, h in zip(middle, half, strict=True)]
+        each = [h * weights for h in half]
+        product = np.prod(np.stack(np.meshgrid(*each, indexing="ij"), axis=-1), axis=-1).ravel()
+        return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(axes)), product
+
+
+@final
+class _Normals(Mapping[str, Array]):
+    """The components of the normals by coordinate, out of a condition's targets."""
+
+    def __init__(self, targets: Mapping[str, Array]) -> None:
+        self._targets = targets
+
+    def __getitem__(self, name: str) -> Array:
+        return self._targets[f"{NORMAL}{name}"]
+
+    def __iter__(self) -> Iterator[str]:
+        return (name.removeprefix(NORMAL) for name in self._targets if name.startswith(NORMAL))
+
+    def __len__(self) -> int:
+        return sum(name.startswith(NORMAL) for name in self._targets)
+
+
+@final
+class _Anything(dict[str, StandIn]):
+    """Coordinates and normals before it is known which there are."""
+
+    def __missing__(self, name: str) -> StandIn:
+        return StandIn(np.linspace(0.1, 0.9, POINTS))
+
+
+def _partials_of(where: str, residual: Residual) -> tuple[str, ...]:
+    partials = StandInPartials(where, None, (), {})
+    try:
+        residual(_Anything(), partials, StandInNamespace())
+    except PhasecoreError:
+        raise
+    except ValueNeededError as error:
+        raise InputError(
+            f"{where}: the partials that its residual reads cannot be found by running it once",
+            received=str(error),
+            expected="the same partials read whatever the values: values of stand-ins cannot be compared",
+            fix='Choose values by xp.where(condition, one, other), or say what it reads: reads=("u", "u_x").',
+        ) from None
+    except Exception as error:
+        raise InputError(
+            f"{where}: its residual, run once to see what it reads",
+            received=f"{type(error).__name__}: {error}",
+            expected="ordinary arithmetic with the coordinates, the partials and the functions of xp",
+            fix='Or say what it reads: reads=("u", "u_x").',
+        ) from error
+    if not partials.read:
+        raise InputError(f"{where}: its residual", received="one that reads no partial", expected="one of the solution")
+    return tuple(partials.read)

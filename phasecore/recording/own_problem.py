@@ -1,0 +1,121 @@
+"""What a run folder keeps of a problem of one's own, which no package provides: enough to read the run without it.
+
+Its code is never run to read a run, nor taken from there to go on with it: it is loaded where the user types it, and
+must compute what it did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from phasecore import registry
+from phasecore.backends import Monitored, Training
+from phasecore.errors import InputError
+from phasecore.problems.base import Problem
+from phasecore.problems.checks import reference_of
+from phasecore.problems.identity import check_same, fingerprint, source_of
+from phasecore.problems.rehearsal import fields_known
+
+KEY = "problem_source"
+"""Name of the entry in `run.json`."""
+
+REFERENCE = "reference_"
+"""How the arrays of a snapshot begin that hold the reference solution on the grid, followed by the field."""
+
+
+def is_own(problem: Problem | None) -> bool:
+    """Return whether a problem is one that no package provides under its name.
+
+    Example:
+        >>> is_own(registry.problem("helmholtz")), is_own(None)
+        (False, False)
+    """
+    return problem is not None and registry.source_of("problem", problem.name, type(problem).__module__) is None
+
+
+def recorded_source(training: Training | Monitored) -> dict[str, Any]:
+    """Return the entry of a training on a problem of one's own, under its name; nothing for other trainings.
+
+    It holds class, file and hash of the file, the coordinates, and what the problem computes at made-up points.
+    """
+    problem = training.problem
+    if problem is None or not is_own(problem):
+        return {}
+    return {KEY: {**source_of(problem), "coordinates": list(problem.coordinates), "fingerprint": _computed(problem)}}
+
+
+def is_of_class(recorded: Mapping[str, Any], name: str) -> bool:
+    """Return whether a run is on a problem of one's own of a class of this name."""
+    was = recorded.get(KEY)
+    return isinstance(was, Mapping) and str(was.get("class")).rpartition(".")[2] == name
+
+
+def check_class_given(folder: Path, recorded: Mapping[str, Any], problem: str | Problem | None) -> None:
+    """Refuse to go on with a run on a problem of one's own without its class.
+
+    Raises:
+        InputError: saying what to type.
+    """
+    was = recorded.get(KEY)
+    if isinstance(was, Mapping) and not isinstance(problem, Problem):
+        file = was.get("file")
+        raise InputError(
+            f"the run in {folder} is on a class of one's own, {was.get('class')}",
+            received="no problem" if problem is None else repr(problem),
+            expected=f"{file or 'file.py'}:{was.get('class')}",
+            fix="No code is taken from a run folder: name the file and the class again.",
+        )
+
+
+def check_unchanged(folder: Path, recorded: Mapping[str, Any], problem: Problem) -> None:
+    """Refuse to go on with a problem of one's own that computes something else than it did.
+
+    Raises:
+        InputError: naming the first difference.
+    """
+    was = recorded.get(KEY)
+    before = was.get("fingerprint") if isinstance(was, Mapping) else None
+    now = _computed(problem) if isinstance(before, Mapping) else None
+    if isinstance(before, Mapping) and now is not None:
+        check_same(f"the run in {folder} was trained", before, now)
+
+
+def changed_file(folder: Path, recorded: Mapping[str, Any], problem: Problem | None) -> list[str]:
+    """Return a sentence where the file of the class is another than it was; what it computes was compared before."""
+    was = recorded.get(KEY)
+    if problem is None or not isinstance(was, Mapping) or not was.get("sha256"):
+        return []
+    now = source_of(problem)
+    if now["sha256"] in (None, was["sha256"]):
+        return []
+    return [f"{now['file']} has changed since the run in {folder} began; its {now['class']} computes what it did"]
+
+
+def reference_arrays(problem: Problem | None, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float64]]:
+    """Return the reference solution of a problem of one's own on a snapshot's grid, by the names of its arrays.
+
+    Args:
+        problem: that is trained.
+        arrays: of the snapshot.
+    """
+    grid = arrays.get("grid")
+    if grid is None or problem is None or not is_own(problem) or not problem.has_reference:
+        return {}
+    data = problem.reference_data
+    if data is not None and not data.table(problem).axes:
+        return {}
+    found = reference_of(problem, grid, fields_known(problem))
+    return {f"{REFERENCE}{name}": values for name, values in found.items()}
+
+
+def _computed(problem: Problem) -> dict[str, Any] | None:
+    """The fingerprint, or None of a problem whose equations only run on a framework's arrays."""
+    try:
+        return fingerprint(problem)
+    except Exception:
+        return None

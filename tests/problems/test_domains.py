@@ -1,0 +1,294 @@
+"""Domains that are no box: what is inside, points and normals on the boundary, and problems on them."""
+
+# ruff: noqa: RUF012
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import phasecore
+from phasecore import Ball, Box, Disk, InputError, Polygon
+from phasecore.problems.domains.region import region_of
+from phasecore.testing import check_problem
+
+ELL = [(-1, -1), (1, -1), (1, 0), (0, 0), (0, 1), (-1, 1)]
+
+# shape, its area or volume, the measure of its boundary, a point inside and one outside
+SHAPES = {
+    "box": (Box((0, 1), (2, 4)), 6.0, 10.0, (1, 2), (1, 0)),
+    "box in space": (Box((0, 0, 0), (1, 2, 3)), 6.0, 22.0, (0.5, 1, 1), (0.5, 3, 1)),
+    "disk": (Disk((1, -1), 2), 4 * math.pi, 4 * math.pi, (1, 0), (3, 1)),
+    "ball": (Ball((0, 0, 1), 2), 32 / 3 * math.pi, 16 * math.pi, (0, 0, 2), (2, 2, 2)),
+    "ball in four dimensions": (Ball(np.zeros(4), 1), math.pi**2 / 2, 2 * math.pi**2, (0, 0, 0, 0.5), (1, 1, 0, 0)),
+    "polygon": (Polygon(ELL), 3.0, 8.0, (-0.5, 0.5), (0.5, 0.5)),
+    "polygon the other way round, closed": (Polygon([*ELL[::-1], ELL[-1]]), 3.0, 8.0, (0.5, -0.5), (0.5, 0.5)),
+    "polygon with a hole": (
+        Polygon([(0, 0), (4, 0), (4, 4), (0, 4)], [[(1, 1), (3, 1), (3, 3), (1, 3)]]), 12.0, 24.0, (0.5, 2), (2, 2),
+    ),
+    "union": (Box((0, 0), (2, 1)) | Disk((2, 0.5), 0.5), 2 + math.pi / 8, 5 + math.pi / 2, (2.3, 0.5), (2.4, 0.9)),
+    "boxes with a side in common": (Box((-1, -1), (1, 0)) | Box((-1, 0), (0, 1)), 3.0, 8.0, (-0.5, 0), (0.5, 0.5)),
+    "difference": (Box((-1, -1), (1, 1)) - Disk((0, 0), 0.5), 4 - math.pi / 4, 8 + math.pi, (0.8, 0), (0.2, 0.2)),
+    "intersection": (Disk((0, 0), 1) & Box((0, -2), (2, 2)), math.pi / 2, math.pi + 2, (0.5, 0), (-0.5, 0)),
+    "several": ((Box((0, 0), (3, 1)) | Box((0, 0), (1, 3))) - Box((2, -1), (4, 2)), 4.0, 10.0, (0.5, 2.5), (2.5, 0.5)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_shape_knows_its_inside_its_boundary_and_its_normals(name):
+    shape, content, measure, inside, outside = SHAPES[name]
+    assert shape.contains(np.asarray([inside, outside], dtype=float)).tolist() == [True, False]
+    generator = np.random.default_rng(0)
+    low, high = shape.bounds
+    drawn = generator.uniform(low, high, (20_000, len(low)))
+    assert shape.contains(drawn).mean() * np.prod(high - low) == pytest.approx(content, rel=0.03)
+    points = shape.sample_boundary(2000, generator)
+    normals = shape.normals(points)
+    assert points.shape == normals.shape == (2000, len(low))
+    np.testing.assert_allclose(np.linalg.norm(normals, axis=1), 1.0, rtol=1e-12)
+    step = 1e-5 * normals
+    assert not shape.contains(points + step).any()
+    assert shape.contains(points - step).all()
+    np.testing.assert_allclose(shape.distance(points), 0.0, atol=1e-6)
+    # the divergence theorem: the flux of x through the boundary is dimension times content
+    flux = measure * (points * normals).sum(axis=1).mean()
+    assert flux == pytest.approx(len(low) * content, rel=0.1)
+
+
+def test_drawing_is_seeded_and_leaves_numpys_generator_alone():
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    for shape, *_ in SHAPES.values():
+        one, other = (shape.sample_boundary(40, np.random.default_rng(5)) for _ in range(2))
+        np.testing.assert_array_equal(one, other)
+    assert np.array_equal(before, np.random.get_state()[1])  # noqa: NPY002
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: Box((0, 1), (1, 1)), "bounds of a box: received .*the lower first"),
+        (lambda: Box((0, 1), (1,)), "bounds of a box.*one per coordinate"),
+        (lambda: Box(0, 1), "bounds of a box"),
+        (lambda: Box((0,), (1,)), "received one coordinate"),
+        (lambda: Disk((0, 0), 0), "radius of a ball: received 0; expected a positive number"),
+        (lambda: Disk((0, 0, 0), 1), "centre of a disk"),
+        (lambda: Ball((0, math.nan), 1), "centre of a ball"),
+        (lambda: Polygon([(0, 0), (1, 1)]), r"vertices of a polygon: received shape \(2, 2\)"),
+        (lambda: Polygon([(0, 0), (1, 1), (2, 2)]), "no area between them"),
+        (lambda: Disk((0, 0), 1) | Ball((0, 0, 0), 1), "2 and 3 coordinates"),
+        (lambda: (Disk((0, 0), 1) & Disk((5, 0), 1)).sample_boundary(3, np.random.default_rng(0)), "not empty"),
+    ],
+)
+def test_shapes_that_are_none_are_refused(make, told):
+    with pytest.raises(InputError, match=told):
+        make()
+
+
+class Heated(phasecore.Problem):
+    """Diffusion on a plate with a hole, with a Robin condition; the solution is `x^2 + y^2 + t`."""
+
+    domain = {("x", "y"): Box((-1, -1), (1, 1)) - Disk((0.2, 0), 0.5), "t": (0, 2)}
+    outputs = ("u",)
+
+    def conditions(self):
+        def robin(x, u, normal, xp):
+            flux = u["u_x"] * normal["x"] + u["u_y"] * normal["y"]
+            exact = x["x"] ** 2 + x["y"] ** 2 + x["t"]
+            return flux + u["u"] - 2 * x["x"] * normal["x"] - 2 * x["y"] * normal["y"] - exact
+
+        start = phasecore.Prescribed("initial", ("t", 0), {"u": lambda at: at["x"] ** 2 + at["y"] ** 2})
+        return [start, phasecore.ResidualCondition("robin", "boundary", robin)]
+
+    def residuals(self, x, u, xp):
+        return u["u_t"] - u["u_xx + u_yy"] + 3.0
+
+    def reference(self, x, y, t):
+        return x**2 + y**2 + t
+
+
+class Ell(phasecore.Problem):
+    domain = Polygon(ELL)
+    outputs = ("u",)
+
+    def conditions(self):
+        return phasecore.Prescribed("boundary", "boundary", {"u": lambda at: at["x"] ** 2 + at["y"] ** 2})
+
+    def residuals(self, x, u, xp):
+        return u["u_xx + u_yy"] - 4.0
+
+    def reference(self, x, y):
+        return x**2 + y**2
+
+
+class Sphere(phasecore.Problem):
+    domain = Ball((0, 0, 0), 1)
+    outputs = ("u",)
+    grid = (9, 9, 9)
+
+    def residuals(self, x, u, xp):
+        return u["u_xx"] + u["u_yy"] + u["u_zz"]
+
+
+@pytest.mark.parametrize("cls", [Heated, Ell, Sphere])
+def test_problems_on_shapes_keep_the_contract(cls):
+    check_problem(cls())
+
+
+def test_points_are_inside_and_on_the_boundary():
+    problem = Heated()
+    assert problem.coordinates == ("x", "y", "t")
+    points = problem.sample(500, seed=0, condition_points=200)
+    assert points.interior.shape == (500, 3)
+    hole = np.hypot(points.interior[:, 0] - 0.2, points.interior[:, 1])
+    assert hole.min() > 0.5
+    initial, robin = points.conditions
+    assert set(initial[:, 2]) == {0.0}
+    assert np.hypot(initial[:, 0] - 0.2, initial[:, 1]).min() > 0.5
+    gap = problem.region.parts[0][1].distance(robin[:, :2])
+    np.testing.assert_allclose(gap, 0.0, atol=1e-12)
+    assert 0 < robin[:, 2].min() < 0.2
+    assert robin[:, 2].max() > 1.8
+    on_hole = np.hypot(robin[:, 0] - 0.2, robin[:, 1]) < 0.5 + 1e-9
+    assert on_hole.mean() == pytest.approx(math.pi / (8 + math.pi), abs=0.1)
+    normals = problem.normals(robin)
+    np.testing.assert_allclose(normals[on_hole, :2], (np.asarray([0.2, 0]) - robin[on_hole, :2]) / 0.5, atol=1e-9)
+    assert not normals[:, 2].any()
+    with pytest.raises(InputError, match=r"outside the domain: received row 0: \[0.2, 0.0, 1.0\].*in the Combined"):
+        problem.check_points([[0.2, 0.0, 1.0]])
+
+
+def test_the_grid_is_that_of_the_box_around_what_is_inside():
+    points = Ell().evaluation_points()
+    assert len(points) == pytest.approx(0.75 * 101**2, rel=0.02)
+    assert Ell().region.contains(points).all()
+    assert len(Sphere().evaluation_points()) < 9**3
+
+
+def test_a_box_of_intervals_has_a_boundary_but_for_the_ends_of_time():
+    region = region_of("mine", {"x": (0, 1), "y": (0, 3), "t": (0, 5)})
+    points = region.boundary(400, np.random.default_rng(0))
+    normals = region.normals(points)
+    on_x = np.isin(points[:, 0], (0, 1))
+    on_y = np.isin(points[:, 1], (0, 3))
+    assert (on_x ^ on_y).all()
+    assert on_x.mean() == pytest.approx(6 / 8, abs=0.1)
+    np.testing.assert_array_equal(
+        normals[on_x], np.stack([2 * points[on_x, 0] - 1, *np.zeros((2, on_x.sum()))], axis=1)
+    )
+
+
+@pytest.mark.parametrize(
+    ("domain", "told"),
+    [
+        (
+            {"x": (1, 0)},
+            r"domain of problem 'mine', 'x': received a tuple, \(1, 0\); expected two bounds, the lower first",
+        ),
+        ({"x": 3}, "received a int, 3"),
+        ({"x": Disk((0, 0), 1)}, "'x': received a Ball of 2 coordinates"),
+        ({("x", "y", "z"): Disk((0, 0), 1)}, "received a Ball of 2 coordinates"),
+        ({("x", "y"): (0, 1)}, "expected two bounds, the lower first, or a shape"),
+        ({("x", "y"): Disk((0, 0), 1), "x": (0, 1)}, r"received coordinates \['x', 'y', 'x'\]"),
+        ({}, "received coordinates"),
+        ("disk", "received a str, 'disk'"),
+        (Ball(np.zeros(4), 1), "expected bounds by coordinate"),
+        (None, "received None"),
+    ],
+)
+def test_domains_that_are_none_are_refused(domain, told):
+    with pytest.raises(InputError, match=told):
+        region_of("mine", domain)
+
+
+class Square:
+    """An object of one's own that has what a shape has, without deriving from it."""
+
+    bounds = [[-1.0, -1.0], [1.0, 1.0]]
+    _box = Box((-1, -1), (1, 1))
+
+    def distance(self, points):
+        return self._box.distance(points)
+
+    def sample_boundary(self, count, generator):
+        return self._box.sample_boundary(count, generator)
+
+    def normals(self, points):
+        return self._box.normals(points)
+
+
+def on(shape):
+    members = {
+        "domain": {("x", "y"): shape}, "outputs": "u", "residuals": lambda self, x, u, xp: u["u_xx"] + u["u_yy"],
+        "conditions": lambda self: phasecore.ResidualCondition(
+            "wall", "boundary", lambda x, u, normal, xp: u["u_x"] * normal["x"] + u["u_y"] * normal["y"]
+        ),
+    }  # fmt: skip
+    return type("Mine", (phasecore.Problem,), members)()
+
+
+def test_an_object_of_ones_own_is_a_shape():
+    check_problem(on(Square()))
+
+
+@pytest.mark.parametrize(
+    ("members", "told"),
+    [
+        (
+            {"sample_boundary": lambda self, n, g: g.uniform(2, 3, (n, 2))},
+            r"on the boundary of the domain: received \d+ of",
+        ),
+        (
+            {"sample_boundary": lambda self, n, g: np.zeros((n, 3))},
+            r"points on its boundary: received shape \(\d+, 3\)",
+        ),
+        ({"sample_boundary": lambda self, n, g: np.zeros((n, 2)) / 0}, "values that are not finite"),
+        ({"normals": lambda self, points: points[:, 0]}, r"domain: normals: received shape \(\d+,\); expected finite"),
+        ({"normals": lambda self, points: None}, r"domain: normals: received shape \(\)"),
+        ({"distance": lambda self, points: np.ones(len(points))}, "points inside the domain: received none"),
+        ({"bounds": [0, 1]}, r"bounds: received shape \(2,\); expected \(2, dimension\)"),
+    ],
+)
+def test_a_shape_that_breaks_its_word_is_refused(members, told):
+    def used():
+        problem = on(type("Broken", (Square,), members)())
+        points = problem.sample(20, condition_points=20)
+        problem.normals(points.conditions[0])
+
+    with np.errstate(all="ignore"), pytest.raises(InputError, match=told):
+        used()
+
+
+class Geometry:
+    """A disk with the methods that DeepXDE's geometries have."""
+
+    bbox = (np.asarray([-1.0, -1.0]), np.asarray([1.0, 1.0]))
+    perimeter = 2 * math.pi
+
+    def inside(self, x):
+        return np.hypot(*x.T) <= 1
+
+    def on_boundary(self, x):
+        return np.isclose(np.hypot(*x.T), 1)
+
+    def random_boundary_points(self, n, random="pseudo"):
+        angle = 2 * np.pi * np.random.random(n)  # noqa: NPY002
+        return np.stack([np.cos(angle), np.sin(angle)], axis=1)
+
+    def boundary_normal(self, x):
+        return x / np.hypot(*x.T)[:, None]
+
+
+def shapely_like():
+    outer = SimpleNamespace(coords=[(0, 0), (4, 0), (4, 4), (0, 4), (0, 0)])
+    hole = SimpleNamespace(coords=[(1, 1), (1, 3), (3, 3), (3, 1), (1, 1)])
+    return SimpleNamespace(geom_type="Polygon", exterior=outer, interiors=[hole])
+
+
+def test_shapes_of_other_packages_are_taken_as_they_are():
+    check_problem(on(Geometry()))
+    polygon = on(shapely_like())
+    check_problem(polygon)
+    assert polygon.region.contains(np.asarray([[0.5, 2.0], [2.0, 2.0]])).tolist() == [True, False]
+    several = SimpleNamespace(geom_type="MultiPolygon", geoms=[shapely_like()])
+    check_problem(on(several))
