@@ -14,6 +14,7 @@ from phasecore.errors import (
 )
 from phasecore.hookspecs import Entry, hookimpl
 from phasecore.phases import Curve, Phase, Timeline, Transition, detect, tracker
+from phasecore.problems.coefficients import trained
 from phasecore.registry import backend, logger, names, probe, problem, weighting_scheme
 
 __version__ = "0.1.0"
@@ -38,5 +39,6 @@ __all__ = [
     "probe",
     "problem",
     "tracker",
+    "trained",
     "weighting_scheme",
 ]

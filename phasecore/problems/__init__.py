@@ -7,6 +7,7 @@ or by its name, "helmholtz:a1=1,a2=4".
 from phasecore.problems.allen_cahn import AllenCahn
 from phasecore.problems.base import CollocationPoints, Preset, Problem, relative_l2_error
 from phasecore.problems.burgers import Burgers
+from phasecore.problems.coefficients import Trained, trained, true_value
 from phasecore.problems.conditions import Condition, Data, Periodic, Prescribed
 from phasecore.problems.helmholtz import Helmholtz
 from phasecore.problems.lid_driven_cavity import LidDrivenCavity
@@ -23,5 +24,8 @@ __all__ = [
     "Prescribed",
     "Preset",
     "Problem",
+    "Trained",
     "relative_l2_error",
+    "trained",
+    "true_value",
 ]

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, Self, final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from phasecore.arguments import is_whole
+from phasecore.arguments import is_number, is_whole
 from phasecore.arrays import Array, ArrayNamespace
 from phasecore.errors import InputError
 from phasecore.partials import parse_partial
+from phasecore.problems.coefficients import Trained, true_value
 from phasecore.problems.conditions import Condition
 from phasecore.problems.sampling import latin_hypercube
 
@@ -130,8 +132,49 @@ class Problem(ABC):
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The equation's parameters by name: the fields of the dataclass, if it is one."""
-        return {item.name: getattr(self, item.name) for item in fields(self)} if is_dataclass(self) else {}
+        """The equation's parameters by name: the fields of the dataclass, if it is one, and all that are trained."""
+        own: list[str] = [item.name for item in fields(self)] if is_dataclass(self) else []
+        names = [name for kind in reversed(type(self).__mro__) for name, v in vars(kind).items() if type(v) is Trained]
+        return {name: getattr(self, name) for name in [*own, *names]}
+
+    @property
+    def trained_coefficients(self) -> Mapping[str, Trained]:
+        """The parameters that are unknown and trained, by name; see `phasecore.trained`."""
+        held = {**self.parameters, **vars(self)}
+        return {name: value for name, value in held.items() if isinstance(value, Trained)}
+
+    def with_coefficients(self, values: Mapping[str, Any]) -> Self:
+        """Return a copy with values of its trained coefficients; everything else stays as it is.
+
+        Args:
+            values: by name, numbers or arrays of shape () of any framework.
+
+        Raises:
+            InputError: for a name that no trained coefficient has.
+        """
+        known = self.trained_coefficients
+        for name in values:
+            if name not in known:
+                raise InputError(
+                    f"trained coefficients of problem {self.name!r}", received=repr(name), expected=f"among {[*known]}"
+                )
+        made = copy.copy(self)
+        for name, value in {**values, "_trained": known}.items():
+            object.__setattr__(made, name, value)
+        return made
+
+    def true_parameter(self, name: str) -> Any:
+        """Return what a parameter is in truth, as reference solutions and data need it.
+
+        Of a trained coefficient that is the value that `phasecore.trained` was told, or else the parameter's default;
+        in copies of `with_coefficients` too.
+
+        Raises:
+            InputError: for a trained coefficient of which neither says a value.
+        """
+        held = vars(self).get("_trained", {}).get(name, getattr(self, name))
+        default = getattr(type(self), name, None)
+        return true_value(held, default if is_number(default) else None)
 
     @property
     def terms(self) -> tuple[str, ...]:

@@ -143,5 +143,8 @@ def _comparable(configuration: Mapping[str, Any]) -> dict[str, Any]:
     flat = {name: configuration.get(name) for name in IDENTITY}
     if isinstance(flat["weighting"], str):
         flat["weighting"] = parse_composed(flat["weighting"], "weighting")
+    if isinstance(flat["problem_parameters"], Mapping):
+        # a parameter that came later, and does nothing unless it is given
+        flat["problem_parameters"] = {k: v for k, v in flat["problem_parameters"].items() if v is not None}
     settings = configuration.get("settings") or {}
     return {**flat, **{name: value for name, value in settings.items() if name != "compiled"}}

@@ -27,7 +27,8 @@ class ProblemSubject:
     """A problem under test.
 
     Attributes:
-        problem: what is checked.
+        problem: what is checked; trained coefficients have their true values in its equations, or the initial ones
+            where these are not known.
         libraries: the array libraries that its equations must run on.
         accuracy: error that the reference solution may have, as a share of its size.
         points: number of collocation points, and of points of each condition, of the laws.

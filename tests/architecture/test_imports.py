@@ -23,6 +23,7 @@ LAYERS = [
         "contracts",
         (
             *("problems.base", "problems.conditions", "problems.sampling", "problems.checks", "problems.finite"),
+            "problems.coefficients",
             *("weighting.base", "weighting.checks", "weighting.composition", "probes.base", "probes.checks"),
         ),
     ),
@@ -39,6 +40,7 @@ SHARED = {
     "problems": {
         *("problems.base", "problems.conditions", "problems.sampling", "problems.references"),
         *("problems.checks", "problems.finite"),
+        *("problems.coefficients", "problems.measured"),
     },
     "weighting": {
         "weighting.base",
