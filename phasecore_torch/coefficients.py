@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import final
 
 import torch
@@ -31,6 +32,8 @@ class Coefficients(nn.Module):
         super().__init__()
         dtype, device = placement
         self._problem = problem
+        self._watched: dict[str, Tensor] | None = None
+        self._beside: Tensor | None = None
         self.trained = dict(problem.trained_coefficients)
         for name, coefficient in self.trained.items():
             # register_parameter() refuses names of a module's own methods, such as "half"
@@ -43,6 +46,33 @@ class Coefficients(nn.Module):
             free = self._parameters[name]
             assert free is not None
             found[name] = coefficient.value(free, namespace)
+        return found
+
+    def forgotten(self, model: object, held: Collection[int] = ()) -> list[str]:
+        """Return the coefficients that stand where they stood at the first call, though the model has moved since.
+
+        Each is told of once, and not where it is frozen.
+
+        Args:
+            model: what is trained beside them.
+            held: identities of parameters that are known to have an optimizer.
+        """
+        if not self.trained or not isinstance(model, nn.Module):
+            return []
+        beside = next((p.detach().clone() for p in model.parameters() if p.requires_grad), None)
+        if self._watched is None or self._beside is None or beside is None or beside.shape != self._beside.shape:
+            self._watched = {name: free.detach().clone() for name, free in self.named_parameters()}
+            self._beside = beside
+            return []
+        if torch.equal(beside, self._beside):
+            return []
+        own = dict(self.named_parameters())
+        self._watched = {
+            name: before
+            for name, before in self._watched.items()
+            if id(own[name]) not in held and own[name].requires_grad and torch.equal(own[name].detach(), before)
+        }
+        found, self._watched = list(self._watched), {}
         return found
 
     def problem(self) -> Problem:

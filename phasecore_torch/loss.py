@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, final
 
 import numpy as np
@@ -241,6 +241,19 @@ class PhysicsLoss(ResidualLoss, nn.Module):
         with torch.no_grad():
             return {name: value.clone() for name, value in self.trained_coefficients.values().items()}
 
+    def warn_of_forgotten(self, held: Collection[int] = ()) -> None:
+        """Warn, once, of trained coefficients that nothing moves although the model moves: no optimizer has them.
+
+        Args:
+            held: identities of parameters that are known to have an optimizer.
+        """
+        for name in self.trained_coefficients.forgotten(self.model, held):
+            warnings.warn(
+                f"Trained coefficient {name!r} has not moved since the training began, as if no optimizer had it. Give "
+                "the optimizer loss_fn.parameter_groups(), or [*model.parameters(), *loss_fn.parameters()].",
+                stacklevel=2,
+            )
+
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return all that is to be trained as an optimizer takes it: the model, and the coefficients with their rates.
 
@@ -322,6 +335,7 @@ class PhysicsLoss(ResidualLoss, nn.Module):
         self.updates += 1
         if self.updates == 1 or self.updates % UPDATES_BETWEEN_CHECKS == 0:
             self.check_weights(self.updates)
+            self.warn_of_forgotten()
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _with_gradients(self, indices: Tensor | None, signals: Signals, required: frozenset[str]) -> Signals:
