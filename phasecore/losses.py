@@ -157,12 +157,13 @@ class ResidualLoss(ABC):
 
 def _refused(problem: Problem, name: str, value: float) -> str:
     """What a problem says to a value of a parameter that it refuses, or nothing."""
-    if not is_dataclass(problem) or name not in {item.name for item in fields(problem)}:
-        return ""
-    try:
-        replace(problem, **{name: value})
-    except InputError as error:
-        return str(error)
+    made: Any = problem
+    names: set[str] = {item.name for item in fields(made)} if is_dataclass(problem) else set()
+    if name in names:
+        try:
+            replace(made, **{name: value})
+        except InputError as error:
+            return str(error)
     return ""
 
 

@@ -150,9 +150,7 @@ class PhysicsLoss(ResidualLoss, nn.Module):
         )
         self._batched: Callable[[], BatchedResiduals | None] | None = None
         placed = dtype, device
-        self._conditions = Conditions(
-            problem, given.conditions, placed, self._equations, self.trained_coefficients
-        )
+        self._conditions = Conditions(problem, given.conditions, placed, self._equations, self.trained_coefficients)
         self._tangents = Tangents(self._equations.model, self.residuals, self._conditions)
         schemes = registry.as_schemes(weighting)
         self.specification = weighting if isinstance(weighting, str) else "+".join(schemes)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from phasecore.phases import Phase
+from phasecore.reporting.coefficients import coefficient_panels
 from phasecore.reporting.comparison import Compared
 from phasecore.reporting.palette import PHASE_COLOURS, PHASE_NAMES
 from phasecore.reporting.wording import duration, number
@@ -42,6 +43,8 @@ def comparison_table(runs: Sequence[Compared]) -> Table:
         ("residual_order", "final residual order"),
     ):
         table.add_row(label, *(number(run.final(name)) for run in runs))
+    for panel in coefficient_panels([run.columns for run in runs]):
+        table.add_row(panel.label, *(number(run.final(panel.column)) for run in runs))
     table.add_row("training time", *(duration(run.outcome.seconds) for run in runs))
     return table
 
@@ -51,13 +54,15 @@ def _table_of_many(runs: Sequence[Compared]) -> Table:
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("", no_wrap=True)
-    for label in ("error", "diffusion", "total diffusion", "SNR", "time"):
+    trained = coefficient_panels([run.columns for run in runs])
+    for label in ("error", "diffusion", "total diffusion", "SNR", *(panel.label for panel in trained), "time"):
         table.add_column(label, justify="right")
     for run in runs:
-        found = map(run.outcome.timeline.transition, (Phase.DIFFUSION, Phase.TOTAL_DIFFUSION))
-        begins = ["-" if start is None else f"{start.iteration} ({start.confidence:.2f})" for start in found]
+        starts = map(run.outcome.timeline.transition, (Phase.DIFFUSION, Phase.TOTAL_DIFFUSION))
+        begins = ["-" if start is None else f"{start.iteration} ({start.confidence:.2f})" for start in starts]
         error, snr = number(run.outcome.relative_l2_error), number(run.final("snr"))
-        table.add_row(run.training.scheme_name, error, *begins, snr, duration(run.outcome.seconds))
+        found = [number(run.final(panel.column)) for panel in trained]
+        table.add_row(run.training.scheme_name, error, *begins, snr, *found, duration(run.outcome.seconds))
     table.caption = "iterations at which phases begin, and how sure that is"
     return table
 
@@ -74,6 +79,8 @@ def run_table(run: Compared) -> Table:
 
     table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 3, 0, 0))
     table.add_row("relative L2 error", number(run.outcome.relative_l2_error))
+    for panel in coefficient_panels([run.columns]):
+        table.add_row(panel.label, number(run.final(panel.column)))
     for transition in run.outcome.timeline.transitions:
         name = Text(f"{PHASE_NAMES[transition.phase]} from", style=PHASE_COLOURS[transition.phase])
         after = duration(run.seconds_at(transition.iteration))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, NoReturn, final
 
@@ -237,6 +237,17 @@ def columns_of_coefficients(values: Mapping[str, float]) -> dict[str, float]:
         {'coefficient_viscosity': 0.1}
     """
     return {f"{COLUMN}{name}": float(value) for name, value in values.items()}
+
+
+def final_coefficients(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the values of trained coefficients in the last row of a history, by name.
+
+    Example:
+        >>> final_coefficients([{"iteration": 10, "coefficient_viscosity": 0.1, "snr": 2.0}]), final_coefficients([])
+        ({'viscosity': 0.1}, {})
+    """
+    last = rows[-1] if rows else {}
+    return {name.removeprefix(COLUMN): value for name, value in last.items() if name.startswith(COLUMN)}
 
 
 def _check_bounds(what: str, bounds: Any) -> None:

@@ -15,6 +15,7 @@ import phasecore
 from phasecore.backends import Monitored, Outcome, Settings, Training
 from phasecore.errors import InputError
 from phasecore.probes.base import Probe
+from phasecore.problems.coefficients import final_coefficients
 from phasecore.recording.history import plain
 from phasecore.specifications import parse_composed, specification_of
 
@@ -92,13 +93,15 @@ def summary(training: Training | Monitored, outcome: Outcome) -> dict[str, Any]:
     """Return a finished training as `phasecore run --json` prints it, without the folder.
 
     Keys: problem, problem_parameters, backend, weighting, preset, seed, iterations, seconds, relative_l2_error and
-    phases (as `phasecore detect --json` prints them).
+    phases (as `phasecore detect --json` prints them); and, where some are trained, coefficients with their values.
     """
+    found = final_coefficients(outcome.rows)
     document = {
         **_identity(training),
         "iterations": outcome.iterations,
         "seconds": outcome.seconds,
         "relative_l2_error": outcome.relative_l2_error,
+        **({"coefficients": found} if found else {}),
         "phases": outcome.timeline.to_json(),
     }
     return {key: plain(value) for key, value in document.items()}

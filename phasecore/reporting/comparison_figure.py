@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasecore.phases import Timeline
+from phasecore.reporting.coefficients import Panel, coefficient_panels
 from phasecore.reporting.comparison import Compared
 from phasecore.reporting.dependencies import check_installed
 from phasecore.reporting.palette import FAINT, INK, PHASE_COLOURS, PHASE_NAMES, SHADE
@@ -23,7 +24,7 @@ ROWS = (
     ("relative_l2_error", "relative L2 test error", "log"),
     ("residual_order", "residual order", "linear"),
 )
-"""Column of the history, label and scale of each row of panels."""
+"""Column of the history, label and scale of each row of panels; those of trained coefficients follow."""
 
 ABREAST = 4
 """Runs side by side at most."""
@@ -64,42 +65,45 @@ def draw_comparison(runs: Sequence[Compared], file: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    rows = [*(Panel(*row) for row in ROWS), *coefficient_panels([run.columns for run in runs])]
     bands = math.ceil(len(runs) / ABREAST)
     abreast = math.ceil(len(runs) / bands)
-    figure = Figure(figsize=(1.2 + 4.6 * abreast, 8.0 * bands), layout="constrained", facecolor="white")
+    figure = Figure(
+        figsize=(1.2 + 4.6 * abreast, 8.0 * bands * len(rows) / len(ROWS)), layout="constrained", facecolor="white"
+    )
     FigureCanvasAgg(figure)
-    panels = figure.subplots(len(ROWS) * bands, abreast, squeeze=False)
-    _share_scales(panels)
+    panels = figure.subplots(len(rows) * bands, abreast, squeeze=False)
+    _share_scales(panels, len(rows))
     for place in range(bands * abreast):
         band, column = divmod(place, abreast)
-        own = panels[len(ROWS) * band : len(ROWS) * (band + 1), column]
+        own = panels[len(rows) * band : len(rows) * (band + 1), column]
         if place >= len(runs):
             for panel in own:
                 panel.set_visible(False)
             continue
-        _draw_run(own, runs[place])
+        _draw_run(own, runs[place], rows)
         for row, panel in enumerate(own):
-            panel.tick_params(which="both", labelleft=column == 0, labelbottom=row == len(ROWS) - 1)
+            panel.tick_params(which="both", labelleft=column == 0, labelbottom=row == len(rows) - 1)
             if column == 0:
-                panel.set_ylabel(ROWS[row][1], color=INK)
-    for panel in panels[: len(ROWS), 0]:
+                panel.set_ylabel(rows[row].label, color=INK)
+    for panel in panels[: len(rows), 0]:
         _label_ticks(panel)
     figure.suptitle(_title(runs[0]), fontsize=11, color=INK)
     figure.savefig(file, dpi=150)
 
 
-def _share_scales(panels: NDArray[Any]) -> None:
+def _share_scales(panels: NDArray[Any], rows: int) -> None:
     """One axis of iterations for all panels, and one of values for all of a quantity."""
     for (row, column), panel in np.ndenumerate(panels):
         if (row, column) != (0, 0):
             panel.sharex(panels[0, 0])
-        if row >= len(ROWS) or column:
-            panel.sharey(panels[row % len(ROWS), 0])
+        if row >= rows or column:
+            panel.sharey(panels[row % rows, 0])
 
 
-def _draw_run(panels: NDArray[Any], run: Compared) -> None:
+def _draw_run(panels: NDArray[Any], run: Compared, rows: Sequence[Panel]) -> None:
     last = float(run.columns["iteration"].max(initial=1.0))
-    for (name, _, scale), panel in zip(ROWS, panels, strict=True):
+    for (name, _, scale), panel in zip(rows, panels, strict=True):
         _draw_panel(panel, run, name, scale, last)
     _label_phases(panels[0], run.outcome.timeline, last)
     title = run.training.scheme_name
@@ -217,7 +221,8 @@ def running_median(
 
 def _title(run: Compared) -> str:
     training = run.training
-    parameters = ", ".join(f"{name} = {value}" for name, value in training.problem.parameters.items())
+    known = {name: value for name, value in training.problem.parameters.items() if value is not None}
+    parameters = ", ".join(f"{name} = {value}" for name, value in known.items())
     settings = training.settings
     return (
         f"{training.problem.name}{f' ({parameters})' if parameters else ''}: {settings.points:,} points, "
