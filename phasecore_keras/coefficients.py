@@ -10,6 +10,7 @@ import keras
 from keras import ops
 
 from phasecore.problems import Problem
+from phasecore.problems.coefficients import stand_in
 from phasecore_keras.autodiff import to_numpy
 from phasecore_keras.differentiation import Tensor
 from phasecore_keras.internals import inner
@@ -52,7 +53,14 @@ class Coefficients:
 
     def problem(self) -> Problem:
         """Return the problem with the values of its coefficients now."""
-        return self._problem.with_coefficients(self.values()) if self.trained else self._problem
+        if not self.trained:
+            return self._problem
+        made: Problem = stand_in(self._problem, self.trained, self.values())
+        return made
+
+    def parameters_of_problem(self) -> dict[str, Any]:
+        """Return all parameters of the problem, with the values of its coefficients now."""
+        return {**self._problem.parameters, **self.values()}
 
     def set_rates(self, optimizer: Any) -> None:
         """Have an optimizer move each coefficient at its own learning rate, where it has one.

@@ -106,7 +106,7 @@ class PhysicsLoss(ResidualLoss):
             problem.all_partials(),
             problem.sample(16, seed=0).interior,
             derivatives,
-            lambda: self.trained_coefficients.problem().parameters,
+            self.trained_coefficients.parameters_of_problem,
         )
         self._fields = self._equations.of(problem.fields_read)
         corners, zeros = ops.convert_to_tensor(problem.bounds.astype(self._dtype)), ops.zeros(2, dtype=self._dtype)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 
 from phasecore.problems import Problem
+from phasecore.problems.coefficients import stand_in
 from phasecore_torch.namespace import namespace
 
 
@@ -77,4 +78,11 @@ class Coefficients(nn.Module):
 
     def problem(self) -> Problem:
         """Return the problem with the values of its coefficients now."""
-        return self._problem.with_coefficients(self.values()) if self.trained else self._problem
+        if not self.trained:
+            return self._problem
+        made: Problem = stand_in(self._problem, self.trained, self.values())
+        return made
+
+    def parameters_of_problem(self) -> dict[str, Any]:
+        """Return all parameters of the problem, with the values of its coefficients now."""
+        return {**self._problem.parameters, **self.values()}

@@ -127,7 +127,7 @@ class PhysicsLoss(ResidualLoss, nn.Module):
             problem.all_partials(),
             self.points,
             derivatives,
-            lambda: self.trained_coefficients.problem().parameters,
+            self.trained_coefficients.parameters_of_problem,
         )
         self._fields = self._equations.of(problem.fields_read)
         with undisturbed(self.model, problem):

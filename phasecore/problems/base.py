@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -15,7 +14,7 @@ from phasecore.arguments import is_number, is_whole
 from phasecore.arrays import Array, ArrayNamespace
 from phasecore.errors import InputError
 from phasecore.partials import parse_partial
-from phasecore.problems.coefficients import Trained, true_value
+from phasecore.problems.coefficients import STOOD_FOR, Trained, stand_in, true_value
 from phasecore.problems.conditions import Condition
 from phasecore.problems.sampling import latin_hypercube
 
@@ -97,6 +96,13 @@ class Problem(ABC):
     grid: ClassVar[tuple[int, ...]]
     reference_accuracy: ClassVar[str]
     presets: ClassVar[Mapping[str, Preset]]
+    _trained_names: ClassVar[tuple[str, ...]] = ()
+    """Attributes of the class that are trained coefficients."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        own = [name for name, value in vars(cls).items() if isinstance(value, Trained)]
+        cls._trained_names = (*cls._trained_names, *own)
 
     @property
     @abstractmethod
@@ -133,9 +139,8 @@ class Problem(ABC):
     @property
     def parameters(self) -> dict[str, Any]:
         """The equation's parameters by name: the fields of the dataclass, if it is one, and all that are trained."""
-        own: list[str] = [item.name for item in fields(self)] if is_dataclass(self) else []
-        names = [name for kind in reversed(type(self).__mro__) for name, v in vars(kind).items() if type(v) is Trained]
-        return {name: getattr(self, name) for name in [*own, *names]}
+        names = [item.name for item in fields(self)] if is_dataclass(self) else []
+        return {name: getattr(self, name) for name in dict.fromkeys([*names, *self._trained_names])}
 
     @property
     def trained_coefficients(self) -> Mapping[str, Trained]:
@@ -158,9 +163,7 @@ class Problem(ABC):
                 raise InputError(
                     f"trained coefficients of problem {self.name!r}", received=repr(name), expected=f"among {[*known]}"
                 )
-        made = copy.copy(self)
-        for name, value in {**values, "_trained": known}.items():
-            object.__setattr__(made, name, value)
+        made: Self = stand_in(self, known, values)
         return made
 
     def true_parameter(self, name: str) -> Any:
@@ -172,7 +175,7 @@ class Problem(ABC):
         Raises:
             InputError: for a trained coefficient of which neither says a value.
         """
-        held = vars(self).get("_trained", {}).get(name, getattr(self, name))
+        held = getattr(self, STOOD_FOR, {}).get(name, getattr(self, name))
         default = getattr(type(self), name, None)
         return true_value(held, default if is_number(default) else None)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,9 @@ from phasecore.errors import InputError
 
 COLUMN = "coefficient_"
 """How the columns of the history begin that hold the values of trained coefficients, followed by the name."""
+
+STOOD_FOR = "_stood_for"
+"""Attribute of a copy of a problem that holds the trained coefficients which values stand for."""
 
 _EXPECTED = "trained(NUMBER) with options among positive=True, bounds=(low,high), learning_rate=NUMBER, true=NUMBER"
 
@@ -227,6 +231,23 @@ def true_value(parameter: Any, otherwise: float | None = None) -> Any:
             fix=f"Write {str(parameter)[:-1]}, true=...).",
         )
     return value
+
+
+def stand_in(problem: Any, trained: Mapping[str, Trained], values: Mapping[str, Any]) -> Any:
+    """Return a copy of a problem in which values stand for trained coefficients, see `Problem.with_coefficients`.
+
+    Nothing is checked and nothing looked up, so that compilers follow it.
+
+    Args:
+        problem: with its trained coefficients.
+        trained: these, by name.
+        values: by name, numbers or arrays of shape () of any framework.
+    """
+    made = copy.copy(problem)
+    object.__setattr__(made, STOOD_FOR, trained)
+    for name, value in values.items():
+        object.__setattr__(made, name, value)
+    return made
 
 
 def columns_of_coefficients(values: Mapping[str, float]) -> dict[str, float]:
