@@ -139,7 +139,7 @@ class Problem(ABC):
     @property
     def parameters(self) -> dict[str, Any]:
         """The equation's parameters by name: the fields of the dataclass, if it is one, and all that are trained."""
-        names = [item.name for item in fields(self)] if is_dataclass(self) else []
+        names: list[str] = [item.name for item in fields(self)] if is_dataclass(self) else []
         return {name: getattr(self, name) for name in dict.fromkeys([*names, *self._trained_names])}
 
     @property
