@@ -41,7 +41,7 @@ def found(case: str, seed: int, folder: Path) -> dict[str, Any]:
     output = folder / f"{case}-seed{seed}"
     training = prepare(
         problem, backend="torch", seed=seed, output=output, width=24, depth=4, learning_rate=5e-3, every=100,
-        probes=["term_losses", "relative_l2:every=1000"], **settings,
+        probes=["term_losses", "relative_l2_error:every=1000"], **settings,
     )  # fmt: skip
     slower = dataclasses.replace(training.settings, decay_interval=training.settings.iterations // 20)
     training = dataclasses.replace(training, settings=slower)
