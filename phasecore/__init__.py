@@ -15,6 +15,7 @@ from phasecore.errors import (
 from phasecore.hookspecs import Entry, hookimpl
 from phasecore.phases import Curve, Phase, Timeline, Transition, detect, tracker
 from phasecore.problems.base import Problem
+from phasecore.problems.coefficients import trained
 from phasecore.problems.conditions import Data, Periodic, Prescribed
 from phasecore.problems.domains import Ball, Box, Disk, Polygon
 from phasecore.problems.general import Integral, ResidualCondition
@@ -54,5 +55,6 @@ __all__ = [
     "probe",
     "problem",
     "tracker",
+    "trained",
     "weighting_scheme",
 ]

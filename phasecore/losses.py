@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 from phasecore.arrays import Array
@@ -55,10 +58,15 @@ class ResidualLoss(ABC):
     _equations: Any
     """What evaluates the partial derivatives, an adapter's `PartialDerivatives`."""
     _conditions: Any
+    _out_of_range: tuple[str, ...] = ()
 
     @abstractmethod
     def _residuals_now(self) -> Mapping[str, Any]:
         """Return the residual of every term at all points, numpy arrays, aside from the training."""
+
+    @abstractmethod
+    def coefficients(self) -> dict[str, Any]:
+        """Return the value of each trained coefficient now, a scalar, by name."""
 
     @abstractmethod
     def _attention_state(self) -> RBAState | None:
@@ -90,14 +98,32 @@ class ResidualLoss(ABC):
     def check_weights(self, iteration: int) -> None:
         """Refuse weights that are not finite, or negative where they multiply squares.
 
+        Trained coefficients that the problem would not be made with are warned of, once.
+
         Raises:
             PluginError: naming scheme, term and iteration.
             TrainingError: where they only follow residuals that are not finite, naming those.
         """
+        self._check_coefficients(iteration)
         try:
             self.weighting.check(iteration)
         except PluginError as error:
             raise self.explained(error, iteration) from None
+
+    def _check_coefficients(self, iteration: int) -> None:
+        """Warn of a coefficient that has left the range of its problem: nothing keeps one there that has no bounds."""
+        if not self.problem.trained_coefficients:
+            return
+        values = {name: float(value) for name, value in self.coefficients().items()}
+        for name, value in values.items():
+            told = "" if name in self._out_of_range or not math.isfinite(value) else _refused(self.problem, name, value)
+            if told:
+                self._out_of_range += (name,)
+                warnings.warn(
+                    f"Iteration {iteration}: trained coefficient {name!r} is out of range. {told} Keep it there by "
+                    "trained(..., positive=True) or bounds=(low, high).",
+                    stacklevel=2,
+                )
 
     def explained(self, error: PluginError, iteration: int) -> PhasecoreError:
         """Return an error about weights, or where these only follow residuals that are not finite, about those."""
@@ -127,6 +153,18 @@ class ResidualLoss(ABC):
 
     def _named(self, points: Any) -> dict[str, Array]:
         return {name: points[:, axis] for axis, name in enumerate(self.problem.coordinates)}
+
+
+def _refused(problem: Problem, name: str, value: float) -> str:
+    """What a problem says to a value of a parameter that it refuses, or nothing."""
+    made: Any = problem
+    names: set[str] = {item.name for item in fields(made)} if is_dataclass(problem) else set()
+    if name in names:
+        try:
+            replace(made, **{name: value})
+        except InputError as error:
+            return str(error)
+    return ""
 
 
 def check_schemes(schemes: Mapping[str, WeightingScheme], backend: str) -> None:

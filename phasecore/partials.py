@@ -165,11 +165,10 @@ def parse_partial(
 
 
 def _is_left(value: Any) -> bool:
-    """Whether a factor is a tensor or variable of one number, whose value may change and may be trained."""
-    if isinstance(value, (np.ndarray, np.generic)) or not hasattr(value, "dtype"):
+    """Whether a factor is a tensor, variable or trained coefficient, of one number, whose value may change."""
+    if isinstance(value, (np.ndarray, np.generic)) or not hasattr(value, "shape"):
         return False
-    shape = tuple(getattr(value, "shape", (0,)))
-    return shape in ((), (1,))
+    return tuple(value.shape) in ((), (1,))
 
 
 def _factor(text: str, known: Mapping[str, Any]) -> float:

@@ -15,6 +15,7 @@ from phasecore.hookspecs import Entry, Kind
 from phasecore.plugins import Listener, Source, check_hook_names, loaded, run_hooks_of
 from phasecore.probes.base import Probe
 from phasecore.problems.base import Problem
+from phasecore.problems.coefficients import as_trained
 from phasecore.specifications import parse_composed, parse_specification
 from phasecore.weighting.base import WeightingScheme
 from phasecore.weighting.checks import check_declaration
@@ -26,6 +27,10 @@ Weighting = str | WeightingScheme | Sequence[str | WeightingScheme] | Mapping[st
 def problem(name: str, **parameters: Any) -> Problem:
     """Return the problem registered under `name`, with its parameters.
 
+    Args:
+        name: of the problem.
+        parameters: numbers; or `phasecore.trained(...)`, also as a text, for one that is to be found.
+
     Raises:
         InputError: for an unknown name or parameter, or a parameter out of range.
 
@@ -33,7 +38,7 @@ def problem(name: str, **parameters: Any) -> Problem:
         >>> problem("helmholtz", a1=6, a2=6).parameters
         {'a1': 6, 'a2': 6, 'k': 1.0}
     """
-    made = _make("problem", name, parameters)
+    made = _make("problem", name, {key: as_trained(value) for key, value in parameters.items()})
     _check_type(made, Problem, "problem", name)
     return made  # type: ignore[no-any-return]
 

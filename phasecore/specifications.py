@@ -13,6 +13,8 @@ from phasecore.errors import InputError
 def parse_specification(text: str, what: str) -> tuple[str, dict[str, Any]]:
     """Read "name" or "name:key=value,key=value"; values are Python literals, or else strings.
 
+    What stands in brackets belongs together, as in "burgers:viscosity=trained(0.1,positive=True)".
+
     Raises:
         InputError: if the text has another form.
 
@@ -22,7 +24,7 @@ def parse_specification(text: str, what: str) -> tuple[str, dict[str, Any]]:
     """
     name, colon, rest = text.strip().partition(":")
     options: dict[str, Any] = {}
-    for item in rest.split(",") if colon else []:
+    for item in split_outside_brackets(rest, ",") if colon else []:
         key, equals, value = (part.strip() for part in item.partition("="))
         if not (equals and key.isidentifier() and value) or key in options:
             raise InputError(what, received=repr(text), expected='"name" or "name:key=value,key=value", each key once')
@@ -42,7 +44,7 @@ def parse_composed(text: str, what: str) -> list[tuple[str, dict[str, Any]]]:
         >>> parse_composed("rba:eta=1e+0,gamma=0.9+grad_norm", "--weighting")
         [('rba', {'eta': 1.0, 'gamma': 0.9}), ('grad_norm', {})]
     """
-    return [parse_specification(part, what) for part in re.split(r"\+(?=\s*[A-Za-z_])", text)]
+    return [parse_specification(part, what) for part in split_outside_brackets(text, r"\+(?=\s*[A-Za-z_])")]
 
 
 def specification_of(name: str, options: Mapping[str, Any]) -> str:
@@ -70,7 +72,7 @@ def split_weightings(text: str, what: str = "--weightings") -> list[str]:
         ['uniform', 'rba:gamma=0.99,eta=0.01', 'rba']
     """
     found: list[str] = []
-    for piece in (part.strip() for part in text.split(",")):
+    for piece in (part.strip() for part in split_outside_brackets(text, ",")):
         is_option = "=" in piece.partition(":")[0]
         if piece and not is_option:
             found.append(piece)
@@ -86,6 +88,22 @@ def split_weightings(text: str, what: str = "--weightings") -> list[str]:
     if repeated:
         raise InputError(what, received=f"{repeated[0]!r} more than once", expected="each once")
     return found
+
+
+def split_outside_brackets(text: str, separator: str) -> list[str]:
+    """Split a text where a pattern of one character matches outside of brackets.
+
+    Example:
+        >>> split_outside_brackets("a=f(1,b=(2,3)),c=[4,5]", ",")
+        ['a=f(1,b=(2,3))', 'c=[4,5]']
+    """
+    pattern, parts, begin, depth = re.compile(separator), [], 0, 0
+    for place, character in enumerate(text):
+        depth = max(0, depth + (character in "([{") - (character in ")]}"))
+        if depth == 0 and pattern.match(text, place):
+            parts.append(text[begin:place])
+            begin = place + 1
+    return [*parts, text[begin:]]
 
 
 def _literal(value: str) -> Any:

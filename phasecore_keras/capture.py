@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, final
 
 from phasecore.errors import InputError
@@ -98,6 +99,9 @@ class Capture(capture.Capture):
         if BATCH_GRADIENT_MOMENTS in required:
             values[BATCH_GRADIENT_MOMENTS] = self._source.gradient_moments()
         return values
+
+    def _coefficients(self) -> Mapping[str, Any]:
+        return self._model.physics.coefficients() if isinstance(self._model, PINN) else {}
 
     def _of_adam(self) -> dict[str, Any]:
         """What Adam keeps of all that it trains, matrices by the name of their layer; nothing before its first step."""

@@ -15,6 +15,7 @@ from phasecore.errors import InputError
 from phasecore.problems import Problem
 from phasecore.problems.checks import condition_residuals_of, targets_of
 from phasecore_keras.autodiff import autodiff
+from phasecore_keras.coefficients import Coefficients
 from phasecore_keras.derivatives import PartialDerivatives
 from phasecore_keras.differentiation import Tensor
 from phasecore_keras.namespace import namespace
@@ -45,12 +46,19 @@ class Conditions:
         points: of each condition, shape (m, dimension); none to leave the conditions out.
         placement: the dtype to compute in; Keras chooses the device.
         derivatives: evaluates partials of the model.
+        coefficients: of the problem, those that are trained.
     """
 
     def __init__(
-        self, problem: Problem, points: Sequence[Floats], placement: str, derivatives: PartialDerivatives
+        self,
+        problem: Problem,
+        points: Sequence[Floats],
+        placement: str,
+        derivatives: PartialDerivatives,
+        coefficients: Coefficients,
     ) -> None:
         self._conditions = list(problem.conditions) if points else []
+        self._problem_now = coefficients.problem
         self._groups: list[_Group] = []
         by_partials: dict[tuple[str, ...], list[int]] = {}
         for index, condition in enumerate(self._conditions):
@@ -63,15 +71,22 @@ class Conditions:
         for index, condition in enumerate(self._conditions):
             targets = targets_of(condition, points[index], problem.coordinates, problem.normals)
             self._targets.append({name: _constant(value, placement) for name, value in targets.items()})
+        self._read_coefficients = bool(points and coefficients.trained)
+        if self._read_coefficients:
+            with undisturbed():
+                read = {id(variable) for variable in variables_read(lambda: autodiff().shapes(self))}
+            self._read_coefficients = any(id(variable) in read for variable in coefficients.free.values())
 
     def __call__(self) -> dict[str, Tensor]:
         """Return the residuals of each condition term, shape (m,)."""
-        residuals: dict[str, list[Tensor]] = {condition.term: [] for condition in self._conditions}
+        # conditions that read trained coefficients are made anew with the values that these have now
+        conditions = list(self._problem_now().conditions) if self._read_coefficients else self._conditions
+        residuals: dict[str, list[Tensor]] = {condition.term: [] for condition in conditions}
         for group in self._groups:
             ends = np.cumsum(group.sizes).tolist()
             partials = group.evaluate(group.points.value)
             for index, size, end in zip(group.members, group.sizes, ends, strict=True):
-                condition = self._conditions[index]
+                condition = conditions[index]
                 own = {name: values[end - size : end] for name, values in partials.items()}
                 targets = {name: target.value for name, target in self._targets[index].items()}
                 residuals[condition.term].append(condition_residuals_of(condition, own, targets, namespace, size))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import keras
@@ -10,7 +11,8 @@ import keras
 import phasecore
 from phasecore import registry
 from phasecore.errors import InputError, UnknownNameError
-from phasecore.problems import Problem
+from phasecore.problems import Problem, Trained
+from phasecore.problems.coefficients import as_trained
 from phasecore.weighting import WeightingScheme
 from phasecore_keras.autodiff import to_numpy
 
@@ -26,8 +28,19 @@ def specification_of(weighting: registry.Weighting) -> str:
     return "+".join(names) if len(names) == len(given) else ""
 
 
-def saved(parameter: Any) -> Any:
-    """Return a parameter of a problem as a saved model keeps it: a variable by its value and what it is made from."""
+def saved_parameters(problem: Problem) -> dict[str, Any]:
+    """Return the parameters that a problem is made from, as a saved model keeps them.
+
+    A variable is kept by its value and what it is made from, and a trained coefficient as text: its value is saved with
+    the weights.
+    """
+    made_from: set[str] = {item.name for item in fields(problem)} if is_dataclass(problem) else set()
+    return {name: _saved(value) for name, value in problem.parameters.items() if name in made_from}
+
+
+def _saved(parameter: Any) -> Any:
+    if isinstance(parameter, Trained):
+        return repr(parameter)
     if not isinstance(parameter, keras.Variable):
         return parameter
     value = to_numpy(parameter.value).tolist()
@@ -37,7 +50,7 @@ def saved(parameter: Any) -> Any:
 
 def _restored(parameter: Any) -> Any:
     is_variable = isinstance(parameter, Mapping) and set(parameter) == {_VARIABLE}
-    return keras.Variable(**parameter[_VARIABLE]) if is_variable else parameter
+    return keras.Variable(**parameter[_VARIABLE]) if is_variable else as_trained(parameter)
 
 
 def problem_of(config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None) -> Problem:

@@ -24,7 +24,7 @@ from phasecore.jets.derivatives import (
 )
 from phasecore.partials import Exponents, Partial
 from phasecore_keras.autodiff import autodiff, to_numpy
-from phasecore_keras.differentiation import Tensor
+from phasecore_keras.differentiation import Tensor, variable_dtype
 from phasecore_keras.internals import flat_layers
 from phasecore_keras.namespace import namespace
 from phasecore_keras.propagation import Propagation
@@ -54,7 +54,8 @@ class PartialDerivatives(derivatives.PartialDerivatives):
         names: the partials, see `phasecore.partials`.
         points: a few points for the comparison, shape (n, dimension).
         method: "jets" or "autodiff" to insist on one.
-        factors: values of the names that the partials have as factors, such as a problem's parameters.
+        factors: values of the names that the partials have as factors, such as a problem's parameters, or a function
+            that returns them: it is called anew each time, where some are tensors.
 
     Attributes:
         dtype: in which the model wants its points: that of its variables.
@@ -80,16 +81,16 @@ class PartialDerivatives(derivatives.PartialDerivatives):
         names: Sequence[str],
         points: ArrayLike,
         method: Method = "auto",
-        factors: Mapping[str, Any] | None = None,
+        factors: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None = None,
     ) -> None:
         check_method(method)
         self.model = model
         self.outputs = tuple(outputs)
         self.coordinates = tuple(coordinates)
-        self._factors = factors
+        self._factors: Callable[[], Mapping[str, Any]] = factors if callable(factors) else lambda: factors or {}
         self._propagate = Propagation(model)
         self._declare(names)
-        self._points = np.asarray(points, dtype=_placement(model))[:COMPARED]
+        self._points = np.asarray(points, dtype=variable_dtype(model))[:COMPARED]
         self.dtype = self._points.dtype.name
         self._wanted = method
         self._origin = self
@@ -100,26 +101,24 @@ class PartialDerivatives(derivatives.PartialDerivatives):
         """How derivatives are taken now."""
         return self._origin._chosen
 
-    def renew(self, names: Sequence[str] | None = None, factors: Mapping[str, Any] | None = None) -> None:
+    def renew(self, names: Sequence[str] | None = None) -> None:
         """Read the model anew, as it is now, and compare jets with autodiff again.
 
         Args:
             names: the partials, if they may be others than before.
-            factors: values of the names that the partials have as factors, likewise.
 
         Raises:
             InputError: for a model that does not fit any more.
         """
         self._propagate.forget()
         if names is not None:
-            self._factors = factors
             self._declare(names)
         points = ops.convert_to_tensor(self._points)
         self._check_model(points)
         self._chosen: Chosen = self._choose(points, self._wanted)
 
     def _factors_of_names(self) -> Mapping[str, Any]:
-        return self._factors or {}
+        return self._factors()
 
     def __call__(self, points: Tensor) -> dict[str, Tensor]:
         """Return each partial at `points`, shape (n,), differentiable with respect to the model's variables.
@@ -159,7 +158,8 @@ class PartialDerivatives(derivatives.PartialDerivatives):
     def _factors_now(self, points: Tensor) -> dict[str, Tensor]:
         """The values of factors that are tensors or variables."""
         names = {name for partial in self.partials.values() for own, _ in partial.summands for name in own}
-        return {name: ops.cast(self._factors_of_names()[name], points.dtype) for name in names}
+        values = self._factors() if names else {}
+        return {name: ops.cast(values[name], points.dtype) for name in names}
 
     def _nested(self, output: str, exponents: Exponents) -> Callable[[Tensor], Tensor]:
         function = self._column(output)
@@ -241,11 +241,6 @@ class PartialDerivatives(derivatives.PartialDerivatives):
         read = variables_read(lambda: autodiff().shapes(lambda: self._value(points)))
         known = getattr(self.model, "variables", ())
         return [*own, *(variable for variable in others_than(read, known) if variable.trainable)]
-
-
-def _placement(model: Model) -> str:
-    """Return the dtype in which a model wants its points: that of its variables."""
-    return str(model.variable_dtype) if isinstance(model, keras.layers.Layer) else keras.config.floatx()
 
 
 def _tolerance_of(model: Model) -> float:

@@ -96,3 +96,13 @@ class Autodiff(ABC):
 def sum_of_squares(gradients: Sequence[Tensor]) -> Tensor:
     """Return the squared norm of gradients, a scalar."""
     return sum(keras.ops.sum(keras.ops.square(gradient)) for gradient in gradients)
+
+
+def variable_dtype(model: Any) -> str:
+    """Return the dtype in which a model wants its points: that of its variables.
+
+    Example:
+        >>> variable_dtype(keras.layers.Dense(1, dtype="float64"))
+        'float64'
+    """
+    return str(model.variable_dtype) if isinstance(model, keras.layers.Layer) else keras.config.floatx()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 import numpy as np
@@ -30,9 +30,10 @@ from phasecore.weighting.composition import Products
 from phasecore.weighting.rba import RBAState, rba
 from phasecore_keras.autodiff import autodiff
 from phasecore_keras.checks import residuals_now
+from phasecore_keras.coefficients import Coefficients
 from phasecore_keras.conditions import Conditions, check_targets
 from phasecore_keras.derivatives import Model, PartialDerivatives
-from phasecore_keras.differentiation import Tensor
+from phasecore_keras.differentiation import Tensor, variable_dtype
 from phasecore_keras.evaluation import Evaluation
 from phasecore_keras.namespace import namespace
 from phasecore_keras.reading import check_trainable, named_variables, others_than, variables_read
@@ -58,8 +59,9 @@ class PhysicsLoss(ResidualLoss):
         points: coordinates of the collocation points, shape (n, dimension), a numpy array, or None.
         weighting: the weights' state: a layer, to be tracked by the model that is trained. What reads costly signals is
             updated between the steps, see `phasecore_keras.updates`.
-        held: the variables that residuals and conditions read and that are not the model's, such as a coefficient that
-            the problem holds, wherever they are held. Those that are trainable are to be trained.
+        trained_coefficients: of the problem, see `phasecore.trained`.
+        held: the variables that residuals and conditions read and that are not the model's: trained coefficients, and
+            what else the problem or anything holds. Those that are trainable are to be trained.
         version: a number that grows with each change that what was compiled of the loss does not know of.
         attention: the state of the residual-based attention that is tracked beside it, empty unless asked for.
 
@@ -95,6 +97,8 @@ class PhysicsLoss(ResidualLoss):
         self.version = 0
         self._sizes: dict[str, int] = {}
         self._condition_sizes: dict[str, int] = {}
+        self._dtype = variable_dtype(model)
+        self.trained_coefficients = Coefficients(problem, self._dtype)
         self._equations = PartialDerivatives(
             model,
             problem.outputs,
@@ -102,14 +106,13 @@ class PhysicsLoss(ResidualLoss):
             problem.all_partials(),
             problem.sample(16, seed=0).interior,
             derivatives,
-            problem.parameters,
+            self.trained_coefficients.parameters_of_problem,
         )
-        self._dtype = self._equations.dtype
         self._fields = self._equations.of(problem.fields_read)
         corners, zeros = ops.convert_to_tensor(problem.bounds.astype(self._dtype)), ops.zeros(2, dtype=self._dtype)
         some = dict.fromkeys(problem.fields_read, zeros)
-        self.field_names = tuple(fields_of(problem, self._named(corners), some, namespace))
-        self._conditions = Conditions(problem, (), self._dtype, self._equations)
+        self.field_names = tuple(fields_of(self.trained_coefficients.problem(), self._named(corners), some, namespace))
+        self._conditions = self._conditions_at(())
         self._read_variables()
         schemes = registry.as_schemes(weighting)
         check_schemes(schemes, "keras")
@@ -147,10 +150,10 @@ class PhysicsLoss(ResidualLoss):
         Raises:
             InputError: for a model that does not fit the problem any more.
         """
-        self._equations.renew(self.problem.all_partials(), self.problem.parameters)
+        self._equations.renew(self.problem.all_partials())
         self._read_variables()
         if self.collocation is not None:
-            self._conditions = Conditions(self.problem, self.collocation.conditions, self._dtype, self._equations)
+            self._conditions = self._conditions_at(self.collocation.conditions)
         self.version += 1
 
     def _read_variables(self) -> None:
@@ -160,7 +163,7 @@ class PhysicsLoss(ResidualLoss):
         sample = problem.sample(COMPARED, seed=0)
         coordinates = ops.convert_to_tensor(sample.interior.astype(self._dtype))
         check_targets(problem, sample.conditions)
-        conditions = Conditions(problem, sample.conditions, self._dtype, self._equations)
+        conditions = self._conditions_at(sample.conditions)
 
         def everything() -> Any:
             return self.residuals_at(coordinates), conditions(), self.fields(coordinates)
@@ -172,6 +175,9 @@ class PhysicsLoss(ResidualLoss):
         check_trainable(self.trainable_variables, f"problem {problem.name!r} or its network")
         self._watch.watch(self.held)
 
+    def _conditions_at(self, points: Sequence[Floats]) -> Conditions:
+        return Conditions(self.problem, points, self._dtype, self._equations, self.trained_coefficients)
+
     def set_points(self, points: CollocationPoints | ArrayLike) -> None:
         """Take the collocation points; the weights start anew if their number is another.
 
@@ -181,7 +187,7 @@ class PhysicsLoss(ResidualLoss):
         given = self.problem.check_collocation_points(points)
         self.collocation = given
         self.points = given.interior.astype(self._dtype)
-        conditions = Conditions(self.problem, given.conditions, self._dtype, self._equations)
+        conditions = self._conditions_at(given.conditions)
         if not self._sizes or not self._conditions.take_over(conditions):
             self._conditions, self._condition_sizes = conditions, conditions.sizes()
             self.version += 1
@@ -219,7 +225,8 @@ class PhysicsLoss(ResidualLoss):
 
     def residuals_at(self, points: Tensor) -> dict[str, Tensor]:
         """Return the unweighted residual of each equation at points of shape (m, dimension), shape (m,) each."""
-        return residuals_of(self.problem, self._named(points), self._equations(points), namespace)
+        problem = self.trained_coefficients.problem()
+        return residuals_of(problem, self._named(points), self._equations(points), namespace)
 
     def batch_loss(self, points: Tensor, weights: Products) -> Tensor:
         """Return the equations' part of the loss on a batch of points, with the weights given."""
@@ -261,7 +268,12 @@ class PhysicsLoss(ResidualLoss):
 
     def fields(self, points: Tensor) -> dict[str, Tensor]:
         """Return the problem's fields at points of shape (m, dimension), shape (m,) each."""
-        return fields_of(self.problem, self._named(points), self._fields(points), namespace)
+        problem = self.trained_coefficients.problem()
+        return fields_of(problem, self._named(points), self._fields(points), namespace)
+
+    def coefficients(self) -> dict[str, Tensor]:
+        """Return the value of each trained coefficient now, a scalar, by name."""
+        return {name: ops.stop_gradient(value) for name, value in self.trained_coefficients.values().items()}
 
     def _attention_state(self) -> RBAState | None:
         return attention_of([self.attention, *self.weighting.parts])

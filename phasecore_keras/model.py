@@ -14,7 +14,7 @@ from phasecore import registry
 from phasecore.errors import InputError
 from phasecore.jets.derivatives import Method
 from phasecore.problems import CollocationPoints, Problem
-from phasecore_keras.configuration import problem_of, saved, specification_of
+from phasecore_keras.configuration import problem_of, saved_parameters, specification_of
 from phasecore_keras.data import all_of, as_one_batch, by_name, check_data, check_evaluated, check_kind, each_callback
 from phasecore_keras.differentiation import Tensor
 from phasecore_keras.distribution import check_distribution
@@ -172,6 +172,7 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         if self.compiled or self.physics.has_changed:
             self.physics.renew()
         super().compile(optimizer=optimizer, **options)
+        self.physics.trained_coefficients.set_rates(self.optimizer)
         unsettled = options.get("jit_compile", "auto") == "auto" and not options.get("run_eagerly")
         self._jit_of_keras = self.jit_compile if unsettled else None
         self.renew()
@@ -342,7 +343,7 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
             "problem": {
                 "name": problem.name,
                 "class_name": type(problem).__name__,
-                "parameters": {name: saved(value) for name, value in problem.parameters.items()},
+                "parameters": saved_parameters(problem),
             },
             "weighting": self.specification,
             "derivatives": self._derivatives,

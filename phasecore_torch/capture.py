@@ -125,12 +125,20 @@ class Capture(capture.Capture):
             due: which of `probes`; None for all.
         """
         values = self._values(self._measuring.required(due), self._source.heard())
-        return self._measuring.row(values, iteration, due)
+        return self._row(values, iteration, due)
 
     def _values(self, required: frozenset[str], moments: Mapping[str, Moments] | None = None) -> dict[str, Any]:
         """The signals, gradient moments as they came of a backward pass, or None to take them now."""
         with torch.inference_mode(False), torch.enable_grad(), self._source.undisturbed():
             return self._signals(required, moments)
+
+    def _coefficients(self) -> Mapping[str, Tensor]:
+        """Their values; one warning tells of those that are trained and that nothing has moved."""
+        if not isinstance(self._loss, PhysicsLoss):
+            return {}
+        held = {id(parameter) for group in self._optimizer.param_groups for parameter in group["params"]}
+        self._loss.warn_of_forgotten(held)
+        return self._loss.coefficients()
 
     def _signals(self, required: frozenset[str], moments: Mapping[str, Moments] | None) -> dict[str, Any]:
         values: dict[str, Any] = {}

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from phasecore.problems import Problem
 from phasecore.problems.checks import condition_residuals_of, targets_of
+from phasecore_torch.coefficients import Coefficients
 from phasecore_torch.derivatives import PartialDerivatives
+from phasecore_torch.gradients import leaves
 from phasecore_torch.namespace import namespace
 from phasecore_torch.undisturbed import undisturbed
 
@@ -37,6 +39,7 @@ class Conditions(nn.Module):
         points: of each condition, shape (m, dimension).
         placement: the dtype and the device to compute with.
         derivatives: evaluates partials of the model.
+        coefficients: of the problem, those that are trained.
     """
 
     def __init__(
@@ -45,11 +48,13 @@ class Conditions(nn.Module):
         points: Sequence[Floats],
         placement: tuple[torch.dtype, torch.device],
         derivatives: PartialDerivatives,
+        coefficients: Coefficients,
     ) -> None:
         super().__init__()
         dtype, device = placement
         self._conditions = list(problem.conditions)
         self._derivatives = derivatives
+        self._problem_now = coefficients.problem
         self._groups: list[_Group] = []
         by_partials: dict[tuple[str, ...], list[int]] = {}
         for index, condition in enumerate(self._conditions):
@@ -67,15 +72,22 @@ class Conditions(nn.Module):
             for name, buffer in self._targets[index].items():
                 target = torch.as_tensor(targets[name], dtype=dtype, device=device)
                 self.register_buffer(buffer, target, persistent=False)
+        self._read_coefficients = bool(coefficients.trained)
+        if self._read_coefficients:
+            trained = {id(parameter) for parameter in coefficients.parameters()}
+            with torch.enable_grad(), undisturbed(derivatives.model):
+                self._read_coefficients = any(id(leaf) in trained for leaf in leaves(list(self().values())))
 
     def forward(self) -> dict[str, Tensor]:
         """Return the residuals of each condition term, shape (m,)."""
-        residuals: dict[str, list[Tensor]] = {condition.term: [] for condition in self._conditions}
+        # conditions that read trained coefficients are made anew with the values that these have now
+        conditions = list(self._problem_now().conditions) if self._read_coefficients else self._conditions
+        residuals: dict[str, list[Tensor]] = {condition.term: [] for condition in conditions}
         for number, (members, sizes, evaluate) in enumerate(self._groups):
             joined = evaluate(getattr(self, f"points_{number}"))
             partials = {name: torch.split(values, sizes) for name, values in joined.items()}
             for place, index in enumerate(members):
-                condition = self._conditions[index]
+                condition = conditions[index]
                 own = {name: parts[place] for name, parts in partials.items()}
                 targets = {name: getattr(self, buffer) for name, buffer in self._targets[index].items()}
                 residuals[condition.term].append(

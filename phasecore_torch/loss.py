@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, final
 
 import numpy as np
@@ -34,6 +34,7 @@ from phasecore.weighting.rba import RBAState, rba
 from phasecore_torch.batches import BatchedResiduals
 from phasecore_torch.blocks import Blocks, is_stackable
 from phasecore_torch.checks import residuals_now
+from phasecore_torch.coefficients import Coefficients
 from phasecore_torch.conditions import Conditions
 from phasecore_torch.derivatives import Model, Parameters, PartialDerivatives
 from phasecore_torch.device import placement
@@ -59,8 +60,8 @@ class PhysicsLoss(ResidualLoss, nn.Module):
     Each call updates the weights (unless `eval()` was called), evaluates the loss, and keeps it per term in `losses`.
     Within a step of an optimizer that evaluates its closure several times, as L-BFGS does, the first evaluation alone
     updates them, so that a line search follows one function.
-    The model stays yours: it is not registered as a submodule, so that `state_dict` holds the weighting's state alone
-    and `parameters()` is empty.
+    The model stays yours: it is not registered as a submodule, so that `state_dict` holds the weighting's state and the
+    trained coefficients of the problem (`phasecore.trained`), and `parameters()` is what these are trained by, if any.
 
     Args:
         problem: see `phasecore.problem`.
@@ -118,6 +119,7 @@ class PhysicsLoss(ResidualLoss, nn.Module):
         )
         dtype, device = placement(model, held)
         self.register_buffer("points", torch.as_tensor(given.interior, dtype=dtype, device=device), persistent=False)
+        self.trained_coefficients = Coefficients(problem, (dtype, device))
         self._equations = PartialDerivatives(
             model,
             problem.outputs,
@@ -125,7 +127,7 @@ class PhysicsLoss(ResidualLoss, nn.Module):
             problem.all_partials(),
             self.points,
             derivatives,
-            lambda: problem.parameters,
+            self.trained_coefficients.parameters_of_problem,
         )
         self._fields = self._equations.of(problem.fields_read)
         with undisturbed(self.model, problem):
@@ -147,7 +149,8 @@ class PhysicsLoss(ResidualLoss, nn.Module):
             stateful=[problem],
         )
         self._batched: Callable[[], BatchedResiduals | None] | None = None
-        self._conditions = Conditions(problem, given.conditions, (dtype, device), self._equations)
+        placed = dtype, device
+        self._conditions = Conditions(problem, given.conditions, placed, self._equations, self.trained_coefficients)
         self._tangents = Tangents(self._equations.model, self.residuals, self._conditions)
         schemes = registry.as_schemes(weighting)
         self.specification = weighting if isinstance(weighting, str) else "+".join(schemes)
@@ -156,7 +159,8 @@ class PhysicsLoss(ResidualLoss, nn.Module):
         self._sizes = dict.fromkeys(problem.equations, len(self.points)) | self._conditions.sizes()
         self.register_buffer("_domain", torch.as_tensor(problem.bounds, dtype=dtype, device=device), persistent=False)
         some = {name: self._domain.new_zeros(2) for name in problem.fields_read}
-        self.field_names = tuple(fields_of(problem, self._named(self._domain), some, namespace))
+        at = self._named(self._domain)
+        self.field_names = tuple(fields_of(self.trained_coefficients.problem(), at, some, namespace))
         self._required = frozenset().union(*(scheme.requires for scheme in schemes.values()))
         self.weighting = Weighting(schemes, self._blank_signals(), self._sizes)
         self.attention: Weighting | None = None
@@ -230,6 +234,43 @@ class PhysicsLoss(ResidualLoss, nn.Module):
             schemes = {"rba": rba()}
             self.attention = Weighting(schemes, self._blank_signals(), self._sizes)
 
+    def coefficients(self) -> dict[str, Tensor]:
+        """Return the value of each trained coefficient now, a scalar, by name."""
+        with torch.no_grad():
+            return {name: value.clone() for name, value in self.trained_coefficients.values().items()}
+
+    def warn_of_forgotten(self, held: Collection[int] = ()) -> None:
+        """Warn, once, of trained coefficients that nothing moves although the model moves: no optimizer has them.
+
+        Args:
+            held: identities of parameters that are known to have an optimizer.
+        """
+        for name in self.trained_coefficients.forgotten(self.model, held):
+            warnings.warn(
+                f"Trained coefficient {name!r} has not moved since the training began, as if no optimizer had it. Give "
+                "the optimizer loss_fn.parameter_groups(), or [*model.parameters(), *loss_fn.parameters()].",
+                stacklevel=2,
+            )
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Return all that is to be trained as an optimizer takes it: the model, and the coefficients with their rates.
+
+        Example:
+            >>> import phasecore
+            >>> problem = phasecore.problem("burgers", viscosity=phasecore.trained(0.1, learning_rate=1e-2))
+            >>> model = torch.nn.Linear(2, 1)
+            >>> loss_fn = PhysicsLoss(problem, model, problem.sample(100, seed=0))
+            >>> optimizer = torch.optim.Adam(loss_fn.parameter_groups(), lr=1e-3)
+            >>> [(len(group["params"]), group["lr"]) for group in optimizer.param_groups]
+            [(2, 0.001), (1, 0.01)]
+        """
+        model = self.model
+        groups: list[dict[str, Any]] = [{"params": list(model.parameters())}] if isinstance(model, nn.Module) else []
+        for name, free in self.trained_coefficients.named_parameters():
+            rate = self.trained_coefficients.trained[name].learning_rate
+            groups.append({"params": [free]} if rate is None else {"params": [free], "lr": rate})
+        return groups
+
     def term_gradients(self, indices: Tensor | None = None, *, weighted: bool = False) -> dict[str, dict[str, Tensor]]:
         """Return the gradient of each term's mean squared residual, {term: {parameter: of the parameter's shape}}.
 
@@ -253,8 +294,8 @@ class PhysicsLoss(ResidualLoss, nn.Module):
     def fields(self, points: Tensor, block: int = 16_384) -> dict[str, Tensor]:
         """Return the problem's fields at `points`, shape (m,) each, evaluated in blocks without gradient."""
         with torch.no_grad():
-            blocks = torch.split(points, block)
-            parts = [fields_of(self.problem, self._named(part), self._fields(part), namespace) for part in blocks]
+            blocks, problem = torch.split(points, block), self.trained_coefficients.problem()
+            parts = [fields_of(problem, self._named(part), self._fields(part), namespace) for part in blocks]
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def residuals_at(self, points: Tensor, parameters: Parameters | None = None) -> dict[str, Tensor]:
@@ -264,7 +305,8 @@ class PhysicsLoss(ResidualLoss, nn.Module):
             points: shape (m, dimension).
             parameters: used in place of the model's own, by name, as by `torch.func.functional_call`.
         """
-        return residuals_of(self.problem, self._named(points), self._equations(points, parameters), namespace)
+        problem = self.trained_coefficients.problem()
+        return residuals_of(problem, self._named(points), self._equations(points, parameters), namespace)
 
     def _evaluation(
         self, residuals: Mapping[str, Tensor], conditions: Mapping[str, Tensor], weights: Products
@@ -291,6 +333,7 @@ class PhysicsLoss(ResidualLoss, nn.Module):
         self.updates += 1
         if self.updates == 1 or self.updates % UPDATES_BETWEEN_CHECKS == 0:
             self.check_weights(self.updates)
+            self.warn_of_forgotten()
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _with_gradients(self, indices: Tensor | None, signals: Signals, required: frozenset[str]) -> Signals:

@@ -76,7 +76,7 @@ class TorchSession(Session):
         self.loss = PhysicsLoss(
             problem, self.model, training.points, weighting=training.schemes, compiled=settings.compiled
         )
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=settings.learning_rate)
+        self.optimizer = torch.optim.Adam(self.loss.parameter_groups(), lr=settings.learning_rate)
         self.scheduler = torch.optim.lr_scheduler.StepLR(self.optimizer, settings.decay_interval, settings.decay_factor)
         self.capture = Capture(self.loss, self.optimizer, probes=training.probes, batches=settings.batches)
         self.snapshots = Snapshots(self.loss)

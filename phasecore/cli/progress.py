@@ -221,7 +221,8 @@ class LiveDisplay(ConsoleDisplay):
 
 def describe(training: Training) -> str:
     """Return a training in one line."""
-    parameters = ", ".join(f"{name}={value}" for name, value in training.problem.parameters.items())
+    known = {name: value for name, value in training.problem.parameters.items() if value is not None}
+    parameters = ", ".join(f"{name}={value}" for name, value in known.items())
     settings = training.settings
     return (
         f"{training.problem.name}{f' ({parameters})' if parameters else ''}, {training.scheme_name}, "

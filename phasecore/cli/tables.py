@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from phasecore.phases import Phase
+from phasecore.reporting.coefficients import coefficient_panels
 from phasecore.reporting.comparison import Compared
 from phasecore.reporting.palette import PHASE_COLOURS, PHASE_NAMES
 from phasecore.reporting.seeds import BEGINS, Group, Paired, Spread
@@ -62,6 +63,8 @@ def comparison_table(runs: Sequence[Compared]) -> Table:
         ("residual_order", "final residual order"),
     ):
         table.add_row(label, *(number(run.final(name)) for run in runs))
+    for panel in coefficient_panels([run.columns for run in runs]):
+        table.add_row(panel.label, *(number(run.final(panel.column)) for run in runs))
     table.add_row("training time", *(duration(run.outcome.seconds) for run in runs))
     return table
 
@@ -72,14 +75,17 @@ def _table_of_many(runs: Sequence[Compared]) -> Table:
     has_error = any(math.isfinite(run.error) for run in runs)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("", no_wrap=True)
-    for label in (["error"] if has_error else []) + ["diffusion", "total diffusion", "SNR", "time"]:
+    trained = coefficient_panels([run.columns for run in runs])
+    labels = ["error"] if has_error else []
+    for label in [*labels, "diffusion", "total diffusion", "SNR", *(panel.label for panel in trained), "time"]:
         table.add_column(label, justify="right")
     for run in runs:
         found = map(run.outcome.timeline.transition, BEGINS)
         begins = ["-" if start is None else f"{start.iteration} ({start.confidence:.2f})" for start in found]
         error = ["failed" if run.failure else number(run.error)] if has_error else []
+        values = [number(run.final(column)) for column in ("snr", *(panel.column for panel in trained))]
         time = "failed" if run.failure and not has_error else duration(run.seconds)
-        table.add_row(run.training.scheme_name, *error, *begins, number(run.final("snr")), time)
+        table.add_row(run.training.scheme_name, *error, *begins, *values, time)
     table.caption = "iterations at which phases begin, and how sure that is"
     return table
 
@@ -172,6 +178,8 @@ def run_table(run: Compared) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 3, 0, 0))
     if math.isfinite(run.error):
         table.add_row("relative L2 error", number(run.error))
+    for panel in coefficient_panels([run.columns]):
+        table.add_row(panel.label, number(run.final(panel.column)))
     for transition in run.outcome.timeline.transitions:
         name = Text(f"{PHASE_NAMES[transition.phase]} from", style=PHASE_COLOURS[transition.phase])
         after = duration(run.seconds_at(transition.iteration))

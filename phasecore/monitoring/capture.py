@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from phasecore.monitoring.measuring import Measuring
 from phasecore.monitoring.monitor import choose_probes
 from phasecore.monitoring.sources import Source
 from phasecore.probes import Probe
+from phasecore.problems.coefficients import columns_of_coefficients
 from phasecore.signals import ADAM_LEARNING_RATES, ADAM_MOMENTS
 
 Probes = Sequence[str | Probe]
@@ -34,6 +35,10 @@ class Capture(ABC):
     def _values(self, required: frozenset[str]) -> dict[str, Any]:
         """Return the required signals at the current state, as numpy arrays."""
 
+    @abstractmethod
+    def _coefficients(self) -> Mapping[str, Any]:
+        """Return the values of trained coefficients now, by name."""
+
     def _begin(self, source: Source, probes: Probes | None, *, keeps_adam: bool, keeps_learning_rates: bool) -> None:
         supplied = source.supplies
         supplied |= {ADAM_MOMENTS} if keeps_adam else frozenset()
@@ -43,10 +48,14 @@ class Capture(ABC):
         source.prepare(self._measuring.required())
 
     def measure(self, iteration: int | None = None, due: Sequence[Probe] | None = None) -> dict[str, float]:
-        """Return the scalars of the probes at the current state.
+        """Return the scalars of the probes at the current state, and the values of trained coefficients.
 
         Args:
             iteration: optimizer steps done, for messages.
             due: which of `probes`; None for all.
         """
-        return self._measuring.row(self._values(self._measuring.required(due)), iteration, due)
+        return self._row(self._values(self._measuring.required(due)), iteration, due)
+
+    def _row(self, values: dict[str, Any], iteration: int | None, due: Sequence[Probe] | None) -> dict[str, float]:
+        """The scalars of the probes, after those of trained coefficients."""
+        return {**columns_of_coefficients(self._coefficients()), **self._measuring.row(values, iteration, due)}

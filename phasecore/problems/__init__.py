@@ -7,6 +7,7 @@ or by its name, "helmholtz:a1=1,a2=4".
 from phasecore.problems.allen_cahn import AllenCahn
 from phasecore.problems.base import CollocationPoints, Preset, Problem, relative_l2_error
 from phasecore.problems.burgers import Burgers
+from phasecore.problems.coefficients import Trained, trained, true_value
 from phasecore.problems.conditions import Condition, Data, Periodic, Prescribed
 from phasecore.problems.domains import Ball, Box, Disk, Polygon, Shape
 from phasecore.problems.general import Integral, ResidualCondition
@@ -34,5 +35,8 @@ __all__ = [
     "ReferenceData",
     "ResidualCondition",
     "Shape",
+    "Trained",
     "relative_l2_error",
+    "trained",
+    "true_value",
 ]

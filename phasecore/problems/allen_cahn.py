@@ -14,7 +14,9 @@ from numpy.typing import ArrayLike
 from phasecore.arrays import Array, ArrayNamespace
 from phasecore.errors import InputError
 from phasecore.problems.base import Floats, Preset, Problem
+from phasecore.problems.coefficients import Trained
 from phasecore.problems.conditions import Condition, Periodic, Prescribed
+from phasecore.problems.measured import measured, number_of_data_points
 from phasecore.problems.references import allen_cahn
 from phasecore.problems.references.cache import cached
 
@@ -27,13 +29,16 @@ class AllenCahn(Problem):
     """`u_t - diffusion u_xx + reaction (u^3 - u) = 0`, x in [-1, 1], t in [0, 1]; `u(x, 0) = x^2 cos(pi x)`.
 
     Attributes:
-        diffusion: coefficient of u_xx, positive.
-        reaction: coefficient of u^3 - u, positive.
+        diffusion: coefficient of u_xx, positive; or `phasecore.trained(...)`, to be found from data.
+        reaction: coefficient of u^3 - u, positive; likewise.
         periodic: impose that u and u_x are periodic in x, as the standard benchmark does; the authors of arXiv
             2403.18494 impose the initial condition alone. The reference solution is periodic either way.
+        data_points: number of points inside at which the solution is given, without noise; by default 500 where a
+            coefficient is trained, and none else. They are the same in every training, and those of the true
+            coefficients, 1e-4 and 5 unless `trained(..., true=...)` says another.
 
     Raises:
-        InputError: if a coefficient is not positive.
+        InputError: if a coefficient is not positive, or `data_points` is no whole number.
 
     The preset "quick" is milder than the paper's: 100 times the diffusion and a fifth of the reaction; and the bound of
     residual-based attention is 4, so that the equation counts more beside the conditions.
@@ -45,9 +50,10 @@ class AllenCahn(Problem):
         True
     """
 
-    diffusion: float = 1e-4
-    reaction: float = 5.0
+    diffusion: float | Trained = 1e-4
+    reaction: float | Trained = 5.0
     periodic: bool = True
+    data_points: int | None = None
 
     name: ClassVar[str] = "allen_cahn"
     coordinates: ClassVar[tuple[str, ...]] = ("x", "t")
@@ -87,6 +93,7 @@ class AllenCahn(Problem):
             raise InputError(
                 "problem 'allen_cahn', parameter 'periodic'", received=repr(self.periodic), expected="True or False"
             )
+        object.__setattr__(self, "_data_points", number_of_data_points(self, self.data_points))
 
     @property
     def domain(self) -> Mapping[str, tuple[float, float]]:
@@ -95,9 +102,13 @@ class AllenCahn(Problem):
 
     @property
     def conditions(self) -> Sequence[Condition]:
-        """The initial values, and periodicity if asked for."""
-        initial = Prescribed("initial", ("t", 0.0), {"u": lambda at: at["x"] ** 2 * np.cos(np.pi * at["x"])})
-        return [initial, Periodic("boundary", "x", ("u", "u_x"))] if self.periodic else [initial]
+        """The initial values, periodicity if asked for, and the data."""
+        count: int = vars(self)["_data_points"]
+        return [
+            Prescribed("initial", ("t", 0.0), {"u": lambda at: at["x"] ** 2 * np.cos(np.pi * at["x"])}),
+            *([Periodic("boundary", "x", ("u", "u_x"))] if self.periodic else []),
+            *([measured(AllenCahn(*self._true()), count)] if count else []),
+        ]
 
     def residuals(
         self, coordinates: Mapping[str, Array], partials: Mapping[str, Array], xp: ArrayNamespace
@@ -108,8 +119,11 @@ class AllenCahn(Problem):
 
     def reference(self, points: ArrayLike) -> Mapping[str, Floats]:
         """Return the spectral solution, interpolated, shape (m,); solved on first use and cached on disk."""
-        solution = _solution(self.diffusion, self.reaction)
+        solution = _solution(*self._true())
         return {"u": allen_cahn.interpolate(solution, self.check_points(points))}
+
+    def _true(self) -> tuple[float, float]:
+        return self.true_parameter("diffusion"), self.true_parameter("reaction")
 
 
 @functools.cache

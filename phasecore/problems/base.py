@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any, ClassVar, cast, final
+from dataclasses import fields, is_dataclass
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from phasecore.arguments import is_whole
+from phasecore.arguments import is_number, is_whole
 from phasecore.arrays import Array, ArrayNamespace
 from phasecore.errors import InputError
 from phasecore.partials import parse_partial
+from phasecore.problems.coefficients import STOOD_FOR, Trained, stand_in, true_value
 from phasecore.problems.conditions import Condition
 from phasecore.problems.domains.region import Region, region_of
 from phasecore.problems.placement import points_of
@@ -30,58 +31,9 @@ from phasecore.problems.short import (
     normalize,
     outputs_of,
 )
+from phasecore.problems.training_set import CollocationPoints, Floats, Preset, presets_of
 
-Floats = NDArray[np.float64]
-
-
-@final
-@dataclass(frozen=True)
-class CollocationPoints:
-    """Where the residuals of the equations and of the conditions are evaluated.
-
-    Attributes:
-        interior: coordinates of the equations' collocation points, shape (n, dimension).
-        conditions: for each of the problem's conditions, in its order, points of shape (m, dimension).
-    """
-
-    interior: Floats
-    conditions: tuple[Floats, ...]
-
-
-@final
-@dataclass(frozen=True)
-class Preset:
-    """A named training set-up of a problem.
-
-    Attributes:
-        parameters: the problem's own parameters.
-        points: number of collocation points.
-        condition_points: number of points of each condition; None lets the problem choose.
-        width: neurons of each hidden layer.
-        depth: number of hidden layers.
-        iterations: optimizer iterations.
-        learning_rate: Adam's, multiplied by `decay_factor` every `decay_interval` iterations.
-        every: iterations between captures.
-        weighting: recommended options by scheme name.
-    """
-
-    points: int
-    width: int
-    depth: int
-    iterations: int
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    condition_points: int | None = None
-    learning_rate: float = 1e-3
-    decay_factor: float = 0.9
-    decay_interval: int = 5000
-    every: int = 10
-    weighting: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-
-
-def _presets_of(problem: Problem) -> Mapping[str, Preset]:
-    """Return the preset "quick" of a problem that gives none."""
-    points = 500 if len(problem.coordinates) == 1 else 2500
-    return {"quick": Preset(points=points, width=64, depth=4, iterations=3000)}
+__all__ = ["CollocationPoints", "Floats", "Preset", "Problem", "relative_l2_error"]
 
 
 class Problem(ABC):
@@ -126,9 +78,11 @@ class Problem(ABC):
     field_partials: ClassVar[tuple[str, ...]] = ()
     grid: ClassVar[tuple[int, ...]] = cast(Any, Inferred(grid_of))
     reference_accuracy: ClassVar[str] = "not stated"
-    presets: ClassVar[Mapping[str, Preset]] = cast(Any, Inferred(_presets_of))
+    presets: ClassVar[Mapping[str, Preset]] = cast(Any, Inferred(presets_of))
     names_equations: ClassVar[bool] = True
     """Whether `residuals` returns a mapping; one that returns residuals alone has equations that are inferred."""
+    _trained_names: ClassVar[tuple[str, ...]] = ()
+    """Attributes of the class that are trained coefficients."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -136,6 +90,8 @@ class Problem(ABC):
             if issubclass(base, Problem) and base is not Problem and base.__init__ is Problem.__init__:
                 complete(base, _CONTRACT)
         normalize(cls)
+        own = [name for name, value in vars(cls).items() if isinstance(value, Trained)]
+        cls._trained_names = (*cls._trained_names, *own)
 
     def __init__(self, *values: Any, **named: Any) -> None:
         if type(self).__init__ is Problem.__init__:
@@ -200,8 +156,46 @@ class Problem(ABC):
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The equation's parameters by name: the fields of the dataclass, if it is one."""
-        return {item.name: getattr(self, item.name) for item in fields(self)} if is_dataclass(self) else {}
+        """The equation's parameters by name: the fields of the dataclass, if it is one, and all that are trained."""
+        names: list[str] = [item.name for item in fields(self)] if is_dataclass(self) else []
+        return {name: getattr(self, name) for name in dict.fromkeys([*names, *self._trained_names])}
+
+    @property
+    def trained_coefficients(self) -> Mapping[str, Trained]:
+        """The parameters that are unknown and trained, by name; see `phasecore.trained`."""
+        held = {**self.parameters, **vars(self)}
+        return {name: value for name, value in held.items() if isinstance(value, Trained)}
+
+    def with_coefficients(self, values: Mapping[str, Any]) -> Self:
+        """Return a copy with values of its trained coefficients; everything else stays as it is.
+
+        Args:
+            values: by name, numbers or arrays of shape () of any framework.
+
+        Raises:
+            InputError: for a name that no trained coefficient has.
+        """
+        known = self.trained_coefficients
+        for name in values:
+            if name not in known:
+                raise InputError(
+                    f"trained coefficients of problem {self.name!r}", received=repr(name), expected=f"among {[*known]}"
+                )
+        made: Self = stand_in(self, known, values)
+        return made
+
+    def true_parameter(self, name: str) -> Any:
+        """Return what a parameter is in truth, as reference solutions and data need it.
+
+        Of a trained coefficient that is the value that `phasecore.trained` was told, or else the parameter's default;
+        in copies of `with_coefficients` too.
+
+        Raises:
+            InputError: for a trained coefficient of which neither says a value.
+        """
+        held = getattr(self, STOOD_FOR, {}).get(name, getattr(self, name))
+        default = getattr(type(self), name, None)
+        return true_value(held, default if is_number(default) else None)
 
     @property
     def terms(self) -> tuple[str, ...]:

@@ -14,7 +14,9 @@ from numpy.typing import ArrayLike
 from phasecore.arrays import Array, ArrayNamespace
 from phasecore.errors import InputError
 from phasecore.problems.base import Floats, Preset, Problem
+from phasecore.problems.coefficients import Trained
 from phasecore.problems.conditions import Condition, Prescribed
+from phasecore.problems.measured import measured, number_of_data_points
 from phasecore.problems.references.burgers import cole_hopf
 from phasecore.problems.references.checks import check_number
 
@@ -25,10 +27,13 @@ class Burgers(Problem):
     """`u_t + u u_x - viscosity u_xx = 0` on x in [-1, 1], t in [0, 1]; `u(x, 0) = -sin(pi x)`, `u(+-1, t) = 0`.
 
     Attributes:
-        viscosity: coefficient of u_xx, positive.
+        viscosity: coefficient of u_xx, positive; or `phasecore.trained(...)`, to be found from data.
+        data_points: number of points inside at which the solution is given, without noise; by default 500 where the
+            viscosity is trained, and none else. They are the same in every training, and those of the true viscosity,
+            0.01 / pi unless `trained(..., true=...)` says another.
 
     Raises:
-        InputError: if the viscosity is not positive.
+        InputError: if the viscosity is not positive, or `data_points` is no whole number.
 
     The preset "quick" is milder than the benchmark of the source: 16 times the viscosity, so that no steep front forms.
 
@@ -39,7 +44,8 @@ class Burgers(Problem):
         -1.0
     """
 
-    viscosity: float = 0.01 / math.pi
+    viscosity: float | Trained = 0.01 / math.pi
+    data_points: int | None = None
 
     name: ClassVar[str] = "burgers"
     coordinates: ClassVar[tuple[str, ...]] = ("x", "t")
@@ -67,6 +73,7 @@ class Burgers(Problem):
             raise InputError(
                 "problem 'burgers', parameter 'viscosity'", received=self.viscosity, expected="a positive number"
             )
+        object.__setattr__(self, "_data_points", number_of_data_points(self, self.data_points))
 
     @property
     def domain(self) -> Mapping[str, tuple[float, float]]:
@@ -75,11 +82,13 @@ class Burgers(Problem):
 
     @property
     def conditions(self) -> Sequence[Condition]:
-        """A sine at the start, zero at both ends."""
+        """A sine at the start, zero at both ends, and the data."""
+        count: int = vars(self)["_data_points"]
         return [
             Prescribed("initial", ("t", 0.0), {"u": lambda coordinates: -np.sin(np.pi * coordinates["x"])}),
             Prescribed("boundary", ("x", -1.0), {"u": 0.0}),
             Prescribed("boundary", ("x", 1.0), {"u": 0.0}),
+            *([measured(Burgers(self.true_parameter("viscosity")), count)] if count else []),
         ]
 
     def residuals(
@@ -90,7 +99,7 @@ class Burgers(Problem):
 
     def reference(self, points: ArrayLike) -> Mapping[str, Floats]:
         """Return the exact solution, shape (m,); kept for the points asked for last, such as those of the grid."""
-        viscosity = check_number("Burgers reference, 'viscosity'", self.viscosity)
+        viscosity = check_number("Burgers reference, 'viscosity'", self.true_parameter("viscosity"))
         return {"u": _solution(viscosity, self.check_points(points).tobytes()).copy()}
 
 

@@ -14,7 +14,9 @@ from phasecore.arguments import is_number
 from phasecore.arrays import Array, ArrayNamespace
 from phasecore.errors import InputError
 from phasecore.problems.base import Floats, Preset, Problem
+from phasecore.problems.coefficients import Trained
 from phasecore.problems.conditions import Condition, Prescribed
+from phasecore.problems.measured import measured, number_of_data_points
 
 _ATTENTION = {"rba": {"start": "residuals", "normalization": "minmax"}}
 
@@ -27,7 +29,8 @@ class Helmholtz(Problem):
     Attributes:
         a1: half-waves per unit length along x, a positive integer (so that u vanishes on the boundary).
         a2: likewise along y.
-        k: wave number.
+        k: wave number; or `phasecore.trained(...)`, to be found from the solution at 500 points inside. They are the
+            same in every training; q is that of the true wave number, 1 unless `trained(..., true=...)` says another.
 
     Raises:
         InputError: if a1 or a2 is not a positive integer, or k is not finite.
@@ -43,7 +46,7 @@ class Helmholtz(Problem):
 
     a1: int = 1
     a2: int = 4
-    k: float = 1.0
+    k: float | Trained = 1.0
 
     name: ClassVar[str] = "helmholtz"
     coordinates: ClassVar[tuple[str, ...]] = ("x", "y")
@@ -81,8 +84,9 @@ class Helmholtz(Problem):
                     received=repr(value),
                     expected="a positive integer",
                 )
-        if not is_number(self.k):
+        if not isinstance(self.k, Trained) and not is_number(self.k):
             raise InputError("problem 'helmholtz', parameter 'k'", received=repr(self.k), expected="a finite number")
+        object.__setattr__(self, "_data_points", number_of_data_points(self))
 
     @property
     def domain(self) -> Mapping[str, tuple[float, float]]:
@@ -91,18 +95,20 @@ class Helmholtz(Problem):
 
     @property
     def conditions(self) -> Sequence[Condition]:
-        """The solution is zero on the four sides."""
+        """The solution is zero on the four sides, and the data."""
+        count: int = vars(self)["_data_points"]
+        sides = [(coordinate, position) for coordinate in ("x", "y") for position in (-1.0, 1.0)]
         return [
-            Prescribed("boundary", (coordinate, position), {"u": 0.0})
-            for coordinate in ("x", "y")
-            for position in (-1.0, 1.0)
+            *(Prescribed("boundary", side, {"u": 0.0}) for side in sides),
+            *([measured(Helmholtz(self.a1, self.a2), count)] if count else []),
         ]
 
     def residuals(
         self, coordinates: Mapping[str, Array], partials: Mapping[str, Array], xp: ArrayNamespace
     ) -> Mapping[str, Array]:
         """Return `u_xx + u_yy + k^2 u - q`, shape (n,)."""
-        forcing = (self.k**2 - math.pi**2 * (self.a1**2 + self.a2**2)) * self._solution(coordinates, xp)
+        k = self.true_parameter("k")
+        forcing = (k**2 - math.pi**2 * (self.a1**2 + self.a2**2)) * self._solution(coordinates, xp)
         return {"pde": partials["u_xx + u_yy"] + self.k**2 * partials["u"] - forcing}
 
     def reference(self, points: ArrayLike) -> Mapping[str, Floats]:

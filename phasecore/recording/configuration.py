@@ -15,6 +15,7 @@ import phasecore
 from phasecore.backends import Monitored, Outcome, Settings, Training
 from phasecore.errors import InputError
 from phasecore.probes.base import Probe
+from phasecore.problems.coefficients import final_coefficients
 from phasecore.recording.history import plain
 from phasecore.recording.own_problem import check_unchanged
 from phasecore.specifications import parse_composed, specification_of
@@ -93,13 +94,15 @@ def summary(training: Training | Monitored, outcome: Outcome) -> dict[str, Any]:
     """Return a finished training as `phasecore run --json` prints it, without the folder.
 
     Keys: problem, problem_parameters, backend, weighting, preset, seed, iterations, seconds, relative_l2_error and
-    phases (as `phasecore detect --json` prints them).
+    phases (as `phasecore detect --json` prints them); and, where some are trained, coefficients with their values.
     """
+    found = final_coefficients(outcome.rows)
     document = {
         **_identity(training),
         "iterations": outcome.iterations,
         "seconds": outcome.seconds,
         "relative_l2_error": outcome.relative_l2_error,
+        **({"coefficients": found} if found else {}),
         "phases": outcome.timeline.to_json(),
     }
     return {key: plain(value) for key, value in document.items()}
@@ -145,5 +148,8 @@ def _comparable(configuration: Mapping[str, Any]) -> dict[str, Any]:
     flat = {name: configuration.get(name) for name in IDENTITY}
     if isinstance(flat["weighting"], str):
         flat["weighting"] = parse_composed(flat["weighting"], "weighting")
+    if isinstance(flat["problem_parameters"], Mapping):
+        # a parameter that came later, and does nothing unless it is given
+        flat["problem_parameters"] = {k: v for k, v in flat["problem_parameters"].items() if v is not None}
     settings = configuration.get("settings") or {}
     return {**flat, **{name: value for name, value in settings.items() if name != "compiled"}}

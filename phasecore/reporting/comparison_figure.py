@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasecore.phases import Phase, Timeline, Transition
+from phasecore.reporting.coefficients import Panel, coefficient_panels
 from phasecore.reporting.comparison import Compared
 from phasecore.reporting.dependencies import check_installed
 from phasecore.reporting.palette import FAINT, INK, PHASE_COLOURS, PHASE_NAMES, SHADE
@@ -25,7 +26,7 @@ ROWS = (
     ("relative_l2_error", "relative L2 test error", "log"),
     ("residual_order", "residual order", "linear"),
 )
-"""Column of the history, label and scale of each row of panels."""
+"""Column of the history, label and scale of each row of panels; those of trained coefficients follow."""
 
 ABREAST = 4
 """Runs side by side at most."""
@@ -72,7 +73,9 @@ def draw_comparison(runs: Sequence[Compared], file: Path) -> None:
     from matplotlib.figure import Figure
 
     columns = [[run for run in runs if run.weighting == one] for one in dict.fromkeys(run.weighting for run in runs)]
-    rows = [row for row in ROWS if any(math.isfinite(run.final(row[0])) for run in runs)] or list(ROWS)
+    always = [Panel(*row) for row in ROWS]
+    rows = [row for row in always if any(math.isfinite(run.final(row.column)) for run in runs)] or always
+    rows += coefficient_panels([run.columns for run in runs])
     bands = math.ceil(len(columns) / ABREAST)
     abreast = math.ceil(len(columns) / bands)
     size = (1.2 + 4.6 * abreast, (1.4 + 2.2 * len(rows)) * bands)
@@ -91,7 +94,7 @@ def draw_comparison(runs: Sequence[Compared], file: Path) -> None:
         for row, panel in enumerate(own):
             panel.tick_params(which="both", labelleft=column == 0, labelbottom=row == len(rows) - 1)
             if column == 0:
-                panel.set_ylabel(rows[row][1], color=INK)
+                panel.set_ylabel(rows[row].label, color=INK)
     for panel in panels[: len(rows), 0]:
         _label_ticks(panel)
     figure.suptitle(_title(runs), fontsize=11, color=INK)
@@ -107,7 +110,7 @@ def _share_scales(panels: NDArray[Any], rows: int) -> None:
             panel.sharey(panels[row % rows, 0])
 
 
-def _draw_column(panels: NDArray[Any], runs: Sequence[Compared], rows: Sequence[tuple[str, str, str]]) -> None:
+def _draw_column(panels: NDArray[Any], runs: Sequence[Compared], rows: Sequence[Panel]) -> None:
     group = Group(runs[0].weighting, runs)
     timeline = runs[0].timeline if len(runs) == 1 else group.timeline()
     last = max(float(run.columns.get("iteration", np.empty(0)).max(initial=1.0)) for run in runs)
@@ -282,7 +285,8 @@ def running_median(
 
 def _title(runs: Sequence[Compared]) -> str:
     training = runs[0].training
-    parameters = ", ".join(f"{name} = {value}" for name, value in training.problem.parameters.items())
+    known = {name: value for name, value in training.problem.parameters.items() if value is not None}
+    parameters = ", ".join(f"{name} = {value}" for name, value in known.items())
     settings = training.settings
     seeds = list(dict.fromkeys(run.seed for run in runs))
     which = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {', '.join(map(str, seeds))} (bold: median)"

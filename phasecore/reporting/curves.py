@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasecore.phases import Curve, Phase
+from phasecore.reporting.coefficients import coefficient_panels
 from phasecore.reporting.comparison_figure import running_median
 from phasecore.reporting.palette import FAINT, INK, PHASE_COLOURS, PHASE_NAMES, SHADE
 from phasecore.reporting.reported import Reported
@@ -80,7 +81,8 @@ def curves_figure(reported: Sequence[Reported]) -> Figure:
     from plotly.subplots import make_subplots
 
     recorded = [_quantities(item) for item in reported]
-    panels = [panel for panel in PANELS if any(panel[0] in quantities for quantities in recorded)]
+    trained = coefficient_panels([item.run.history for item in reported])
+    panels = [panel for panel in (*PANELS, *trained) if any(panel[0] in quantities for quantities in recorded)]
     heights = [BAR * len(reported) + 10, *(250 if place == 0 else 170 for place in range(len(panels)))]
     figure = make_subplots(
         rows=len(heights), cols=1, shared_xaxes=True, row_heights=heights, vertical_spacing=18 / (sum(heights) * 1.1)
@@ -270,6 +272,7 @@ def _quantities(item: Reported) -> dict[str, tuple[Floats, Floats]]:
         return {}
     curve = Curve.from_columns(item.run.history)
     found = {name: quantity(curve, name) for name, _, _ in PANELS}
+    found |= {panel.column: item.run.history[panel.column] for panel in coefficient_panels([item.run.history])}
     return {name: (curve.iteration, values) for name, values in found.items() if values is not None}
 
 

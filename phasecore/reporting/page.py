@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from phasecore.errors import InputError
 from phasecore.phases import Phase
 from phasecore.recording.history import replace_file
+from phasecore.reporting.coefficients import coefficient_panels
 from phasecore.reporting.curves import MOST_DRAWN, NOT_KNOWN, curves_figure, recorded_figure
 from phasecore.reporting.dependencies import check_installed
 from phasecore.reporting.fields import fields_figure, why_no_picture
@@ -87,6 +88,7 @@ def page(reported: Sequence[Reported]) -> str:
         groups=groups if len(groups) < len(reported) else [],
         pairs=paired(groups),
         begins=BEGINS,
+        trained=coefficient_panels([item.run.history for item in reported]),
         legend={PHASE_NAMES[phase]: colour for phase, colour in PHASE_COLOURS.items()} | {"not known": NOT_KNOWN},
         curves=_html(curves_figure(reported), "curves"),
         most_drawn=MOST_DRAWN,

@@ -157,7 +157,7 @@ def problem_text(configuration: Mapping[str, Any]) -> str:
     """
     name = configuration.get("problem") or "a training"
     parameters = configuration.get("problem_parameters") or {}
-    listed = ", ".join(f"{key} = {value}" for key, value in parameters.items())
+    listed = ", ".join(f"{key} = {value}" for key, value in parameters.items() if value is not None)
     return f"{name} ({listed})" if listed else str(name)
 
 

@@ -18,6 +18,7 @@ from phasecore.probes.gradient_snr import GradientSNR
 from phasecore.probes.term_losses import TermLosses
 from phasecore.problems.base import Problem
 from phasecore.problems.burgers import Burgers
+from phasecore.problems.coefficients import Trained, columns_of_coefficients
 from phasecore.recording.schedule import Schedule, is_due
 from phasecore.signals import RESIDUALS, TANGENT_KERNEL_TRACES, TERM_GRADIENTS, TERM_LOSSES, Signals
 from phasecore.testing.laws import NotApplicableError, Report, run_laws
@@ -270,6 +271,27 @@ def wrong_weights_are_refused(subject: BackendSubject) -> None:
         assert told, f"weights that are {what} gave {error!r}; raise a PluginError that names scheme and term"
 
 
+def trained_coefficients_are_trained(subject: BackendSubject) -> None:
+    """A coefficient that is trained is in each row, begins at its initial value, has its own rate, and keeps bounds."""
+    column, rate = columns_of_coefficients({"viscosity": 0.1}), 1e-2
+    (name,) = column
+    with_own_rate = Burgers(Trained(0.1, learning_rate=rate), data_points=8)
+    bounded = Burgers(Trained(0.1, bounds=(0.09, 0.11), learning_rate=5.0), data_points=8)
+    subjects = [dataclasses.replace(subject, problem=problem) for problem in (with_own_rate, bounded)]
+    try:
+        free, kept = ([row.get(name, np.nan) for row in own.train(own.training()).rows] for own in subjects)
+    except (InputError, PluginError) as error:
+        raise NotApplicableError(f"the backend refuses trained coefficients: {error}") from None
+    assert not np.isnan(free).any(), (
+        f"rows without {name!r}; add phasecore.problems.coefficients.columns_of_coefficients()"
+    )
+    assert abs(abs(free[0] - column[name]) - rate) < 0.02 * rate, (
+        f"from {column[name]} the first step of Adam led to {free[0]}; train the coefficient at its own rate, {rate}"
+    )
+    assert len(set(free)) > 1, f"the coefficient stays at {free[0]}; give it to the optimizer"
+    assert all(0.09 <= value <= 0.11 for value in kept), f"the bounds 0.09 and 0.11 do not hold: {kept}"
+
+
 BACKEND_LAWS = (
     declares_itself,
     captures_when_due,
@@ -282,6 +304,7 @@ BACKEND_LAWS = (
     weights_enter_the_loss,
     terms_are_balanced_as_points_weight_them,
     wrong_weights_are_refused,
+    trained_coefficients_are_trained,
 )
 """Every law of backends; each takes a `BackendSubject`."""
 

@@ -70,7 +70,7 @@ def residuals_keep_the_dtype(subject: ProblemSubject) -> None:
 
 def fields_read_what_is_declared(subject: ProblemSubject) -> None:
     """`fields` reads exactly `field_partials`, and gives finite values of shape (m,) under the reference's names."""
-    problem = subject.problem
+    problem = subject.evaluated
     points = subject.sample().interior
     partials = random_partials(problem.fields_read, len(points))
     read: set[str] = set()
@@ -147,7 +147,7 @@ def _all_libraries(subject: ProblemSubject) -> tuple[ArrayLibrary, ...]:
 
 
 def _conditions(subject: ProblemSubject) -> Iterator[tuple[Condition, Floats]]:
-    return zip(subject.problem.conditions, subject.sample().conditions, strict=True)
+    return zip(subject.evaluated.conditions, subject.sample().conditions, strict=True)
 
 
 def _condition_residuals(

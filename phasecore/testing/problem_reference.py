@@ -91,7 +91,7 @@ def reference_satisfies_the_conditions(subject: ProblemSubject) -> None:
     problem = subject.problem
     inside = list(problem.reference(subject.sample().interior).values())
     checked = 0
-    for condition, points in zip(problem.conditions, subject.sample().conditions, strict=True):
+    for condition, points in zip(subject.evaluated.conditions, subject.sample().conditions, strict=True):
         try:
             known = {name: subject.reference_partial(name, points) for name in condition.partials}
         except NotApplicableError:

@@ -10,6 +10,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+from phasecore.errors import InputError
 from phasecore.partials import parse_partial
 from phasecore.problems.base import CollocationPoints, Floats, Problem
 from phasecore.problems.checks import residuals_of
@@ -41,6 +42,20 @@ class ProblemSubject:
     accuracy: float = 1e-6
     points: int = 48
 
+    @property
+    def evaluated(self) -> Problem:
+        """The problem with numbers for its trained coefficients: the true ones, or where they are not known the first.
+
+        Its equations and conditions can be evaluated.
+        """
+        values: dict[str, float] = {}
+        for name, coefficient in self.problem.trained_coefficients.items():
+            try:
+                values[name] = float(self.problem.true_parameter(name))
+            except InputError:
+                values[name] = float(coefficient.initial)
+        return self.problem.with_coefficients(values) if values else self.problem
+
     def sample(self, seed: int = 0) -> CollocationPoints:
         """Return collocation points of the laws."""
         return self.problem.sample(self.points, seed=seed, condition_points=self.points)
@@ -61,7 +76,7 @@ class ProblemSubject:
             map_leaves(array_library.from_numpy, dict(partials)), set() if read is None else read
         )
         coordinates = map_leaves(array_library.from_numpy, self.columns(points))
-        found = residuals_of(self.problem, coordinates, recording, array_library.namespace)
+        found = residuals_of(self.evaluated, coordinates, recording, array_library.namespace)
         return {name: array_library.to_numpy(values) for name, values in found.items()}
 
     def reference_partial(self, name: str, points: Floats) -> tuple[Floats, Floats]:
@@ -70,7 +85,7 @@ class ProblemSubject:
         Raises:
             NotApplicableError: if the reference does not give the differentiated output.
         """
-        problem = self.problem
+        problem = self.evaluated
         partial = parse_partial(name, problem.outputs, problem.coordinates, problem.parameters)
         if partial.output not in problem.reference(points[:1]) or problem.fields_read != problem.outputs:
             raise NotApplicableError(f"the reference gives no output {partial.output!r}, so {name!r} is not known")

@@ -24,7 +24,8 @@ LAYERS = [
         (
             *("problems.base", "problems.conditions", "problems.sampling", "problems.checks", "problems.finite"),
             *("problems.short", "problems.rehearsal", "problems.standins", "problems.reference_data"),
-            *("problems.domains", "problems.placement"),
+            *("problems.domains", "problems.placement", "problems.coefficients"),
+            "problems.training_set",
             *("weighting.base", "weighting.checks", "weighting.composition", "probes.base", "probes.checks"),
         ),
     ),
@@ -42,7 +43,8 @@ SHARED = {
         *("problems.base", "problems.conditions", "problems.sampling", "problems.references"),
         *("problems.checks", "problems.finite"),
         *("problems.short", "problems.rehearsal", "problems.standins", "problems.reference_data"),
-        *("problems.domains", "problems.placement"),
+        *("problems.domains", "problems.placement", "problems.coefficients", "problems.measured"),
+        "problems.training_set",
     },
     "weighting": {
         "weighting.base",

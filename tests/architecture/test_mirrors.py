@@ -81,6 +81,13 @@ DIFFERENCES: dict[str, set[str]] = {
         "sources.py: PhysicsSource.listen",
         "sources.py: Source",
     },
+    "a loop of one's own makes its optimizer, and may forget what it is to train; `compile` is given one that trains "
+    "all variables of the model at one rate": {
+        "coefficients.py: Coefficients.forgotten",
+        "coefficients.py: Coefficients.set_rates",
+        "loss.py: PhysicsLoss.parameter_groups",
+        "loss.py: PhysicsLoss.warn_of_forgotten",
+    },
     "torch is told whose state to keep, and which parameters to use; Keras has scopes for all variables": {
         "derivatives.py: PartialDerivatives.__call__",
         "derivatives.py: PartialDerivatives._by_autodiff",

@@ -1,0 +1,88 @@
+"""The trained coefficients of a problem as torch parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+
+from phasecore.problems import Problem
+from phasecore.problems.coefficients import stand_in
+from phasecore_torch.namespace import namespace
+
+
+@final
+class Coefficients(nn.Module):
+    """The trained coefficients of a problem: their free numbers, see `phasecore.problems.Trained`, are parameters.
+
+    Args:
+        problem: whose coefficients.
+        placement: the dtype and the device to compute with.
+
+    Example:
+        >>> import phasecore
+        >>> burgers = phasecore.problem("burgers", viscosity=phasecore.trained(0.5))
+        >>> coefficients = Coefficients(burgers, (torch.float64, torch.device("cpu")))
+        >>> coefficients.problem().viscosity.item(), list(coefficients.state_dict())
+        (0.5, ['viscosity'])
+    """
+
+    def __init__(self, problem: Problem, placement: tuple[torch.dtype, torch.device]) -> None:
+        super().__init__()
+        dtype, device = placement
+        self._problem = problem
+        self._watched: dict[str, Tensor] | None = None
+        self._beside: Tensor | None = None
+        self.trained = dict(problem.trained_coefficients)
+        for name, coefficient in self.trained.items():
+            # register_parameter() refuses names of a module's own methods, such as "half"
+            self._parameters[name] = nn.Parameter(torch.tensor(coefficient.free(), dtype=dtype, device=device))
+
+    def values(self) -> dict[str, Tensor]:
+        """Return the value of each coefficient now, shape (), with its graph."""
+        found = {}
+        for name, coefficient in self.trained.items():
+            free = self._parameters[name]
+            assert free is not None
+            found[name] = coefficient.value(free, namespace)
+        return found
+
+    def forgotten(self, model: object, held: Collection[int] = ()) -> list[str]:
+        """Return the coefficients that stand where they stood at the first call, though the model has moved since.
+
+        Each is told of once, and not where it is frozen.
+
+        Args:
+            model: what is trained beside them.
+            held: identities of parameters that are known to have an optimizer.
+        """
+        if not self.trained or not isinstance(model, nn.Module):
+            return []
+        beside = next((p.detach().clone() for p in model.parameters() if p.requires_grad), None)
+        if self._watched is None or self._beside is None or beside is None or beside.shape != self._beside.shape:
+            self._watched = {name: free.detach().clone() for name, free in self.named_parameters()}
+            self._beside = beside
+            return []
+        if torch.equal(beside, self._beside):
+            return []
+        own = dict(self.named_parameters())
+        self._watched = {
+            name: before
+            for name, before in self._watched.items()
+            if id(own[name]) not in held and own[name].requires_grad and torch.equal(own[name].detach(), before)
+        }
+        found, self._watched = list(self._watched), {}
+        return found
+
+    def problem(self) -> Problem:
+        """Return the problem with the values of its coefficients now."""
+        if not self.trained:
+            return self._problem
+        made: Problem = stand_in(self._problem, self.trained, self.values())
+        return made
+
+    def parameters_of_problem(self) -> dict[str, Any]:
+        """Return all parameters of the problem, with the values of its coefficients now."""
+        return {**self._problem.parameters, **self.values()}

@@ -1,0 +1,227 @@
+"""Trained coefficients in Keras: gradients, rates of their own, saved models, captures and resumed runs."""
+
+import dataclasses
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import phasecore
+from phasecore.errors import InputError
+from phasecore.problems import Burgers, Prescribed, Preset, Problem, Trained, trained
+from phasecore.runs import execute, prepare, prepare_resumed
+from phasecore_keras import PINN, PhaseMonitor
+from phasecore_keras.autodiff import autodiff, to_numpy
+
+INITIAL = {"conductivity": 0.3, "loss": 0.5, "exchange": 1.0}
+
+
+@dataclasses.dataclass(frozen=True)
+class Exchange(Prescribed):
+    coefficient: Any = 1.0
+
+    @property
+    def partials(self):
+        return ("u", "u_x")
+
+    def residuals(self, partials, targets, xp):
+        return partials["u_x"] + self.coefficient * partials["u"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Rod(Problem):
+    """u_t - conductivity u_xx + loss u^3 = 0, with heat exchanged at one end: a coefficient in each place there is."""
+
+    conductivity: Any = 0.3
+    loss: Any = 0.5
+    exchange: Any = 1.0
+
+    name = "rod"
+    coordinates = ("x", "t")
+    outputs = ("u",)
+    equations = {"pde": ("u", "2*u_t - conductivity*u_xx + 0.5*u_x")}  # noqa: RUF012
+    grid = (3, 3)
+    reference_accuracy = "none"
+    presets = {"quick": Preset(points=20, width=4, depth=1, iterations=10)}  # noqa: RUF012
+
+    @property
+    def domain(self):
+        return {"x": (-1.0, 1.0), "t": (0.0, 1.0)}
+
+    @property
+    def conditions(self):
+        return (
+            Prescribed("initial", ("t", 0.0), {"u": lambda points: np.sin(np.pi * points["x"])}),
+            Exchange("boundary", ("x", 1.0), {}, self.exchange),
+        )
+
+    def residuals(self, coordinates, partials, xp):
+        u = partials["u"]
+        return {"pde": partials["2*u_t - conductivity*u_xx + 0.5*u_x"] + self.loss * u * u * u}
+
+    def reference(self, points):
+        return {"u": np.ones(len(points))}
+
+
+def rod(**options):
+    return Rod(
+        trained(0.3, positive=True, **options), trained(0.5, **options), trained(1.0, bounds=(0.2, 4.0), **options)
+    )
+
+
+def made(problem, optimizer=None, derivatives="auto", weighting="uniform"):
+    keras.utils.set_random_seed(4)
+    network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(6, "tanh"), keras.layers.Dense(1)])
+    model = PINN(network, problem, weighting, derivatives=derivatives)
+    model.compile(optimizer=optimizer or keras.optimizers.SGD(0.01))
+    return model, model.points(problem.sample(23, seed=1, condition_points=6))
+
+
+def values_of(model):
+    return {name: float(to_numpy(value)) for name, value in model.physics.coefficients().items()}
+
+
+def loss_at(model, points, values):
+    """The loss with other values of the coefficients, by a problem that is made of numbers."""
+    numbers = PINN(model.network, dataclasses.replace(model.problem, **values), derivatives="autodiff")
+    numbers.points(model.physics.collocation)
+    evaluation = numbers.physics.evaluate(ops.convert_to_tensor(points["coordinates"]))
+    return sum(float(to_numpy(value)) for value in evaluation.weighted.values())
+
+
+@pytest.mark.parametrize("derivatives", ["jets", "autodiff"])
+def test_the_gradient_is_that_of_finite_differences(derivatives):
+    model, points = made(rod(), derivatives=derivatives)
+    coefficients = model.physics.trained_coefficients
+    variables = list(coefficients.free.values())
+    coordinates = ops.convert_to_tensor(points["coordinates"])
+
+    def total(_):
+        return sum(model.physics.evaluate(coordinates).weighted.values()), {}
+
+    _, gradients = autodiff().once(total, variables, model.network.variables, coordinates)
+    for (name, own), gradient in zip(coefficients.trained.items(), gradients, strict=True):
+        free, step = own.free(), 0.01
+        above, below = (
+            loss_at(model, points, {**INITIAL, name: float(own.value(np.float64(free + sign * step), np))})
+            for sign in (1, -1)
+        )
+        assert float(to_numpy(gradient)) == pytest.approx((above - below) / (2 * step), rel=2e-3)
+
+
+@pytest.mark.parametrize("derivatives", ["jets", "autodiff"])
+@pytest.mark.parametrize("rate", [None, 0.05])
+def test_a_step_goes_against_the_gradient_at_its_own_rate(derivatives, rate):
+    model, points = made(rod(learning_rate=rate), derivatives=derivatives)
+    coefficients = model.physics.trained_coefficients
+    before = {name: float(to_numpy(v.value)) for name, v in coefficients.free.items()}
+    slopes = {}
+    for name, own in coefficients.trained.items():
+        high, low = (
+            loss_at(model, points, {**INITIAL, name: float(own.value(np.float64(before[name] + s), np))})
+            for s in (0.01, -0.01)
+        )
+        slopes[name] = (high - low) / 0.02
+    kernel = to_numpy(model.network.layers[0].kernel.value).copy()
+    model.fit(points, epochs=1, verbose=0)
+    assert not np.array_equal(kernel, to_numpy(model.network.layers[0].kernel.value))
+    for name, variable in coefficients.free.items():
+        moved = before[name] - float(to_numpy(variable.value))
+        assert moved == pytest.approx((rate or 0.01) * slopes[name], rel=2e-3)
+
+
+def test_a_rate_of_its_own_follows_the_schedule_and_is_applied_once():
+    schedule = keras.optimizers.schedules.ExponentialDecay(0.01, 1, 0.5, staircase=True)
+    model, points = made(Rod(conductivity=trained(0.3, learning_rate=0.1)), keras.optimizers.Adam(schedule))
+    model.compile(optimizer=keras.optimizers.Adam(schedule))
+    model.compile(optimizer=model.optimizer)
+    seen = [values_of(model)["conductivity"]]
+    for _ in range(2):
+        model.fit(points, epochs=1, verbose=0)
+        seen.append(values_of(model)["conductivity"])
+    first, second = np.abs(np.diff(seen))
+    assert first == pytest.approx(0.1, rel=1e-2)
+    assert 0.02 < second < 0.06
+
+
+def test_bounds_hold_whatever_the_steps_are():
+    model, points = made(rod(learning_rate=50.0), keras.optimizers.Adam(1e-3))
+    for _ in range(4):
+        model.fit(points, epochs=1, verbose=0)
+        values = values_of(model)
+        assert values["conductivity"] >= 0
+        assert 0.2 <= values["exchange"] <= 4.0
+
+
+def test_a_saved_pinn_goes_on_alike(tmp_path):
+    problem = Burgers(trained(0.1, positive=True, learning_rate=0.02), data_points=12)
+    model, points = made(problem, keras.optimizers.Adam(1e-3), weighting="rba")
+    model.fit(points, epochs=3, verbose=0)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert again.problem == problem
+    assert values_of(again) == values_of(model) != {"viscosity": 0.1}
+    for either in (model, again):
+        either.fit(points, epochs=3, verbose=0)
+    assert values_of(again) == pytest.approx(values_of(model), rel=1e-6)
+    model.save_weights(tmp_path / "own.weights.h5")
+    other, _ = made(problem, keras.optimizers.Adam(1e-3), weighting="rba")
+    other.optimizer.build(other.trainable_variables)
+    other.load_weights(tmp_path / "own.weights.h5")
+    assert values_of(other) == values_of(model)
+
+
+def test_captures_have_a_column_of_each():
+    model, points = made(rod(), keras.optimizers.Adam(1e-2))
+    monitor = PhaseMonitor(every=2, batches=5)
+    model.fit(points, epochs=6, verbose=0, callbacks=[monitor])
+    rows = monitor.history
+    assert {name: rows[0][f"coefficient_{name}"] for name in INITIAL} == pytest.approx(INITIAL, rel=1e-6)
+    last = {name: rows[-1][f"coefficient_{name}"] for name in INITIAL}
+    assert last == pytest.approx(values_of(model), rel=1e-6)
+    assert all(last[name] != pytest.approx(INITIAL[name], rel=1e-6) for name in INITIAL)
+
+
+def test_mini_batches_train_them():
+    model, points = made(rod(), keras.optimizers.Adam(1e-2))
+    model.fit(points, epochs=2, batch_size=7, verbose=0)
+    assert all(value != pytest.approx(INITIAL[name], rel=1e-5) for name, value in values_of(model).items())
+
+
+def test_a_frozen_one_stays():
+    model, points = made(rod())
+    model.physics.trained_coefficients.free["loss"].trainable = False
+    model.compile(optimizer=keras.optimizers.SGD(0.01))
+    model.fit(points, epochs=2, verbose=0)
+    assert values_of(model)["loss"] == 0.5
+    assert values_of(model)["conductivity"] != pytest.approx(0.3, rel=1e-6)
+
+
+class Fixed(Rod):
+    @property
+    def conditions(self):
+        return (Prescribed("initial", ("t", 0.0), {"u": lambda points: self.loss * points["x"]}),)
+
+
+def test_targets_that_depend_on_a_coefficient_are_refused():
+    with pytest.raises(InputError, match=r"arithmetic with trained\(0.5\).*computed once"):
+        made(Fixed(loss=trained(0.5)))
+
+
+def test_a_run_is_resumed_as_if_it_had_not_stopped(tmp_path):
+    text = "burgers:viscosity=trained(0.1,bounds=(0,1),learning_rate=0.02),data_points=12"
+    options = {"points": 24, "width": 5, "depth": 1, "every": 5, "backend": "keras", "probes": ["term_losses"]}
+    whole = execute(prepare(text, iterations=12, **options))
+    execute(prepare(text, iterations=6, output=tmp_path / "run", **options))
+    rest = execute(prepare_resumed(tmp_path / "run", iterations=12), resume=True)
+    column = [[row["coefficient_viscosity"] for row in outcome.rows] for outcome in (whole, rest)]
+    assert column[0] == column[1]
+    assert len(set(column[0])) == len(column[0])
+
+
+def test_the_names_are_those_of_the_problem():
+    model, _ = made(phasecore.problem("burgers", viscosity="trained(0.1)"))
+    assert isinstance(model.problem.viscosity, Trained)
+    assert [variable.name for variable in model.physics.held] == ["viscosity"]
