@@ -14,7 +14,7 @@ from phasecore.errors import (
 )
 from phasecore.hookspecs import Entry, hookimpl
 from phasecore.phases import Curve, Phase, Timeline, Transition, detect, tracker
-from phasecore.registry import backend, logger, names, probe, problem, weighting_scheme
+from phasecore.registry import backend, logger, names, probe, problem, sampling_scheme, weighting_scheme
 
 __version__ = "0.1.0"
 
@@ -37,6 +37,7 @@ __all__ = [
     "names",
     "probe",
     "problem",
+    "sampling_scheme",
     "tracker",
     "weighting_scheme",
 ]

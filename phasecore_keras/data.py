@@ -206,7 +206,8 @@ def _check_batch(batch: Any, points: NDArray[Any]) -> None:
             f"coordinates of collocation point {int(indices[row])}",
             received=coordinates[row].tolist(),
             expected=f"{points[indices[row]].tolist()}, as pinn.points(...) returned them last",
-            fix="Give points of your own to the PINN first: pinn.points(coordinates).",
+            fix="Give points of your own to the PINN first: pinn.points(coordinates). Of points that have moved, train "
+            "on pinn.points().",
         )
 
 

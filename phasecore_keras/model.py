@@ -20,6 +20,7 @@ from phasecore_keras.differentiation import Tensor
 from phasecore_keras.distribution import check_distribution
 from phasecore_keras.loss import PhysicsLoss
 from phasecore_keras.reading import HeldVariables
+from phasecore_keras.resampling import Resampling
 from phasecore_keras.steps import check_optimizer, steps_done, synchronize
 from phasecore_keras.updates import BetweenSteps, WeightUpdates
 
@@ -95,6 +96,7 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         self.term_losses = [keras.metrics.Mean(name=f"{term}_loss") for term in problem.terms]
         self._updates = WeightUpdates(self.physics, self)
         self._version = -1
+        self._fits = self._on_all = False
         self._jit_of_keras: bool | None = None
         self.built = True
         self.renew()
@@ -105,7 +107,11 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         return self.physics.problem
 
     def points(
-        self, points: int | CollocationPoints | ArrayLike, *, seed: int = 0, condition_points: int | None = None
+        self,
+        points: int | CollocationPoints | ArrayLike | None = None,
+        *,
+        seed: int = 0,
+        condition_points: int | None = None,
     ) -> dict[str, NDArray[Any]]:
         """Draw the collocation points, or take yours, and return them as `fit` takes them.
 
@@ -114,7 +120,8 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         changes.
 
         Args:
-            points: how many to draw; or `problem.sample(...)`; or coordinates of shape (n, dimension).
+            points: how many to draw; or `problem.sample(...)`; or coordinates of shape (n, dimension); None for those
+                that there are, wherever they have moved.
             seed: of the points drawn.
             condition_points: number of points of each condition that are drawn; the problem chooses by default.
 
@@ -127,13 +134,39 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         """
         if isinstance(points, int | np.integer) and not isinstance(points, bool):
             points = self.problem.sample(int(points), seed=seed, condition_points=condition_points)
-        synchronize(self)
-        self.physics.set_points(points)
-        self.renew()
-        self.physics.check_residuals()
+        if points is not None:
+            synchronize(self)
+            self.physics.set_points(points)
+            self.renew()
+            self.physics.check_residuals()
         coordinates = self.physics.points
-        assert coordinates is not None
+        if coordinates is None:
+            raise InputError("points of a PINN", received="none yet", expected="points(10_000), or your own")
         return {COORDINATES: coordinates.copy(), INDICES: np.arange(len(coordinates), dtype=np.int32)}
+
+    def resample(self, points: CollocationPoints | ArrayLike) -> dict[str, NDArray[Any]]:
+        """Go on with other collocation points, any number of them, and return them as `fit` takes them.
+
+        What is known of a point stays with the point, and passes to new ones as each scheme says, see
+        `phasecore_keras.PhysicsLoss.resample`. A callback may call it within `fit`, which then trains on these points
+        from the next step on: all of them where it was given all at once, else those whose indices its data have. As
+        long as there are as many as before, nothing is compiled anew but, at the first move, the step.
+
+        Args:
+            points: `problem.sample(...)`, or the collocation points alone, shape (n, dimension); the conditions' points
+                then stay.
+
+        Raises:
+            InputError: for a weighting that forbids it, or points outside the domain or of a wrong shape; where there
+                are no points yet.
+            PluginError: for residuals that are not finite there.
+        """
+        synchronize(self)
+        self.physics.resample(points)
+        if self._fits:
+            self.physics.let_move()
+        self.renew()
+        return self.points()
 
     def call(self, inputs: Any, training: bool | None = None) -> Tensor:
         """Return the network's outputs at points: coordinates of shape (n, dimension), or a batch of `points`.
@@ -195,7 +228,7 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
             return
         self._version = self.physics.version
         self._coefficients.hold(self.physics.held)
-        self._condition_points.hold(self.physics.condition_variables)
+        self._condition_points.hold(self.physics.point_variables)
         for kind in ("train", "test", "predict"):
             if getattr(self, f"{kind}_function", None) is not None:
                 getattr(self, f"make_{kind}_function")(force=True)
@@ -240,6 +273,10 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         check_data(x, self.physics.points, y, options)
         options["callbacks"] = [*each_callback(options.get("callbacks")), BetweenSteps(self._updates)]
         options.setdefault("validation_batch_size", all_of(options.get("validation_data")))
+        self._train_on_all(isinstance(x, Mapping) and not batch_size and all_of(x) == len(self.points()[INDICES]))
+        if any(isinstance(callback, Resampling) for callback in options["callbacks"]):
+            self.physics.let_move()
+            self.renew()
         if isinstance(x, Mapping) and not batch_size:
             batch_size, options["shuffle"] = all_of(x), False
             if "steps_per_epoch" not in options:
@@ -247,7 +284,11 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
                 batch_size, options["steps_per_epoch"] = (None, steps) if steps else (batch_size, None)
         elif not isinstance(x, Mapping | keras.utils.PyDataset):
             options.setdefault("shuffle", False)
-        return super().fit(x, y, batch_size, **options)
+        self._fits = True
+        try:
+            return super().fit(x, y, batch_size, **options)
+        finally:
+            self._fits = False
 
     def train_on_batch(self, x: Any, *arguments: Any, **options: Any) -> Any:
         """Make one step on a batch of `points(...)`, see `keras.Model.train_on_batch`.
@@ -314,11 +355,27 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         """Return the physics-informed loss of a batch, a scalar, and update the weights in training."""
         if not isinstance(x, Mapping) or (training and INDICES not in x):
             check_data(x, self.physics.points)
-        coordinates = ops.cast(x[COORDINATES], self.physics.points.dtype.name)  # type: ignore[union-attr]
-        evaluation = self.physics(coordinates, x.get(INDICES), training=training)
+        coordinates, indices = self._points_of(x, training)
+        evaluation = self.physics(coordinates, indices, training=training)
         for metric, loss in zip(self.term_losses, evaluation.unweighted.values(), strict=True):
             metric.update_state(ops.stop_gradient(loss))
         return sum(evaluation.weighted.values(), self.physics.penalty())
+
+    def _points_of(self, x: Mapping[str, Any], training: bool) -> tuple[Tensor, Tensor | None]:
+        """Coordinates and indices of a batch; of points that move within `fit`, where they are now."""
+        moving, indices = self.physics.moving, x.get(INDICES)
+        if moving is None or indices is None:
+            return ops.cast(x[COORDINATES], self.physics.points.dtype.name), indices  # type: ignore[union-attr]
+        if training and self._on_all:
+            return moving.value, ops.arange(moving.shape[0], dtype="int32")
+        return ops.take(moving.value, indices, axis=0), indices
+
+    def _train_on_all(self, on_all: bool) -> None:
+        """Note whether a step is on all points there are; what is compiled of moving ones depends on it."""
+        if on_all != self._on_all and self.physics.moving is not None:
+            self.physics.version += 1
+            self.renew()
+        self._on_all = on_all
 
     def get_config(self) -> dict[str, Any]:
         """Return what `from_config` makes the PINN from again.

@@ -17,6 +17,7 @@ from phasecore.jets.derivatives import COMPARED, Method
 from phasecore.losses import ResidualLoss, attention_of, check_schemes
 from phasecore.problems import CollocationPoints, Problem
 from phasecore.problems.checks import fields_of, residuals_of
+from phasecore.sampling.places import places_of_terms
 from phasecore.signals import (
     CONDITION_RESIDUALS,
     COORDINATES,
@@ -31,12 +32,13 @@ from phasecore.signals import (
 )
 from phasecore.weighting.composition import Products
 from phasecore.weighting.rba import RBAState, rba
+from phasecore_torch.arrays import as_numpy
 from phasecore_torch.batches import BatchedResiduals
 from phasecore_torch.blocks import Blocks, is_stackable
 from phasecore_torch.checks import residuals_now
 from phasecore_torch.conditions import Conditions
 from phasecore_torch.derivatives import Model, Parameters, PartialDerivatives
-from phasecore_torch.device import placement
+from phasecore_torch.device import placement, points_in_cache
 from phasecore_torch.distribution import warn_of_processes
 from phasecore_torch.evaluation import Evaluation, Losses
 from phasecore_torch.movements import evaluates_again
@@ -224,6 +226,49 @@ class PhysicsLoss(ResidualLoss, nn.Module):
         losses = [weighted_loss(term, residual, weights) for term, residual in self._conditions().items()]
         return torch.stack(losses).sum() if losses else torch.zeros_like(self.points[0, 0])
 
+    def resample(self, points: CollocationPoints | ArrayLike | Points) -> None:
+        """Go on with other collocation points, any number of them; what is known of a point stays with the point.
+
+        A point that is among the old ones keeps its weight and its state. What becomes of those of new points, each
+        scheme says (`on_move` of `phasecore.weighting.WeightingScheme`): they are those of the nearest old point, or
+        begin anew. Indices are from now on those of the new points, in their order; the batches of the SNR follow,
+        which are contiguous blocks: give points in random order.
+
+        Args:
+            points: `problem.sample(...)`, or the collocation points alone, as when the loss was made; the conditions'
+                points then stay.
+
+        Raises:
+            InputError: for a weighting that forbids it, or points outside the domain or of a wrong shape.
+            PluginError: for residuals that are not finite there.
+
+        Example:
+            >>> import phasecore, torch
+            >>> problem = phasecore.problem("helmholtz")
+            >>> model = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1))
+            >>> loss_fn = PhysicsLoss(problem, model, problem.sample(100, seed=0), weighting="rba")
+            >>> loss = loss_fn()
+            >>> loss_fn.resample(problem.sample(150, seed=1))
+            >>> loss_fn.points.shape, loss_fn.point_weights()["pde"].shape
+            (torch.Size([150, 2]), torch.Size([150]))
+        """
+        held = coordinates_given(points, self.problem.coordinates)
+        before, sizes_before = self.collocation, self._sizes
+        given = self._taken(held.detach().cpu().numpy() if isinstance(held, Tensor) else held)
+        dtype, device = self.points.dtype, self.points.device
+        self.collocation = given
+        self.points = torch.as_tensor(given.interior, dtype=dtype, device=device)
+        if not all(map(np.array_equal, given.conditions, before.conditions)):
+            self._conditions = Conditions(self.problem, given.conditions, (dtype, device), self._equations)
+            self._tangents = Tangents(self._equations.model, self.residuals, self._conditions)
+        self._sizes = dict.fromkeys(self.problem.equations, len(self.points)) | self._conditions.sizes()
+        places = places_of_terms(self.problem, given, before, self._sizes, sizes_before)
+        signals = self._blank_signals()
+        for kept in (self.weighting, self.attention):
+            if kept is not None:
+                kept.move(signals, places)
+        self.check_residuals()
+
     def track_attention(self) -> None:
         """Keep the paper's residual-based attention beside the weights in use, as a statistic that enters no loss."""
         if self.attention is None and attention_of(self.weighting.parts) is None:
@@ -276,6 +321,20 @@ class PhysicsLoss(ResidualLoss, nn.Module):
             {term: residual.square().mean() for term, residual in every.items()},
             {term: weighted_loss(term, residual, weights) for term, residual in every.items()},
         )
+
+    def residuals_elsewhere(self, points: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """Return the unweighted residual of each equation at points of your own, as numpy has them, shape (m,) each.
+
+        Evaluated in blocks, aside from the training, which notices nothing of it.
+
+        Args:
+            points: shape (m, dimension).
+        """
+        placed = torch.as_tensor(points, dtype=self.points.dtype, device=self.points.device)
+        size = points_in_cache(placed, self.blocks.width)
+        with undisturbed(self.model, self.problem), torch.inference_mode(False), torch.no_grad():
+            parts = [self.residuals_at(part) for part in torch.split(placed, size)]
+        return {term: as_numpy(torch.cat([part[term] for part in parts])) for term in parts[0]}
 
     def _update_weights(
         self, residuals: Mapping[str, Tensor], conditions: Mapping[str, Tensor], indices: Tensor | None

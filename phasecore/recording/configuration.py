@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 
 import phasecore
-from phasecore.backends import Monitored, Outcome, Settings, Training
+from phasecore.backends import DEFAULT_SAMPLING, Monitored, Outcome, Settings, Training
 from phasecore.errors import InputError
 from phasecore.probes.base import Probe
 from phasecore.recording.history import plain
 from phasecore.specifications import parse_composed, specification_of
 
 FORMAT = 1
-IDENTITY = ("problem", "problem_parameters", "backend", "weighting", "preset", "seed")
+IDENTITY = ("problem", "problem_parameters", "backend", "weighting", "sampling", "preset", "seed")
 """What `run.json`, `outcome.json` and reports say a run is, settings apart."""
 UNITS = {"every": "capture_interval_iterations", "decay_interval": "decay_interval_iterations"}
 """Names of settings in `run.json` that carry their unit."""
@@ -53,7 +53,7 @@ def configuration_of(training: Training | Monitored) -> dict[str, Any]:
 def _identity(training: Training | Monitored) -> dict[str, Any]:
     problem = training.problem
     of_problem = (None, None) if problem is None else (problem.name, problem.parameters)
-    chosen = training.backend, training.scheme_name, training.preset, training.settings.seed
+    chosen = training.backend, training.scheme_name, training.sampling_name, training.preset, training.settings.seed
     return dict(zip(IDENTITY, (*of_problem, *chosen), strict=True))
 
 
@@ -91,8 +91,8 @@ def provenance(versions: Mapping[str, str]) -> dict[str, Any]:
 def summary(training: Training | Monitored, outcome: Outcome) -> dict[str, Any]:
     """Return a finished training as `phasecore run --json` prints it, without the folder.
 
-    Keys: problem, problem_parameters, backend, weighting, preset, seed, iterations, seconds, relative_l2_error and
-    phases (as `phasecore detect --json` prints them).
+    Keys: problem, problem_parameters, backend, weighting, sampling, preset, seed, iterations, seconds,
+    relative_l2_error and phases (as `phasecore detect --json` prints them).
     """
     document = {
         **_identity(training),
@@ -140,8 +140,12 @@ def check_agreement(folder: Path, training: Training, recorded: Mapping[str, Any
 
 
 def _comparable(configuration: Mapping[str, Any]) -> dict[str, Any]:
-    flat = {name: configuration.get(name) for name in IDENTITY}
-    if isinstance(flat["weighting"], str):
-        flat["weighting"] = parse_composed(flat["weighting"], "weighting")
+    flat: dict[str, Any] = {name: configuration.get(name) for name in IDENTITY}
+    # runs of older versions say nothing of their sampling
+    flat["sampling"] = flat["sampling"] or DEFAULT_SAMPLING
+    for kind in ("weighting", "sampling"):
+        given = flat[kind]
+        if isinstance(given, str):
+            flat[kind] = parse_composed(given, kind)
     settings = configuration.get("settings") or {}
     return {**flat, **{name: value for name, value in settings.items() if name != "compiled"}}

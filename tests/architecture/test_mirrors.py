@@ -28,6 +28,7 @@ DIFFERENCES: dict[str, set[str]] = {
     "`fit` calls a monitor, and shows it the optimizer's learning rates; a loop of one's own calls it": {
         "monitor.py",
         "optimizers.py: learning_rates",
+        "resampling.py",
     },
     "each backend of DeepXDE is evaluated in its own way": {"deepxde_evaluation.py"},
     "a Keras model is made, and saved, before its points are known": {
@@ -43,7 +44,8 @@ DIFFERENCES: dict[str, set[str]] = {
         "conditions.py: Conditions.variables",
         "conditions.py: check_targets",
         "derivatives.py: PartialDerivatives.renew",
-        "loss.py: PhysicsLoss.condition_variables",
+        "loss.py: PhysicsLoss.let_move",
+        "loss.py: PhysicsLoss.point_variables",
         "loss.py: PhysicsLoss.evaluate",
         "loss.py: PhysicsLoss.has_changed",
         "loss.py: PhysicsLoss.renew",
