@@ -330,7 +330,7 @@ class PhysicsLoss(ResidualLoss, nn.Module):
         Args:
             points: shape (m, dimension).
         """
-        placed = torch.as_tensor(points, dtype=self.points.dtype, device=self.points.device)
+        placed = torch.as_tensor(points.copy(), dtype=self.points.dtype, device=self.points.device)
         size = points_in_cache(placed, self.blocks.width)
         with undisturbed(self.model, self.problem), torch.inference_mode(False), torch.no_grad():
             parts = [self.residuals_at(part) for part in torch.split(placed, size)]

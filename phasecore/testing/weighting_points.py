@@ -177,7 +177,13 @@ def takes_points_that_moved(subject: WeightingSubject) -> None:
         for started in (carried, carried._replace(**{name: getattr(fresh, name) for name in subject.scheme.per_point})):
             now = started
             for seed in range(UPDATES):
-                weights, now = other.update(other.values(seed), now)
+                try:
+                    weights, now = other.update(other.values(seed), now)
+                except Exception as error:
+                    raise AssertionError(
+                        f"update fails after {sizes} points became {counts}: {type(error).__name__}: {error}; name "
+                        "fields with a value for each point in per_point, and remember no number of points elsewhere"
+                    ) from error
             expected, found = structure(fresh), structure(now)
             assert found == expected, (
                 f"after {sizes} points became {counts} the state is {found}, not {expected}; name fields with a value "
