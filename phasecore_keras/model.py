@@ -8,24 +8,39 @@ from typing import Any, final
 import keras
 import numpy as np
 from keras import ops
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from phasecore import registry
 from phasecore.errors import InputError
 from phasecore.jets.derivatives import Method
 from phasecore.problems import CollocationPoints, Problem
-from phasecore_keras.configuration import problem_of, saved, specification_of
-from phasecore_keras.data import all_of, as_one_batch, by_name, check_data, check_evaluated, check_kind, each_callback
+from phasecore_keras.configuration import description_of, problem_of, specification_of
+from phasecore_keras.data import (
+    all_of,
+    arranged,
+    by_name,
+    check_data,
+    check_evaluated,
+    check_kind,
+    check_no_loss,
+    each_callback,
+)
 from phasecore_keras.differentiation import Tensor
 from phasecore_keras.distribution import check_distribution
 from phasecore_keras.loss import PhysicsLoss
+from phasecore_keras.moving import (
+    COORDINATES,
+    INDICES,
+    Arrays,
+    Points,
+    WithinFit,
+    store_points,
+    take_stored_points,
+)
 from phasecore_keras.reading import HeldVariables
 from phasecore_keras.resampling import Resampling
 from phasecore_keras.steps import check_optimizer, steps_done, synchronize
 from phasecore_keras.updates import BetweenSteps, WeightUpdates
-
-COORDINATES = "coordinates"
-INDICES = "indices"
 
 
 @final
@@ -96,7 +111,7 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         self.term_losses = [keras.metrics.Mean(name=f"{term}_loss") for term in problem.terms]
         self._updates = WeightUpdates(self.physics, self)
         self._version = -1
-        self._fits = self._on_all = False
+        self._within_fit = WithinFit(self.physics)
         self._jit_of_keras: bool | None = None
         self.built = True
         self.renew()
@@ -106,13 +121,7 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         """The problem."""
         return self.physics.problem
 
-    def points(
-        self,
-        points: int | CollocationPoints | ArrayLike | None = None,
-        *,
-        seed: int = 0,
-        condition_points: int | None = None,
-    ) -> dict[str, NDArray[Any]]:
+    def points(self, points: Points | None = None, *, seed: int = 0, condition_points: int | None = None) -> Arrays:
         """Draw the collocation points, or take yours, and return them as `fit` takes them.
 
         `fit` trains on all of them at once unless it is given a `batch_size`. For a pipeline of your own make batches
@@ -139,31 +148,27 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
             self.physics.set_points(points)
             self.renew()
             self.physics.check_residuals()
-        coordinates = self.physics.points
-        if coordinates is None:
+        if self.physics.points is None:
             raise InputError("points of a PINN", received="none yet", expected="points(10_000), or your own")
-        return {COORDINATES: coordinates.copy(), INDICES: np.arange(len(coordinates), dtype=np.int32)}
+        return {COORDINATES: self.physics.points.copy(), INDICES: np.arange(len(self.physics.points), dtype=np.int32)}
 
-    def resample(self, points: CollocationPoints | ArrayLike) -> dict[str, NDArray[Any]]:
+    def resample(self, points: CollocationPoints | ArrayLike) -> Arrays:
         """Go on with other collocation points, any number of them, and return them as `fit` takes them.
 
-        What is known of a point stays with the point, and passes to new ones as each scheme says, see
-        `phasecore_keras.PhysicsLoss.resample`. A callback may call it within `fit`, which then trains on these points
-        from the next step on: all of them where it was given all at once, else those whose indices its data have. As
-        long as there are as many as before, nothing is compiled anew but, at the first move, the step.
+        A callback may call it within `fit`, which then trains on these points from the next step on: on all where it
+        was given all at once, else by the indices of its data, of which there must be as many. The step is compiled
+        anew at the first move, and for another number of points.
 
         Args:
-            points: `problem.sample(...)`, or the collocation points alone, shape (n, dimension); the conditions' points
-                then stay.
+            points: see `phasecore_keras.PhysicsLoss.resample`, which also says what stays with a point.
 
         Raises:
-            InputError: for a weighting that forbids it, or points outside the domain or of a wrong shape; where there
-                are no points yet.
-            PluginError: for residuals that are not finite there.
+            InputError: as that; and for another number of points within a `fit` on batches.
         """
+        self._within_fit.check(points)
         synchronize(self)
         self.physics.resample(points)
-        if self._fits:
+        if self._within_fit.goes_on:
             self.physics.let_move()
         self.renew()
         return self.points()
@@ -191,17 +196,7 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
             InputError: for a loss or metrics, or a strategy of `tf.distribute` with several replicas.
         """
         check_distribution(self)
-        given = {"loss": loss, **{name: options.get(name) for name in ("loss_weights", "metrics", "weighted_metrics")}}
-        for name, value in given.items():
-            if value is not None:
-                raise InputError(
-                    f"argument {name!r} of PINN.compile",
-                    received=repr(value),
-                    expected="nothing: it would compare the network's outputs with targets, and collocation points "
-                    "have none; the loss is made of the problem's residuals",
-                    fix="Leave it out. Measured data are a condition of the problem (phasecore.problems.Data), other "
-                    "weights a weighting scheme, other statistics probes of PhaseMonitor.",
-                )
+        check_no_loss({"loss": loss, **options})
         if self.compiled or self.physics.has_changed:
             self.physics.renew()
         super().compile(optimizer=optimizer, **options)
@@ -273,22 +268,13 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         check_data(x, self.physics.points, y, options)
         options["callbacks"] = [*each_callback(options.get("callbacks")), BetweenSteps(self._updates)]
         options.setdefault("validation_batch_size", all_of(options.get("validation_data")))
-        self._train_on_all(isinstance(x, Mapping) and not batch_size and all_of(x) == len(self.points()[INDICES]))
+        self._within_fit.prepare(x, batch_size)
         if any(isinstance(callback, Resampling) for callback in options["callbacks"]):
             self.physics.let_move()
-            self.renew()
-        if isinstance(x, Mapping) and not batch_size:
-            batch_size, options["shuffle"] = all_of(x), False
-            if "steps_per_epoch" not in options:
-                x, steps = as_one_batch(x)
-                batch_size, options["steps_per_epoch"] = (None, steps) if steps else (batch_size, None)
-        elif not isinstance(x, Mapping | keras.utils.PyDataset):
-            options.setdefault("shuffle", False)
-        self._fits = True
-        try:
+        self.renew()
+        x, batch_size = arranged(x, batch_size, options)
+        with self._within_fit:
             return super().fit(x, y, batch_size, **options)
-        finally:
-            self._fits = False
 
     def train_on_batch(self, x: Any, *arguments: Any, **options: Any) -> Any:
         """Make one step on a batch of `points(...)`, see `keras.Model.train_on_batch`.
@@ -355,27 +341,11 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         """Return the physics-informed loss of a batch, a scalar, and update the weights in training."""
         if not isinstance(x, Mapping) or (training and INDICES not in x):
             check_data(x, self.physics.points)
-        coordinates, indices = self._points_of(x, training)
+        coordinates, indices = self._within_fit.batch(x, training=training)
         evaluation = self.physics(coordinates, indices, training=training)
         for metric, loss in zip(self.term_losses, evaluation.unweighted.values(), strict=True):
             metric.update_state(ops.stop_gradient(loss))
         return sum(evaluation.weighted.values(), self.physics.penalty())
-
-    def _points_of(self, x: Mapping[str, Any], training: bool) -> tuple[Tensor, Tensor | None]:
-        """Coordinates and indices of a batch; of points that move within `fit`, where they are now."""
-        moving, indices = self.physics.moving, x.get(INDICES)
-        if moving is None or indices is None:
-            return ops.cast(x[COORDINATES], self.physics.points.dtype.name), indices  # type: ignore[union-attr]
-        if training and self._on_all:
-            return moving.value, ops.arange(moving.shape[0], dtype="int32")
-        return ops.take(moving.value, indices, axis=0), indices
-
-    def _train_on_all(self, on_all: bool) -> None:
-        """Note whether a step is on all points there are; what is compiled of moving ones depends on it."""
-        if on_all != self._on_all and self.physics.moving is not None:
-            self.physics.version += 1
-            self.renew()
-        self._on_all = on_all
 
     def get_config(self) -> dict[str, Any]:
         """Return what `from_config` makes the PINN from again.
@@ -390,17 +360,12 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
                 expected="a registered scheme given by name, such as 'rba:gamma=0.99'",
                 fix="Save the weights alone (save_weights), or register the scheme (see docs/extending.md).",
             )
-        problem = self.problem
         return {
             "name": self.name,
             "trainable": self.trainable,
             "dtype": keras.saving.serialize_keras_object(self.dtype_policy),
             "network": keras.saving.serialize_keras_object(self.network),
-            "problem": {
-                "name": problem.name,
-                "class_name": type(problem).__name__,
-                "parameters": {name: saved(value) for name, value in problem.parameters.items()},
-            },
+            "problem": description_of(self.problem),
             "weighting": self.specification,
             "derivatives": self._derivatives,
         }
@@ -429,18 +394,9 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
 
     def save_own_variables(self, store: Any) -> None:
         """Save the collocation points, with those of the conditions."""
-        points = self.physics.collocation
-        if points is not None:
-            store["points"] = points.interior
-            for index, own in enumerate(points.conditions):
-                store[f"condition_points_{index}"] = own
-            store["tracks_attention"] = np.asarray(self.attention.points > 0)
+        store_points(store, self.physics)
 
     def load_own_variables(self, store: Any) -> None:
         """Load them; the weights, which are saved beside, find their places."""
-        if "points" in store:
-            conditions = [np.asarray(store[f"condition_points_{k}"]) for k in range(len(self.problem.conditions))]
-            self.physics.set_points(CollocationPoints(np.asarray(store["points"]), tuple(conditions)))
-            if bool(np.asarray(store["tracks_attention"])):
-                self.physics.track_attention()
+        if take_stored_points(store, self.physics):
             self.renew()

@@ -23,7 +23,7 @@ class Resampling(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
     which points move is captured at those that it was trained on.
 
     `fit` trains on all points, however many they become, where it was given all at once. Batches that a pipeline makes
-    have the indices of the points that there were: a sampling that adds points needs all at once.
+    have the indices of the points that there were: a sampling that adds points is refused there at its first move.
 
     Args:
         sampling: that moves points, such as "rad:every=500", "sobol+uniform" or `phasecore.sampling.r3(every=50)`.

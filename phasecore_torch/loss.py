@@ -229,14 +229,12 @@ class PhysicsLoss(ResidualLoss, nn.Module):
     def resample(self, points: CollocationPoints | ArrayLike | Points) -> None:
         """Go on with other collocation points, any number of them; what is known of a point stays with the point.
 
-        A point that is among the old ones keeps its weight and its state. What becomes of those of new points, each
-        scheme says (`on_move` of `phasecore.weighting.WeightingScheme`): they are those of the nearest old point, or
-        begin anew. Indices are from now on those of the new points, in their order; the batches of the SNR follow,
-        which are contiguous blocks: give points in random order.
+        A point that is among the old ones keeps its weight and its state; those of new points come from the nearest old
+        one, or begin anew, as the scheme says (`on_move` of `phasecore.weighting.WeightingScheme`). Indices are those
+        of the new points from now on. Give them in random order: the batches of the SNR are contiguous blocks.
 
         Args:
-            points: `problem.sample(...)`, or the collocation points alone, as when the loss was made; the conditions'
-                points then stay.
+            points: as when the loss was made; of the collocation points alone, the conditions' points stay.
 
         Raises:
             InputError: for a weighting that forbids it, or points outside the domain or of a wrong shape.
@@ -326,9 +324,6 @@ class PhysicsLoss(ResidualLoss, nn.Module):
         """Return the unweighted residual of each equation at points of your own, as numpy has them, shape (m,) each.
 
         Evaluated in blocks, aside from the training, which notices nothing of it.
-
-        Args:
-            points: shape (m, dimension).
         """
         placed = torch.as_tensor(points.copy(), dtype=self.points.dtype, device=self.points.device)
         size = points_in_cache(placed, self.blocks.width)

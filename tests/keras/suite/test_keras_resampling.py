@@ -198,6 +198,14 @@ def test_a_run_with_moving_points_resumes(name, tmp_path):
 
 
 @pytest.mark.any_backend
+def test_data_in_batches_have_the_indices_of_as_many_points():
+    model, points = pinn("uniform")
+    with pytest.raises(InputError, match="within a fit on batches: received 67 points; expected 60"):
+        fitted(model, points, 4, [Resampling(MOVING["rar_d"])], batch_size=60)
+    assert len(model.points()["coordinates"]) == 60
+
+
+@pytest.mark.any_backend
 def test_what_cannot_move_is_refused_before_the_first_epoch():
     model, points = pinn("uniform")
     with pytest.raises(InputError, match="sampling 'sobol', which moves no points"):
