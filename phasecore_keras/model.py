@@ -14,6 +14,7 @@ from phasecore import registry
 from phasecore.errors import InputError
 from phasecore.jets.derivatives import Method
 from phasecore.problems import CollocationPoints, Problem
+from phasecore_keras import moving
 from phasecore_keras.configuration import description_of, problem_of, specification_of
 from phasecore_keras.data import (
     all_of,
@@ -28,15 +29,7 @@ from phasecore_keras.data import (
 from phasecore_keras.differentiation import Tensor
 from phasecore_keras.distribution import check_distribution
 from phasecore_keras.loss import PhysicsLoss
-from phasecore_keras.moving import (
-    COORDINATES,
-    INDICES,
-    Arrays,
-    Points,
-    WithinFit,
-    store_points,
-    take_stored_points,
-)
+from phasecore_keras.moving import COORDINATES, INDICES, Arrays, Points, WithinFit
 from phasecore_keras.reading import HeldVariables
 from phasecore_keras.resampling import Resampling
 from phasecore_keras.steps import check_optimizer, steps_done, synchronize
@@ -125,8 +118,7 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         """Draw the collocation points, or take yours, and return them as `fit` takes them.
 
         `fit` trains on all of them at once unless it is given a `batch_size`. For a pipeline of your own make batches
-        of this dictionary: each point's weight stays with its index. Weights start anew when the number of points
-        changes.
+        of this dictionary: a point's weight stays with its index. Weights start anew when the number of points changes.
 
         Args:
             points: how many to draw; or `problem.sample(...)`; or coordinates of shape (n, dimension); None for those
@@ -394,9 +386,9 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
 
     def save_own_variables(self, store: Any) -> None:
         """Save the collocation points, with those of the conditions."""
-        store_points(store, self.physics)
+        moving.store_points(store, self.physics)
 
     def load_own_variables(self, store: Any) -> None:
         """Load them; the weights, which are saved beside, find their places."""
-        if take_stored_points(store, self.physics):
+        if moving.take_stored_points(store, self.physics):
             self.renew()

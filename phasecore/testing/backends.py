@@ -282,8 +282,8 @@ def points_move_as_the_sampling_says(subject: BackendSubject) -> None:
         return dataclasses.replace(subject.training(**changes), sampling=uniformly(every=3), sampling_name=name)
 
     whole = subject.train(moving())
-    points = [whole.snapshots[iteration]["points"] for iteration in (1, subject.settings.iterations)]
-    assert not np.array_equal(*points), (
+    first, last = (whole.snapshots[iteration]["points"] for iteration in (1, subject.settings.iterations))
+    assert not np.array_equal(first, last), (
         f"with sampling {name!r} the points are the same to the end; move them by phasecore.sampling.Resampler"
     )
     with tempfile.TemporaryDirectory() as folder:

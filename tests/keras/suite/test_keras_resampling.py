@@ -75,7 +75,7 @@ def test_the_set_may_grow_within_fit():
     fitted(model, points, 7, [monitor, Resampling(MOVING["rar_d"])])
     assert len(model.points()["coordinates"]) == 60 + 2 * 7
     assert model.physics.point_weights()["pde"].shape == (74,)
-    assert monitor.history[-1]["iteration"] == 6
+    assert monitor.history[-1]["iteration"] == 7
     assert all(np.isfinite(row["snr"]) for row in monitor.history)
     fitted(model, model.points(), 2)
     with pytest.raises(InputError, match=r"train on pinn.points\(\)"):
