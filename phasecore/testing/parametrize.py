@@ -94,7 +94,7 @@ def checks_of(
         raise InputError(
             "subject of conformance checks",
             received=repr(made),
-            expected="a weighting scheme, a problem, a sampling or a probe, or what makes one without arguments",
+            expected="a sampling, a weighting scheme, a problem or a probe, or what makes one without arguments",
         )
     name = getattr(subject, "__name__", name)
     return [Check(f"{name}-{law.__name__}", law, of_laws) for law in laws]
