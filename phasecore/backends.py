@@ -17,7 +17,10 @@ from phasecore.errors import InputError
 from phasecore.phases import Timeline
 from phasecore.probes.base import Probe
 from phasecore.problems.base import CollocationPoints, Problem
+from phasecore.sampling.base import Sampling
 from phasecore.weighting.base import WeightingScheme
+
+DEFAULT_SAMPLING = "latin_hypercube"
 
 
 @final
@@ -91,6 +94,8 @@ class Training:
         snapshots: iterations after which fields, residuals and weights are saved.
         folder: the run folder, or None.
         preset: name of the preset that the settings started from.
+        sampling: how the points were drawn, and how they move.
+        sampling_name: the specification that it was made from, such as "sobol+rad:every=500".
     """
 
     problem: Problem
@@ -103,6 +108,8 @@ class Training:
     snapshots: Sequence[int] = ()
     folder: Path | None = None
     preset: str | None = None
+    sampling: Sampling = field(default_factory=Sampling)
+    sampling_name: str = DEFAULT_SAMPLING
 
 
 @final
@@ -121,6 +128,7 @@ class Monitored:
         snapshots: iterations after which fields, residuals and weights are saved.
         folder: the run folder.
         preset: None.
+        sampling_name: None: points of one's own.
 
     Example:
         >>> training = Monitored("torch", known_settings={"every": 10})
@@ -136,6 +144,7 @@ class Monitored:
     snapshots: Sequence[int] = ()
     folder: Path | None = None
     preset: None = None
+    sampling_name: None = None
 
     @property
     def settings(self) -> SimpleNamespace:
@@ -188,10 +197,13 @@ class Backend(ABC):
     Class attributes:
         name: the name that it is registered under.
         supplies: names of the signals that it can supply (`phasecore.signals`).
+        moves_points: whether it moves the points of a training as `Training.sampling` says, and its checkpoints hold
+            where they are.
     """
 
     name: ClassVar[str]
     supplies: ClassVar[frozenset[str]]
+    moves_points: ClassVar[bool] = False
 
     @abstractmethod
     def train(self, training: Training, observer: Observer, checkpoint: Path | None, *, resume: bool) -> None:

@@ -1,4 +1,4 @@
-"""The built-in problems, weighting schemes, probes and loggers, registered through the same hook as anyone's."""
+"""The built-in problems, weighting schemes, samplings, probes and loggers, registered by the same hook as anyone's."""
 
 from __future__ import annotations
 
@@ -30,6 +30,10 @@ def phasecore_entries() -> Iterable[Entry]:
         ),
         Entry("weighting", "grad_norm", "phasecore.weighting.grad_norm:grad_norm"),
         Entry("weighting", "ntk", "phasecore.weighting.ntk:ntk"),
+        *(
+            Entry("sampling", name, f"phasecore.sampling.{name}:{name}")
+            for name in ("latin_hypercube", "halton", "sobol", "grid", "uniform", "rad", "rar_d", "r3")
+        ),
         Entry("probe", "gradient_snr", "phasecore.probes.gradient_snr:GradientSNR"),
         Entry("probe", "adam_snr", "phasecore.probes.adam_snr:AdamSNR"),
         Entry("probe", "adam_learning_rates", "phasecore.probes.adam_learning_rates:AdamLearningRates"),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 hookspec = pluggy.HookspecMarker("phasecore")
 hookimpl = pluggy.HookimplMarker("phasecore")
 
-Kind = Literal["problem", "weighting", "probe", "backend", "logger"]
+Kind = Literal["problem", "weighting", "probe", "backend", "logger", "sampling"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
@@ -31,7 +31,7 @@ class Entry:
     """One thing that a plugin offers, as data: nothing is imported until it is looked up.
 
     Attributes:
-        kind: "problem", "weighting", "probe", "backend" or "logger".
+        kind: "problem", "weighting", "probe", "backend", "logger" or "sampling".
         name: what users call it by.
         target: where it lives, "module:attribute": a class or factory that is called with the user's options.
         needs: names of the packages that the module imports, to be able to say what is missing.
@@ -72,7 +72,7 @@ class Hooks:
 
     @hookspec
     def phasecore_entries(self) -> Iterable[Entry]:  # type: ignore[empty-body]
-        """Return the problems, weighting schemes, probes, backends and loggers that the plugin offers.
+        """Return the problems, weighting schemes, samplings, probes, backends and loggers that the plugin offers.
 
         Called once, on first use of the registry. Import nothing heavy here: name it in `Entry.target`.
         """

@@ -25,6 +25,7 @@ from phasecore.signals import (
     check_requirements,
 )
 from phasecore.weighting import WeightingScheme
+from phasecore.weighting.checks import check_can_move
 from phasecore.weighting.indexed import Composition, IndexedScheme
 from phasecore.weighting.rba import RBAState
 
@@ -85,6 +86,18 @@ class ResidualLoss(ABC):
     def condition_residuals(self) -> dict[str, Any]:
         """Return the unweighted residual of each condition term at all its points, shape (m,)."""
         return self._conditions()  # type: ignore[no-any-return]
+
+    def _taken(self, points: Any) -> CollocationPoints:
+        """Return points to go on with, checked: with those of the conditions, or the equations' alone.
+
+        Raises:
+            InputError: for a weighting that forbids it, points of another problem, of a wrong shape or outside the
+                domain.
+        """
+        check_can_move({part.scheme_name: part.scheme for part in self.weighting.parts})
+        if isinstance(points, CollocationPoints) or self.collocation is None:
+            return self.problem.check_collocation_points(points)
+        return CollocationPoints(self.problem.check_points(points, "collocation points"), self.collocation.conditions)
 
     def check_residuals(self) -> None:
         """Refuse residuals that are not finite at the points, before a training.

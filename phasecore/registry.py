@@ -16,6 +16,8 @@ from phasecore.plugins import Listener, Source, check_hook_names, loaded, run_ho
 from phasecore.probes.base import Probe
 from phasecore.problems.base import Problem
 from phasecore.problems.coefficients import as_trained
+from phasecore.sampling.base import Sampling
+from phasecore.sampling.checks import check_declaration as check_sampling_declaration
 from phasecore.specifications import parse_composed, parse_specification
 from phasecore.weighting.base import WeightingScheme
 from phasecore.weighting.checks import check_declaration
@@ -57,6 +59,53 @@ def weighting_scheme(name: str, **options: Any) -> WeightingScheme:
     _check_type(made, WeightingScheme, "weighting", name)
     check_declaration(name, made)
     return made  # type: ignore[no-any-return]
+
+
+def sampling_scheme(name: str, **options: Any) -> Sampling:
+    """Return the sampling registered under `name`, with its options.
+
+    Raises:
+        InputError: for an unknown name or option, or an option out of range.
+
+    Example:
+        >>> sampling_scheme("rad", every=500).every
+        500
+    """
+    made = _make("sampling", name, options)
+    _check_type(made, Sampling, "sampling", name)
+    check_sampling_declaration(name, made)
+    return made  # type: ignore[no-any-return]
+
+
+def as_sampling(given: str | Sampling) -> tuple[str, Sampling]:
+    """Return what to call a sampling in messages, and the sampling.
+
+    Args:
+        given: a sampling; or a specification, such as "rad:every=500", or "sobol+rad:every=500": one that draws and one
+            that moves what it drew.
+
+    Raises:
+        InputError: for a malformed specification, an unknown name or option, an option out of range, or two of a kind.
+
+    Example:
+        >>> as_sampling("sobol+r3")[1].every
+        100
+    """
+    if isinstance(given, Sampling):
+        name = getattr(given.move or given.draw, "__module__", "sampling").rpartition(".")[2]
+        check_sampling_declaration(name, given)
+        return name, given
+    parts = [(name, sampling_scheme(name, **options)) for name, options in parse_composed(given, "sampling")]
+    drawing = [made for _, made in parts if made.move is None]
+    moving = [made for _, made in parts if made.move is not None]
+    if len(drawing) > 1 or len(moving) > 1:
+        raise InputError(
+            "sampling",
+            received=f"{' and '.join(repr(name) for name, _ in parts)} in {given!r}",
+            expected="one that draws points, one that moves them, or one of each: 'sobol+rad:every=500'",
+        )
+    made = moving[0] if moving else drawing[0]
+    return given, made._replace(draw=drawing[0].draw) if drawing else made
 
 
 def probe(name: str, **options: Any) -> Probe:

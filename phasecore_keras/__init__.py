@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from phasecore_keras.loss import PhysicsLoss
     from phasecore_keras.model import PINN
     from phasecore_keras.monitor import PhaseMonitor
+    from phasecore_keras.resampling import Resampling
 
-__all__ = ["PINN", "AtCaptures", "Capture", "PartialDerivatives", "PhaseMonitor", "PhysicsLoss"]
+__all__ = ["PINN", "AtCaptures", "Capture", "PartialDerivatives", "PhaseMonitor", "PhysicsLoss", "Resampling"]
 
 _HOMES = {
     "AtCaptures": "phasecore_keras.callbacks",
@@ -39,6 +40,7 @@ _HOMES = {
     "PartialDerivatives": "phasecore_keras.derivatives",
     "PhaseMonitor": "phasecore_keras.monitor",
     "PhysicsLoss": "phasecore_keras.loss",
+    "Resampling": "phasecore_keras.resampling",
 }
 
 

@@ -76,3 +76,12 @@ def problem_of(config: Mapping[str, Any], custom_objects: Mapping[str, Any] | No
             expected="a registered problem, or its class",
             fix=f"Load with custom_objects={{{config['class_name']!r}: {config['class_name']}}}.",
         ) from error
+
+
+def description_of(problem: Problem) -> dict[str, Any]:
+    """Return what `problem_of` makes a problem from again, as a saved model keeps it."""
+    return {
+        "name": problem.name,
+        "class_name": type(problem).__name__,
+        "parameters": saved_parameters(problem),
+    }

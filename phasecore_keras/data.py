@@ -112,6 +112,27 @@ def check_kind(x: Any, options: Mapping[str, Any], method: str, *, indices: bool
         )
 
 
+def check_no_loss(given: Mapping[str, Any]) -> None:
+    """Refuse a loss or metrics that `compile` was given.
+
+    Args:
+        given: its arguments by name.
+
+    Raises:
+        InputError: naming the first.
+    """
+    for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
+        if given.get(name) is not None:
+            raise InputError(
+                f"argument {name!r} of PINN.compile",
+                received=repr(given[name]),
+                expected="nothing: it would compare the network's outputs with targets, and collocation points "
+                "have none; the loss is made of the problem's residuals",
+                fix="Leave it out. Measured data are a condition of the problem (phasecore.problems.Data), other "
+                "weights a weighting scheme, other statistics probes of PhaseMonitor.",
+            )
+
+
 def by_name(method: Callable[..., Any], arguments: Sequence[Any], options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of a method of Keras by their names."""
     names = _parameters(method.__func__)  # type: ignore[attr-defined, unused-ignore]
@@ -153,6 +174,24 @@ def as_one_batch(x: Mapping[str, Any]) -> tuple[Any, int | None]:
     import tensorflow as tf
 
     return tf.data.Dataset.from_tensors((dict(x),)).repeat(), 1
+
+
+def arranged(x: Any, batch_size: int | None, options: dict[str, Any]) -> tuple[Any, int | None]:
+    """Return data and batch size as `fit` of Keras is to be given them: arrays as one batch unless others are wanted.
+
+    Args:
+        x: the data.
+        batch_size: number of points of a step, None for all.
+        options: of `fit`, which are completed.
+    """
+    if isinstance(x, Mapping) and not batch_size:
+        batch_size, options["shuffle"] = all_of(x), False
+        if "steps_per_epoch" not in options:
+            x, steps = as_one_batch(x)
+            batch_size, options["steps_per_epoch"] = (None, steps) if steps else (batch_size, None)
+    elif not isinstance(x, Mapping | keras.utils.PyDataset):
+        options.setdefault("shuffle", False)
+    return x, batch_size
 
 
 def all_of(x: Any) -> int | None:
@@ -206,7 +245,8 @@ def _check_batch(batch: Any, points: NDArray[Any]) -> None:
             f"coordinates of collocation point {int(indices[row])}",
             received=coordinates[row].tolist(),
             expected=f"{points[indices[row]].tolist()}, as pinn.points(...) returned them last",
-            fix="Give points of your own to the PINN first: pinn.points(coordinates).",
+            fix="Give points of your own to the PINN first: pinn.points(coordinates). Of points that have moved, train "
+            "on pinn.points().",
         )
 
 

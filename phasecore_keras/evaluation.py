@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from keras import ops
+
+from phasecore.weighting.composition import Products
 from phasecore_keras.differentiation import Tensor
+from phasecore_keras.weighting import weighted_loss
 
 
 class Evaluation(NamedTuple):
@@ -15,3 +19,14 @@ class Evaluation(NamedTuple):
     condition_residuals: Mapping[str, Tensor]
     unweighted: Mapping[str, Tensor]
     weighted: Mapping[str, Tensor]
+
+
+def evaluation_of(residuals: Mapping[str, Tensor], conditions: Mapping[str, Tensor], weights: Products) -> Evaluation:
+    """Return the evaluation that follows from residuals of equations and conditions, by term, with these weights."""
+    every = {**residuals, **conditions}
+    return Evaluation(
+        residuals,
+        conditions,
+        {term: ops.mean(ops.square(residual)) for term, residual in every.items()},
+        {term: weighted_loss(term, residual, weights) for term, residual in every.items()},
+    )

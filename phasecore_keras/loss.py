@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, final
 
+import keras
 import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike, NDArray
 
 from phasecore import registry
+from phasecore.errors import InputError
 from phasecore.jets.derivatives import COMPARED, Method
 from phasecore.losses import ResidualLoss, attention_of, check_schemes
 from phasecore.problems import CollocationPoints, Problem
 from phasecore.problems.checks import fields_of, residuals_of
+from phasecore.problems.finite import check_residuals_are_finite
+from phasecore.sampling.places import places_of_terms
 from phasecore.signals import (
     CONDITION_RESIDUALS,
     COORDINATES,
@@ -28,13 +32,13 @@ from phasecore.signals import (
 )
 from phasecore.weighting.composition import Products
 from phasecore.weighting.rba import RBAState, rba
-from phasecore_keras.autodiff import autodiff
-from phasecore_keras.checks import residuals_now
+from phasecore_keras.autodiff import autodiff, to_numpy
+from phasecore_keras.checks import BLOCK, residuals_now
 from phasecore_keras.coefficients import Coefficients
 from phasecore_keras.conditions import Conditions, check_targets
 from phasecore_keras.derivatives import Model, PartialDerivatives
 from phasecore_keras.differentiation import Tensor, variable_dtype
-from phasecore_keras.evaluation import Evaluation
+from phasecore_keras.evaluation import Evaluation, evaluation_of
 from phasecore_keras.namespace import namespace
 from phasecore_keras.reading import check_trainable, named_variables, others_than, variables_read
 from phasecore_keras.watching import Watch
@@ -64,6 +68,8 @@ class PhysicsLoss(ResidualLoss):
             what else the problem or anything holds. Those that are trainable are to be trained.
         version: a number that grows with each change that what was compiled of the loss does not know of.
         attention: the state of the residual-based attention that is tracked beside it, empty unless asked for.
+        moving: the points as a variable, shape (n, dimension), once they have moved within `fit`: what is compiled sees
+            others there. None before.
 
     Raises:
         InputError: for points outside the domain or of a wrong shape, a model that does not fit the problem, or a
@@ -95,6 +101,8 @@ class PhysicsLoss(ResidualLoss):
         self.points: NDArray[Any] | None = None
         self.collocation: CollocationPoints | None = None
         self.version = 0
+        self.moving: Any = None
+        self._elsewhere: tuple[int, Any] | None = None
         self._sizes: dict[str, int] = {}
         self._condition_sizes: dict[str, int] = {}
         self._dtype = variable_dtype(model)
@@ -132,12 +140,12 @@ class PhysicsLoss(ResidualLoss):
     def variables(self) -> list[Any]:
         """Every variable that residuals, conditions and weights are computed from."""
         own = getattr(self.model, "variables", ())
-        return [*own, *self.held, *self.condition_variables, *self.weighting.variables, *self.attention.variables]
+        return [*own, *self.held, *self.point_variables, *self.weighting.variables, *self.attention.variables]
 
     @property
-    def condition_variables(self) -> list[Any]:
-        """Points and targets of the conditions."""
-        return list(self._conditions.variables)
+    def point_variables(self) -> list[Any]:
+        """Points and targets of the conditions, and the collocation points where these move."""
+        return [*self._conditions.variables, *([] if self.moving is None else [self.moving])]
 
     @property
     def has_changed(self) -> bool:
@@ -184,20 +192,66 @@ class PhysicsLoss(ResidualLoss):
         Raises:
             InputError: for points outside the domain, of a wrong shape, or of another problem's conditions.
         """
-        given = self.problem.check_collocation_points(points)
+        if self._take(self.problem.check_collocation_points(points)):
+            self.weighting.allocate(self._blank_signals(), self._sizes)
+            if self.attention.points:
+                self.attention.allocate(self._blank_signals(), self._sizes)
+
+    def resample(self, points: CollocationPoints | ArrayLike) -> None:
+        """Go on with other collocation points, any number of them; what is known of a point stays with the point.
+
+        A point that is among the old ones keeps its weight and its state. What becomes of those of new points, each
+        scheme says (`on_move` of `phasecore.weighting.WeightingScheme`).
+
+        Args:
+            points: `problem.sample(...)`, or the collocation points alone, shape (n, dimension); the conditions' points
+                then stay.
+
+        Raises:
+            InputError: for a weighting that forbids it, or points outside the domain or of a wrong shape; where there
+                are no points yet.
+            PluginError: for residuals that are not finite there.
+        """
+        before, sizes_before = self.collocation, self._sizes
+        if before is None:
+            raise InputError("moving points", received="no points yet", fix="Set them first: pinn.points(...).")
+        given = self._taken(points)
+        self._take(given, conditions=not all(map(np.array_equal, given.conditions, before.conditions)))
+        places = places_of_terms(self.problem, given, before, self._sizes, sizes_before)
+        signals = self._blank_signals()
+        self.weighting.move(signals, places)
+        if self.attention.points:
+            self.attention.move(signals, places)
+        assert self.points is not None
+        check_residuals_are_finite(self.problem, given, self.residuals_elsewhere(self.points))
+
+    def let_move(self) -> None:
+        """Keep the points where what is compiled reads them anew at each step."""
+        if self.moving is None:
+            assert self.points is not None
+            self.moving = keras.Variable(self.points, dtype=self._dtype, trainable=False, autocast=False)
+            self.version += 1
+
+    def _take(self, given: CollocationPoints, *, conditions: bool = True) -> bool:
+        """Take points, of conditions if they are others, and return whether a term has another number of residuals."""
         self.collocation = given
         self.points = given.interior.astype(self._dtype)
-        conditions = self._conditions_at(given.conditions)
-        if not self._sizes or not self._conditions.take_over(conditions):
-            self._conditions, self._condition_sizes = conditions, conditions.sizes()
-            self.version += 1
+        if conditions:
+            taken = self._conditions_at(given.conditions)
+            if not self._sizes or not self._conditions.take_over(taken):
+                self._conditions, self._condition_sizes = taken, taken.sizes()
+                self.version += 1
         sizes = dict.fromkeys(self.problem.equations, len(self.points)) | self._condition_sizes
-        if sizes != self._sizes:
-            self._sizes = sizes
+        changed = sizes != self._sizes
+        self._sizes = sizes
+        if changed:
             self.version += 1
-            self.weighting.allocate(self._blank_signals(), sizes)
-            if self.attention.points:
-                self.attention.allocate(self._blank_signals(), sizes)
+        if self.moving is not None and tuple(self.moving.shape) == self.points.shape:
+            self.moving.assign(self.points)
+        elif self.moving is not None:
+            self.moving = None
+            self.let_move()
+        return changed
 
     def __call__(self, coordinates: Tensor, indices: Tensor | None, *, training: bool) -> Evaluation:
         """Return residuals and losses of a batch, after updating the weights if `training`.
@@ -217,16 +271,31 @@ class PhysicsLoss(ResidualLoss):
                 self.attention.update(signals, indices)
         else:
             weights = {} if indices is None else self.weighting.current(indices)
-        return self._evaluation(residuals, conditions, weights)
+        return evaluation_of(residuals, conditions, weights)
 
     def evaluate(self, points: Tensor) -> Evaluation:
         """Return residuals and losses at all points with the current weights, which stay as they are."""
-        return self._evaluation(self.residuals_at(points), self._conditions(), self.weighting.current())
+        return evaluation_of(self.residuals_at(points), self._conditions(), self.weighting.current())
 
     def residuals_at(self, points: Tensor) -> dict[str, Tensor]:
         """Return the unweighted residual of each equation at points of shape (m, dimension), shape (m,) each."""
         problem = self.trained_coefficients.problem()
         return residuals_of(problem, self._named(points), self._equations(points), namespace)
+
+    def residuals_elsewhere(self, points: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """Return the unweighted residual of each equation at points of your own, as numpy has them, shape (m,) each.
+
+        Evaluated in blocks, aside from the training, which notices nothing of it; compiled once.
+
+        Args:
+            points: shape (m, dimension).
+        """
+        if self._elsewhere is None or self._elsewhere[0] != self.version:
+            self._elsewhere = self.version, autodiff().compiled(self.residuals_at, getattr(self.model, "variables", ()))
+        evaluate = self._elsewhere[1]
+        blocks = np.array_split(points.astype(self._dtype), -(-len(points) // BLOCK))
+        parts = [evaluate(ops.convert_to_tensor(block)) for block in blocks]
+        return {term: np.concatenate([to_numpy(part[term]) for part in parts]) for term in parts[0]}
 
     def batch_loss(self, points: Tensor, weights: Products) -> Tensor:
         """Return the equations' part of the loss on a batch of points, with the weights given."""
@@ -280,17 +349,6 @@ class PhysicsLoss(ResidualLoss):
 
     def _residuals_now(self) -> Mapping[str, NDArray[Any]]:
         return residuals_now(self)
-
-    def _evaluation(
-        self, residuals: Mapping[str, Tensor], conditions: Mapping[str, Tensor], weights: Products
-    ) -> Evaluation:
-        every = {**residuals, **conditions}
-        return Evaluation(
-            residuals,
-            conditions,
-            {term: ops.mean(ops.square(residual)) for term, residual in every.items()},
-            {term: weighted_loss(term, residual, weights) for term, residual in every.items()},
-        )
 
     def signals(self, points: Tensor, residuals: Mapping[str, Tensor], conditions: Mapping[str, Tensor]) -> Signals:
         """Return the signals that schemes read, all but the costly ones, as constants.

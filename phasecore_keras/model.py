@@ -8,23 +8,32 @@ from typing import Any, final
 import keras
 import numpy as np
 from keras import ops
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from phasecore import registry
 from phasecore.errors import InputError
 from phasecore.jets.derivatives import Method
 from phasecore.problems import CollocationPoints, Problem
-from phasecore_keras.configuration import problem_of, saved_parameters, specification_of
-from phasecore_keras.data import all_of, as_one_batch, by_name, check_data, check_evaluated, check_kind, each_callback
+from phasecore_keras import moving
+from phasecore_keras.configuration import description_of, problem_of, specification_of
+from phasecore_keras.data import (
+    all_of,
+    arranged,
+    by_name,
+    check_data,
+    check_evaluated,
+    check_kind,
+    check_no_loss,
+    each_callback,
+)
 from phasecore_keras.differentiation import Tensor
 from phasecore_keras.distribution import check_distribution
 from phasecore_keras.loss import PhysicsLoss
+from phasecore_keras.moving import COORDINATES, INDICES, Arrays, Points, WithinFit
 from phasecore_keras.reading import HeldVariables
+from phasecore_keras.resampling import Resampling
 from phasecore_keras.steps import check_optimizer, steps_done, synchronize
 from phasecore_keras.updates import BetweenSteps, WeightUpdates
-
-COORDINATES = "coordinates"
-INDICES = "indices"
 
 
 @final
@@ -95,6 +104,7 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         self.term_losses = [keras.metrics.Mean(name=f"{term}_loss") for term in problem.terms]
         self._updates = WeightUpdates(self.physics, self)
         self._version = -1
+        self._within_fit = WithinFit(self.physics)
         self._jit_of_keras: bool | None = None
         self.built = True
         self.renew()
@@ -104,17 +114,15 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         """The problem."""
         return self.physics.problem
 
-    def points(
-        self, points: int | CollocationPoints | ArrayLike, *, seed: int = 0, condition_points: int | None = None
-    ) -> dict[str, NDArray[Any]]:
+    def points(self, points: Points | None = None, *, seed: int = 0, condition_points: int | None = None) -> Arrays:
         """Draw the collocation points, or take yours, and return them as `fit` takes them.
 
         `fit` trains on all of them at once unless it is given a `batch_size`. For a pipeline of your own make batches
-        of this dictionary: each point's weight stays with its index. Weights start anew when the number of points
-        changes.
+        of this dictionary: a point's weight stays with its index. Weights start anew when the number of points changes.
 
         Args:
-            points: how many to draw; or `problem.sample(...)`; or coordinates of shape (n, dimension).
+            points: how many to draw; or `problem.sample(...)`; or coordinates of shape (n, dimension); None for those
+                that there are, wherever they have moved.
             seed: of the points drawn.
             condition_points: number of points of each condition that are drawn; the problem chooses by default.
 
@@ -127,13 +135,35 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         """
         if isinstance(points, int | np.integer) and not isinstance(points, bool):
             points = self.problem.sample(int(points), seed=seed, condition_points=condition_points)
+        if points is not None:
+            synchronize(self)
+            self.physics.set_points(points)
+            self.renew()
+            self.physics.check_residuals()
+        if self.physics.points is None:
+            raise InputError("points of a PINN", received="none yet", expected="points(10_000), or your own")
+        return {COORDINATES: self.physics.points.copy(), INDICES: np.arange(len(self.physics.points), dtype=np.int32)}
+
+    def resample(self, points: CollocationPoints | ArrayLike) -> Arrays:
+        """Go on with other collocation points, any number of them, and return them as `fit` takes them.
+
+        A callback may call it within `fit`, which then trains on these points from the next step on: on all where it
+        was given all at once, else by the indices of its data, of which there must be as many. The step is compiled
+        anew at the first move, and for another number of points.
+
+        Args:
+            points: see `phasecore_keras.PhysicsLoss.resample`, which also says what stays with a point.
+
+        Raises:
+            InputError: as that; and for another number of points within a `fit` on batches.
+        """
+        self._within_fit.check(points)
         synchronize(self)
-        self.physics.set_points(points)
+        self.physics.resample(points)
+        if self._within_fit.goes_on:
+            self.physics.let_move()
         self.renew()
-        self.physics.check_residuals()
-        coordinates = self.physics.points
-        assert coordinates is not None
-        return {COORDINATES: coordinates.copy(), INDICES: np.arange(len(coordinates), dtype=np.int32)}
+        return self.points()
 
     def call(self, inputs: Any, training: bool | None = None) -> Tensor:
         """Return the network's outputs at points: coordinates of shape (n, dimension), or a batch of `points`.
@@ -158,17 +188,7 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
             InputError: for a loss or metrics, or a strategy of `tf.distribute` with several replicas.
         """
         check_distribution(self)
-        given = {"loss": loss, **{name: options.get(name) for name in ("loss_weights", "metrics", "weighted_metrics")}}
-        for name, value in given.items():
-            if value is not None:
-                raise InputError(
-                    f"argument {name!r} of PINN.compile",
-                    received=repr(value),
-                    expected="nothing: it would compare the network's outputs with targets, and collocation points "
-                    "have none; the loss is made of the problem's residuals",
-                    fix="Leave it out. Measured data are a condition of the problem (phasecore.problems.Data), other "
-                    "weights a weighting scheme, other statistics probes of PhaseMonitor.",
-                )
+        check_no_loss({"loss": loss, **options})
         if self.compiled or self.physics.has_changed:
             self.physics.renew()
         super().compile(optimizer=optimizer, **options)
@@ -196,7 +216,7 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
             return
         self._version = self.physics.version
         self._coefficients.hold(self.physics.held)
-        self._condition_points.hold(self.physics.condition_variables)
+        self._condition_points.hold(self.physics.point_variables)
         for kind in ("train", "test", "predict"):
             if getattr(self, f"{kind}_function", None) is not None:
                 getattr(self, f"make_{kind}_function")(force=True)
@@ -241,14 +261,13 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         check_data(x, self.physics.points, y, options)
         options["callbacks"] = [*each_callback(options.get("callbacks")), BetweenSteps(self._updates)]
         options.setdefault("validation_batch_size", all_of(options.get("validation_data")))
-        if isinstance(x, Mapping) and not batch_size:
-            batch_size, options["shuffle"] = all_of(x), False
-            if "steps_per_epoch" not in options:
-                x, steps = as_one_batch(x)
-                batch_size, options["steps_per_epoch"] = (None, steps) if steps else (batch_size, None)
-        elif not isinstance(x, Mapping | keras.utils.PyDataset):
-            options.setdefault("shuffle", False)
-        return super().fit(x, y, batch_size, **options)
+        self._within_fit.prepare(x, batch_size)
+        if any(isinstance(callback, Resampling) for callback in options["callbacks"]):
+            self.physics.let_move()
+        self.renew()
+        x, batch_size = arranged(x, batch_size, options)
+        with self._within_fit:
+            return super().fit(x, y, batch_size, **options)
 
     def train_on_batch(self, x: Any, *arguments: Any, **options: Any) -> Any:
         """Make one step on a batch of `points(...)`, see `keras.Model.train_on_batch`.
@@ -315,8 +334,8 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         """Return the physics-informed loss of a batch, a scalar, and update the weights in training."""
         if not isinstance(x, Mapping) or (training and INDICES not in x):
             check_data(x, self.physics.points)
-        coordinates = ops.cast(x[COORDINATES], self.physics.points.dtype.name)  # type: ignore[union-attr]
-        evaluation = self.physics(coordinates, x.get(INDICES), training=training)
+        coordinates, indices = self._within_fit.batch(x, training=training)
+        evaluation = self.physics(coordinates, indices, training=training)
         for metric, loss in zip(self.term_losses, evaluation.unweighted.values(), strict=True):
             metric.update_state(ops.stop_gradient(loss))
         return sum(evaluation.weighted.values(), self.physics.penalty())
@@ -334,17 +353,12 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
                 expected="a registered scheme given by name, such as 'rba:gamma=0.99'",
                 fix="Save the weights alone (save_weights), or register the scheme (see docs/extending.md).",
             )
-        problem = self.problem
         return {
             "name": self.name,
             "trainable": self.trainable,
             "dtype": keras.saving.serialize_keras_object(self.dtype_policy),
             "network": keras.saving.serialize_keras_object(self.network),
-            "problem": {
-                "name": problem.name,
-                "class_name": type(problem).__name__,
-                "parameters": saved_parameters(problem),
-            },
+            "problem": description_of(self.problem),
             "weighting": self.specification,
             "derivatives": self._derivatives,
         }
@@ -373,18 +387,9 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
 
     def save_own_variables(self, store: Any) -> None:
         """Save the collocation points, with those of the conditions."""
-        points = self.physics.collocation
-        if points is not None:
-            store["points"] = points.interior
-            for index, own in enumerate(points.conditions):
-                store[f"condition_points_{index}"] = own
-            store["tracks_attention"] = np.asarray(self.attention.points > 0)
+        moving.store_points(store, self.physics)
 
     def load_own_variables(self, store: Any) -> None:
         """Load them; the weights, which are saved beside, find their places."""
-        if "points" in store:
-            conditions = [np.asarray(store[f"condition_points_{k}"]) for k in range(len(self.problem.conditions))]
-            self.physics.set_points(CollocationPoints(np.asarray(store["points"]), tuple(conditions)))
-            if bool(np.asarray(store["tracks_attention"])):
-                self.physics.track_attention()
+        if moving.take_stored_points(store, self.physics):
             self.renew()

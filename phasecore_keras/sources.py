@@ -68,10 +68,8 @@ class PhysicsSource(Source):
         if physics.points is None:
             raise InputError("capturing a PINN", received="no points", fix="Call pinn.points(...) first.")
         self._model, self._physics = model, physics
-        self._points = physics.points
-        check_batches(batches, len(self._points))
-        self._batches = np.array_split(np.arange(len(self._points)), batches)
-        self._coordinates = ops.convert_to_tensor(self._points.copy())
+        self._number = batches
+        self._take_points()
         self._names, self._variables = list(parameters), list(parameters.values())
         self._hidden = HiddenActivations(model.network)
         with undisturbed():
@@ -81,8 +79,10 @@ class PhysicsSource(Source):
     def prepare(self, required: frozenset[str]) -> None:
         """Track the attention, evaluate the reference solution, and compile what the required signals need."""
         physics, tools = self._physics, autodiff()
+        self._required = required
         if RESIDUAL_ATTENTION in required and physics.track_attention():
             self._model.make_train_function(force=True)
+        self._version = physics.version
         if TARGETS in required:
             self._targets = reference_of(physics.problem, self._points, physics.field_names)
         if required & {FIELDS, REFERENCE_FIELDS}:
@@ -114,6 +114,7 @@ class PhysicsSource(Source):
     def signals(self, required: frozenset[str]) -> dict[str, Any]:
         """Return residuals, losses, weights and fields at the current state."""
         physics = self._physics
+        self._follow()
         values: dict[str, Any] = {COORDINATES: self._points, DOMAIN: physics.problem.bounds}
         values[BATCH_SIZES] = np.asarray([len(batch) for batch in self._batches])
         if TARGETS in required:
@@ -148,6 +149,29 @@ class PhysicsSource(Source):
         if REFERENCE_FIELDS in required:
             values[REFERENCE_FIELDS] = self._reference
         return values
+
+    def _take_points(self) -> None:
+        """Take the points as they are now, and cut them into batches."""
+        points = self._physics.points
+        assert points is not None
+        check_batches(self._number, len(points))
+        self._points = points
+        self._batches = np.array_split(np.arange(len(points)), self._number)
+        self._coordinates = ops.convert_to_tensor(points.copy())
+
+    def _follow(self) -> None:
+        """Go on with the points where they have moved; what is compiled stays where there are as many."""
+        physics = self._physics
+        if self._points is physics.points:
+            return
+        self._take_points()
+        if self._version != physics.version:
+            self.prepare(self._required)
+            return
+        if TARGETS in self._required:
+            self._targets = reference_of(physics.problem, self._points, physics.field_names)
+        if self._required & {TERM_GRADIENTS, TANGENT_KERNEL_TRACES}:
+            self._tangents.points = self._points
 
     def gradient_moments(self) -> dict[str, Moments]:
         """Return the moments of the batch gradients of each variable.

@@ -35,7 +35,10 @@ class Tangents:
     """Differentiates the residuals of a loss at all its points; what is asked for is compiled once.
 
     Args:
-        physics: the loss, with its points; other points need another object.
+        physics: the loss, with its points.
+
+    Attributes:
+        points: at which it differentiates; as many others may take their place.
     """
 
     def __init__(self, physics: PhysicsLoss) -> None:

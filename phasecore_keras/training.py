@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, ClassVar, final
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import NDArray
 
 from phasecore import losses
 from phasecore.backends import Backend, Observer, Settings, Training
@@ -19,6 +20,7 @@ from phasecore.errors import InputError
 from phasecore.probes import Probe
 from phasecore.problems.finite import diverged
 from phasecore.runs.session import Session
+from phasecore.sampling import Resampler
 from phasecore_keras import capture
 from phasecore_keras.autodiff import to_numpy
 from phasecore_keras.capture import Capture
@@ -38,6 +40,7 @@ class KerasBackend(Backend):
 
     name: ClassVar[str] = "keras"
     supplies: ClassVar[frozenset[str]] = losses.SUPPLIES | capture.SUPPLIES
+    moves_points: ClassVar[bool] = True
 
     def train(self, training: Training, observer: Observer, checkpoint: Path | None, *, resume: bool) -> None:
         """Train until `training.settings.iterations` are done, see `phasecore.backends.Backend.train`."""
@@ -96,8 +99,7 @@ class KerasSession(Session):
             settings.learning_rate, settings.decay_interval, settings.decay_factor, staircase=True
         )
         self.model.compile(optimizer=keras.optimizers.Adam(self.rate, epsilon=EPSILON))
-        points = self.model.points(training.points)
-        self.batch = {name: ops.convert_to_tensor(values) for name, values in points.items()}
+        self._train_on(self.model.points(training.points))
         self.model.optimizer.build(self.model.trainable_variables)
         self.capture = Capture(self.model, probes=training.probes, batches=settings.batches)
         self.snapshots = Snapshots(self.model)
@@ -115,6 +117,19 @@ class KerasSession(Session):
             assert physics.collocation is not None
             raise diverged(physics.problem, self.iteration, physics.collocation, residuals_now(physics), loss)
 
+    def interior(self) -> NDArray[np.float64]:
+        """Return where the collocation points are, shape (n, dimension)."""
+        assert self.model.physics.collocation is not None
+        return self.model.physics.collocation.interior
+
+    def move(self, resampler: Resampler) -> None:
+        """Move the collocation points."""
+        points = resampler.move(self.interior(), self.model.physics.residuals_elsewhere, self.iteration)
+        self._train_on(self.model.resample(points))
+
+    def _train_on(self, points: Mapping[str, NDArray[Any]]) -> None:
+        self.batch = {name: ops.convert_to_tensor(values) for name, values in points.items()}
+
     def learning_rate(self) -> float:
         """Return the learning rate of the next iteration."""
         return float(to_numpy(ops.convert_to_tensor(self.rate(self.iteration))))
@@ -131,16 +146,22 @@ class KerasSession(Session):
         """Write the state of all parts, and where the training stands."""
         synchronize(self.model)
         arrays = {f"variable_{k}": to_numpy(variable.value) for k, variable in enumerate(self._variables())}
+        if self.resampler is not None:
+            arrays["points"] = self.interior()
         written = np.asarray(json.dumps(standing))
         np.savez(stream, standing=written, **arrays)  # type: ignore[arg-type, unused-ignore]
 
     def read(self, file: Path) -> Mapping[str, float]:
         """Restore the state of all parts, and return where the training stood."""
-        variables = self._variables()
         with np.load(file, allow_pickle=False) as state:
             standing: dict[str, float] = json.loads(str(state["standing"]))
-            if len(state.files) != len(variables) + 1:
-                raise ValueError(f"{len(state.files) - 1} variables in place of {len(variables)}")
+            if self.resampler is not None:
+                # before the weights, of which there are as many
+                self._train_on(self.model.resample(state["points"]))
+            variables = self._variables()
+            found = sum(name.startswith("variable_") for name in state.files)
+            if found != len(variables):
+                raise ValueError(f"{found} variables in place of {len(variables)}")
             arrays = [state[f"variable_{k}"] for k in range(len(variables))]
         for variable, array in zip(variables, arrays, strict=True):
             variable.assign(array)

@@ -72,13 +72,17 @@ class WeightUpdates:
     def _signals(self) -> Signals:
         physics = self._physics
         collocation, version = self._made_for
-        if self._tangents is None or collocation is not physics.collocation or version != physics.version:
-            self._made_for, self._tangents = (physics.collocation, physics.version), Tangents(physics)
+        if self._tangents is not None and version == physics.version and collocation is not physics.collocation:
+            assert physics.points is not None
+            self._tangents.points = physics.points
+        elif self._tangents is None or version != physics.version:
+            self._tangents = Tangents(physics)
             everything = physics.variables
             self._evaluate = (
                 autodiff().compiled(physics.residuals_at, everything),
                 autodiff().compiled(physics.condition_residuals, everything),
             )
+        self._made_for = physics.collocation, physics.version
         residuals_at, conditions_now = self._evaluate
         points = self._tangents.points
         blocks = np.array_split(points, -(-len(points) // BLOCK))

@@ -8,6 +8,7 @@ from typing import Any, final
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import NDArray
 
 from phasecore.signals import Signals
 from phasecore.weighting import WeightingScheme, state_leaves
@@ -126,6 +127,22 @@ class IndexedWeighting(IndexedScheme, keras.layers.Layer):  # type: ignore[misc,
         )
         setattr(self, name, variable)
         return name
+
+    def _replace(self, values: Mapping[str, Tensor]) -> None:
+        if all(tuple(getattr(self, name).shape) == tuple(value.shape) for name, value in values.items()):
+            for name, value in values.items():
+                getattr(self, name).assign(value)
+            return
+        # variables of another length: all are made anew, so that their order stays
+        kept = {name: getattr(self, name).value for name in self._owned} | dict(values)
+        for name in self._owned:
+            delattr(self, name)
+        for name, value in kept.items():
+            self._own(name, value)
+        self.points = max(int(value.shape[0]) for value in kept.values() if len(value.shape))
+
+    def _array(self, values: NDArray[Any]) -> Tensor:
+        return ops.convert_to_tensor(values.astype("int32") if values.dtype.kind == "i" else values)
 
     def _range(self, weight: Tensor) -> tuple[float, float]:
         values = to_numpy(weight)

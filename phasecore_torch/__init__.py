@@ -31,14 +31,16 @@ if TYPE_CHECKING:
     from phasecore_torch.derivatives import PartialDerivatives
     from phasecore_torch.loss import PhysicsLoss
     from phasecore_torch.monitor import PhaseMonitor
+    from phasecore_torch.resampling import Resampling
 
-__all__ = ["Capture", "PartialDerivatives", "PhaseMonitor", "PhysicsLoss"]
+__all__ = ["Capture", "PartialDerivatives", "PhaseMonitor", "PhysicsLoss", "Resampling"]
 
 _HOMES = {
     "Capture": "phasecore_torch.capture",
     "PartialDerivatives": "phasecore_torch.derivatives",
     "PhaseMonitor": "phasecore_torch.monitor",
     "PhysicsLoss": "phasecore_torch.loss",
+    "Resampling": "phasecore_torch.resampling",
 }
 
 

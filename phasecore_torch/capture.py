@@ -137,7 +137,7 @@ class Capture(capture.Capture):
         if not isinstance(self._loss, PhysicsLoss):
             return {}
         held = {id(parameter) for group in self._optimizer.param_groups for parameter in group["params"]}
-        self._loss.warn_of_forgotten(held)
+        self._loss.trained_coefficients.warn_of_forgotten(self._loss.model, held)
         return self._loss.coefficients()
 
     def _signals(self, required: frozenset[str], moments: Mapping[str, Moments] | None) -> dict[str, Any]:

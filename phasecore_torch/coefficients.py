@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection
 from typing import Any, final
 
@@ -75,6 +76,23 @@ class Coefficients(nn.Module):
         }
         found, self._watched = list(self._watched), {}
         return found
+
+    def warn_of_forgotten(self, model: object, held: Collection[int] = ()) -> None:
+        """Warn of what `forgotten` finds."""
+        for name in self.forgotten(model, held):
+            warnings.warn(
+                f"Trained coefficient {name!r} has not moved since the training began, as if no optimizer had it. Give "
+                "the optimizer loss_fn.parameter_groups(), or [*model.parameters(), *loss_fn.parameters()].",
+                stacklevel=3,
+            )
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Return the free numbers as an optimizer takes them, with their rates."""
+        rates = {name: coefficient.learning_rate for name, coefficient in self.trained.items()}
+        return [
+            {"params": [free], **({} if rates[name] is None else {"lr": rates[name]})}
+            for name, free in self.named_parameters()
+        ]
 
     def problem(self) -> Problem:
         """Return the problem with the values of its coefficients now."""

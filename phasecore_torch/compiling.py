@@ -21,13 +21,13 @@ class Compiled:
 
     torch keeps what it compiled with a function's code, eight versions of it at most; any further one would run as it
     is, unnoticed. So functions that are alike share a code of their own: networks of one shape are compiled once, and
-    any number of shapes, of networks or of what they are applied to first, can be.
+    any number of shapes, of networks or of what they are applied to, can be.
 
     Args:
         function: of tensors, or of lists and mappings of tensors.
         what: the beginning of what the warning says: "residuals are evaluated".
-        parameters: that the function computes with: functions are alike if these, and the tensors that the first call
-            is given, have the same shapes.
+        parameters: that the function computes with: functions are alike if these, and the tensors that a call is
+            given, have the same shapes.
         active: False to run the function as it is from the start.
 
     Attributes:
@@ -47,7 +47,7 @@ class Compiled:
         self._function = function
         self._what = what
         self._shapes = tuple(parameter.shape for parameter in parameters)
-        self._fast: Callable[..., Any] | None = None
+        self._fast: dict[Hashable, Callable[..., Any]] = {}
 
     def __call__(self, *args: Any) -> Any:
         """Return what the function returns."""
@@ -55,11 +55,11 @@ class Compiled:
             return self._function(*args)
         began = time.perf_counter()
         try:
-            if self._fast is None:
-                applied_to = tuple(given.shape for given in args if isinstance(given, Tensor))
+            applied_to = tuple(given.shape for given in args if isinstance(given, Tensor))
+            if applied_to not in self._fast:
                 function = _with_code_of((self._what, self._shapes, applied_to), self._function)
-                self._fast = torch.compile(function, dynamic=False)
-            result = self._fast(*args)
+                self._fast[applied_to] = torch.compile(function, dynamic=False)
+            result = self._fast[applied_to](*args)
         except Exception as error:
             result = self._function(*args)
             self.active = False
@@ -76,3 +76,12 @@ def _with_code_of(alike: Hashable, function: Callable[..., Any]) -> Callable[...
 
     call.__code__ = _CODES.setdefault(alike, call.__code__.replace())
     return call
+
+
+def is_compilable(method: str) -> bool:
+    """Whether residuals are compiled whose derivatives are taken so; where they are not, a warning says it."""
+    if method != "jets":
+        warnings.warn(
+            "torch.compile does not go through nested autodiff; residuals are evaluated without it.", stacklevel=3
+        )
+    return method == "jets"

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-import warnings
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
 
 import numpy as np
@@ -17,6 +16,7 @@ from phasecore.jets.derivatives import COMPARED, Method
 from phasecore.losses import ResidualLoss, attention_of, check_schemes
 from phasecore.problems import CollocationPoints, Problem
 from phasecore.problems.checks import fields_of, residuals_of
+from phasecore.sampling.places import places_of_terms
 from phasecore.signals import (
     CONDITION_RESIDUALS,
     COORDINATES,
@@ -31,15 +31,17 @@ from phasecore.signals import (
 )
 from phasecore.weighting.composition import Products
 from phasecore.weighting.rba import RBAState, rba
+from phasecore_torch.arrays import as_numpy
 from phasecore_torch.batches import BatchedResiduals
 from phasecore_torch.blocks import Blocks, is_stackable
 from phasecore_torch.checks import residuals_now
 from phasecore_torch.coefficients import Coefficients
+from phasecore_torch.compiling import is_compilable
 from phasecore_torch.conditions import Conditions
 from phasecore_torch.derivatives import Model, Parameters, PartialDerivatives
-from phasecore_torch.device import placement
+from phasecore_torch.device import placement, points_in_cache
 from phasecore_torch.distribution import warn_of_processes
-from phasecore_torch.evaluation import Evaluation, Losses
+from phasecore_torch.evaluation import Evaluation, Losses, evaluation_of
 from phasecore_torch.movements import evaluates_again
 from phasecore_torch.namespace import namespace
 from phasecore_torch.points import Points, coordinates_given
@@ -121,46 +123,30 @@ class PhysicsLoss(ResidualLoss, nn.Module):
         self.register_buffer("points", torch.as_tensor(given.interior, dtype=dtype, device=device), persistent=False)
         self.trained_coefficients = Coefficients(problem, (dtype, device))
         self._equations = PartialDerivatives(
-            model,
-            problem.outputs,
-            problem.coordinates,
-            problem.all_partials(),
-            self.points,
-            derivatives,
+            model, problem.outputs, problem.coordinates, problem.all_partials(), self.points, derivatives,
             self.trained_coefficients.parameters_of_problem,
-        )
+        )  # fmt: skip
         self._fields = self._equations.of(problem.fields_read)
         with undisturbed(self.model, problem):
-            self.is_stackable = self.method == "jets" and is_stackable(
-                self.residuals_at, self.model, self.points[:COMPARED]
-            )
-        if compiled and self.method != "jets":
-            warnings.warn(
-                "torch.compile does not go through nested autodiff; residuals are evaluated without it.", stacklevel=2
-            )
-            compiled = False
+            some = self.points[:COMPARED]
+            self.is_stackable = self.method == "jets" and is_stackable(self.residuals_at, self.model, some)
         self.blocks = Blocks(
-            self.residuals_at,
-            self.model,
-            block,
-            compiled=compiled,
-            stackable=self.is_stackable,
-            recompute=recompute,
-            stateful=[problem],
-        )
+            self.residuals_at, self.model, block, compiled=compiled and is_compilable(self.method),
+            stackable=self.is_stackable, recompute=recompute, stateful=[problem],
+        )  # fmt: skip
         self._batched: Callable[[], BatchedResiduals | None] | None = None
-        placed = dtype, device
-        self._conditions = Conditions(problem, given.conditions, placed, self._equations, self.trained_coefficients)
-        self._tangents = Tangents(self._equations.model, self.residuals, self._conditions)
+        self._take_conditions(given.conditions)
         schemes = registry.as_schemes(weighting)
         self.specification = weighting if isinstance(weighting, str) else "+".join(schemes)
         check_schemes(schemes, "torch")
         self.check_residuals()
         self._sizes = dict.fromkeys(problem.equations, len(self.points)) | self._conditions.sizes()
         self.register_buffer("_domain", torch.as_tensor(problem.bounds, dtype=dtype, device=device), persistent=False)
-        some = {name: self._domain.new_zeros(2) for name in problem.fields_read}
-        at = self._named(self._domain)
-        self.field_names = tuple(fields_of(self.trained_coefficients.problem(), at, some, namespace))
+        known, zeros = (
+            self.trained_coefficients.problem(),
+            dict.fromkeys(problem.fields_read, self._domain.new_zeros(2)),
+        )
+        self.field_names = tuple(fields_of(known, self._named(self._domain), zeros, namespace))
         self._required = frozenset().union(*(scheme.requires for scheme in schemes.values()))
         self.weighting = Weighting(schemes, self._blank_signals(), self._sizes)
         self.attention: Weighting | None = None
@@ -185,11 +171,8 @@ class PhysicsLoss(ResidualLoss, nn.Module):
         residuals = self.residuals(indices) if batched is None else batched(self.points)
         if self.training and not evaluates_again():
             self._update_weights(residuals, conditions, indices)
-        evaluation = self._evaluation(residuals, conditions, self.weighting.current(indices))
-        self.losses = Losses(
-            {term: loss.detach() for term, loss in evaluation.unweighted.items()},
-            {term: loss.detach() for term, loss in evaluation.weighted.items()},
-        )
+        evaluation = evaluation_of(residuals, conditions, self.weighting.current(indices))
+        self.losses = Losses.of(evaluation)
         loss = torch.stack(list(evaluation.weighted.values())).sum()
         if batched is not None:
             batched.watch(loss)
@@ -197,7 +180,7 @@ class PhysicsLoss(ResidualLoss, nn.Module):
 
     def evaluate(self) -> Evaluation:
         """Return residuals and losses at all points with the current weights, which stay as they are."""
-        return self._evaluation(self.residuals(), self._conditions(), self.weighting.current())
+        return evaluation_of(self.residuals(), self._conditions(), self.weighting.current())
 
     def residuals(self, indices: Tensor | None = None) -> dict[str, Tensor]:
         """Return the unweighted residual of each equation at the collocation points, shape (batch,) each."""
@@ -228,6 +211,48 @@ class PhysicsLoss(ResidualLoss, nn.Module):
         losses = [weighted_loss(term, residual, weights) for term, residual in self._conditions().items()]
         return torch.stack(losses).sum() if losses else torch.zeros_like(self.points[0, 0])
 
+    def resample(self, points: CollocationPoints | ArrayLike | Points) -> None:
+        """Go on with other collocation points, any number of them; what is known of a point stays with the point.
+
+        A point that is among the old ones keeps its weight and its state; those of new points come from the nearest old
+        one, or begin anew, as the scheme says (`on_move` of `phasecore.weighting.WeightingScheme`). Indices are those
+        of the new points from now on. Give them in random order: the batches of the SNR are contiguous blocks.
+
+        Args:
+            points: as when the loss was made; of the collocation points alone, the conditions' points stay.
+
+        Raises:
+            InputError: for a weighting that forbids it, or points outside the domain or of a wrong shape.
+            PluginError: for residuals that are not finite there.
+
+        Example:
+            >>> import phasecore
+            >>> problem = phasecore.problem("helmholtz")
+            >>> loss_fn = PhysicsLoss(problem, torch.nn.Linear(2, 1), problem.sample(100), weighting="rba")
+            >>> loss_fn.resample(problem.sample(150, seed=1))
+            >>> loss_fn.points.shape, loss_fn.point_weights()["pde"].shape
+            (torch.Size([150, 2]), torch.Size([150]))
+        """
+        held = coordinates_given(points, self.problem.coordinates)
+        before, sizes_before = self.collocation, self._sizes
+        given = self._taken(held.detach().cpu().numpy() if isinstance(held, Tensor) else held)
+        self.collocation = given
+        self.points = torch.as_tensor(given.interior, dtype=self.points.dtype, device=self.points.device)
+        if not all(map(np.array_equal, given.conditions, before.conditions)):
+            self._take_conditions(given.conditions)
+        self._sizes = dict.fromkeys(self.problem.equations, len(self.points)) | self._conditions.sizes()
+        places = places_of_terms(self.problem, given, before, self._sizes, sizes_before)
+        signals = self._blank_signals()
+        for kept in (self.weighting, self.attention):
+            if kept is not None:
+                kept.move(signals, places)
+        self.check_residuals()
+
+    def _take_conditions(self, points: Sequence[Floats]) -> None:
+        placed = self.points.dtype, self.points.device
+        self._conditions = Conditions(self.problem, points, placed, self._equations, self.trained_coefficients)
+        self._tangents = Tangents(self._equations.model, self.residuals, self._conditions)
+
     def track_attention(self) -> None:
         """Keep the paper's residual-based attention beside the weights in use, as a statistic that enters no loss."""
         if self.attention is None and attention_of(self.weighting.parts) is None:
@@ -238,19 +263,6 @@ class PhysicsLoss(ResidualLoss, nn.Module):
         """Return the value of each trained coefficient now, a scalar, by name."""
         with torch.no_grad():
             return {name: value.clone() for name, value in self.trained_coefficients.values().items()}
-
-    def warn_of_forgotten(self, held: Collection[int] = ()) -> None:
-        """Warn, once, of trained coefficients that nothing moves although the model moves: no optimizer has them.
-
-        Args:
-            held: identities of parameters that are known to have an optimizer.
-        """
-        for name in self.trained_coefficients.forgotten(self.model, held):
-            warnings.warn(
-                f"Trained coefficient {name!r} has not moved since the training began, as if no optimizer had it. Give "
-                "the optimizer loss_fn.parameter_groups(), or [*model.parameters(), *loss_fn.parameters()].",
-                stacklevel=2,
-            )
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return all that is to be trained as an optimizer takes it: the model, and the coefficients with their rates.
@@ -266,10 +278,7 @@ class PhysicsLoss(ResidualLoss, nn.Module):
         """
         model = self.model
         groups: list[dict[str, Any]] = [{"params": list(model.parameters())}] if isinstance(model, nn.Module) else []
-        for name, free in self.trained_coefficients.named_parameters():
-            rate = self.trained_coefficients.trained[name].learning_rate
-            groups.append({"params": [free]} if rate is None else {"params": [free], "lr": rate})
-        return groups
+        return [*groups, *self.trained_coefficients.parameter_groups()]
 
     def term_gradients(self, indices: Tensor | None = None, *, weighted: bool = False) -> dict[str, dict[str, Tensor]]:
         """Return the gradient of each term's mean squared residual, {term: {parameter: of the parameter's shape}}.
@@ -308,16 +317,16 @@ class PhysicsLoss(ResidualLoss, nn.Module):
         problem = self.trained_coefficients.problem()
         return residuals_of(problem, self._named(points), self._equations(points, parameters), namespace)
 
-    def _evaluation(
-        self, residuals: Mapping[str, Tensor], conditions: Mapping[str, Tensor], weights: Products
-    ) -> Evaluation:
-        every = {**residuals, **conditions}
-        return Evaluation(
-            residuals,
-            conditions,
-            {term: residual.square().mean() for term, residual in every.items()},
-            {term: weighted_loss(term, residual, weights) for term, residual in every.items()},
-        )
+    def residuals_elsewhere(self, points: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """Return the unweighted residual of each equation at points of your own, as numpy has them, shape (m,) each.
+
+        Evaluated in blocks, aside from the training, which notices nothing of it.
+        """
+        placed = torch.as_tensor(points.copy(), dtype=self.points.dtype, device=self.points.device)
+        size = points_in_cache(placed, self.blocks.width)
+        with undisturbed(self.model, self.problem), torch.inference_mode(False), torch.no_grad():
+            parts = [self.residuals_at(part) for part in torch.split(placed, size)]
+        return {term: as_numpy(torch.cat([part[term] for part in parts])) for term in parts[0]}
 
     def _update_weights(
         self, residuals: Mapping[str, Tensor], conditions: Mapping[str, Tensor], indices: Tensor | None
@@ -333,7 +342,7 @@ class PhysicsLoss(ResidualLoss, nn.Module):
         self.updates += 1
         if self.updates == 1 or self.updates % UPDATES_BETWEEN_CHECKS == 0:
             self.check_weights(self.updates)
-            self.warn_of_forgotten()
+            self.trained_coefficients.warn_of_forgotten(self.model)
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _with_gradients(self, indices: Tensor | None, signals: Signals, required: frozenset[str]) -> Signals:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from phasecore.errors import InputError
@@ -93,7 +94,9 @@ class PhysicsSource(Source):
         self._loss = loss
         self._parameters = parameters
         check_batches(batches, len(loss.points))
-        self._sizes = np.asarray([len(part) for part in np.array_split(np.arange(len(loss.points)), batches)])
+        self._number = batches
+        self._targets: Mapping[str, Any] = {}
+        self._targets_of: Any = None
         self._batched: BatchedResiduals | None = None
         self._made_for: list[Any] = []
         self._hidden = HiddenActivations(loss.model)
@@ -110,7 +113,7 @@ class PhysicsSource(Source):
         if RESIDUAL_ATTENTION in required:
             self._loss.track_attention()
         if TARGETS in required:
-            self._targets = reference_of(self._loss.problem, as_numpy(self._loss.points), self._loss.field_names)
+            self._follow()
         if required & {FIELDS, REFERENCE_FIELDS}:
             problem = self._loss.problem
             grid = problem.evaluation_points()
@@ -139,6 +142,7 @@ class PhysicsSource(Source):
         if REFERENCE_FIELDS in required:
             values[REFERENCE_FIELDS] = self._reference
         if TARGETS in required:
+            self._follow()
             values[TARGETS] = self._targets
         if TERM_GRADIENTS in required:
             values[TERM_GRADIENTS] = {term: all_as_numpy(own) for term, own in loss.term_gradients().items()}
@@ -192,6 +196,19 @@ class PhysicsSource(Source):
         if self._batched is not None:
             self._batched.forget()
         torch.autograd.backward(loss)
+
+    @property
+    def _sizes(self) -> NDArray[Any]:
+        """Number of points of each batch, of the points as they are now."""
+        check_batches(self._number, len(self._loss.points))
+        return np.asarray([len(part) for part in np.array_split(np.arange(len(self._loss.points)), self._number)])
+
+    def _follow(self) -> None:
+        """Evaluate the reference solution at the points as they are now, where they have moved."""
+        loss = self._loss
+        if loss.collocation is not self._targets_of:
+            self._targets_of = loss.collocation
+            self._targets = reference_of(loss.problem, as_numpy(loss.points), loss.field_names)
 
     def _batches_of(self, parameters: Mapping[str, Tensor]) -> BatchedResiduals | None:
         """The residuals in batches, made anew where others are trained than before; None if the model resists that."""

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from phasecore import losses
@@ -16,6 +18,7 @@ from phasecore.errors import InputError
 from phasecore.probes import Probe
 from phasecore.problems.finite import diverged
 from phasecore.runs.session import EXPECTED, Session
+from phasecore.sampling import Resampler
 from phasecore_torch import capture
 from phasecore_torch.capture import Capture
 from phasecore_torch.checks import residuals_now
@@ -29,6 +32,7 @@ class TorchBackend(Backend):
 
     name: ClassVar[str] = "torch"
     supplies: ClassVar[frozenset[str]] = losses.SUPPLIES | capture.SUPPLIES
+    moves_points: ClassVar[bool] = True
 
     def train(self, training: Training, observer: Observer, checkpoint: Path | None, *, resume: bool) -> None:
         """Train until `training.settings.iterations` are done, see `phasecore.backends.Backend.train`."""
@@ -97,6 +101,14 @@ class TorchSession(Session):
             residuals = residuals_now(self.loss)
             raise diverged(self.training.problem, self.iteration, self.loss.collocation, residuals, float(loss))
 
+    def interior(self) -> NDArray[np.float64]:
+        """Return where the collocation points are, shape (n, dimension)."""
+        return self.loss.collocation.interior
+
+    def move(self, resampler: Resampler) -> None:
+        """Move the collocation points."""
+        self.loss.resample(resampler.move(self.interior(), self.loss.residuals_elsewhere, self.iteration))
+
     def learning_rate(self) -> float:
         """Return the learning rate of the next iteration."""
         return float(self.optimizer.param_groups[0]["lr"])
@@ -111,7 +123,9 @@ class TorchSession(Session):
 
     def write(self, stream: BinaryIO, standing: Mapping[str, float]) -> None:
         """Write the state of all parts, and where the training stands."""
-        torch.save({**standing, **{name: part.state_dict() for name, part in self._parts().items()}}, stream)
+        parts = {name: part.state_dict() for name, part in self._parts().items()}
+        moved = {} if self.resampler is None else {"points": torch.from_numpy(self.interior())}
+        torch.save({**standing, **moved, **parts}, stream)
 
     def read(self, file: Path) -> Mapping[str, float]:
         """Restore the state of all parts, and return where the training stood."""
@@ -120,6 +134,9 @@ class TorchSession(Session):
         except Exception as error:
             received = f"a damaged file ({type(error).__name__})"
             raise InputError(f"resuming from {file}", received=received, expected=EXPECTED) from error
+        if self.resampler is not None:
+            # before the weights, of which there are as many
+            self.loss.resample(state["points"].cpu().numpy())
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
         return state

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, final
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from phasecore.errors import InputError
@@ -89,6 +90,14 @@ class IndexedWeighting(IndexedScheme, nn.Module):
         value = value.to(buffer.dtype)
         new = value.expand_as(buffer).clone() if indices is None else buffer.index_copy(0, indices, value)
         setattr(self, name, new)
+
+    def _replace(self, values: Mapping[str, Tensor]) -> None:
+        for name, value in values.items():
+            setattr(self, name, value.detach().clone())
+
+    def _array(self, values: NDArray[Any]) -> Tensor:
+        some = next(self.buffers())
+        return torch.as_tensor(values, device=some.device)
 
     def _range(self, weight: Tensor) -> tuple[float, float]:
         return float(weight.min()), float(weight.max())

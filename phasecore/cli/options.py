@@ -24,6 +24,12 @@ _OPTIONS = (
     click.option("--seed", type=int, help="Seed of the points and the network. Default: 0."),
     click.option("--every", type=int, help="Iterations between captures of the statistics."),
     click.option(
+        "--sampling",
+        metavar="NAME[:key=value,...]",
+        help="How collocation points are drawn and move: sobol, rad:every=500, or one of each, sobol+rad:every=500. "
+        "Default: latin_hypercube.",
+    ),
+    click.option(
         "--compiled/--no-compiled",
         default=None,
         help="Compile the training step with torch.compile: for large networks up to twice as fast, after up to a "

@@ -52,11 +52,12 @@ def check_entries(plugins: Plugins, problem: str | None = None) -> list[dict[str
 
 
 def _check(entry: Entry, problem: Problem | None) -> tuple[str, str]:
-    from phasecore.testing import check_probe, check_problem, check_weighting
+    from phasecore.testing import check_probe, check_problem, check_sampling, check_weighting
 
     make: dict[str, Callable[[str], Any]] = {
         "problem": registry.problem,
         "weighting": registry.weighting_scheme,
+        "sampling": registry.sampling_scheme,
         "probe": registry.probe,
         "backend": registry.backend,
         "logger": registry.logger,
@@ -64,6 +65,7 @@ def _check(entry: Entry, problem: Problem | None) -> tuple[str, str]:
     laws: dict[str, Callable[[Any], object]] = {
         "problem": check_problem,
         "weighting": check_weighting,
+        "sampling": check_sampling,
         "probe": partial(check_probe, problem=problem),
     }
     try:

@@ -26,7 +26,7 @@ from phasecore.plugins import Plugins, loaded, run_hooks_of
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, with the tracebacks of what failed.")
 @click.pass_context
 def command(ctx: click.Context, check: bool, problem: str | None, as_json: bool) -> None:
-    """List problems, weighting schemes, probes, backends and loggers, where they come from, and what failed to load."""
+    """List problems, schemes, samplings, probes, backends and loggers, where from, and what failed to load."""
     if ctx.invoked_subcommand is not None:
         return
     if problem is not None and not check:
@@ -50,14 +50,16 @@ def command(ctx: click.Context, check: bool, problem: str | None, as_json: bool)
 @click.argument("name")
 @click.option("--output", type=click.Path(path_type=Path), metavar="DIR", help="Folder to make. Default: NAME.")
 @click.option("--problem", is_flag=True, help="With a problem too.")
+@click.option("--sampling", is_flag=True, help="With a sampling too.")
 @click.option("--probe", is_flag=True, help="With a probe too.")
 @click.option("--logger", is_flag=True, help="With a logger too.")
-def new(name: str, output: Path | None, problem: bool, probe: bool, logger: bool) -> None:
+def new(name: str, output: Path | None, problem: bool, sampling: bool, probe: bool, logger: bool) -> None:
     """Make the package NAME, such as my-scheme: a weighting scheme that works, and its conformance test that passes."""
     from phasecore.cli.plugin_template import write_plugin
 
-    chosen: dict[Kind, bool] = {"weighting": True, "problem": problem, "probe": probe, "logger": logger}
-    plugin = write_plugin(name, output or Path(name), [kind for kind, wanted in chosen.items() if wanted])
+    further: dict[Kind, bool] = {"problem": problem, "sampling": sampling, "probe": probe, "logger": logger}
+    kinds: list[Kind] = ["weighting", *(kind for kind, wanted in further.items() if wanted)]
+    plugin = write_plugin(name, output or Path(name), kinds)
     click.echo("\n".join(f"wrote {file}" for file in plugin.files))
     click.echo(f"\nnext:\n{plugin.next_steps}")
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 import phasecore
-from phasecore.backends import Monitored, Outcome, Settings, Training
+from phasecore.backends import DEFAULT_SAMPLING, Monitored, Outcome, Settings, Training
 from phasecore.errors import InputError
 from phasecore.probes.base import Probe
 from phasecore.problems.coefficients import final_coefficients
@@ -21,7 +21,7 @@ from phasecore.recording.own_problem import check_unchanged
 from phasecore.specifications import parse_composed, specification_of
 
 FORMAT = 1
-IDENTITY = ("problem", "problem_parameters", "backend", "weighting", "preset", "seed")
+IDENTITY = ("problem", "problem_parameters", "backend", "weighting", "sampling", "preset", "seed")
 """What `run.json`, `outcome.json` and reports say a run is, settings apart."""
 UNITS = {"every": "capture_interval_iterations", "decay_interval": "decay_interval_iterations"}
 """Names of settings in `run.json` that carry their unit."""
@@ -55,7 +55,7 @@ def configuration_of(training: Training | Monitored) -> dict[str, Any]:
 def _identity(training: Training | Monitored) -> dict[str, Any]:
     problem = training.problem
     of_problem = (None, None) if problem is None else (problem.name, problem.parameters)
-    chosen = training.backend, training.scheme_name, training.preset, training.settings.seed
+    chosen = training.backend, training.scheme_name, training.sampling_name, training.preset, training.settings.seed
     return dict(zip(IDENTITY, (*of_problem, *chosen), strict=True))
 
 
@@ -93,8 +93,9 @@ def provenance(versions: Mapping[str, str]) -> dict[str, Any]:
 def summary(training: Training | Monitored, outcome: Outcome) -> dict[str, Any]:
     """Return a finished training as `phasecore run --json` prints it, without the folder.
 
-    Keys: problem, problem_parameters, backend, weighting, preset, seed, iterations, seconds, relative_l2_error and
-    phases (as `phasecore detect --json` prints them); and, where some are trained, coefficients with their values.
+    Keys: problem, problem_parameters, backend, weighting, sampling, preset, seed, iterations, seconds,
+    relative_l2_error and phases (as `phasecore detect --json` prints them); and, where some are trained, coefficients
+    with their values.
     """
     found = final_coefficients(outcome.rows)
     document = {
@@ -145,9 +146,13 @@ def check_agreement(folder: Path, training: Training, recorded: Mapping[str, Any
 
 
 def _comparable(configuration: Mapping[str, Any]) -> dict[str, Any]:
-    flat = {name: configuration.get(name) for name in IDENTITY}
-    if isinstance(flat["weighting"], str):
-        flat["weighting"] = parse_composed(flat["weighting"], "weighting")
+    flat: dict[str, Any] = {name: configuration.get(name) for name in IDENTITY}
+    # runs of older versions say nothing of their sampling
+    flat["sampling"] = flat["sampling"] or DEFAULT_SAMPLING
+    for kind in ("weighting", "sampling"):
+        given = flat[kind]
+        if isinstance(given, str):
+            flat[kind] = parse_composed(given, kind)
     if isinstance(flat["problem_parameters"], Mapping):
         # a parameter that came later, and does nothing unless it is given
         flat["problem_parameters"] = {k: v for k, v in flat["problem_parameters"].items() if v is not None}

@@ -11,7 +11,7 @@ from typing import Any, TypedDict, Unpack
 import numpy as np
 
 from phasecore import registry
-from phasecore.backends import Settings, Training
+from phasecore.backends import DEFAULT_SAMPLING, Settings, Training
 from phasecore.errors import InputError, UnknownNameError
 from phasecore.hookspecs import Kind
 from phasecore.probes import DEFAULT_PROBES, Default, Probe
@@ -24,6 +24,8 @@ from phasecore.recording.configuration import check_agreement, settings_of
 from phasecore.recording.folder import CONFIGURATION, read_configuration
 from phasecore.recording.own_problem import check_class_given, is_of_class, is_own
 from phasecore.recording.provided import check_still_provided
+from phasecore.runs.session import resampler_of
+from phasecore.sampling import sample
 from phasecore.signals import (
     CONDITION_RESIDUALS,
     COORDINATES,
@@ -37,7 +39,7 @@ from phasecore.signals import (
     unit_coordinates,
 )
 from phasecore.specifications import parse_composed, parse_specification, specification_of
-from phasecore.weighting.checks import first_state
+from phasecore.weighting.checks import check_can_move, first_state
 
 DEFAULT_BACKEND = "torch"
 DEFAULT_PRESET = "quick"
@@ -61,6 +63,7 @@ def prepare(
     problem: str | Problem,
     *,
     weighting: str = "uniform",
+    sampling: str = DEFAULT_SAMPLING,
     preset: str = DEFAULT_PRESET,
     backend: str | None = None,
     output: str | Path | None = None,
@@ -74,6 +77,8 @@ def prepare(
             likewise; or a problem. Parameters given here go before the preset's.
         weighting: "name" or "name:key=value,key=value", several joined by "+". Where the preset recommends options of
             a scheme, they apply to those that are not given.
+        sampling: how points are drawn and move: "name" or "name:key=value,key=value", or one of each joined by "+",
+            such as "sobol+rad:every=500".
         preset: name of the problem's preset.
         backend: name of the backend; by default torch, or another one if only that is installed.
         output: the run folder; None keeps nothing.
@@ -114,7 +119,7 @@ def prepare(
     settings = _override(settings, overrides)
     settings = replace(settings, batches=min(SNR_BATCHES, settings.points))
     scheme_name = complete_weighting(weighting, plan)
-    return _assemble(made, scheme_name, preset, backend or _default_backend(), settings, probes, output)
+    return _assemble(made, scheme_name, sampling, preset, backend or _default_backend(), settings, probes, output)
 
 
 def problem_of(problem: str | Problem, preset: str = DEFAULT_PRESET) -> tuple[Problem, Preset]:
@@ -150,6 +155,7 @@ def prepare_resumed(
     *,
     problem: str | Problem | None = None,
     weighting: str | None = None,
+    sampling: str | None = None,
     preset: str | None = None,
     backend: str | None = None,
     probes: Sequence[str | Probe] | None = None,
@@ -161,6 +167,7 @@ def prepare_resumed(
         output: the run folder.
         problem: as for `prepare`; whatever is given must agree with the run, whatever is not is taken from it.
         weighting: likewise.
+        sampling: likewise.
         preset: likewise.
         backend: likewise.
         probes: as for `prepare`; None measures what run.json records, which has registered probes by name only.
@@ -194,7 +201,9 @@ def prepare_resumed(
     scheme_name = complete_weighting(weighting, plan) if weighting else str(recorded.get("weighting"))
     if probes is None:
         probes = recorded.get("probes")
-    training = _assemble(made, scheme_name, preset, backend or str(recorded.get("backend")), settings, probes, folder)
+    sampling = sampling or str(recorded.get("sampling") or DEFAULT_SAMPLING)
+    backend = backend or str(recorded.get("backend"))
+    training = _assemble(made, scheme_name, sampling, preset, backend, settings, probes, folder)
     check_agreement(folder, training, recorded)
     return training
 
@@ -224,6 +233,13 @@ def check_supplies(training: Training) -> None:
     supplies = registry.backend(training.backend).supplies
     others = [name for name in registry.names("backend") if name != training.backend]
     instead = f"Use another backend ({', '.join(others)})" if others else "Use a backend that supplies it"
+    if training.sampling.move is not None and not registry.backend(training.backend).moves_points:
+        raise InputError(
+            f"sampling {training.sampling_name!r}, which moves points in training",
+            received=f"backend {training.backend!r}, which does not move points",
+            expected="a backend that does",
+            fix=f"{instead}, or a sampling whose points stay.",
+        )
     for name, scheme in training.schemes.items():
         check_requirements(
             f"weighting {name!r}", scheme.requires, training.backend, supplies, fix=f"{instead}, or another scheme."
@@ -243,6 +259,7 @@ def _written(problem: str) -> Written | None:
 def _assemble(
     problem: Problem,
     scheme_name: str,
+    sampling_name: str,
     preset: str | None,
     backend: str,
     settings: Settings,
@@ -250,20 +267,31 @@ def _assemble(
     output: str | Path | None,
 ) -> Training:
     _check_own(problem)
+    _, sampling = registry.as_sampling(sampling_name)
     training = Training(
         problem=problem,
         schemes=registry.as_schemes(scheme_name),
         scheme_name=scheme_name,
         backend=backend,
         settings=settings,
-        points=problem.sample(settings.points, seed=settings.seed, condition_points=settings.condition_points),
+        points=sample(
+            problem,
+            settings.points,
+            sampling,
+            seed=settings.seed,
+            condition_points=settings.condition_points,
+            name=sampling_name,
+        ),
         probes=_probes_of(problem, DEFAULT_PROBES if probes is None else probes),
         snapshots=_snapshot_iterations(settings.iterations),
         folder=None if output is None else Path(output),
         preset=preset,
+        sampling=sampling,
+        sampling_name=sampling_name,
     )
     check_supplies(training)
     _check_schemes_apply(training)
+    _check_points_can_move(training)
     return training
 
 
@@ -324,6 +352,14 @@ def _check_schemes_apply(training: Training) -> None:
     for name, scheme in training.schemes.items():
         if scheme.requires <= signals.values.keys():
             first_state(name, scheme, signals)
+
+
+def _check_points_can_move(training: Training) -> None:
+    """Refuse, before anything is trained, a sampling that moves points where scheme, backend or their number forbid."""
+    if training.sampling.move is None:
+        return
+    check_can_move(training.schemes)
+    resampler_of(training).check(training.points.interior)
 
 
 def _given_as_objects(problem: str | Problem | None, probes: Sequence[str | Probe] | None) -> list[Kind]:

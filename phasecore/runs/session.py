@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 from numpy.typing import NDArray
 
 from phasecore.backends import Observer, Training
@@ -16,6 +17,7 @@ from phasecore.files import replacing
 from phasecore.probes import Probe
 from phasecore.recording.schedule import Schedule
 from phasecore.runs.interruption import Interruption, noticed_between_iterations
+from phasecore.sampling import Resampler
 
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
 ITERATIONS_BETWEEN_CHECKS = 50
@@ -32,6 +34,7 @@ class Session(ABC):
         iteration: how many are done, in all sessions of the run together.
         seconds: training time, likewise, as told last.
         loaded: whether it goes on from a saved state.
+        resampler: says when and where points move; None where they stay.
     """
 
     def __init__(self, training: Training) -> None:
@@ -39,6 +42,7 @@ class Session(ABC):
         self.iteration = 0
         self.seconds = 0.0
         self.loaded = False
+        self.resampler = None if training.sampling.move is None else resampler_of(training)
 
     @abstractmethod
     def step(self) -> Any:
@@ -52,6 +56,14 @@ class Session(ABC):
             TrainingError: naming the iteration and what was lost first.
             PluginError: for weights that are not finite where all else is.
         """
+
+    @abstractmethod
+    def interior(self) -> NDArray[np.float64]:
+        """Return where the collocation points are, shape (n, dimension)."""
+
+    @abstractmethod
+    def move(self, resampler: Resampler) -> None:
+        """Move the collocation points."""
 
     @abstractmethod
     def learning_rate(self) -> float:
@@ -95,6 +107,8 @@ class Session(ABC):
         self._save(file)
         saved = time.perf_counter()
         while self.iteration < settings.iterations:
+            if self.resampler is not None and self.resampler.is_due(self.iteration):
+                self.move(self.resampler)
             value = self.step()
             self.iteration += 1
             is_last = self.iteration == settings.iterations
@@ -106,6 +120,8 @@ class Session(ABC):
                 observer.progressed(self.iteration, float(value))
             if due is not None:
                 row = {"iteration": self.iteration, "learning_rate": self.learning_rate()}
+                if self.resampler is not None:
+                    row["points"] = len(self.interior())
                 measured = self.measure(due)
                 self.seconds = time.perf_counter() - began
                 observer.captured({**row, "seconds": self.seconds, **measured})
@@ -138,9 +154,17 @@ class Session(ABC):
             standing = self.read(file)
             self.iteration, self.seconds = int(standing["iteration"]), float(standing["seconds"])
             self.loaded = True
+            if self.resampler is not None:
+                self.resampler.go_on(self.iteration)
         except InputError:
             raise
         except Exception as error:
             raise InputError(
                 f"resuming from {file}", received=f"{type(error).__name__}: {error}", expected=EXPECTED
             ) from error
+
+
+def resampler_of(training: Training) -> Resampler:
+    """Return what moves the points of a training whose sampling moves them."""
+    seed = training.settings.seed
+    return Resampler(training.sampling, training.problem, seed=seed, name=training.sampling_name)

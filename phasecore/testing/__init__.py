@@ -1,4 +1,4 @@
-"""What plugin authors test with: one line checks a scheme, a problem, a probe, a logger or a backend.
+"""What plugin authors test with: one line checks a scheme, a problem, a sampling, a probe, a logger or a backend.
 
 >>> import phasecore
 >>> from phasecore.testing import check_probe
@@ -15,6 +15,7 @@ from phasecore.testing.parametrize import Check, checks_of, parametrize_with_che
 from phasecore.testing.probes import PROBE_LAWS, ProbeSubject, check_probe
 from phasecore.testing.problem_subject import ProblemSubject
 from phasecore.testing.problems import PROBLEM_LAWS, check_problem
+from phasecore.testing.samplings import SAMPLING_LAWS, SamplingSubject, check_sampling
 from phasecore.testing.weighting import WEIGHTING_LAWS, check_weighting
 from phasecore.testing.weighting_subject import WeightingSubject
 
@@ -23,6 +24,7 @@ __all__ = [
     "LOGGER_LAWS",
     "PROBE_LAWS",
     "PROBLEM_LAWS",
+    "SAMPLING_LAWS",
     "WEIGHTING_LAWS",
     "ArrayLibrary",
     "BackendSubject",
@@ -32,12 +34,14 @@ __all__ = [
     "ProbeSubject",
     "ProblemSubject",
     "Report",
+    "SamplingSubject",
     "SignalMaker",
     "WeightingSubject",
     "check_backend",
     "check_logger",
     "check_probe",
     "check_problem",
+    "check_sampling",
     "check_weighting",
     "checks_of",
     "parametrize_with_checks",

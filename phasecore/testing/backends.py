@@ -20,6 +20,7 @@ from phasecore.problems.base import Problem
 from phasecore.problems.burgers import Burgers
 from phasecore.problems.coefficients import Trained, columns_of_coefficients
 from phasecore.recording.schedule import Schedule, is_due
+from phasecore.sampling.uniform import uniform as uniformly
 from phasecore.signals import RESIDUALS, TANGENT_KERNEL_TRACES, TERM_GRADIENTS, TERM_LOSSES, Signals
 from phasecore.testing.laws import NotApplicableError, Report, run_laws
 from phasecore.weighting.arithmetic import quotient
@@ -292,6 +293,32 @@ def trained_coefficients_are_trained(subject: BackendSubject) -> None:
     assert all(0.09 <= value <= 0.11 for value in kept), f"the bounds 0.09 and 0.11 do not hold: {kept}"
 
 
+def points_move_as_the_sampling_says(subject: BackendSubject) -> None:
+    """A backend that moves points trains on them where they went, and a resumed training has them there, to the bit."""
+    if not subject.backend.moves_points:
+        raise NotApplicableError("the backend moves no points")
+    name = "uniform:every=3"
+    stop = subject.settings.iterations // 2
+
+    def moving(**changes: Any) -> Training:
+        return dataclasses.replace(subject.training(**changes), sampling=uniformly(every=3), sampling_name=name)
+
+    whole = subject.train(moving())
+    first, last = (whole.snapshots[iteration]["points"] for iteration in (1, subject.settings.iterations))
+    assert not np.array_equal(first, last), (
+        f"with sampling {name!r} the points are the same to the end; move them by phasecore.sampling.Resampler"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint = Path(folder) / "checkpoint"
+        subject.train(moving(iterations=stop), checkpoint)
+        resumed = subject.train(moving(), checkpoint, resume=True)
+    rest, expected = resumed.history(), [row for row in whole.history() if row["iteration"] > stop]
+    assert rest == expected, (
+        f"with points that move, resumed after {stop} iterations, the rows are {rest[:1]}..., not {expected[:1]}...; "
+        "save where the points are, and make the move that is due at an iteration before the next one begins"
+    )
+
+
 BACKEND_LAWS = (
     declares_itself,
     captures_when_due,
@@ -305,6 +332,7 @@ BACKEND_LAWS = (
     terms_are_balanced_as_points_weight_them,
     wrong_weights_are_refused,
     trained_coefficients_are_trained,
+    points_move_as_the_sampling_says,
 )
 """Every law of backends; each takes a `BackendSubject`."""
 

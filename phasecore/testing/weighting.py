@@ -60,6 +60,8 @@ def declares_itself(subject: WeightingSubject) -> None:
     unknown = sorted(scheme.requires - set(DESCRIPTIONS) - set(subject.extra))
     assert not unknown, f"requires names unknown signals {unknown}; phasecore.signals.DESCRIPTIONS lists what there is"
     assert isinstance(scheme.per_point, tuple), f"per_point is {scheme.per_point!r}; use a tuple of field names"
+    moves = get_args(get_type_hints(WeightingScheme)["on_move"])
+    assert scheme.on_move in moves, f"on_move is {scheme.on_move!r}; use one of {moves}"
     assert is_whole(scheme.every), f"every is {scheme.every!r}; use a positive integer, 1 to update at every iteration"
 
 

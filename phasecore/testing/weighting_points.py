@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, final
 
 import numpy as np
@@ -151,6 +152,52 @@ def takes_any_number_of_terms(subject: WeightingSubject) -> None:
         assert not wrong, f"with {what} (weights, state){wrong[0]} is not finite"
 
 
+def takes_points_that_moved(subject: WeightingSubject) -> None:
+    """Handed the rows of other points, as many as before or not, `update` goes on: the state knows no number of points.
+
+    As where points move in training: each new point has the rows of the nearest old one, or those of `init`.
+    """
+    if subject.scheme.on_move == "refused":
+        raise NotApplicableError("the scheme forbids points to move")
+    generator = np.random.default_rng(11)
+    state = subject.update(subject.values(0), subject.start(subject.values(0)))[1]
+    sizes = sizes_of(subject.layout)
+    for factor in (1.0, 1.4, 0.7):
+        counts = {term: max(1, round(factor * size)) for term, size in sizes.items()}
+        layout = replace(
+            subject.layout,
+            points=counts[subject.layout.equations[0]],
+            condition_points=counts[subject.layout.conditions[0]],
+        )
+        other = replace(subject, layout=layout)
+        fresh = other.start(other.values(0))
+        carried = _rows_of_state(
+            subject, state, {term: generator.integers(sizes[term], size=n) for term, n in counts.items()}
+        )
+        for started in (carried, carried._replace(**{name: getattr(fresh, name) for name in subject.scheme.per_point})):
+            now = started
+            for seed in range(UPDATES):
+                try:
+                    weights, now = other.update(other.values(seed), now)
+                except Exception as error:
+                    raise AssertionError(
+                        f"update fails after {sizes} points became {counts}: {type(error).__name__}: {error}; name "
+                        "fields with a value for each point in per_point, and remember no number of points elsewhere"
+                    ) from error
+            expected, found = structure(fresh), structure(now)
+            assert found == expected, (
+                f"after {sizes} points became {counts} the state is {found}, not {expected}; name fields with a value "
+                "for each point in per_point, and remember no number of points elsewhere"
+            )
+            wrong = [path for path, leaf in leaves((dict(weights), now)).items() if not np.all(np.isfinite(leaf))]
+            assert not wrong, f"after points moved (weights, state){wrong[0]} is not finite"
+            for term, weight in weights.items():
+                assert tuple(weight.shape) in ((), (counts[term],)), (
+                    f"after {sizes[term]} points became {counts[term]} the weight of term {term!r} has shape "
+                    f"{tuple(weight.shape)}; compute it from the signals at hand"
+                )
+
+
 POINT_LAWS = (
     per_point_state_has_a_row_for_each_point,
     weights_follow_their_points,
@@ -158,6 +205,7 @@ POINT_LAWS = (
     a_batch_updates_as_its_rows,
     reductions_go_through_the_signals,
     takes_any_number_of_terms,
+    takes_points_that_moved,
 )
 """The laws of this module."""
 

@@ -32,6 +32,9 @@ class WeightingScheme(NamedTuple):
             stays with its point; the points of conditions, and the other fields, are always handed over whole.
         every: iterations between updates, for schemes that read costly signals. The first iteration updates; until the
             next update the weights stay as they are.
+        on_move: what becomes of a point's state, and its weight, where points move in training. A point that stays
+            keeps them in any case. A new one takes those of the nearest old one ("nearest"), or begins as `init` has
+            it, its weight one until the next update ("anew"); "refused" forbids moves.
 
     Example:
         >>> from phasecore.weighting.rba import rba
@@ -45,6 +48,7 @@ class WeightingScheme(NamedTuple):
     multiplies: Literal["residual", "squared_residual"] = "residual"
     per_point: tuple[str, ...] = ()
     every: int = 1
+    on_move: Literal["nearest", "anew", "refused"] = "nearest"
 
 
 def state_leaves(state: State) -> Iterator[tuple[str, Array]]:

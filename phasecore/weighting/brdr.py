@@ -49,6 +49,9 @@ def brdr(decay: float = 0.999, weight_decay: float = 0.999, epsilon: float = 1e-
     a point remembers fades with the updates of the training, not with its own. The average of `r_i^4` begins at zero
     and is divided by `1 - decay^t`.
 
+    Where points move, a new one takes the weight and the past of the nearest old one, which its residual is compared
+    with. That is ours.
+
     Args:
         decay: of the moving average of the fourth power, in (0, 1).
         weight_decay: of the moving average of the weights, in [0, 1).
@@ -108,4 +111,5 @@ def brdr(decay: float = 0.999, weight_decay: float = 0.999, epsilon: float = 1e-
         requires=frozenset({RESIDUALS, CONDITION_RESIDUALS}),
         multiplies="squared_residual",
         per_point=("weights", "fourth", "seen"),
+        on_move="nearest",
     )

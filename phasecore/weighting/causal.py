@@ -51,7 +51,8 @@ def causal(
     `threshold`, `epsilon` grows by `growth` for the iterations to come, up to `largest`. The authors stop the training
     where the weights exceed it at the largest epsilon; a scheme cannot.
 
-    Under mini-batches `L_k` is that of the points in the batch; a slab without any counts nothing.
+    Under mini-batches `L_k` is that of the points in the batch; a slab without any counts nothing. Where points move,
+    nothing is to be kept: a point's weight is that of the slab it is in.
 
     Args:
         slabs: number of time slabs, positive.

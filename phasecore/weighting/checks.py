@@ -13,7 +13,7 @@ from typing import Any, get_args, get_type_hints
 import numpy as np
 
 from phasecore.arguments import is_whole
-from phasecore.errors import PluginError, called, described
+from phasecore.errors import InputError, PluginError, called, described
 from phasecore.signals import Signals
 from phasecore.weighting.base import State, WeightingScheme, Weights, state_leaves
 
@@ -40,16 +40,40 @@ def check_declaration(name: str, scheme: WeightingScheme) -> None:
         >>> from phasecore.weighting.rba import rba
         >>> check_declaration("rba", rba())
     """
-    kinds = get_args(get_type_hints(WeightingScheme)["multiplies"])
+    kinds, moves = (get_args(get_type_hints(WeightingScheme)[name]) for name in ("multiplies", "on_move"))
     for attribute, holds, expected in (
         ("requires", _are_names(scheme.requires, Set), "a frozenset of names of signals"),
         ("multiplies", scheme.multiplies in kinds, f"one of {kinds}"),
         ("per_point", _are_names(scheme.per_point, tuple), "a tuple of names of the state's fields"),
         ("every", is_whole(scheme.every), "a positive integer, 1 to update at every iteration"),
+        ("on_move", scheme.on_move in moves, f"one of {moves}"),
     ):
         if not holds:
             raise PluginError(
                 f"weighting {name!r}, {attribute}", received=repr(getattr(scheme, attribute)), expected=expected
+            )
+
+
+def check_can_move(schemes: Mapping[str, WeightingScheme]) -> None:
+    """Refuse to move the points of a training whose weighting forbids it.
+
+    Args:
+        schemes: by name.
+
+    Raises:
+        InputError: naming the scheme.
+
+    Example:
+        >>> from phasecore.weighting.rba import rba
+        >>> check_can_move({"rba": rba()})
+    """
+    for name, scheme in schemes.items():
+        if scheme.on_move == "refused":
+            raise InputError(
+                "moving the collocation points",
+                received=f"weighting {name!r}, which forbids it: the state of its points has no meaning at others",
+                expected="a scheme whose 'on_move' is 'nearest' or 'anew'",
+                fix="Use another scheme, or a sampling whose points stay.",
             )
 
 

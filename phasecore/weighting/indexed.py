@@ -6,8 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from phasecore.arrays import Array
-from phasecore.signals import RESIDUALS, Signals
+from phasecore.arrays import Array, ArrayNamespace
+from phasecore.sampling.places import Places
+from phasecore.signals import CONDITION_RESIDUALS, RESIDUALS, Signals
 from phasecore.weighting.base import State, WeightingScheme, Weights
 from phasecore.weighting.checks import check_terms_stay, check_update, check_weight_range, first_state, updated
 from phasecore.weighting.composition import Products, point_weights, products
@@ -41,6 +42,14 @@ class IndexedScheme(ABC):
         """Put values in their place."""
 
     @abstractmethod
+    def _replace(self, values: Mapping[str, Any]) -> None:
+        """Keep other values under these names, of any length; they are rows for points that have moved."""
+
+    @abstractmethod
+    def _array(self, values: Any) -> Any:
+        """Return a numpy array as one of the framework's."""
+
+    @abstractmethod
     def _range(self, weight: Any) -> tuple[float, float]:
         """Return the least and the largest weight."""
 
@@ -70,6 +79,36 @@ class IndexedScheme(ABC):
         """
         for term in self.weighted:
             self._check_values(term, self.weight(term), iteration)
+
+    def move(self, signals: Signals, places: Mapping[str, Places | None]) -> None:
+        """Keep the states and weights of points that have moved with their points, see `WeightingScheme.on_move`.
+
+        Args:
+            signals: of the full set of points as they are now, with the right shapes; values do not matter.
+            places: where the residuals of each term come from, for the terms that moved; None to begin anew.
+        """
+        fresh = first_state(self.scheme_name, self.scheme, signals)
+        found: dict[str, Any] = {}
+        for field in self.scheme.per_point:
+            for term, first in getattr(fresh, field).items():
+                found[_name_of(field, term)] = term, first
+        for term in self.weighted:
+            if len(getattr(self, f"weight_{term}").shape):
+                some = {**signals.values.get(RESIDUALS, {}), **signals.values.get(CONDITION_RESIDUALS, {})}
+                found[f"weight_{term}"] = term, signals.namespace.ones_like(some[term])
+        self._replace(
+            {
+                name: self._carried(name, first, places[term], signals.namespace)
+                for name, (term, first) in found.items()
+                if term in places
+            }
+        )
+
+    def _carried(self, name: str, first: Any, places: Places | None, xp: ArrayNamespace) -> Any:
+        if places is None:
+            return first
+        rows = self._read(name, self._array(places.nearest))
+        return rows if self.scheme.on_move == "nearest" else xp.where(self._array(places.stayed), rows, first)
 
     def _check_values(self, term: str, weight: Any, iteration: int) -> None:
         check_weight_range(self.scheme_name, self.scheme, term, *self._range(weight), iteration)
@@ -139,6 +178,11 @@ class Composition(ABC):
         Where some multiply the residual and some its square, the former enter squared.
         """
         return point_weights(self.current())
+
+    def move(self, signals: Signals, places: Mapping[str, Places | None]) -> None:
+        """Keep the states and weights of points that have moved with their points, see `IndexedScheme.move`."""
+        for part in self.parts:
+            part.move(signals, places)
 
     def check(self, iteration: int) -> None:
         """Refuse weights that are not finite, or negative where they multiply squares.

@@ -48,6 +48,9 @@ def rba(
     With `bound`, gamma follows from it, `gamma = 1 - eta / bound`: weights stay at or below the bound. It may grow: at
     a point's update k = 0, 1, 2, ... it is `min(bound + bound_growth k, largest_bound)`.
 
+    Where points move, a new one takes the weight, and the count of updates, of the nearest old one: weights follow the
+    residual slowly, so that neighbours have about the same, and from zero a new point would be unseen for long.
+
     Args:
         gamma: how much of a weight is kept at each update, in [0, 1).
         eta: learning rate of the weights, positive.
@@ -121,6 +124,7 @@ def rba(
         requires=frozenset({RESIDUALS}),
         multiplies="residual",
         per_point=("weights", "visited"),
+        on_move="nearest",
     )
 
 

@@ -61,6 +61,9 @@ def self_adaptive(
     First weights are spread over (0, 1), those of the initial condition over (0, 100). The authors draw them from
     uniform distributions; a scheme draws no random numbers, so an even sequence stands in, alike on every backend.
 
+    Where points move, a new one takes the weight of the nearest old one, with Adam's moments and steps: what was
+    learned about a place is not lost with the point there. That is ours.
+
     Args:
         learning_rate: Adam's for the weights, positive.
         start: first weight of every collocation point: "drawn" as above, or a positive number for all (a weight of zero
@@ -161,6 +164,7 @@ def self_adaptive(
         requires=frozenset({RESIDUALS, CONDITION_RESIDUALS}),
         multiplies="residual",
         per_point=("weights", "first", "second", "steps"),
+        on_move="nearest",
     )
 
 

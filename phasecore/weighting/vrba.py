@@ -59,7 +59,8 @@ def vrba(
     | "power" | `s^(power - 1)` |
 
     Weights stay below `eta / (1 - gamma)`, 10 by default, once those of the start are forgotten. The loss of an
-    equation term is `mean((w_i r_i)^2)`; conditions are not weighted.
+    equation term is `mean((w_i r_i)^2)`; conditions are not weighted. Where points move, a new one takes the weight of
+    the nearest old one.
 
     Args:
         potential: one of the names above.
@@ -123,7 +124,9 @@ def vrba(
             weights[term] = gamma * state.weights[term] + eta * (smoothing * target + (1.0 - smoothing))
         return weights, VRBAState(weights, {ALL: done + 1.0})
 
-    return WeightingScheme(init, update, requires=frozenset({RESIDUALS}), multiplies="residual", per_point=("weights",))
+    return WeightingScheme(
+        init, update, requires=frozenset({RESIDUALS}), multiplies="residual", per_point=("weights",), on_move="nearest"
+    )
 
 
 def _exponential(share: Array, inverse: Array, xp: ArrayNamespace) -> Array:

@@ -28,6 +28,7 @@ DIFFERENCES: dict[str, set[str]] = {
     "`fit` calls a monitor, and shows it the optimizer's learning rates; a loop of one's own calls it": {
         "monitor.py",
         "optimizers.py: learning_rates",
+        "resampling.py",
     },
     "each backend of DeepXDE is evaluated in its own way": {"deepxde_evaluation.py"},
     "a Keras model is made, and saved, before its points are known": {
@@ -43,7 +44,8 @@ DIFFERENCES: dict[str, set[str]] = {
         "conditions.py: Conditions.variables",
         "conditions.py: check_targets",
         "derivatives.py: PartialDerivatives.renew",
-        "loss.py: PhysicsLoss.condition_variables",
+        "loss.py: PhysicsLoss.let_move",
+        "loss.py: PhysicsLoss.point_variables",
         "loss.py: PhysicsLoss.evaluate",
         "loss.py: PhysicsLoss.has_changed",
         "loss.py: PhysicsLoss.renew",
@@ -84,9 +86,10 @@ DIFFERENCES: dict[str, set[str]] = {
     "a loop of one's own makes its optimizer, and may forget what it is to train; `compile` is given one that trains "
     "all variables of the model at one rate": {
         "coefficients.py: Coefficients.forgotten",
+        "coefficients.py: Coefficients.parameter_groups",
         "coefficients.py: Coefficients.set_rates",
+        "coefficients.py: Coefficients.warn_of_forgotten",
         "loss.py: PhysicsLoss.parameter_groups",
-        "loss.py: PhysicsLoss.warn_of_forgotten",
     },
     "torch is told whose state to keep, and which parameters to use; Keras has scopes for all variables": {
         "derivatives.py: PartialDerivatives.__call__",

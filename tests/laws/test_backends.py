@@ -8,6 +8,7 @@ import pytest
 import phasecore
 from phasecore.backends import Backend
 from phasecore.errors import InputError, PluginError, TrainingError
+from phasecore.sampling import Sampling
 from phasecore.testing import BACKEND_LAWS, BackendSubject, check_backend
 from phasecore.weighting.uniform import uniform
 from phasecore_torch.weighting import Weighting
@@ -95,6 +96,15 @@ class Unbalanced(Altered):
             super().train(training, observer, checkpoint, resume=resume)
 
 
+class Rooted(Altered):
+    """Says that it moves points, and does not."""
+
+    moves_points = True
+
+    def train(self, training, observer, checkpoint, *, resume):
+        super().train(dataclasses.replace(training, sampling=Sampling()), observer, checkpoint, resume=resume)
+
+
 class Silent(Altered):
     def train(self, training, observer, checkpoint, *, resume):
         with contextlib.suppress(InputError, TrainingError, PluginError):
@@ -114,6 +124,7 @@ class Silent(Altered):
             Unweighted,
             {"weights_enter_the_loss", "terms_are_balanced_as_points_weight_them", "wrong_weights_are_refused"},
         ),
+        (Rooted, {"points_move_as_the_sampling_says"}),
         (Unbalanced, {"terms_are_balanced_as_points_weight_them"}),
         (
             Silent,

@@ -5,19 +5,23 @@ import functools
 import pytest
 
 import phasecore
+from phasecore.registry import as_sampling
 from phasecore.specifications import parse_specification
 from phasecore.testing import (
     PROBE_LAWS,
     PROBLEM_LAWS,
+    SAMPLING_LAWS,
     WEIGHTING_LAWS,
     ProbeSubject,
     ProblemSubject,
     WeightingSubject,
     check_probe,
     check_problem,
+    check_sampling,
     check_weighting,
 )
 from phasecore.testing.laws import NotApplicableError
+from phasecore.testing.samplings import sampling_subject
 
 VARIANTS = [
     "rba:start=residuals",
@@ -87,6 +91,15 @@ def test_a_causal_scheme_that_waits_for_one_condition_keeps_every_other_law():
     check_weighting(scheme, known_failures={"takes_any_number_of_terms": reason})
 
 
+@pytest.mark.parametrize("law", SAMPLING_LAWS, ids=lambda law: law.__name__)
+@pytest.mark.parametrize(
+    "specification",
+    [*phasecore.names("sampling"), "sobol+uniform", "grid+r3", "halton+rad:k=3,c=0,candidates=999", "rar_d:added=1"],
+)
+def test_sampling(specification, law):
+    apply(law, sampling_subject(as_sampling(specification)[1]))
+
+
 @pytest.mark.parametrize("law", PROBE_LAWS, ids=lambda law: law.__name__)
 @pytest.mark.parametrize("name", phasecore.names("probe"))
 def test_probe(name, law):
@@ -104,6 +117,7 @@ def test_the_checks_run_every_law_and_report_what_they_skipped():
         (check_weighting(phasecore.weighting_scheme("rba")), WEIGHTING_LAWS),
         (check_probe(phasecore.probe("gradient_snr")), PROBE_LAWS),
         (check_problem(phasecore.problem("helmholtz"), ["numpy"]), PROBLEM_LAWS),
+        (check_sampling(phasecore.sampling.r3), SAMPLING_LAWS),
     ):
         assert sorted([*report.passed, *report.skipped]) == sorted(law.__name__ for law in laws)
 
@@ -114,7 +128,9 @@ def test_things_are_registered_under_their_own_name(kind):
         assert getattr(phasecore, kind)(name).name == name
 
 
-@pytest.mark.parametrize("law", [*WEIGHTING_LAWS, *PROBE_LAWS, *PROBLEM_LAWS], ids=lambda law: law.__name__)
+@pytest.mark.parametrize(
+    "law", [*WEIGHTING_LAWS, *SAMPLING_LAWS, *PROBE_LAWS, *PROBLEM_LAWS], ids=lambda law: law.__name__
+)
 def test_every_law_states_itself(law):
     assert law.__doc__
     assert law.__doc__.splitlines()[0].rstrip().endswith((".", ":"))

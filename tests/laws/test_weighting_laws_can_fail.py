@@ -150,6 +150,7 @@ BROKEN = {
     "composes_with_weights_of_points": scheme(
         balances_what_is_not_minimized, requires=("residuals", "term_gradients"), per_point=()
     ),
+    "takes_points_that_moved": scheme(each(lambda xp, r, w: 1.0 * w), per_point=()),
     "a_batch_updates_as_its_rows": scheme(each(lambda xp, r, w: 0.9 * w + xp.abs(r) / xp.max(xp.abs(r)))),
 }
 

@@ -8,12 +8,13 @@ from phasecore.specifications import parse_specification
 LOOK_UP = {
     "problem": phasecore.problem,
     "weighting": phasecore.weighting_scheme,
+    "sampling": phasecore.sampling_scheme,
     "probe": phasecore.probe,
     "backend": phasecore.backend,
 }
 
 
-@pytest.mark.parametrize("kind", ["problem", "weighting", "probe"])
+@pytest.mark.parametrize("kind", ["problem", "weighting", "sampling", "probe"])
 def test_built_ins_are_registered_in_their_order(kind):
     expected = tuple(entry.name for entry in phasecore_entries() if entry.kind == kind)
     assert phasecore.names(kind)[: len(expected)] == expected
@@ -24,6 +25,7 @@ def test_built_ins_are_registered_in_their_order(kind):
     [
         ("problem", "helmholz", "helmholtz"),
         ("weighting", "rbaa", "rba"),
+        ("sampling", "haltn", "halton"),
         ("probe", "gradient_nsr", "gradient_snr"),
         ("backend", "torhc", "torch"),
     ],

@@ -1,0 +1,121 @@
+"""Points of a PINN that move within `fit`, and where a saved model keeps them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, final
+
+import numpy as np
+from keras import ops
+from numpy.typing import ArrayLike, NDArray
+
+from phasecore.errors import InputError
+from phasecore.problems import CollocationPoints
+from phasecore_keras.differentiation import Tensor
+from phasecore_keras.loss import PhysicsLoss
+
+Points = int | CollocationPoints | ArrayLike
+"""How many points to draw; or those of `problem.sample(...)`; or coordinates, shape (n, dimension)."""
+
+Arrays = dict[str, NDArray[Any]]
+"""Points as `fit` takes them: COORDINATES of shape (n, dimension), INDICES of shape (n,)."""
+
+COORDINATES = "coordinates"
+INDICES = "indices"
+
+
+@final
+class WithinFit:
+    """Which points the steps of a `fit` are on: all that there are, or those whose indices the data have.
+
+    Args:
+        physics: the loss, with its points.
+
+    Attributes:
+        goes_on: whether a fit is in progress.
+    """
+
+    def __init__(self, physics: PhysicsLoss) -> None:
+        self._physics = physics
+        self._on_all = False
+        self.goes_on = False
+
+    def __enter__(self) -> None:
+        """Begin."""
+        self.goes_on = True
+
+    def __exit__(self, *unused: object) -> None:
+        """End."""
+        self.goes_on = False
+
+    def prepare(self, x: Any, batch_size: int | None) -> None:
+        """Hear what a fit is given; what is compiled of points that move depends on it.
+
+        Args:
+            x: the data.
+            batch_size: number of points of a step, or None for all.
+        """
+        points = self._physics.points
+        assert points is not None
+        all_at_once = isinstance(x, Mapping) and not batch_size
+        on_all = all_at_once and np.array_equal(np.asarray(x[INDICES]), np.arange(len(points)))
+        if on_all != self._on_all and self._physics.moving is not None:
+            self._physics.version += 1
+        self._on_all = on_all
+
+    def check(self, points: CollocationPoints | ArrayLike) -> None:
+        """Refuse another number of points than the data that are trained on have indices of.
+
+        Raises:
+            InputError: if so.
+        """
+        given = np.shape(points.interior if isinstance(points, CollocationPoints) else points)
+        now = self._physics.points
+        if self.goes_on and not self._on_all and now is not None and given and given[0] != len(now):
+            raise InputError(
+                "moving points within a fit on batches",
+                received=f"{given[0]} points",
+                expected=f"{len(now)}, of which its data have the indices",
+                fix="Fit on all points at once, pinn.fit(pinn.points(...)), without a batch_size.",
+            )
+
+    def batch(self, x: Mapping[str, Any], *, training: bool) -> tuple[Tensor, Tensor | None]:
+        """Return coordinates and indices of a batch: of points that move, where they are now.
+
+        Args:
+            x: the batch.
+            training: whether it is one of a training.
+        """
+        moving, indices = self._physics.moving, x.get(INDICES)
+        if moving is None or indices is None:
+            assert self._physics.points is not None
+            return ops.cast(x[COORDINATES], self._physics.points.dtype.name), indices
+        if training and self._on_all:
+            return moving.value, ops.arange(moving.shape[0], dtype="int32")
+        return ops.take(moving.value, indices, axis=0), indices
+
+
+def store_points(store: Any, physics: PhysicsLoss) -> None:
+    """Save the collocation points, with those of the conditions, wherever they have moved.
+
+    Args:
+        store: of a saved model, by name.
+        physics: the loss.
+    """
+    points = physics.collocation
+    if points is not None:
+        store["points"] = points.interior
+        for index, own in enumerate(points.conditions):
+            store[f"condition_points_{index}"] = own
+        store["tracks_attention"] = np.asarray(physics.attention.points > 0)
+
+
+def take_stored_points(store: Any, physics: PhysicsLoss) -> bool:
+    """Take the points that `store_points` saved, and return whether there were any; the weights are saved beside."""
+    if "points" not in store:
+        return False
+    conditions = [np.asarray(store[f"condition_points_{k}"]) for k in range(len(physics.problem.conditions))]
+    physics.set_points(CollocationPoints(np.asarray(store["points"]), tuple(conditions)))
+    if bool(np.asarray(store["tracks_attention"])):
+        physics.track_attention()
+    return True

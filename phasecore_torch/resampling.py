@@ -1,0 +1,75 @@
+"""Points that move in a torch loop of one's own: one line after each step of the optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, final
+
+import torch
+
+from phasecore import registry
+from phasecore.sampling import Resampler, Sampling
+from phasecore.weighting.checks import check_can_move
+from phasecore_torch.loss import PhysicsLoss
+
+
+@final
+class Resampling:
+    """Moves the collocation points of a loss while it trains, every so many iterations.
+
+    Call `step()` after each `optimizer.step()`. The first points are those that the loss was made with.
+
+    Args:
+        loss: a `PhysicsLoss`.
+        sampling: that moves points, such as "rad:every=500", "sobol+uniform" or `phasecore.sampling.r3(every=50)`.
+        seed: of the moves.
+
+    Attributes:
+        iteration: how many were counted.
+
+    Raises:
+        InputError: for an unknown name or option, a sampling that moves nothing, options that do not suit the number of
+            points, or a loss whose weighting forbids moves.
+
+    Example:
+        >>> import phasecore
+        >>> problem = phasecore.problem("burgers")
+        >>> model = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1))
+        >>> loss_fn = PhysicsLoss(problem, model, problem.sample(100, seed=0), weighting="rba")
+        >>> optimizer = torch.optim.Adam(model.parameters())
+        >>> resampling = Resampling(loss_fn, "rad:every=5,candidates=1000", seed=0)
+        >>> for _ in range(10):
+        ...     optimizer.zero_grad()
+        ...     loss_fn().backward()
+        ...     optimizer.step()
+        ...     if resampling.step():
+        ...         print("moved after", resampling.iteration)
+        moved after 5
+        moved after 10
+    """
+
+    def __init__(self, loss: PhysicsLoss, sampling: str | Sampling, *, seed: int = 0) -> None:
+        name, made = registry.as_sampling(sampling)
+        check_can_move({part.scheme_name: part.scheme for part in loss.weighting.parts})
+        self._loss = loss
+        self._resampler = Resampler(made, loss.problem, seed=seed, name=name)
+        self._resampler.check(loss.collocation.interior)
+        self.iteration = 0
+
+    def step(self) -> bool:
+        """Count an iteration, and move the points if it is due; return whether they were moved."""
+        self.iteration += 1
+        due = self._resampler.is_due(self.iteration)
+        if due:
+            points = self._loss.collocation.interior
+            self._loss.resample(self._resampler.move(points, self._loss.residuals_elsewhere, self.iteration))
+        return due
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint must carry: the iteration, and where the points are."""
+        return {"iteration": self.iteration, "points": torch.from_numpy(self._loss.collocation.interior.copy())}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state_dict()`: load it before the loss's own, whose weights are those of these points."""
+        self.iteration = self._resampler.moved_at = int(state["iteration"])
+        self._loss.resample(state["points"].cpu().numpy())
