@@ -5,10 +5,13 @@ from __future__ import annotations
 import ast
 import copy
 import math
+import operator
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, NoReturn, final
+from typing import Any, ClassVar, final
 
 from phasecore.arguments import is_number
 from phasecore.arrays import Array, ArrayNamespace
@@ -21,6 +24,34 @@ STOOD_FOR = "_stood_for"
 """Attribute of a copy of a problem that holds the trained coefficients which values stand for."""
 
 _EXPECTED = "trained(NUMBER) with options among positive=True, bounds=(low,high), learning_rate=NUMBER, true=NUMBER"
+
+
+_REHEARSED: ContextVar[bool] = ContextVar("rehearsed", default=False)
+"""Whether equations are run only to see what they read."""
+
+
+@contextmanager
+def rehearsed() -> Iterator[None]:
+    """Let trained coefficients take part in arithmetic with their initial values, to see what equations read.
+
+    Example:
+        >>> with rehearsed():
+        ...     2 * trained(0.25)
+        0.5
+    """
+    token = _REHEARSED.set(True)
+    try:
+        yield
+    finally:
+        _REHEARSED.reset(token)
+
+
+def _binary(operate: Callable[[Any, Any], Any]) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """An operator of `Trained`, with the coefficient on the left and on the right."""
+    return (
+        lambda self, other: operate(self._number(), other),
+        lambda self, other: operate(other, self._number()),
+    )
 
 
 @final
@@ -134,7 +165,10 @@ class Trained:
     def __ge__(self, other: float) -> bool:
         return self.initial >= other
 
-    def _has_no_value(self, *others: Any) -> NoReturn:
+    def _number(self) -> float:
+        """The initial value, where only what is read matters; nowhere else has it a value."""
+        if _REHEARSED.get():
+            return self.initial
         raise InputError(
             "trained coefficient",
             received=f"arithmetic with {self!r}, whose value is known in training alone",
@@ -144,8 +178,20 @@ class Trained:
         )
 
     __array_ufunc__ = None
-    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _has_no_value
-    __truediv__ = __rtruediv__ = __pow__ = __rpow__ = __neg__ = __abs__ = __float__ = _has_no_value
+    __add__, __radd__ = _binary(operator.add)
+    __sub__, __rsub__ = _binary(operator.sub)
+    __mul__, __rmul__ = _binary(operator.mul)
+    __truediv__, __rtruediv__ = _binary(operator.truediv)
+    __pow__, __rpow__ = _binary(operator.pow)
+
+    def __neg__(self) -> float:
+        return -self._number()
+
+    def __abs__(self) -> float:
+        return abs(self._number())
+
+    def __float__(self) -> float:
+        return float(self._number())
 
 
 def trained(

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from phasecore.arrays import Array, ArrayNamespace
 from phasecore.errors import InputError, PhasecoreError
+from phasecore.problems.coefficients import rehearsed
 from phasecore.problems.conditions import BOUNDARY, INTERIOR, Condition
 from phasecore.problems.sampling import latin_hypercube
 from phasecore.problems.standins import POINTS, StandIn, StandInNamespace, StandInPartials, ValueNeededError
@@ -273,7 +274,8 @@ class _Anything(dict[str, StandIn]):
 def _partials_of(where: str, residual: Residual) -> tuple[str, ...]:
     partials = StandInPartials(where, None, (), {})
     try:
-        residual(_Anything(), partials, StandInNamespace())
+        with rehearsed():
+            residual(_Anything(), partials, StandInNamespace())
     except PhasecoreError:
         raise
     except ValueNeededError as error:

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from phasecore.errors import InputError, PhasecoreError, UnknownNameError, described
 from phasecore.problems.base import Problem
+from phasecore.problems.coefficients import as_trained
 from phasecore.specifications import parse_specification
 
 FORM = "file.py:Class or package.module:Class, with :key=value,... behind"
@@ -82,7 +83,8 @@ def load_problem(written: Written, preset: Mapping[str, Any] | None = None) -> P
     """
     cls = load_class(written)
     try:
-        problem = cls(**{**(preset or {}), **written.parameters})
+        given = {**(preset or {}), **written.parameters}
+        problem = cls(**{name: as_trained(value) for name, value in given.items()})
     except PhasecoreError:
         raise
     except Exception as error:

@@ -179,12 +179,15 @@ def panels_of(arrays: Mapping[str, Floats], reference: Mapping[str, Floats]) -> 
                 title = f"error of {name}, relative L2 {size:.2g}"
                 panels.append(Panel(title, *on_grid(grid, error), {"colorscale": "RdBu_r", "zmid": 0.0}))
     if points is not None and _is_plane(points):
-        for term, values in _named(arrays, "residual_"):
+        residuals = _named(arrays, "residual_")
+        for term, values in residuals:
             mean = float(np.abs(values).mean())
             cells = in_cells(points, np.abs(values) / (mean or 1.0))
             ratio = np.log10(np.maximum(cells[2], 1e-3))
             panels.append(Panel(f"|residual| of {term} / its mean {mean:.2g}", *cells[:2], ratio, _RATIO))
-        for term, values in _named(arrays, "weight_"):
+        # those of conditions are at other points
+        weights = [(term, values) for term, values in _named(arrays, "weight_") if term in dict(residuals)]
+        for term, values in weights:
             title = f"weights of {term}, mean {values.mean():.2g}"
             panels.append(Panel(title, *in_cells(points, values), {"colorscale": "Viridis"}))
     return panels

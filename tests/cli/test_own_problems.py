@@ -223,3 +223,15 @@ def test_a_report_draws_the_errors_that_the_snapshots_keep():
     titles = [annotation.text for annotation in figure.layout.annotations]
     assert titles[1] == "error of u, relative L2 0.5"
     assert (figure.layout.xaxis.title.text, figure.layout.yaxis.title.text) == ("x", "t")
+
+
+@pytest.mark.parametrize("written", ["wave.py:Wave:speed=trained(0.7,positive=True)", "wave.py:Sought"])
+def test_a_run_with_a_trained_coefficient_goes_on(written, tmp_path, wave):
+    wave.write_text(WAVE + "\nclass Sought(Wave):\n    speed = phasecore.trained(0.7, positive=True)\n")
+    invoke("run", written, *OPTIONS, "--output", "sought")
+    known = json.loads((tmp_path / "sought" / "run.json").read_text())["problem_parameters"]
+    assert known == {"speed": "trained(0.7, positive=True)"}
+    resumed = invoke("run", written.removesuffix(":speed=trained(0.7,positive=True)"), "--iterations", "800",
+                     "--resume", "--output", "sought")  # fmt: skip
+    assert "800" in resumed.output
+    refused("run", "wave.py:Wave:speed=trained(0.8)", "--iterations", "900", "--resume", "--output", "sought")

@@ -153,3 +153,32 @@ def test_wrong_conditions_are_refused(make, told):
 
     with pytest.raises(InputError, match=told):
         checked()
+
+
+class Cooled(phasecore.Problem):
+    domain = {"x": (0, 1), "y": (0, 1)}  # noqa: RUF012
+    outputs = "u"
+    transfer = phasecore.trained(0.5)
+
+    def conditions(self):
+        def loss_of_heat(x, u, normal, xp):
+            return u["u_x"] * normal["x"] + u["u_y"] * normal["y"] + (1 - self.transfer**2) * u["u"] / self.transfer
+
+        return [
+            phasecore.ResidualCondition("cooled", "boundary", loss_of_heat),
+            phasecore.Integral("mass", {"x": (0, 1), "y": (0, 1)}, lambda x, u, xp: self.transfer * u["u"], 1.0),
+        ]
+
+    def residuals(self, x, u, xp):
+        return u["u_xx"] + u["u_yy"]
+
+
+def test_a_condition_reads_a_trained_coefficient():
+    problem = Cooled()
+    assert [set(condition.partials) for condition in problem.conditions] == [{"u_x", "u_y", "u"}, {"u"}]
+    one = {name: np.ones(3) for name in ("u", "u_x", "u_y")}
+    targets = {"x": np.zeros(3), "y": np.zeros(3), "normal x": np.ones(3), "normal y": np.zeros(3)}
+    bound = problem.with_coefficients({"transfer": 2.0}).conditions[0]
+    assert np.asarray(bound.residuals(one, targets, np)) == pytest.approx(1 + (1 - 4) / 2)
+    with pytest.raises(phasecore.InputError, match="whose value is known in training alone"):
+        problem.conditions[0].residuals(one, targets, np)

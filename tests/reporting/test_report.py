@@ -19,7 +19,7 @@ from phasecore.phases import Evidence, Phase, Timeline, detect
 from phasecore.recording.folder import create, save_snapshot
 from phasecore.reporting import gather
 from phasecore.reporting.curves import curves_figure, recorded_figure, thinned
-from phasecore.reporting.fields import fields_figure, in_cells, on_grid
+from phasecore.reporting.fields import fields_figure, in_cells, on_grid, panels_of
 from phasecore.reporting.page import page as write_page
 from phasecore.runs import open_run, write_report
 
@@ -328,3 +328,10 @@ def test_other_than_two_coordinates_are_not_drawn(tmp_path: Path) -> None:
 def test_a_run_without_snapshots_says_why_there_is_no_picture(tmp_path: Path) -> None:
     write_report([make_run(tmp_path / "run")], tmp_path / "report.html")
     assert "No picture: no snapshot was saved" in (tmp_path / "report.html").read_text()
+
+
+@pytest.mark.parametrize("count", [40, 600])
+def test_weights_of_conditions_are_not_drawn_at_the_points_of_the_equations(tmp_path, count):
+    arrays = add_snapshot(make_run(tmp_path / "run"), 100)
+    panels = panels_of(arrays | {"weight_boundary": np.linspace(0.0, 1.0, count)}, {})
+    assert [panel.title.split(",")[0] for panel in panels if panel.title.startswith("weights")] == ["weights of pde"]
