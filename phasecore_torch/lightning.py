@@ -243,13 +243,13 @@ class PhaseCallback(Monitor, Callback):  # type: ignore[misc, unused-ignore]
             return
         with undisturbed(module):
             measured = self._capture.measure(self.iteration, due)
-        known = {transition.phase for transition in self.timeline.transitions}
+        told = self._log.declared
         self._record(measured)
         self._fresh = numbers_of(measured)
         for logger in trainer.loggers:
             logger.log_metrics(self._fresh, step=self.iteration)
         for transition in self.timeline.transitions:
-            if transition.phase not in known:
+            if transition.phase not in told:
                 rank_zero_info(f"iteration {self.iteration}: {sentence_of(transition)}")
 
     def _arrays(self) -> dict[str, Any] | None:

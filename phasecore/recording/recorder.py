@@ -115,6 +115,11 @@ class Recorder:
         self.replay([])
 
     @property
+    def declared(self) -> frozenset[Phase]:
+        """The phases of which listeners were told that they began, each once, even if that was taken back later."""
+        return frozenset(self._declared)
+
+    @property
     def begun(self) -> bool:
         """Whether `begin` was called."""
         return self._training is not None
