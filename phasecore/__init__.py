@@ -14,7 +14,7 @@ from phasecore.errors import (
 )
 from phasecore.hookspecs import Entry, hookimpl
 from phasecore.phases import Curve, Phase, Timeline, Transition, detect, tracker
-from phasecore.registry import backend, logger, names, probe, problem, weighting_scheme
+from phasecore.registry import backend, logger, names, policy, probe, problem, weighting_scheme
 
 __version__ = "0.1.0"
 
@@ -35,6 +35,7 @@ __all__ = [
     "hookimpl",
     "logger",
     "names",
+    "policy",
     "probe",
     "problem",
     "tracker",

@@ -13,14 +13,19 @@ from phasecore.backends import Backend
 from phasecore.errors import InputError, MissingDependencyError, PluginError, PluginWarning, UnknownNameError
 from phasecore.hookspecs import Entry, Kind
 from phasecore.plugins import Listener, Source, check_hook_names, loaded, run_hooks_of
+from phasecore.policies import checks as policy_checks
+from phasecore.policies.base import Policy
 from phasecore.probes.base import Probe
 from phasecore.problems.base import Problem
-from phasecore.specifications import parse_composed, parse_specification
+from phasecore.specifications import parse_composed, parse_specification, specification_of
 from phasecore.weighting.base import WeightingScheme
 from phasecore.weighting.checks import check_declaration
 
 Weighting = str | WeightingScheme | Sequence[str | WeightingScheme] | Mapping[str, WeightingScheme]
 """What a user may give as the weighting of a loss, see `as_schemes`."""
+
+Policies = str | Policy | Sequence[str | Policy] | Mapping[str, Policy]
+"""What a user may give as the policy of a training, see `as_policies`."""
 
 
 def problem(name: str, **parameters: Any) -> Problem:
@@ -86,6 +91,62 @@ def as_probe(given: str | Probe) -> Probe:
         return given
     name, options = parse_specification(given, "probe")
     return probe(name, **options)
+
+
+def policy(name: str, **options: Any) -> Policy:
+    """Return the policy registered under `name`, with its options.
+
+    Raises:
+        InputError: for an unknown name or option, or an option out of range.
+
+    Example:
+        >>> sorted(policy("at_phase", phase="total_diffusion", do="lbfgs").requires)
+        ['switch_optimizer:lbfgs']
+    """
+    made = _make("policy", name, options)
+    _check_type(made, Policy, "policy", name)
+    policy_checks.check_declaration(name, made)
+    return made  # type: ignore[no-any-return]
+
+
+def as_policies(given: Policies | None) -> dict[str, Policy]:
+    """Return policies by the names to call them by in messages and in the history; none for None.
+
+    Args:
+        given: a policy; a specification, such as "stop_when_done" or "at_phase:phase=total_diffusion,do=lbfgs", or
+            several joined by "+"; several of these; or policies by name.
+
+    Raises:
+        InputError: for a malformed specification, an unknown name or option, an option out of range, a policy that is
+            there twice, or two that both switch the optimizer.
+
+    Example:
+        >>> list(as_policies("stop_when_done+at_phase:phase=diffusion,do=snapshot"))
+        ['stop_when_done', 'at_phase:phase=diffusion,do=snapshot']
+    """
+    policies: dict[str, Policy] = dict(given) if isinstance(given, Mapping) else {}
+    items: Sequence[str | Policy] = () if given is None or isinstance(given, Mapping) else [given]  # type: ignore[list-item]
+    if not isinstance(given, str | Policy | Mapping | None):
+        items = list(given)
+    for item in items:
+        if isinstance(item, Policy):
+            name = getattr(item.update, "__qualname__", "policy").partition(".")[0]
+            twins = sum(other == name or other.startswith(f"{name}_") for other in policies)
+            policies[f"{name}_{twins + 1}" if twins else name] = item
+            continue
+        if not isinstance(item, str):
+            raise InputError("policy", received=repr(item), expected="a policy, or a name with its options")
+        for name, options in parse_composed(item, "policy"):
+            label = specification_of(name, options)
+            if label in policies:
+                raise InputError("policy", received=f"{label!r} twice", expected="different policies")
+            policies[label] = policy(name, **options)
+    for name, made in policies.items():
+        if not isinstance(made, Policy):
+            raise InputError(f"policy {name!r}", received=repr(made), expected="a phasecore.policies.Policy")
+        policy_checks.check_declaration(name, made)
+    policy_checks.check_together(policies.items())
+    return policies
 
 
 def backend(name: str) -> Backend:

@@ -29,6 +29,7 @@ from phasecore.signals import (
     Signals,
     unit_coordinates,
 )
+from phasecore.weighting import WeightingScheme
 from phasecore.weighting.composition import Products
 from phasecore.weighting.rba import RBAState, rba
 from phasecore_torch.batches import BatchedResiduals
@@ -58,7 +59,7 @@ class PhysicsLoss(ResidualLoss, nn.Module):
 
     Each call updates the weights (unless `eval()` was called), evaluates the loss, and keeps it per term in `losses`.
     Within a step of an optimizer that evaluates its closure several times, as L-BFGS does, the first evaluation alone
-    updates them, so that a line search follows one function.
+    updates them, so that a line search follows one function. `weighting.held = True` updates them no more.
     The model stays yours: it is not registered as a submodule, so that `state_dict` holds the weighting's state alone
     and `parameters()` is empty.
 
@@ -149,15 +150,12 @@ class PhysicsLoss(ResidualLoss, nn.Module):
         self._batched: Callable[[], BatchedResiduals | None] | None = None
         self._conditions = Conditions(problem, given.conditions, (dtype, device), self._equations)
         self._tangents = Tangents(self._equations.model, self.residuals, self._conditions)
-        schemes = registry.as_schemes(weighting)
-        self.specification = weighting if isinstance(weighting, str) else "+".join(schemes)
-        check_schemes(schemes, "torch")
+        schemes = self._schemes_of(weighting)
         self.check_residuals()
         self._sizes = dict.fromkeys(problem.equations, len(self.points)) | self._conditions.sizes()
         self.register_buffer("_domain", torch.as_tensor(problem.bounds, dtype=dtype, device=device), persistent=False)
         some = {name: self._domain.new_zeros(2) for name in problem.fields_read}
         self.field_names = tuple(fields_of(problem, self._named(self._domain), some, namespace))
-        self._required = frozenset().union(*(scheme.requires for scheme in schemes.values()))
         self.weighting = Weighting(schemes, self._blank_signals(), self._sizes)
         self.attention: Weighting | None = None
         self.updates = 0
@@ -230,6 +228,24 @@ class PhysicsLoss(ResidualLoss, nn.Module):
             schemes = {"rba": rba()}
             self.attention = Weighting(schemes, self._blank_signals(), self._sizes)
 
+    def change_weighting(self, weighting: registry.Weighting) -> None:
+        """Go on with other schemes, which start anew; a statistic of the former attention is kept up.
+
+        Args:
+            weighting: as of the loss.
+
+        Raises:
+            InputError: as of the loss; the weights are what they were then.
+        """
+        schemes = self._schemes_of(weighting)
+        former = self.weighting
+        self.weighting = Weighting(schemes, self._blank_signals(), self._sizes)
+        if self.attention is None and attention_of(self.weighting.parts) is None:
+            known = {part.scheme_name: part.scheme for part in former.parts if attention_of([part]) is not None}
+            if known:
+                self.attention = Weighting(known, self._blank_signals(), self._sizes)
+                self.attention.load_state_dict(former.state_dict(), strict=False)
+
     def term_gradients(self, indices: Tensor | None = None, *, weighted: bool = False) -> dict[str, dict[str, Tensor]]:
         """Return the gradient of each term's mean squared residual, {term: {parameter: of the parameter's shape}}.
 
@@ -283,7 +299,8 @@ class PhysicsLoss(ResidualLoss, nn.Module):
         points = self.points if indices is None else self.points[indices]
         signals = self.signals(points, residuals, conditions)
         further = functools.partial(self._with_gradients, indices)
-        self.weighting.update(signals, indices, further)
+        if not self.weighting.held:
+            self.weighting.update(signals, indices, further)
         if self.attention is not None:
             self.attention.update(signals, indices)
         if torch.compiler.is_compiling():
@@ -300,6 +317,13 @@ class PhysicsLoss(ResidualLoss, nn.Module):
         if TANGENT_KERNEL_TRACES in required:
             values[TANGENT_KERNEL_TRACES] = self.tangent_kernel_traces(indices, weighted=True)
         return Signals(values, namespace)
+
+    def _schemes_of(self, weighting: registry.Weighting) -> dict[str, WeightingScheme]:
+        schemes = registry.as_schemes(weighting)
+        check_schemes(schemes, "torch")
+        self.specification = weighting if isinstance(weighting, str) else "+".join(schemes)
+        self._required = frozenset().union(*(scheme.requires for scheme in schemes.values()))
+        return schemes
 
     def _every(self, indices: Tensor | None) -> Tensor:
         return torch.arange(len(self.points), device=self.points.device) if indices is None else indices

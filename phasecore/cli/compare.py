@@ -115,7 +115,11 @@ def _prepare(request: Mapping[str, Any], resumed: Path | None, *, leave_out: boo
     from phasecore.recording.folder import CONFIGURATION
     from phasecore.runs.preparation import DEFAULT_PRESET, complete_weighting, prepare, prepare_resumed, problem_of
 
-    options = {name: value for name, value in request.items() if name not in ("problem", "weightings", "loggers")}
+    options = {
+        name: value for name, value in request.items() if name not in ("problem", "weightings", "loggers", "policies")
+    }
+    if request.get("policies"):
+        options["policy"] = "+".join(request["policies"])
     options["probes"] = all_probes(options.get("probes", ()))
     problem, preset = problem_of(request["problem"], options.get("preset", DEFAULT_PRESET))
     trainings: dict[str, Training] = {}

@@ -19,7 +19,7 @@ from phasecore.recording.history import plain
 from phasecore.specifications import parse_composed, specification_of
 
 FORMAT = 1
-IDENTITY = ("problem", "problem_parameters", "backend", "weighting", "preset", "seed")
+IDENTITY = ("problem", "problem_parameters", "backend", "weighting", "preset", "seed", "policy")
 """What `run.json`, `outcome.json` and reports say a run is, settings apart."""
 UNITS = {"every": "capture_interval_iterations", "decay_interval": "decay_interval_iterations"}
 """Names of settings in `run.json` that carry their unit."""
@@ -53,7 +53,7 @@ def configuration_of(training: Training | Monitored) -> dict[str, Any]:
 def _identity(training: Training | Monitored) -> dict[str, Any]:
     problem = training.problem
     of_problem = (None, None) if problem is None else (problem.name, problem.parameters)
-    chosen = training.backend, training.scheme_name, training.preset, training.settings.seed
+    chosen = training.backend, training.scheme_name, training.preset, training.settings.seed, training.policy_name
     return dict(zip(IDENTITY, (*of_problem, *chosen), strict=True))
 
 
@@ -91,8 +91,8 @@ def provenance(versions: Mapping[str, str]) -> dict[str, Any]:
 def summary(training: Training | Monitored, outcome: Outcome) -> dict[str, Any]:
     """Return a finished training as `phasecore run --json` prints it, without the folder.
 
-    Keys: problem, problem_parameters, backend, weighting, preset, seed, iterations, seconds, relative_l2_error and
-    phases (as `phasecore detect --json` prints them).
+    Keys: problem, problem_parameters, backend, weighting, preset, seed, policy, iterations, seconds,
+    relative_l2_error, phases (as `phasecore detect --json` prints them) and actions: what policies had done.
     """
     document = {
         **_identity(training),
@@ -100,6 +100,7 @@ def summary(training: Training | Monitored, outcome: Outcome) -> dict[str, Any]:
         "seconds": outcome.seconds,
         "relative_l2_error": outcome.relative_l2_error,
         "phases": outcome.timeline.to_json(),
+        "actions": [acted.to_json() for acted in outcome.actions],
     }
     return {key: plain(value) for key, value in document.items()}
 

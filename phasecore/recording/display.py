@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, final
 
-from phasecore.backends import Outcome, Training
+from phasecore.backends import WENT_BACK, Acted, Outcome, Training
 from phasecore.phases import Timeline
 
 PACKAGES = frozenset({"phasecore", "phasecore_torch", "phasecore_keras"})
@@ -28,6 +28,9 @@ class Display(Protocol):
 
     def captured(self, row: Mapping[str, Any], timeline: Timeline) -> None:
         """Hear of a capture, and of the phases so far as the online tracker knows them."""
+
+    def acted(self, acted: Acted) -> None:
+        """Hear that a policy had something done; a display may do without."""
 
     def warned(self, message: str) -> None:
         """Hear of something that the person should know."""
@@ -51,6 +54,11 @@ class Silent:
 
     def captured(self, row: Mapping[str, Any], timeline: Timeline) -> None:
         """Show nothing."""
+
+    def acted(self, acted: Acted) -> None:
+        """Show nothing, but say once that an optimizer failed."""
+        if acted.policy == WENT_BACK:
+            self.warned(f"iteration {acted.iteration}: {acted.words}: {acted.reason}")
 
     def warned(self, message: str) -> None:
         """Warn."""

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasecore.arguments import is_number
+from phasecore.backends import Acted
 from phasecore.errors import InputError
 from phasecore.files import replacing
 from phasecore.phases import Timeline, detect
@@ -155,6 +156,21 @@ def flat(values: Mapping[str, Any], separator: str) -> Iterator[tuple[str, Any]]
             yield from ((f"{name}{separator}{inner}", item) for inner, item in flat(value, separator))
         else:
             yield name, value
+
+
+def acted_of(rows: Iterable[Mapping[str, Any]]) -> list[Acted]:
+    """Return what policies had done, from the rows of a history; what is no record of it is left out.
+
+    Example:
+        >>> done = {"iteration": 10, "policy": "mine", "action": "stop", "to": None, "reason": "because"}
+        >>> acted_of([{"iteration": 5}, {"iteration": 10, "actions": [done]}])[0].words
+        'stop'
+    """
+    listed: list[Any] = []
+    for row in rows:
+        own = row.get("actions")
+        listed += own if isinstance(own, list) else []
+    return [Acted.of(item) for item in listed if isinstance(item, Mapping) and "action" in item]
 
 
 @final

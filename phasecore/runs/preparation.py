@@ -17,6 +17,7 @@ from phasecore.hookspecs import Kind
 from phasecore.probes import DEFAULT_PROBES, Probe
 from phasecore.probes.checks import check_declaration
 from phasecore.problems.base import Preset, Problem
+from phasecore.recording.acting import check_policies
 from phasecore.recording.configuration import check_agreement, settings_of
 from phasecore.recording.folder import CONFIGURATION, read_configuration
 from phasecore.recording.provided import check_still_provided
@@ -60,6 +61,7 @@ def prepare(
     backend: str | None = None,
     output: str | Path | None = None,
     probes: Sequence[str | Probe] | None = None,
+    policy: registry.Policies | None = None,
     **overrides: Unpack[Overrides],
 ) -> Training:
     """Make a training from a problem, a preset of it, and what differs from the preset.
@@ -73,11 +75,13 @@ def prepare(
         output: the run folder; None keeps nothing.
         probes: "name", "name:key=value,key=value" or probes, measured at each capture; None measures
             `phasecore.probes.DEFAULT_PROBES`.
+        policy: what changes the training while it goes on: "name" or "name:key=value,key=value", several joined by
+            "+", or policies; None changes nothing.
         overrides: iterations, points, width, depth, learning_rate, seed and every.
 
     Raises:
-        InputError: for an unknown name or option, a setting out of range, or a signal that a scheme or probe
-            requires and the backend does not supply.
+        InputError: for an unknown name or option, a setting out of range, a signal that a scheme or probe
+            requires and the backend does not supply, or an action of a policy that it cannot carry out.
         MissingDependencyError: if the backend's framework is not installed.
 
     Example:
@@ -108,7 +112,7 @@ def prepare(
     settings = _override(settings, overrides)
     settings = replace(settings, batches=min(SNR_BATCHES, settings.points))
     scheme_name = complete_weighting(weighting, plan)
-    return _assemble(made, scheme_name, preset, backend or _default_backend(), settings, probes, output)
+    return _assemble(made, scheme_name, preset, backend or _default_backend(), settings, probes, output, policy)
 
 
 def problem_of(problem: str | Problem, preset: str = DEFAULT_PRESET) -> tuple[Problem, Preset]:
@@ -142,6 +146,7 @@ def prepare_resumed(
     preset: str | None = None,
     backend: str | None = None,
     probes: Sequence[str | Probe] | None = None,
+    policy: registry.Policies | None = None,
     **overrides: Unpack[Overrides],
 ) -> Training:
     """Make the training of a run folder again, to go on with it.
@@ -153,6 +158,7 @@ def prepare_resumed(
         preset: likewise.
         backend: likewise.
         probes: as for `prepare`; None measures what run.json records, which has registered probes by name only.
+        policy: as for `prepare`; None takes that of the run.
         overrides: likewise, but `iterations` may be raised.
 
     Raises:
@@ -163,7 +169,7 @@ def prepare_resumed(
     folder = Path(output)
     recorded = read_configuration(folder)
     file = folder / CONFIGURATION
-    check_still_provided(folder, recorded, own=_given_as_objects(problem, probes))
+    check_still_provided(folder, recorded, own=_given_as_objects(problem, probes, policy))
     settings = _override(settings_of(recorded, file), overrides)
     if isinstance(problem, Problem):
         made = problem
@@ -178,7 +184,9 @@ def prepare_resumed(
     scheme_name = complete_weighting(weighting, plan) if weighting else str(recorded.get("weighting"))
     if probes is None:
         probes = recorded.get("probes")
-    training = _assemble(made, scheme_name, preset, backend or str(recorded.get("backend")), settings, probes, folder)
+    backend = backend or str(recorded.get("backend"))
+    policy = recorded.get("policy") if policy is None else policy
+    training = _assemble(made, scheme_name, preset, backend, settings, probes, folder, policy)
     check_agreement(folder, training, recorded)
     return training
 
@@ -199,13 +207,15 @@ def complete_weighting(specification: str, preset: Preset | None, what: str = "w
 
 
 def check_supplies(training: Training) -> None:
-    """Refuse a training whose scheme or probes require a signal that its backend does not supply.
+    """Refuse a training whose scheme, probes or policies require what its backend does not supply or carry out.
 
     Raises:
-        InputError: naming the scheme or probe and the signal.
+        InputError: naming the scheme or probe and the signal, or the policy and the action.
         MissingDependencyError: if the backend's framework is not installed.
     """
-    supplies = registry.backend(training.backend).supplies
+    backend = registry.backend(training.backend)
+    supplies = backend.supplies
+    check_policies(training.policies, training.backend, backend.actions, supplies)
     others = [name for name in registry.names("backend") if name != training.backend]
     instead = f"Use another backend ({', '.join(others)})" if others else "Use a backend that supplies it"
     for name, scheme in training.schemes.items():
@@ -227,7 +237,9 @@ def _assemble(
     settings: Settings,
     probes: Sequence[str | Probe] | None,
     output: str | Path | None,
+    policy: registry.Policies | None,
 ) -> Training:
+    policies = registry.as_policies(policy)
     training = Training(
         problem=problem,
         schemes=registry.as_schemes(scheme_name),
@@ -239,6 +251,8 @@ def _assemble(
         snapshots=_snapshot_iterations(settings.iterations),
         folder=None if output is None else Path(output),
         preset=preset,
+        policies=policies,
+        policy_name=policy if isinstance(policy, str) else "+".join(policies) or None,
     )
     check_supplies(training)
     _check_schemes_apply(training)
@@ -272,9 +286,12 @@ def _check_schemes_apply(training: Training) -> None:
             first_state(name, scheme, signals)
 
 
-def _given_as_objects(problem: str | Problem | None, probes: Sequence[str | Probe] | None) -> list[Kind]:
+def _given_as_objects(
+    problem: str | Problem | None, probes: Sequence[str | Probe] | None, policy: registry.Policies | None
+) -> list[Kind]:
     """Kinds that need not be what the run had by name; loggers are free to be others."""
     given: dict[Kind, bool] = {"logger": True, "problem": isinstance(problem, Problem), "probe": probes is not None}
+    given["policy"] = policy is not None and not isinstance(policy, str)
     return [kind for kind, is_given in given.items() if is_given]
 
 

@@ -24,10 +24,11 @@ LAYERS = [
         (
             *("problems.base", "problems.conditions", "problems.sampling", "problems.checks", "problems.finite"),
             *("weighting.base", "weighting.checks", "weighting.composition", "probes.base", "probes.checks"),
+            *("policies.base", "policies.actions", "policies.checks"),
         ),
     ),
     ("contracts of trainings and plugins", ("backends", "hookspecs")),
-    ("implementations", ("problems", "weighting", "probes", "losses")),
+    ("implementations", ("problems", "weighting", "probes", "policies", "losses")),
     ("registry", ("builtin", "plugins", "registry")),
     ("recording", ("recording",)),
     ("what records, shows and tests", ("runs", "monitoring", "reporting", "testing", "loggers", "deepxde")),
@@ -48,6 +49,7 @@ SHARED = {
         "weighting.composition",
     },
     "loggers": {"loggers.content"},
+    "policies": {"policies.base", "policies.actions", "policies.checks", "policies.options"},
     "probes": {"probes.base", "probes.binning", "probes.norms", "probes.checks"},
 }
 """What the implementations of one kind share; they import none of one another."""
