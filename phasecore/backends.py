@@ -237,14 +237,18 @@ class Observer(Protocol):
     def snapshot(self, iteration: int, arrays: Mapping[str, NDArray[np.float64]]) -> None:
         """Take fields, residuals and weights by name."""
 
+
+class PolicyObserver(Observer, Protocol):
+    """Who listens to a training that has policies: an observer that asks them, too."""
+
     @property
     def timeline(self) -> Timeline:
-        """The phases so far, found without looking ahead; asked for by trainings with policies only."""
+        """The phases so far, found without looking ahead."""
 
     def decided(self) -> Sequence[Action]:
         """Return what the training's policies decided at the captures since this was asked last.
 
-        Asked of trainings with policies only, after each capture; the backend carries the actions out at once.
+        To be asked after each capture; the backend carries the actions out at once.
         """
 
     def went_back(self, iteration: int, optimizer: str, reason: str) -> None:
@@ -281,7 +285,7 @@ class Backend(ABC):
 
         Args:
             training: what to train and how.
-            observer: hears of captures and snapshots.
+            observer: hears of captures and snapshots; a `PolicyObserver` where the training has policies.
             checkpoint: a folder to save the state in, now and then and at the end, atomically; None saves nothing.
             resume: go on from the state saved in `checkpoint`, and tell the observer its iteration.
 

@@ -87,7 +87,7 @@ class LBFGS(torch.optim.LBFGS):
             return loss
 
         try:
-            super().step(counted)
+            super().step(counted)  # type: ignore[no-untyped-call]
             self.failure = self._failure(before)
         except _NotFiniteError:
             self.failure = "the loss was not finite"

@@ -52,12 +52,13 @@ def check_entries(plugins: Plugins, problem: str | None = None) -> list[dict[str
 
 
 def _check(entry: Entry, problem: Problem | None) -> tuple[str, str]:
-    from phasecore.testing import check_probe, check_problem, check_weighting
+    from phasecore.testing import check_policy, check_probe, check_problem, check_weighting
 
     make: dict[str, Callable[[str], Any]] = {
         "problem": registry.problem,
         "weighting": registry.weighting_scheme,
         "probe": registry.probe,
+        "policy": registry.policy,
         "backend": registry.backend,
         "logger": registry.logger,
     }
@@ -65,6 +66,7 @@ def _check(entry: Entry, problem: Problem | None) -> tuple[str, str]:
         "problem": check_problem,
         "weighting": check_weighting,
         "probe": partial(check_probe, problem=problem),
+        "policy": check_policy,
     }
     try:
         made = make[entry.kind](entry.name)

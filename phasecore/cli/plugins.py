@@ -51,12 +51,15 @@ def command(ctx: click.Context, check: bool, problem: str | None, as_json: bool)
 @click.option("--output", type=click.Path(path_type=Path), metavar="DIR", help="Folder to make. Default: NAME.")
 @click.option("--problem", is_flag=True, help="With a problem too.")
 @click.option("--probe", is_flag=True, help="With a probe too.")
+@click.option("--policy", is_flag=True, help="With a policy too.")
 @click.option("--logger", is_flag=True, help="With a logger too.")
-def new(name: str, output: Path | None, problem: bool, probe: bool, logger: bool) -> None:
+def new(name: str, output: Path | None, problem: bool, probe: bool, policy: bool, logger: bool) -> None:
     """Make the package NAME, such as my-scheme: a weighting scheme that works, and its conformance test that passes."""
     from phasecore.cli.plugin_template import write_plugin
 
-    chosen: dict[Kind, bool] = {"weighting": True, "problem": problem, "probe": probe, "logger": logger}
+    chosen: dict[Kind, bool] = {
+        "weighting": True, "problem": problem, "probe": probe, "policy": policy, "logger": logger
+    }  # fmt: skip
     plugin = write_plugin(name, output or Path(name), [kind for kind, wanted in chosen.items() if wanted])
     click.echo("\n".join(f"wrote {file}" for file in plugin.files))
     click.echo(f"\nnext:\n{plugin.next_steps}")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, final
 
@@ -48,7 +49,8 @@ class Acting:
         self._states: dict[str, Any] = {}
         self._off: set[str] = set()
         for name, policy in policies.items():
-            self._guarded(name, lambda name=name, policy=policy: self._states.update({name: first_state(name, policy)}))
+            with self._guarded(name):
+                self._states[name] = first_state(name, policy)
 
     def decide(self, timeline: Timeline, row: Mapping[str, float]) -> list[Decision]:
         """Return what is to be done now.
@@ -59,33 +61,30 @@ class Acting:
         """
         seen = MappingProxyType(row_for_policies(row, self._iterations))
         found: list[Decision] = []
-
-        def ask(name: str, policy: Policy) -> None:
-            actions, self._states[name] = decided(name, policy, timeline, seen, self._states[name])
-            found.extend(Decision(name, action) for action in actions)
-
         for name, policy in self._policies.items():
-            if name not in self._off:
-                self._guarded(name, lambda name=name, policy=policy: ask(name, policy))
+            if name in self._off:
+                continue
+            with self._guarded(name):
+                actions, self._states[name] = decided(name, policy, timeline, seen, self._states[name])
+                found += [Decision(name, action) for action in actions]
         return found
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint carries, as JSON has it: each policy's state, None for one that is switched off."""
-        return {name: None if name in self._off else plain_state(state) for name, state in self._states.items()}
+        return {name: None if name in self._off else plain_state(self._states[name]) for name in self._policies}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Go on from `state()`."""
         for name, state in saved.items():
-            if name not in self._states:
-                continue
             if state is None:
                 self._off.add(name)
-            else:
+            elif name in self._states:
                 self._states[name] = restored_state(state, type(self._states[name]))
 
-    def _guarded(self, name: str, call: Callable[[], None]) -> None:
+    @contextlib.contextmanager
+    def _guarded(self, name: str) -> Iterator[None]:
         try:
-            call()
+            yield
         except PluginError as error:
             self._off.add(name)
             self._warn(f"{str(error).rstrip('.')}; it is disabled for the rest of this run, which goes on without it")
@@ -136,8 +135,7 @@ def check_policies(
     declared = frozenset(declared)
     for name, policy in policies.items():
         check_carried_out(name, policy, backend, declared)
-        prefix = f"{ChangeWeighting.name}:"
-        for weighting in (item.removeprefix(prefix) for item in policy.requires if item.startswith(prefix)):
+        for weighting in changes_of(policy):
             for scheme_name, scheme in registry.as_schemes(weighting).items():
                 check_requirements(
                     f"policy {name!r}: weighting {scheme_name!r}",
@@ -146,3 +144,14 @@ def check_policies(
                     supplies,
                     fix="Let the policy change to another weighting.",
                 )
+
+
+def changes_of(policy: Policy) -> list[str]:
+    """Return the weightings that a policy may change to.
+
+    Example:
+        >>> changes_of(registry.policy("quasi_newton", weights="uniform"))
+        ['uniform']
+    """
+    prefix = f"{ChangeWeighting.name}:"
+    return [item.removeprefix(prefix) for item in sorted(policy.requires) if item.startswith(prefix)]

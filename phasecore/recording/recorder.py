@@ -110,6 +110,7 @@ class Recorder:
         self._training: Training | Monitored | None = None
         self._acting = Acting({}, None, self._display.warned)
         self._pending: list[Action] = []
+        self._unwritten: list[Acted] = []
         self._to_cut: list[Path] = []
         self._is_over = self._has_warned = False
         self._tracker = tracker()
@@ -238,7 +239,6 @@ class Recorder:
         """Start again from rows that were taken, and written, before."""
         self.rows: list[Row] = []
         self.actions = acted_of(rows)
-        self._unwritten: list[Acted] = []
         self.timeline, self._state = _NOTHING_YET, self._tracker.init()
         self._declared: set[Phase] = set()
         for row in rows:

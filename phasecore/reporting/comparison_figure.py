@@ -102,6 +102,7 @@ def _draw_run(panels: NDArray[Any], run: Compared) -> None:
     for (name, _, scale), panel in zip(ROWS, panels, strict=True):
         _draw_panel(panel, run, name, scale, last)
     _label_phases(panels[0], run.outcome.timeline, last)
+    _label_actions(panels[0], run)
     title = run.training.scheme_name
     panels[0].set_title(f"{title}\n", fontsize=min(13.0, 480 / len(title)), fontweight="bold", color=INK, pad=20)
     panels[0].annotate(
@@ -124,6 +125,8 @@ def _draw_panel(panel: Axes, run: Compared, name: str, scale: str, last: float) 
         panel.axvspan(max(first, 1), end, color=PHASE_COLOURS[phase], alpha=SHADE, linewidth=0)
     for transition in run.outcome.timeline.transitions:
         panel.axvline(max(transition.iteration, 1), color=PHASE_COLOURS[transition.phase], linewidth=1.2, dashes=(4, 2))
+    for acted in run.outcome.actions:
+        panel.axvline(max(acted.iteration, 1), color=INK, linewidth=1.0, dashes=(1, 2))
     panel.plot(iteration[drawn], values[drawn], color=FAINT, linewidth=0.7, alpha=0.7)
     panel.plot(iteration[drawn], running_median(iteration[drawn], values[drawn]), color=INK, linewidth=1.7)
     if drawn.any():
@@ -160,6 +163,21 @@ def _label_phases(panel: Axes, timeline: Timeline, last: float) -> None:
             label, (max(transition.iteration, 1), 0.94 - 0.1 * place), xycoords=above,
             ha=_alignment(float(where)), va="center", fontsize=9, color=PHASE_COLOURS[transition.phase],
             bbox={"boxstyle": "round,pad=0.25", "facecolor": "white", "edgecolor": "none", "alpha": 0.9},
+        )  # fmt: skip
+
+
+def _label_actions(panel: Axes, run: Compared) -> None:
+    """Write what policies had done along the lines of their iterations, from below."""
+    left, right = (float(np.log10(bound)) for bound in panel.get_xlim())
+    together: dict[int, list[str]] = {}
+    for acted in run.outcome.actions:
+        together.setdefault(acted.iteration, []).append(acted.words)
+    for iteration, words in together.items():
+        share = (np.log10(max(iteration, 1)) - left) / (right - left)
+        panel.annotate(
+            ", ".join(words), (max(iteration, 1), 0.02), (-2 if share > EDGE else 8, 0), rotation=90,
+            xycoords=panel.get_xaxis_transform(), textcoords="offset points",
+            ha="right" if share > EDGE else "left", va="bottom", fontsize=8, color=INK,
         )  # fmt: skip
 
 

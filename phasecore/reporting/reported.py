@@ -56,6 +56,7 @@ class Reported:
             "seconds": self.final("seconds"),
             "relative_l2_error": self.final("relative_l2_error"),
             "phases": self.timeline.to_json(),
+            "actions": [acted.to_json() for acted in self.run.actions],
             "output": str(self.run.folder),
         }
         return {key: plain(value) for key, value in document.items()}
@@ -120,7 +121,13 @@ def _labels(configurations: Sequence[Mapping[str, Any]], folders: Sequence[str])
         ['rba, a', 'rba, b']
     """
     parts = [[str(item.get("weighting") or "training")] for item in configurations]
-    told_apart: tuple[tuple[str, str], ...] = (("problem", ""), ("backend", ""), ("preset", ""), ("seed", "seed "))
+    told_apart: tuple[tuple[str, str], ...] = (
+        ("problem", ""),
+        ("backend", ""),
+        ("preset", ""),
+        ("policy", ""),
+        ("seed", "seed "),
+    )
     for name, word in told_apart:
         values = [problem_text(item) if name == "problem" else str(item.get(name)) for item in configurations]
         if len(set(values)) > 1:

@@ -17,7 +17,7 @@ from phasecore.hookspecs import Kind
 from phasecore.probes import DEFAULT_PROBES, Probe
 from phasecore.probes.checks import check_declaration
 from phasecore.problems.base import Preset, Problem
-from phasecore.recording.acting import check_policies
+from phasecore.recording.acting import changes_of, check_policies
 from phasecore.recording.configuration import check_agreement, settings_of
 from phasecore.recording.folder import CONFIGURATION, read_configuration
 from phasecore.recording.provided import check_still_provided
@@ -281,9 +281,11 @@ def _check_schemes_apply(training: Training) -> None:
         },
         np,
     )
-    for name, scheme in training.schemes.items():
-        if scheme.requires <= signals.values.keys():
-            first_state(name, scheme, signals)
+    later = [registry.as_schemes(item) for policy in training.policies.values() for item in changes_of(policy)]
+    for schemes in (training.schemes, *later):
+        for name, scheme in schemes.items():
+            if scheme.requires <= signals.values.keys():
+                first_state(name, scheme, signals)
 
 
 def _given_as_objects(

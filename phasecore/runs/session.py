@@ -7,11 +7,11 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from numpy.typing import NDArray
 
-from phasecore.backends import Observer, Training
+from phasecore.backends import Observer, PolicyObserver, Training
 from phasecore.errors import InputError
 from phasecore.files import replacing
 from phasecore.policies.actions import Action, Call, Snapshot, Stop
@@ -46,7 +46,7 @@ class Session(ABC):
         self.loaded = False
         self.stopped = False
         self.evaluations: int | None = None
-        self._observer: Observer | None = None
+        self._observer: PolicyObserver | None = None
         self._policies: Mapping[str, Any] = {}
 
     @abstractmethod
@@ -102,11 +102,12 @@ class Session(ABC):
     def _run(self, observer: Observer, file: Path | None, interruption: Interruption) -> None:
         settings, snapshots = self.training.settings, set(self.training.snapshots)
         schedule = Schedule(settings.every, self.training.probes)
-        self._observer = observer
+        if self.training.policies:
+            self._observer = cast(PolicyObserver, observer)
         if self.loaded and hasattr(observer, "resumed"):
             observer.resumed(self.iteration)
-        if self._policies:
-            observer.restore_policies(self._policies)
+        if self._observer is not None and self._policies:
+            self._observer.restore_policies(self._policies)
         began = time.perf_counter() - self.seconds
         self._save(file)
         saved = time.perf_counter()
@@ -127,7 +128,7 @@ class Session(ABC):
                 row = {"iteration": self.iteration, **{name: rate for name, rate in rates.items() if rate is not None}}
                 row |= {"seconds": self.seconds, **measured}
                 observer.captured(row)
-                snapshot |= self._act(observer, row)
+                snapshot |= self._act(row)
             if snapshot or self.stopped:
                 observer.snapshot(self.iteration, self.arrays())
             if interruption.came or time.perf_counter() - saved > SECONDS_BETWEEN_CHECKPOINTS:
@@ -143,14 +144,16 @@ class Session(ABC):
         assert self._observer is not None
         self._observer.went_back(iteration, optimizer, reason)
 
-    def _act(self, observer: Observer, row: Mapping[str, Any]) -> bool:
+    def _act(self, row: Mapping[str, Any]) -> bool:
         """Carry out what policies decided, and return whether they want a snapshot."""
-        decided = observer.decided() if self.training.policies else ()
+        if self._observer is None:
+            return False
+        decided = self._observer.decided()
         for action in decided:
             if isinstance(action, Stop):
                 self.stopped = True
             elif isinstance(action, Call):
-                call(action, observer.timeline, row)
+                call(action, self._observer.timeline, row)
             elif not isinstance(action, Snapshot):
                 self.carry_out(action)
         return any(isinstance(action, Snapshot) for action in decided)
@@ -165,7 +168,7 @@ class Session(ABC):
     def _standing(self) -> dict[str, Any]:
         """Where the training stands; of one without policies nothing more than it ever was."""
         standing: dict[str, Any] = {"iteration": self.iteration, "seconds": self.seconds}
-        if self.training.policies and self._observer is not None:
+        if self._observer is not None:
             acted = {"stopped": self.stopped, "evaluations": self.evaluations}
             standing["policies"] = json.dumps({**acted, "state": self._observer.policy_state()})
         return standing
