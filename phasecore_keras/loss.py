@@ -111,9 +111,7 @@ class PhysicsLoss(ResidualLoss):
         self.field_names = tuple(fields_of(problem, self._named(corners), some, namespace))
         self._conditions = Conditions(problem, (), self._dtype, self._equations)
         self._read_variables()
-        schemes = registry.as_schemes(weighting)
-        check_schemes(schemes, "keras")
-        self.weighting = Weighting(schemes)
+        self.weighting = _weighting(weighting)
         self.attention = IndexedWeighting(rba(), "attention")
         if points is not None:
             self.set_points(points)
@@ -259,6 +257,33 @@ class PhysicsLoss(ResidualLoss):
         self.version += 1
         return True
 
+    def hold_weighting(self, held: bool) -> None:
+        """Update the weights no more, or again; what is compiled is compiled anew when it is used next."""
+        if held != self.weighting.held:
+            self.weighting.held = held
+            self.version += 1
+
+    def change_weighting(self, weighting: registry.Weighting) -> None:
+        """Go on with other schemes, which start anew; a statistic of the former attention is kept up.
+
+        Args:
+            weighting: as of the loss.
+
+        Raises:
+            InputError: as of the loss; the weights are what they were then.
+        """
+        former, self.weighting = self.weighting, _weighting(weighting)
+        blank = self._blank_signals()
+        self.weighting.allocate(blank, self._sizes)
+        if not self.attention.points and attention_of(self.weighting.parts) is None:
+            for part in former.parts:
+                if attention_of([part]) is not None:
+                    self.attention = IndexedWeighting(part.scheme, "attention")
+                    self.attention.allocate(blank, self._sizes)
+                    for variable, own in zip(self.attention.variables, part.variables, strict=True):
+                        variable.assign(own.value)
+        self.version += 1
+
     def fields(self, points: Tensor) -> dict[str, Tensor]:
         """Return the problem's fields at points of shape (m, dimension), shape (m,) each."""
         return fields_of(self.problem, self._named(points), self._fields(points), namespace)
@@ -321,3 +346,9 @@ class PhysicsLoss(ResidualLoss):
             TANGENT_KERNEL_TRACES: {term: blank() for term in self._sizes},
         }
         return Signals({**signals.values, **costly}, namespace)
+
+
+def _weighting(given: registry.Weighting) -> Weighting:
+    schemes = registry.as_schemes(given)
+    check_schemes(schemes, "keras")
+    return Weighting(schemes)

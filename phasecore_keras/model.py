@@ -200,6 +200,13 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
             if getattr(self, f"{kind}_function", None) is not None:
                 getattr(self, f"make_{kind}_function")(force=True)
 
+    def change_weighting(self, weighting: registry.Weighting) -> None:
+        """Go on with other weighting schemes, which start anew, see `PhysicsLoss.change_weighting`."""
+        self.physics.change_weighting(weighting)
+        self.weighting, self.attention = self.physics.weighting, self.physics.attention
+        self.specification = specification_of(weighting)
+        self.renew()
+
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Clear the gradients that torch keeps of whatever is trained now, see `torch.nn.Module.zero_grad`."""
         for variable in self.trainable_variables:

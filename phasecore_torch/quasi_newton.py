@@ -80,23 +80,21 @@ class LBFGS(torch.optim.LBFGS):
                 self.evaluations += 1
                 kept = [parameter.detach().clone() for parameter in trained]
                 self._evaluated = kept, [parameter.grad for parameter in trained], loss.detach()
-            if not first:
-                first.append(loss.detach())
-                if not bool(torch.isfinite(loss)):
-                    raise _NotFiniteError
+            if not bool(torch.isfinite(loss)):
+                raise _NotFiniteError
+            first.append(loss.detach())
             return loss
 
         try:
             super().step(counted)  # type: ignore[no-untyped-call]
             self.failure = self._failure(before)
         except _NotFiniteError:
-            self.failure = "the loss was not finite"
-        if self.failure is None or self._good is None or bool(torch.isfinite(first[0])):
+            self.failure = "the line search left the finite numbers" if first else "the loss was not finite"
+        if first:
             self._good = before, first[0]
         if self.failure is not None:
-            self._put(self._good[0])
-            self._evaluated = None
-        return self._good[1]
+            self._go_back(before)
+        return self._good[1] if self._good is not None else torch.full_like(before[0].sum(), torch.nan)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint must carry: torch's own, and what the next step begins with."""
@@ -138,10 +136,14 @@ class LBFGS(torch.optim.LBFGS):
         return None
 
     @torch.no_grad()
-    def _put(self, parameters: list[Tensor]) -> None:
-        for parameter, good in zip(self._trained(), parameters, strict=True):
-            parameter.copy_(good)
+    def _go_back(self, before: list[Tensor]) -> None:
+        """Put back the parameters of the last finite loss, or those before; what is remembered ends."""
+        good = before if self._good is None else self._good[0]
+        for parameter, value in zip(self._trained(), good, strict=True):
+            parameter.copy_(value)
+        self.state.clear()
+        self._evaluated = None
 
 
 class _NotFiniteError(Exception):
-    """The loss at which a step begins is not finite."""
+    """An evaluation is not finite."""

@@ -189,7 +189,7 @@ class TorchSession(Session):
         return LBFGS(self.model.parameters(), is_fixed=lambda: not self.loss.weighting.moves)
 
     def _quasi_newton_step(self) -> Tensor:
-        """One step of L-BFGS; where it fails, Adam goes on from the parameters before it."""
+        """One step of L-BFGS; where it fails, Adam makes it, from the last good parameters."""
         assert self.lbfgs is not None
         assert self.evaluations is not None
         before = self.lbfgs.evaluations
@@ -198,6 +198,7 @@ class TorchSession(Session):
         if self.lbfgs.failure is not None:
             self.in_charge = "adam"
             self.went_back(self.iteration + 1, "adam", f"L-BFGS failed: {self.lbfgs.failure}")
+            return self.step()
         return value
 
 
