@@ -155,13 +155,17 @@ class LBFGS:
                 seen[key] = self._at(other)
             return seen[key]
 
+        def gradient_at(other: Floats) -> Floats:
+            return at(other)[2]
+
         direction = self._direction(gradient)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            length = line_search(
-                lambda other: at(other)[1], lambda other: at(other)[2], point, direction, gradient, loss,
+            searched: Any = line_search(
+                lambda other: _loss_of(at(other)), gradient_at, point, direction, gradient, loss,
                 maxiter=MOST_EVALUATIONS,
-            )[0]  # fmt: skip
+            )  # fmt: skip
+        length = searched[0]
         found = min(seen.values(), key=_loss_of) if length is None else at(point + length * direction)
         self._put(found[0])
         self._evaluated = (self._point(), *found[1:])

@@ -27,6 +27,7 @@ from phasecore.policies.actions import (
 from phasecore.probes import Probe
 from phasecore.problems.finite import diverged
 from phasecore.runs.session import Session
+from phasecore.signals import ADAM_LEARNING_RATES, ADAM_MOMENTS
 from phasecore_keras import capture
 from phasecore_keras.autodiff import autodiff, to_numpy
 from phasecore_keras.capture import Capture
@@ -38,6 +39,7 @@ from phasecore_keras.record import Snapshots, versions
 from phasecore_keras.steps import synchronize
 from phasecore_keras.updates import WeightUpdates
 
+OF_ADAM = frozenset({ADAM_MOMENTS, ADAM_LEARNING_RATES})
 EPSILON = 1e-8
 """Adam's, as torch has it; Keras' own default is 1e-7."""
 
@@ -155,7 +157,9 @@ class KerasSession(Session):
         return self._rate_now() if self.in_charge == "adam" else None
 
     def measure(self, due: Sequence[Probe]) -> Mapping[str, float]:
-        """Return the scalars of those of the training's probes that are due."""
+        """Return the scalars of those of the training's probes that are due; Adam's where Adam is in charge."""
+        if self.in_charge != "adam":
+            due = [probe for probe in due if probe.requires.isdisjoint(OF_ADAM)]
         return self.capture.measure(self.iteration, due)
 
     def arrays(self) -> Mapping[str, Any]:

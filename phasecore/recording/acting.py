@@ -76,7 +76,7 @@ class Acting:
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Go on from `state()`."""
         for name, state in saved.items():
-            if state is None:
+            if name in self._policies and state is None:
                 self._off.add(name)
             elif name in self._states:
                 self._states[name] = restored_state(state, type(self._states[name]))

@@ -32,8 +32,9 @@ from phasecore.recording.folder import (
     snapshot_file,
     write_json,
 )
-from phasecore.recording.history import HISTORY, History, acted_of, plain, read_rows, recorded_columns, timeline_of
+from phasecore.recording.history import HISTORY, History, acted_of, plain, read_rows, recorded_columns
 from phasecore.recording.hooks import RunHooks
+from phasecore.recording.outcome import outcome_of
 from phasecore.recording.provided import KEY, check_provided, provided_for
 
 Loggers = str | Sequence[str | object]
@@ -111,6 +112,7 @@ class Recorder:
         self._acting = Acting({}, None, self._display.warned)
         self._pending: list[Action] = []
         self._unwritten: list[Acted] = []
+        self._restored: Mapping[str, Any] = {}
         self._to_cut: list[Path] = []
         self._is_over = self._has_warned = False
         self._tracker = tracker()
@@ -145,6 +147,7 @@ class Recorder:
         goes_on = self.folder is not None and self._begin_folder(self.folder, training, versions or {})
         self._training = training
         self._acting = Acting(training.policies, training.settings.iterations, self._display.warned)
+        self._acting.restore(self._restored)
         _WRITERS.update({file.resolve(): self for file in self._histories})
         for file, late in dropped.items():
             if late:
@@ -228,7 +231,8 @@ class Recorder:
 
     def restore_policies(self, state: Mapping[str, Any]) -> None:
         """Go on from `policy_state()`."""
-        self._acting.restore(state["policies"])
+        self._restored = state["policies"]
+        self._acting.restore(self._restored)
         self._unwritten = [Acted.of(item) for item in state["unwritten"]]
 
     def has_snapshot(self, iteration: int) -> bool:
@@ -380,40 +384,6 @@ class Recorder:
     def _track(self, row: Row) -> None:
         self.rows.append(row)
         self.timeline, self._state = self._tracker.update(row, self._state)
-
-
-def outcome_of(
-    rows: Sequence[Mapping[str, Any]],
-    iterations: int,
-    seconds: float | None = None,
-    actions: Sequence[Acted] | None = None,
-) -> Outcome:
-    """Return how a training ended, from its rows; time and error are those of the last one.
-
-    Args:
-        rows: the history.
-        iterations: how many were done.
-        seconds: training time; by default that of the last row.
-        actions: what policies had done; by default what the rows say.
-
-    Example:
-        >>> outcome_of([{"iteration": 10, "seconds": 0.5, "relative_l2_error": 0.25}], 12).relative_l2_error
-        0.25
-    """
-    return Outcome(
-        iterations=iterations,
-        seconds=_last(rows, "seconds") if seconds is None else seconds,
-        relative_l2_error=_last(rows, "relative_l2_error"),
-        timeline=timeline_of(recorded_columns(rows)),
-        rows=tuple(rows),
-        actions=tuple(acted_of(rows) if actions is None else actions),
-    )
-
-
-def _last(rows: Sequence[Mapping[str, Any]], name: str) -> float:
-    """What was measured last, NaN if nothing was, or no number."""
-    value = next((row[name] for row in reversed(rows) if name in row), None)
-    return math.nan if value is None else float(value)
 
 
 def _nonfinite_warning(nonfinite: Nonfinite) -> str:

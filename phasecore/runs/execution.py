@@ -14,8 +14,9 @@ from phasecore.recording.configuration import check_agreement
 from phasecore.recording.display import Display, Silent
 from phasecore.recording.folder import CHECKPOINT, OUTCOME, has_checkpoint, read_configuration, read_json
 from phasecore.recording.history import HISTORY, read_rows
+from phasecore.recording.outcome import outcome_of
 from phasecore.recording.provided import check_provided, provided_for
-from phasecore.recording.recorder import Recorder, outcome_of
+from phasecore.recording.recorder import Recorder
 from phasecore.runs.preparation import check_supplies
 
 

@@ -24,8 +24,6 @@ from phasecore_keras.autodiff import to_numpy
 from phasecore_keras.quasi_newton import LBFGS
 from phasecore_keras.training import KerasSession
 
-pytestmark = pytest.mark.any_backend
-
 
 class Place(NamedTuple):
     done: int = 0
@@ -50,6 +48,7 @@ def rows_of(outcome):
     return [{name: value for name, value in row.items() if name not in ("seconds", "actions")} for row in outcome.rows]
 
 
+@pytest.mark.any_backend
 def test_a_policy_that_never_acts_changes_no_number():
     alone, watched = (execute(make(policy)) for policy in (None, plan((10**9, Stop()))))
     assert repr(rows_of(alone)) == repr(rows_of(watched))
@@ -105,18 +104,21 @@ def test_the_weighting_is_changed_and_the_attention_goes_on():
     assert max(abs(a["residual_order"] - b["residual_order"]) for a, b in zip(rows, alone, strict=True)) < 0.2
 
 
+@pytest.mark.any_backend
 def test_the_learning_rate_is_set_and_scaled():
     policy = plan((4, SetLearningRate(1e-2)), (12, ScaleLearningRate(0.5)))
     rows = {row["iteration"]: row["learning_rate"] for row in execute(make(policy)).rows}
     assert [rows[k] for k in (4, 8, 16)] == pytest.approx([1e-3, 1e-2, 5e-3])
 
 
+@pytest.mark.any_backend
 def test_a_policy_ends_the_training_and_saves_a_snapshot(tmp_path):
     outcome = execute(make(plan((8, Snapshot()), (12, Stop())), tmp_path / "run"))
     assert outcome.iterations == 12
     assert {8, 12} <= set(open_run(tmp_path / "run").snapshots)
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("at", [0, 5])
 def test_a_loss_that_is_not_finite_leads_back_to_adam(monkeypatch, at):
     own, count = LBFGS._at, [0]
@@ -139,6 +141,7 @@ def test_a_loss_that_is_not_finite_leads_back_to_adam(monkeypatch, at):
     assert math.isfinite(outcome.rows[-1]["training_loss"])
 
 
+@pytest.mark.any_backend
 def test_lbfgs_agrees_with_scipys_own_on_a_function_of_many_variables():
     from scipy.optimize import minimize, rosen, rosen_der
 
