@@ -155,6 +155,9 @@ class LBFGS:
                 seen[key] = self._at(other)
             return seen[key]
 
+        def loss_at(other: Floats) -> float:
+            return at(other)[1]
+
         def gradient_at(other: Floats) -> Floats:
             return at(other)[2]
 
@@ -162,7 +165,7 @@ class LBFGS:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             searched: Any = line_search(
-                lambda other: _loss_of(at(other)), gradient_at, point, direction, gradient, loss,
+                loss_at, gradient_at, point, direction, gradient, loss,
                 maxiter=MOST_EVALUATIONS,
             )  # fmt: skip
         length = searched[0]

@@ -48,7 +48,13 @@ def check_declaration(name: str, policy: Policy) -> None:
             )
 
 
-def check_carried_out(name: str, policy: Policy, backend: str, declared: Iterable[str]) -> None:
+def check_carried_out(
+    name: str,
+    policy: Policy,
+    backend: str,
+    declared: Iterable[str],
+    fix: str = "Use another backend, or another policy.",
+) -> None:
     """Refuse a policy that requires an action that a backend does not declare, before the first iteration.
 
     Args:
@@ -56,6 +62,7 @@ def check_carried_out(name: str, policy: Policy, backend: str, declared: Iterabl
         policy: the policy.
         backend: what carries actions out, as messages call it.
         declared: what it can carry out: "stop", "switch_optimizer:adam", "change_weighting".
+        fix: what to do instead.
 
     Raises:
         InputError: naming the policy, the action or optimizer, and what is declared.
@@ -77,7 +84,7 @@ def check_carried_out(name: str, policy: Policy, backend: str, declared: Iterabl
         raise InputError(
             f"policy {name!r} requires action {requirement!r}",
             received=f"backend {backend!r}, which carries out {known}",
-            fix="Use another backend, or another policy.",
+            fix=fix,
         )
 
 

@@ -119,7 +119,11 @@ def call(action: Call, timeline: Timeline, row: Mapping[str, Any]) -> None:
 
 
 def check_policies(
-    policies: Mapping[str, Policy], backend: str, declared: Iterable[str], supplies: Iterable[str] = ()
+    policies: Mapping[str, Policy],
+    backend: str,
+    declared: Iterable[str],
+    supplies: Iterable[str] = (),
+    fix: str = "Use another backend, or another policy.",
 ) -> None:
     """Refuse policies whose actions cannot be carried out, before the first iteration.
 
@@ -128,13 +132,14 @@ def check_policies(
         backend: what carries them out, as messages call it.
         declared: the actions that it can carry out.
         supplies: the signals that it supplies, for weightings to change to.
+        fix: what to do instead.
 
     Raises:
         InputError: naming the policy, and the action, optimizer, weighting or signal.
     """
     declared = frozenset(declared)
     for name, policy in policies.items():
-        check_carried_out(name, policy, backend, declared)
+        check_carried_out(name, policy, backend, declared, fix)
         for weighting in changes_of(policy):
             for scheme_name, scheme in registry.as_schemes(weighting).items():
                 check_requirements(
