@@ -48,7 +48,7 @@ class InCharge:
     """
 
     def __init__(self, loss: Any, first: torch.optim.Optimizer, others: Mapping[str, torch.optim.Optimizer]) -> None:
-        self.name = self._former = type(first).__name__.lower()
+        self.name = self._former = self._last = type(first).__name__.lower()
         self.is_fixed = False
         self._loss = loss
         self._optimizers: dict[str, Any] = {self.name: first}
@@ -71,6 +71,11 @@ class InCharge:
     def optimizer(self) -> Any:
         """The optimizer in charge."""
         return self._optimizers[self.name]
+
+    @property
+    def last(self) -> Any:
+        """The optimizer that made the last step."""
+        return self._optimizers[self._last]
 
     @property
     def evaluations(self) -> int | None:
@@ -112,7 +117,7 @@ class InCharge:
     @torch.no_grad()
     def after_iteration(self) -> str | None:
         """Return why the optimizer in charge failed, or None; the former one is in charge again then."""
-        optimizer = self.optimizer
+        optimizer, self._last = self.optimizer, self.name
         if not isinstance(optimizer, LBFGS):
             self._steps_of_others += 1
         failure = optimizer.failure if isinstance(optimizer, LBFGS) else None
@@ -130,7 +135,7 @@ class InCharge:
         """Return what a checkpoint must carry: which optimizer is in charge, the weighting, and our own L-BFGS."""
         own, loss = self._optimizers.get("lbfgs"), self._loss
         return {
-            "in_charge": (self.name, self._former),
+            "in_charge": (self.name, self._former, self._last),
             "steps_of_others": self._steps_of_others,
             "lbfgs": own.state_dict() if isinstance(own, LBFGS) else None,
             "weighting": (loss.specification, loss.weighting.held) if isinstance(loss, PhysicsLoss) else None,
@@ -142,7 +147,7 @@ class InCharge:
         if state["lbfgs"] is not None:
             self._switch_to("lbfgs")
             self.optimizer.load_state_dict(state["lbfgs"])
-        self.name, self._former = state["in_charge"]
+        self.name, self._former, self._last = state["in_charge"]
         if state["weighting"] is not None:
             specification, held = state["weighting"]
             if specification != self._loss.specification:

@@ -278,6 +278,7 @@ class PhaseMonitor(Monitor):
         super().load_state_dict(state)
         if self._policies and "acted" in state:
             self._in_charge.load_state_dict(state["acted"])
+            self.capture.moved_by(self._in_charge.last)
         self._takes_backward = bool(state.get("takes_backward", False))
         self._awaited = self._due() if self._takes_backward else None
         self.capture.prepare_backward(measure=self._awaited is not None, due=self._awaited)

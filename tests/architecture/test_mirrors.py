@@ -99,7 +99,10 @@ DIFFERENCES: dict[str, set[str]] = {
         "points.py: Batches.__init__",
         "points.py: coordinates_given",
     },
-    "a torch loop has its optimizers changed; `fit` keeps the one that it was compiled with": {"acting.py"},
+    "a torch loop has its optimizers changed; `fit` keeps the one that it was compiled with": {
+        "acting.py",
+        "capture.py: Capture.moved_by",
+    },
     "torch's L-BFGS is an optimizer like others; scipy's parts work on arrays of any backend's variables": {
         "quasi_newton.py: LBFGS.__init__",
         "quasi_newton.py: LBFGS.step",
