@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import keras
+
 from phasecore.policies import Action, HoldWeighting, ReleaseWeighting, ScaleLearningRate, SetLearningRate
 from phasecore_keras.internals import inner
 from phasecore_keras.model import PINN
@@ -18,10 +20,10 @@ WEIGHTS = frozenset({HoldWeighting.name, ReleaseWeighting.name})
 def carried_out(model: Any) -> frozenset[str]:
     """Return the actions that `fit` of a model has done, by name.
 
-    A learning rate that is a schedule, and those of several optimizers, cannot be set.
+    A learning rate that is a schedule, and those of several optimizers, cannot be set. JAX keeps the step that it has
+    compiled for a `fit`, so that weights cannot be held within it.
 
     Example:
-        >>> import keras
         >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
         >>> model.compile(keras.optimizers.Adam(0.01), "mse")
         >>> sorted(carried_out(model))
@@ -30,7 +32,8 @@ def carried_out(model: Any) -> frozenset[str]:
     optimizer = inner(model.optimizer)
     is_number = not isinstance(optimizer.get_config().get("learning_rate"), Mapping)
     settable = is_number and [*learning_rates(optimizer)] == ["learning_rate"]
-    return (RATES if settable else frozenset()) | (WEIGHTS if isinstance(model, PINN) else frozenset())
+    weighted = isinstance(model, PINN) and keras.backend.backend() != "jax"
+    return (RATES if settable else frozenset()) | (WEIGHTS if weighted else frozenset())
 
 
 def carry_out(model: Any, action: Action) -> None:

@@ -281,7 +281,7 @@ class PhysicsLoss(ResidualLoss):
                     self.attention = IndexedWeighting(part.scheme, "attention")
                     self.attention.allocate(blank, self._sizes)
                     for variable, own in zip(self.attention.variables, part.variables, strict=True):
-                        variable.assign(own.value)
+                        variable.assign(ops.copy(own.value))  # JAX must not be given a buffer twice
         self.version += 1
 
     def fields(self, points: Tensor) -> dict[str, Tensor]:

@@ -78,8 +78,12 @@ def test_a_rate_that_is_set_is_that_of_the_next_step():
     assert moved["still"] != pytest.approx(moved["moving"], rel=1e-3)
 
 
-def test_weights_are_held_and_released_within_fit():
+def test_weights_are_held_and_released_within_fit_or_that_is_refused():
     sums = Sums()
+    if keras.backend.backend() == "jax":
+        with pytest.raises(InputError, match="hold_weighting"):
+            fitted(plan((4, HoldWeighting())))
+        return
     fitted(plan((4, HoldWeighting()), (8, ReleaseWeighting())), callbacks=[sums])
     assert len(set(sums.seen[3:8])) == 1
     assert len(set(sums.seen)) == 8

@@ -3,7 +3,6 @@
 import math
 from typing import NamedTuple
 
-import keras
 import numpy as np
 import pytest
 
@@ -145,12 +144,20 @@ def test_a_loss_that_is_not_finite_leads_back_to_adam(monkeypatch, at):
 def test_lbfgs_agrees_with_scipys_own_on_a_function_of_many_variables():
     from scipy.optimize import minimize, rosen, rosen_der
 
-    x = keras.Variable(np.full(6, -0.5), dtype="float64")
-    optimizer = LBFGS([x], lambda: (rosen(to_numpy(x.value)), [rosen_der(to_numpy(x.value))]), is_fixed=lambda: True)
+    class Held:
+        """A variable in double precision on every backend."""
+
+        shape, dtype, value = (6,), "float64", np.full(6, -0.5)
+
+        def assign(self, value):
+            self.value = value
+
+    x = Held()
+    optimizer = LBFGS([x], lambda: (rosen(x.value), [rosen_der(x.value)]), is_fixed=lambda: True)
     losses = []
-    while optimizer.failure is None and len(losses) < 100:
+    while optimizer.failure is None and len(losses) < 100 and (not losses or losses[-1] > 1e-14):
         losses.append(optimizer.step())
     theirs = minimize(rosen, np.full(6, -0.5), jac=rosen_der, method="L-BFGS-B", options={"maxcor": 50, "ftol": 0})
-    assert np.allclose(to_numpy(x.value), 1.0, atol=1e-5)
+    assert np.allclose(x.value, 1.0, atol=1e-5)
     assert optimizer.evaluations < 1.5 * theirs.nfev
     assert losses == sorted(losses, reverse=True)
