@@ -68,7 +68,7 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
         on_capture: called with each row.
         policy: what changes the training when a phase begins: "name" or "name:key=value", such as
             "learning_rate_by_phase" or "stop_when_done", or policies, see `phasecore.policies`. `fit` has learning
-            rates set, the weights of a PINN held and released (not on JAX), snapshots saved, functions called, and ends.
+            rates set, weights of a PINN held and released (not on JAX), snapshots saved, functions called, and ends.
 
     Attributes:
         history: the rows captured so far: "iteration" (optimizer steps done), "learning_rate", "seconds", and the
