@@ -20,7 +20,7 @@ from phasecore.problems.conditions import Data, Periodic, Prescribed
 from phasecore.problems.domains import Ball, Box, Disk, Polygon
 from phasecore.problems.general import Integral, ResidualCondition
 from phasecore.problems.reference_data import ReferenceData
-from phasecore.registry import backend, logger, names, probe, problem, sampling_scheme, weighting_scheme
+from phasecore.registry import backend, logger, names, policy, probe, problem, sampling_scheme, weighting_scheme
 
 __version__ = "0.1.0"
 
@@ -52,6 +52,7 @@ __all__ = [
     "hookimpl",
     "logger",
     "names",
+    "policy",
     "probe",
     "problem",
     "sampling_scheme",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar, Protocol, final
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from phasecore.arguments import is_number, is_whole
 from phasecore.errors import InputError
 from phasecore.phases import Timeline
+from phasecore.policies.actions import WORDS, Action
+from phasecore.policies.base import Policy
 from phasecore.probes.base import Probe
 from phasecore.problems.base import CollocationPoints, Problem
 from phasecore.sampling.base import Sampling
@@ -96,6 +98,8 @@ class Training:
         preset: name of the preset that the settings started from.
         sampling: how the points were drawn, and how they move.
         sampling_name: the specification that it was made from, such as "sobol+rad:every=500".
+        policies: what may change the training while it goes on, by the names to call them by.
+        policy_name: the specification that they were made from, such as "stop_when_done"; None without any.
     """
 
     problem: Problem
@@ -110,6 +114,8 @@ class Training:
     preset: str | None = None
     sampling: Sampling = field(default_factory=Sampling)
     sampling_name: str = DEFAULT_SAMPLING
+    policies: Mapping[str, Policy] = field(default_factory=dict)
+    policy_name: str | None = None
 
 
 @final
@@ -129,6 +135,8 @@ class Monitored:
         folder: the run folder.
         preset: None.
         sampling_name: None: points of one's own.
+        policies: as of a `Training`.
+        policy_name: likewise.
 
     Example:
         >>> training = Monitored("torch", known_settings={"every": 10})
@@ -145,11 +153,57 @@ class Monitored:
     folder: Path | None = None
     preset: None = None
     sampling_name: None = None
+    policies: Mapping[str, Policy] = field(default_factory=dict)
+    policy_name: str | None = None
 
     @property
     def settings(self) -> SimpleNamespace:
         """Every setting by name, None where it is not known."""
         return SimpleNamespace(**{item.name: self.known_settings.get(item.name) for item in fields(Settings)})
+
+
+WENT_BACK = "phasecore"
+"""In the place of a policy's name, where a backend went back from what a policy had done."""
+
+
+@final
+@dataclass(frozen=True)
+class Acted:
+    """What a policy had done.
+
+    Attributes:
+        iteration: after which it was done.
+        policy: the policy's name with its options, or `WENT_BACK`.
+        action: the action's name, see `phasecore.policies`.
+        to: what it led to: a name or a number, or None.
+        reason: a sentence.
+
+    Example:
+        >>> Acted(920, "at_phase", "switch_optimizer", "lbfgs", "total diffusion declared").words
+        'optimizer lbfgs'
+    """
+
+    iteration: int
+    policy: str
+    action: str
+    to: str | float | None
+    reason: str
+
+    @property
+    def words(self) -> str:
+        """The action in words, as it follows the iteration."""
+        template = WORDS.get(self.action, self.action)
+        to = f"{self.to:g}" if isinstance(self.to, float | int) else self.to
+        return template.format(to=to)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain names and values, as the history keeps it."""
+        return asdict(self)
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Acted:
+        """Return what the history keeps."""
+        return cls(**{item.name: document.get(item.name) for item in fields(cls)})  # type: ignore[arg-type]
 
 
 @final
@@ -163,6 +217,7 @@ class Outcome:
         relative_l2_error: of the final network.
         timeline: the phases, found offline in the whole history.
         rows: the history, one mapping of names to numbers for each capture.
+        actions: what policies had done, in order.
     """
 
     iterations: int
@@ -170,6 +225,7 @@ class Outcome:
     relative_l2_error: float
     timeline: Timeline = field(repr=False)
     rows: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
+    actions: Sequence[Acted] = field(default=(), repr=False)
 
 
 class Observer(Protocol):
@@ -191,6 +247,29 @@ class Observer(Protocol):
         """Take fields, residuals and weights by name."""
 
 
+class PolicyObserver(Observer, Protocol):
+    """Who listens to a training that has policies: an observer that asks them, too."""
+
+    @property
+    def timeline(self) -> Timeline:
+        """The phases so far, found without looking ahead."""
+
+    def decided(self) -> Sequence[Action]:
+        """Return what the training's policies decided at the captures since this was asked last.
+
+        To be asked after each capture; the backend carries the actions out at once.
+        """
+
+    def went_back(self, iteration: int, optimizer: str, reason: str) -> None:
+        """Hear that an optimizer that a policy chose failed, and which one goes on from the last good parameters."""
+
+    def policy_state(self) -> dict[str, Any]:
+        """Return what a saved state must carry of the policies: plain values, as JSON has them."""
+
+    def restore_policies(self, state: Mapping[str, Any]) -> None:
+        """Go on from `policy_state()`, before the first iteration."""
+
+
 class Backend(ABC):
     """An adapter to one framework. Subclass it, and register it with an `Entry` of kind "backend".
 
@@ -199,11 +278,14 @@ class Backend(ABC):
         supplies: names of the signals that it can supply (`phasecore.signals`).
         moves_points: whether it moves the points of a training as `Training.sampling` says, and its checkpoints hold
             where they are.
+        actions: requirements of the policies' actions that it can carry out (`phasecore.policies`), such as "stop",
+            "switch_optimizer:adam", and "change_weighting" for any weighting.
     """
 
     name: ClassVar[str]
     supplies: ClassVar[frozenset[str]]
     moves_points: ClassVar[bool] = False
+    actions: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod
     def train(self, training: Training, observer: Observer, checkpoint: Path | None, *, resume: bool) -> None:
@@ -215,7 +297,7 @@ class Backend(ABC):
 
         Args:
             training: what to train and how.
-            observer: hears of captures and snapshots.
+            observer: hears of captures and snapshots; a `PolicyObserver` where the training has policies.
             checkpoint: a folder to save the state in, now and then and at the end, atomically; None saves nothing.
             resume: go on from the state saved in `checkpoint`, and tell the observer its iteration.
 

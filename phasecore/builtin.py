@@ -1,4 +1,4 @@
-"""The built-in problems, weighting schemes, samplings, probes and loggers, registered by the same hook as anyone's."""
+"""What phasecore itself offers, registered through the same hook as anyone's."""
 
 from __future__ import annotations
 
@@ -47,6 +47,11 @@ def phasecore_entries() -> Iterable[Entry]:
         Entry("probe", "layer_entropy", "phasecore.probes.layer_entropy:LayerEntropy"),
         Entry("probe", "target_information", "phasecore.probes.target_information:TargetInformation"),
         Entry("probe", "activation_histograms", "phasecore.probes.activation_histograms:ActivationHistograms"),
+        Entry("policy", "at_phase", "phasecore.policies.at_phase:at_phase"),
+        Entry("policy", "quasi_newton", "phasecore.policies.quasi_newton:quasi_newton"),
+        Entry("policy", "stop_when_done", "phasecore.policies.stop_when_done:stop_when_done"),
+        Entry("policy", "learning_rate_by_phase", "phasecore.policies.learning_rate_by_phase:learning_rate_by_phase"),
+        Entry("policy", "optimizer_by_phase", "phasecore.policies.optimizer_by_phase:optimizer_by_phase"),
         Entry("logger", "csv", "phasecore.loggers.csv_file:CSVLogger"),
         Entry(
             "logger", "tensorboard", "phasecore.loggers.tensorboard:TensorBoardLogger", ("tensorboard",), "tensorboard"

@@ -15,13 +15,13 @@ import pluggy
 from phasecore.errors import PluginError
 
 if TYPE_CHECKING:
-    from phasecore.backends import Monitored, Outcome, Training
+    from phasecore.backends import Acted, Monitored, Outcome, Training
     from phasecore.phases import Transition
 
 hookspec = pluggy.HookspecMarker("phasecore")
 hookimpl = pluggy.HookimplMarker("phasecore")
 
-Kind = Literal["problem", "weighting", "probe", "backend", "logger", "sampling"]
+Kind = Literal["problem", "weighting", "probe", "policy", "backend", "logger", "sampling"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
@@ -31,7 +31,7 @@ class Entry:
     """One thing that a plugin offers, as data: nothing is imported until it is looked up.
 
     Attributes:
-        kind: "problem", "weighting", "probe", "backend", "logger" or "sampling".
+        kind: "problem", "weighting", "probe", "policy", "backend", "logger" or "sampling".
         name: what users call it by.
         target: where it lives, "module:attribute": a class or factory that is called with the user's options.
         needs: names of the packages that the module imports, to be able to say what is missing.
@@ -72,7 +72,7 @@ class Hooks:
 
     @hookspec
     def phasecore_entries(self) -> Iterable[Entry]:  # type: ignore[empty-body]
-        """Return the problems, weighting schemes, samplings, probes, backends and loggers that the plugin offers.
+        """Return problems, weighting schemes, samplings, probes, policies, backends and loggers that the plugin offers.
 
         Called once, on first use of the registry. Import nothing heavy here: name it in `Entry.target`.
         """
@@ -93,6 +93,10 @@ class Hooks:
     @hookspec
     def phasecore_phase_changed(self, training: Training | Monitored, transition: Transition) -> None:
         """Hear that the online tracker declared a phase, with the iteration at which it began and the evidence."""
+
+    @hookspec
+    def phasecore_policy_acted(self, training: Training | Monitored, acted: Acted) -> None:
+        """Hear that a policy had something done: when, what and why."""
 
     @hookspec
     def phasecore_run_finished(self, training: Training | Monitored, outcome: Outcome) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
-from phasecore.arrays import Array
+from phasecore.arrays import Array, ArrayNamespace
 from phasecore.errors import InputError, PhasecoreError, PluginError
 from phasecore.problems import CollocationPoints, Problem
 from phasecore.problems.finite import check_residuals_are_finite, explained
@@ -22,7 +22,9 @@ from phasecore.signals import (
     TERM_GRADIENTS,
     TERM_LOSSES,
     UNIT_COORDINATES,
+    Signals,
     check_requirements,
+    unit_coordinates,
 )
 from phasecore.weighting import WeightingScheme
 from phasecore.weighting.checks import check_can_move
@@ -168,6 +170,39 @@ class ResidualLoss(ABC):
         return {name: points[:, axis] for axis, name in enumerate(self.problem.coordinates)}
 
 
+def signals_of(
+    problem: Problem,
+    domain: Array,
+    points: Array,
+    residuals: Mapping[str, Array],
+    conditions: Mapping[str, Array],
+    xp: ArrayNamespace,
+    *,
+    unit: bool = True,
+) -> Signals:
+    """Return the signals that schemes read, all but the costly ones.
+
+    Args:
+        problem: whose residuals.
+        domain: lower and upper bounds, shape (2, dimension).
+        points: shape (n, dimension).
+        residuals: of each equation at these points, shape (n,), constants.
+        conditions: residuals of each condition term, shape (m,), constants.
+        xp: the namespace of the arrays.
+        unit: with the coordinates that are scaled to the unit box.
+    """
+    values: dict[str, Any] = {
+        RESIDUALS: residuals,
+        CONDITION_RESIDUALS: conditions,
+        TERM_LOSSES: {term: xp.mean(xp.square(r)) for term, r in {**residuals, **conditions}.items()},
+        COORDINATES: points,
+        DOMAIN: domain,
+    }
+    if unit:
+        values[UNIT_COORDINATES] = unit_coordinates(points, domain, problem.coordinates)
+    return Signals(values, xp)
+
+
 def _refused(problem: Problem, name: str, value: float) -> str:
     """What a problem says to a value of a parameter that it refuses, or nothing."""
     made: Any = problem
@@ -180,19 +215,21 @@ def _refused(problem: Problem, name: str, value: float) -> str:
     return ""
 
 
-def check_schemes(schemes: Mapping[str, WeightingScheme], backend: str) -> None:
-    """Refuse schemes that need a signal which an adapter's loss does not supply.
+def checked_schemes(schemes: dict[str, WeightingScheme], backend: str) -> dict[str, WeightingScheme]:
+    """Return schemes, and refuse those that need a signal which an adapter's loss does not supply.
 
     Raises:
         InputError: naming the scheme and the signal.
 
     Example:
         >>> from phasecore.weighting.rba import rba
-        >>> check_schemes({"rba": rba()}, "torch")
+        >>> list(checked_schemes({"rba": rba()}, "torch"))
+        ['rba']
     """
     for name, scheme in schemes.items():
         fix = "Use a scheme that needs these signals only."
         check_requirements(f"weighting {name!r}", scheme.requires, backend, SUPPLIES, fix=fix)
+    return schemes
 
 
 def attention_of(parts: Iterable[IndexedScheme]) -> RBAState | None:

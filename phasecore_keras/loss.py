@@ -13,23 +13,12 @@ from numpy.typing import ArrayLike, NDArray
 from phasecore import registry
 from phasecore.errors import InputError
 from phasecore.jets.derivatives import COMPARED, Method
-from phasecore.losses import ResidualLoss, attention_of, check_schemes
+from phasecore.losses import ResidualLoss, attention_of, checked_schemes, signals_of
 from phasecore.problems import CollocationPoints, Problem
 from phasecore.problems.checks import fields_of, residuals_of
 from phasecore.problems.finite import check_residuals_are_finite
 from phasecore.sampling.places import places_of_terms
-from phasecore.signals import (
-    CONDITION_RESIDUALS,
-    COORDINATES,
-    DOMAIN,
-    RESIDUALS,
-    TANGENT_KERNEL_TRACES,
-    TERM_GRADIENTS,
-    TERM_LOSSES,
-    UNIT_COORDINATES,
-    Signals,
-    unit_coordinates,
-)
+from phasecore.signals import TANGENT_KERNEL_TRACES, TERM_GRADIENTS, Signals
 from phasecore.weighting.composition import Products
 from phasecore.weighting.rba import RBAState, rba
 from phasecore_keras.autodiff import autodiff, to_numpy
@@ -122,9 +111,7 @@ class PhysicsLoss(ResidualLoss):
         self.field_names = tuple(fields_of(self.trained_coefficients.problem(), self._named(corners), some, namespace))
         self._conditions = self._conditions_at(())
         self._read_variables()
-        schemes = registry.as_schemes(weighting)
-        check_schemes(schemes, "keras")
-        self.weighting = Weighting(schemes)
+        self.weighting = Weighting(checked_schemes(registry.as_schemes(weighting), "keras"))
         self.attention = IndexedWeighting(rba(), "attention")
         if points is not None:
             self.set_points(points)
@@ -335,6 +322,33 @@ class PhysicsLoss(ResidualLoss):
         self.version += 1
         return True
 
+    def hold_weighting(self, held: bool) -> None:
+        """Update the weights no more, or again; what is compiled is compiled anew when it is used next."""
+        if held != self.weighting.held:
+            self.weighting.held = held
+            self.version += 1
+
+    def change_weighting(self, weighting: registry.Weighting) -> None:
+        """Go on with other schemes, which start anew; a statistic of the former attention is kept up.
+
+        Args:
+            weighting: as of the loss.
+
+        Raises:
+            InputError: as of the loss; the weights are what they were then.
+        """
+        former, self.weighting = self.weighting, Weighting(checked_schemes(registry.as_schemes(weighting), "keras"))
+        blank = self._blank_signals()
+        self.weighting.allocate(blank, self._sizes)
+        if not self.attention.points and attention_of(self.weighting.parts) is None:
+            for part in former.parts:
+                if attention_of([part]) is not None:
+                    self.attention = IndexedWeighting(part.scheme, "attention")
+                    self.attention.allocate(blank, self._sizes)
+                    for variable, own in zip(self.attention.variables, part.variables, strict=True):
+                        variable.assign(ops.copy(own.value))  # JAX must not be given a buffer twice
+        self.version += 1
+
     def fields(self, points: Tensor) -> dict[str, Tensor]:
         """Return the problem's fields at points of shape (m, dimension), shape (m,) each."""
         problem = self.trained_coefficients.problem()
@@ -361,17 +375,7 @@ class PhysicsLoss(ResidualLoss):
         residuals = {term: ops.stop_gradient(residual) for term, residual in residuals.items()}
         conditions = {term: ops.stop_gradient(residual) for term, residual in conditions.items()}
         domain = ops.convert_to_tensor(self.problem.bounds.astype(self._dtype))
-        return Signals(
-            {
-                RESIDUALS: residuals,
-                CONDITION_RESIDUALS: conditions,
-                TERM_LOSSES: {term: ops.mean(ops.square(r)) for term, r in {**residuals, **conditions}.items()},
-                COORDINATES: points,
-                UNIT_COORDINATES: unit_coordinates(points, domain, self.problem.coordinates),
-                DOMAIN: domain,
-            },
-            namespace,
-        )
+        return signals_of(self.problem, domain, points, residuals, conditions, namespace)
 
     def _blank_signals(self) -> Signals:
         """Signals of the right shapes, zero, the costly ones too."""

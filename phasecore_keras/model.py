@@ -200,10 +200,9 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
     def renew(self) -> None:
         """Take note of what has changed since the network, the problem and the points were read.
 
-        It is done by itself at the beginning of `fit`, of its epochs, of `evaluate`, `predict` and the like, and costs
-        nothing to speak of where nothing has changed. Else the network is read anew, jets are compared with autodiff
-        again, and what was compiled is compiled anew when it is used next. What does not show, such as a number that
-        only a closure holds, is noticed by `compile`.
+        It is done by itself as `fit`, its epochs, `evaluate`, `predict` and the like begin, and costs nothing where
+        nothing has changed. Else the network is read anew, jets are compared with autodiff again, and what was compiled
+        is compiled anew when used next. What only a closure holds, such as a number, is noticed by `compile`.
 
         Raises:
             InputError: for a network that does not fit the problem any more.
@@ -220,6 +219,13 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         for kind in ("train", "test", "predict"):
             if getattr(self, f"{kind}_function", None) is not None:
                 getattr(self, f"make_{kind}_function")(force=True)
+
+    def change_weighting(self, weighting: registry.Weighting) -> None:
+        """Go on with other weighting schemes, which start anew, see `PhysicsLoss.change_weighting`."""
+        self.physics.change_weighting(weighting)
+        self.weighting, self.attention = self.physics.weighting, self.physics.attention
+        self.specification = specification_of(weighting)
+        self.renew()
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Clear the gradients that torch keeps of whatever is trained now, see `torch.nn.Module.zero_grad`."""
@@ -348,11 +354,10 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         """
         if not self.specification:
             raise InputError(
-                "saving a PINN",
-                received="a weighting scheme given as an object",
+                "saving a PINN", received="a weighting scheme given as an object",
                 expected="a registered scheme given by name, such as 'rba:gamma=0.99'",
                 fix="Save the weights alone (save_weights), or register the scheme (see docs/extending.md).",
-            )
+            )  # fmt: skip
         return {
             "name": self.name,
             "trainable": self.trainable,

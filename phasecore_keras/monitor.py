@@ -9,10 +9,14 @@ from typing import Any, final
 
 import keras
 
+from phasecore import registry
 from phasecore.errors import InputError
 from phasecore.monitoring.monitor import Monitor
+from phasecore.policies import Action, Call, HoldWeighting, Snapshot, Stop
 from phasecore.probes import Probe
+from phasecore.recording.acting import check_policies
 from phasecore.recording.recorder import Loggers
+from phasecore_keras.acting import RATES, WEIGHTS, carried_out, carry_out, hold
 from phasecore_keras.capture import Capture, Probes
 from phasecore_keras.model import PINN
 from phasecore_keras.optimizers import learning_rates
@@ -62,16 +66,22 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
         loggers: who else writes the training down, as in `phasecore run`: "name" or "name:key=value", such as "csv" or
             "tensorboard", or objects with run hooks. Installed plugins that listen to trainings hear of this one too.
         on_capture: called with each row.
+        policy: what changes the training when a phase begins: "name" or "name:key=value", such as
+            "learning_rate_by_phase" or "stop_when_done", or policies, see `phasecore.policies`. `fit` has learning
+            rates set, weights of a PINN held and released (not on JAX), snapshots saved, functions called, and ends.
 
     Attributes:
         history: the rows captured so far: "iteration" (optimizer steps done), "learning_rate", "seconds", and the
             probes' scalars. Another model begins a new one.
         timeline: the phases so far, found without looking ahead.
+        actions: what policies had done so far.
+        stopped: whether a policy has ended the training.
 
     Raises:
         InputError: for bad arguments, or a `history_file` or run that exists without `resume`; with it, for rows that a
             training which begins at iteration 0 would lose; when training begins, before the first epoch, also for
-            a model, loss or points that cannot be captured (see `Capture`), and files that hold another model's rows.
+            a model, loss or points that cannot be captured (see `Capture`), an action that cannot be carried out, and
+            files that hold another model's rows.
 
     Example:
         >>> import numpy as np
@@ -99,6 +109,7 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
         resume: bool = False,
         loggers: Loggers = (),
         on_capture: Callable[[Mapping[str, float]], None] | None = None,
+        policy: registry.Policies | None = None,
     ) -> None:
         super().__init__(
             every=every,
@@ -108,6 +119,7 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
             resume=resume,
             loggers=loggers,
             on_capture=on_capture,
+            policy=policy,
         )
         self.capture: Capture | None = None
         self._points = points
@@ -130,6 +142,7 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
             self._measures(self.capture.probes)
             records = self._log.folder is not None and isinstance(self.model, PINN)
             self._snapshots = Snapshots(self.model) if records else None
+            self._take_up_policies()
         self._clock.start()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -146,6 +159,7 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
             self._latest = dict(self.history[-1]) if resumed and self.history[-1]["iteration"] else {}
             if not (resumed or self.iteration or self.history):
                 self._take_row()
+                self._act()
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Capture if the steps before this one have reached an iteration that is due.
@@ -243,12 +257,34 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
             row = self._take_row(due)
             is_whole = self.capture is not None and len(due) == len(self.capture.probes)
             self._latest = (row or self._latest) if is_whole else {**self._latest, **row}
+            self._act()
 
     def _take_row(self, due: Sequence[Probe] | None = None) -> dict[str, float]:
         """Capture, unless nothing can be measured yet."""
         assert self.capture is not None
         measured = self.capture.measure(self.iteration, due)
         return self._record(measured, learning_rates(self.model.optimizer)) if measured else {}
+
+    def _take_up_policies(self) -> None:
+        """Check what policies require, and hold the weights again where they were held."""
+        if not self._policies:
+            return
+        declared = carried_out(self.model) | {Stop.name, Call.name} | ({Snapshot.name} if self._snapshots else set())
+        fix = "Use another policy; optimizers are switched in 'phasecore run --backend keras'."
+        if declared.isdisjoint(RATES):
+            fix += " Give the optimizer a learning rate that is a number, for policies that change it."
+        check_policies(self._policies, "keras", declared, fix=fix)
+        of_weights = [done.action for done in self._log.actions if done.action in WEIGHTS]
+        if of_weights and isinstance(self.model, PINN):
+            hold(self.model, held=of_weights[-1] == HoldWeighting.name)
+
+    def _act(self) -> None:
+        super()._act()
+        if self.stopped:
+            self.model.stop_training = True
+
+    def _carry_out(self, action: Action) -> None:
+        carry_out(self.model, action)
 
     def _arrays(self) -> dict[str, Any] | None:
         return None if self._snapshots is None else self._snapshots.arrays()

@@ -17,30 +17,52 @@ from numpy.typing import NDArray
 from phasecore import losses
 from phasecore.backends import Backend, Observer, Settings, Training
 from phasecore.errors import InputError
+from phasecore.policies.actions import (
+    Action,
+    ChangeWeighting,
+    HoldWeighting,
+    ScaleLearningRate,
+    SetLearningRate,
+    SwitchOptimizer,
+)
 from phasecore.probes import Probe
 from phasecore.problems.finite import diverged
 from phasecore.runs.session import Session
 from phasecore.sampling import Resampler
+from phasecore.signals import ADAM_LEARNING_RATES, ADAM_MOMENTS
 from phasecore_keras import capture
-from phasecore_keras.autodiff import to_numpy
+from phasecore_keras.autodiff import autodiff, to_numpy
 from phasecore_keras.capture import Capture
 from phasecore_keras.checks import residuals_now
 from phasecore_keras.model import PINN
+from phasecore_keras.quasi_newton import LBFGS
+from phasecore_keras.reading import others_than
 from phasecore_keras.record import Snapshots, versions
 from phasecore_keras.steps import synchronize
 from phasecore_keras.threads import limit_threads
+from phasecore_keras.updates import WeightUpdates
 
+OF_ADAM = frozenset({ADAM_MOMENTS, ADAM_LEARNING_RATES})
 EPSILON = 1e-8
 """Adam's, as torch has it; Keras' own default is 1e-7."""
 
 
 @final
 class KerasBackend(Backend):
-    """Trains a fully connected tanh network with Adam, on the backend that Keras was set to (KERAS_BACKEND)."""
+    """Trains a fully connected tanh network with Adam, on the backend that Keras was set to (KERAS_BACKEND).
+
+    Policies may have it go on with L-BFGS, of which each step is one iteration.
+    """
 
     name: ClassVar[str] = "keras"
     supplies: ClassVar[frozenset[str]] = losses.SUPPLIES | capture.SUPPLIES
     moves_points: ClassVar[bool] = True
+    actions: ClassVar[frozenset[str]] = frozenset(
+        {
+            *("switch_optimizer:adam", "switch_optimizer:lbfgs", "set_learning_rate", "scale_learning_rate"),
+            *("hold_weighting", "release_weighting", "change_weighting", "snapshot", "stop", "call"),
+        }
+    )
 
     def train(self, training: Training, observer: Observer, checkpoint: Path | None, *, resume: bool) -> None:
         """Train until `training.settings.iterations` are done, see `phasecore.backends.Backend.train`."""
@@ -95,17 +117,23 @@ class KerasSession(Session):
             )
         model = network(len(problem.coordinates), len(problem.outputs), settings)
         self.model = PINN(model, problem, weighting=training.schemes)
-        self.rate = keras.optimizers.schedules.ExponentialDecay(
-            settings.learning_rate, settings.decay_interval, settings.decay_factor, staircase=True
-        )
+        self.factor = 1.0
+        self.rate = self._schedule()
         self.model.compile(optimizer=keras.optimizers.Adam(self.rate, epsilon=EPSILON))
         self._train_on(self.model.points(training.points))
         self.model.optimizer.build(self.model.trainable_variables)
         self.capture = Capture(self.model, probes=training.probes, batches=settings.batches)
         self.snapshots = Snapshots(self.model)
+        self.lbfgs: LBFGS | None = None
+        self.in_charge = "adam"
+        self.quasi_newton_steps = 0
+        self.updates = WeightUpdates(self.model.physics, self.model)
 
     def step(self) -> float:
         """Make one iteration, and return its loss."""
+        if self.in_charge == "lbfgs":
+            return self._quasi_newton_step()
+        self.evaluations = None if self.evaluations is None else self.evaluations + 1
         self.model.reset_metrics()
         return float(self.model.train_on_batch(self.batch, return_dict=True)["loss"])
 
@@ -130,44 +158,146 @@ class KerasSession(Session):
     def _train_on(self, points: Mapping[str, NDArray[Any]]) -> None:
         self.batch = {name: ops.convert_to_tensor(values) for name, values in points.items()}
 
-    def learning_rate(self) -> float:
-        """Return the learning rate of the next iteration."""
-        return float(to_numpy(ops.convert_to_tensor(self.rate(self.iteration))))
+    def carry_out(self, action: Action) -> None:
+        """Do what a policy asks for, see `Session.carry_out`."""
+        if isinstance(action, SwitchOptimizer):
+            self._switch_to(action.optimizer)
+        elif isinstance(action, SetLearningRate | ScaleLearningRate):
+            now = self._rate_now()
+            rate = action.rate if isinstance(action, SetLearningRate) else action.factor * now
+            self.factor *= rate / now
+            self._take_schedule()
+        elif isinstance(action, ChangeWeighting):
+            self._change_weighting(action.weighting)
+        else:
+            self.model.physics.hold_weighting(isinstance(action, HoldWeighting))
+
+    def learning_rate(self) -> float | None:
+        """Return the learning rate of the next iteration, or None where the optimizer in charge has none."""
+        return self._rate_now() if self.in_charge == "adam" else None
 
     def measure(self, due: Sequence[Probe]) -> Mapping[str, float]:
-        """Return the scalars of those of the training's probes that are due."""
+        """Return the scalars of those of the training's probes that are due; Adam's where Adam is in charge."""
+        if self.in_charge != "adam":
+            due = [probe for probe in due if probe.requires.isdisjoint(OF_ADAM)]
         return self.capture.measure(self.iteration, due)
 
     def arrays(self) -> Mapping[str, Any]:
         """Return fields, residuals and weights by name, for a snapshot."""
         return self.snapshots.arrays()
 
-    def write(self, stream: BinaryIO, standing: Mapping[str, float]) -> None:
+    def write(self, stream: BinaryIO, standing: Mapping[str, Any]) -> None:
         """Write the state of all parts, and where the training stands."""
         synchronize(self.model)
         arrays = {f"variable_{k}": to_numpy(variable.value) for k, variable in enumerate(self._variables())}
         if self.resampler is not None:
             arrays["points"] = self.interior()
+        if self.training.policies:
+            weighting = self.model.specification, self.model.weighting.held
+            acted = {"in_charge": self.in_charge, "weighting": weighting, "factor": self.factor}
+            standing = {**standing, "acted": {**acted, "quasi_newton_steps": self.quasi_newton_steps}}
+        if self.lbfgs is not None:
+            arrays |= {f"lbfgs_{name}": array for name, array in self.lbfgs.state_dict().items()}
         written = np.asarray(json.dumps(standing))
         np.savez(stream, standing=written, **arrays)  # type: ignore[arg-type, unused-ignore]
 
-    def read(self, file: Path) -> Mapping[str, float]:
+    def read(self, file: Path) -> Mapping[str, Any]:
         """Restore the state of all parts, and return where the training stood."""
         with np.load(file, allow_pickle=False) as state:
-            standing: dict[str, float] = json.loads(str(state["standing"]))
+            standing: dict[str, Any] = json.loads(str(state["standing"]))
             if self.resampler is not None:
                 # before the weights, of which there are as many
                 self._train_on(self.model.resample(state["points"]))
+            self._act_again(standing.get("acted"))
             variables = self._variables()
+            prefix = "lbfgs_"
+            quasi_newton = {name.removeprefix(prefix): state[name] for name in state.files if name.startswith(prefix)}
             found = sum(name.startswith("variable_") for name in state.files)
             if found != len(variables):
                 raise ValueError(f"{found} variables in place of {len(variables)}")
             arrays = [state[f"variable_{k}"] for k in range(len(variables))]
         for variable, array in zip(variables, arrays, strict=True):
             variable.assign(array)
+        if quasi_newton:
+            self.lbfgs = self._make_lbfgs()
+            self.lbfgs.load_state_dict(quasi_newton)
         return standing
 
     def _variables(self) -> list[Any]:
         model = self.model
         weighting = [*model.weighting.variables, *model.attention.variables]
         return [*model.network.variables, *model.physics.held, *weighting, *model.optimizer.variables]
+
+    def _act_again(self, acted: Mapping[str, Any] | None) -> None:
+        """Bring about what policies had done before the state was saved."""
+        if acted is None:
+            return
+        specification, held = acted["weighting"]
+        if specification != self.model.specification:
+            self._change_weighting(specification)
+        self.model.physics.hold_weighting(held)
+        self.in_charge, self.quasi_newton_steps = acted["in_charge"], acted["quasi_newton_steps"]
+        if acted["factor"] != self.factor:
+            self.factor = acted["factor"]
+            self._take_schedule()
+
+    def _change_weighting(self, specification: str) -> None:
+        """Change the weighting, and compile anew what reads it."""
+        self.model.change_weighting(specification)
+        self.capture = Capture(self.model, probes=self.training.probes, batches=self.training.settings.batches)
+
+    def _schedule(self) -> Any:
+        settings = self.training.settings
+        return keras.optimizers.schedules.ExponentialDecay(
+            self.factor * settings.learning_rate, settings.decay_interval, settings.decay_factor, staircase=True
+        )
+
+    def _take_schedule(self) -> None:
+        self.rate = self._schedule()
+        self.model.optimizer.learning_rate = self.rate
+        self.model.make_train_function(force=True)
+
+    def _rate_now(self) -> float:
+        return float(to_numpy(ops.convert_to_tensor(self.rate(self.iteration - self.quasi_newton_steps))))
+
+    def _switch_to(self, optimizer: str) -> None:
+        self.in_charge = optimizer
+        if optimizer == "lbfgs" and self.lbfgs is None:
+            self.lbfgs = self._make_lbfgs()
+            self.evaluations = self.iteration
+
+    def _make_lbfgs(self) -> LBFGS:
+        model = self.model
+        trained = list(model.trainable_variables)
+        compiled: dict[int, Any] = {}
+
+        def loss(points: Any) -> Any:
+            return sum(model.physics.evaluate(points).weighted.values(), model.physics.penalty())
+
+        def evaluate() -> tuple[float, list[Any]]:
+            version = model.physics.version
+            if version not in compiled:
+                compiled.clear()
+                others = others_than(model.physics.variables, trained)
+                compiled[version] = autodiff().value_and_gradients(loss, trained, others)
+            value, gradients = compiled[version](ops.convert_to_tensor(model.physics.points))
+            return float(to_numpy(value)), [to_numpy(gradient) for gradient in gradients]
+
+        return LBFGS(trained, evaluate, is_fixed=lambda: self.resampler is None and not model.weighting.moves)
+
+    def _quasi_newton_step(self) -> float:
+        """One step of L-BFGS; where it fails, Adam makes it, from the last good variables."""
+        assert self.lbfgs is not None
+        assert self.evaluations is not None
+        synchronize(self.model)
+        before = self.lbfgs.evaluations
+        self.updates.refresh()
+        self.updates.in_place_of_a_step(self.iteration)
+        value = self.lbfgs.step()
+        self.evaluations += self.lbfgs.evaluations - before
+        if self.lbfgs.failure is not None:
+            self.in_charge = "adam"
+            self.went_back(self.iteration + 1, "adam", f"L-BFGS failed: {self.lbfgs.failure}")
+            return self.step()
+        self.quasi_newton_steps += 1
+        return value

@@ -56,7 +56,7 @@ class WeightUpdates:
         """
         physics = self._physics
         due = [part for part in self._physics.weighting.parts if part.is_due(iteration)]
-        if physics.points is None or not due:
+        if physics.points is None or physics.weighting.held or not due:
             return
         synchronize(self._model)
         signals = self._signals()
@@ -68,6 +68,23 @@ class WeightUpdates:
                     part.update_between_steps(signals, iteration)
         except PluginError as error:
             raise physics.explained(error, iteration) from error
+
+    def in_place_of_a_step(self, iteration: int) -> None:
+        """Update everything that a step updates, and what is due before it, from all points; no step is made.
+
+        Args:
+            iteration: steps done.
+
+        Raises:
+            PluginError: as `before_step`.
+        """
+        physics = self._physics
+        self.before_step(iteration)
+        parts = [] if physics.weighting.held else [part for part in physics.weighting.parts if part.in_step]
+        if parts or physics.attention.points:
+            signals = self._signals()
+            for part in [*parts, *([physics.attention] if physics.attention.points else [])]:
+                part.update(signals, None)
 
     def _signals(self) -> Signals:
         physics = self._physics

@@ -197,7 +197,10 @@ class Weighting(Composition, keras.layers.Layer):  # type: ignore[misc, unused-i
             signals: those of the points in the batch.
             indices: which collocation points these are, shape (batch,).
         """
-        parts = [part.update(signals, indices) if part.in_step else weights_of(part, indices) for part in self.parts]
+        parts = [
+            part.update(signals, indices) if part.in_step and not self.held else weights_of(part, indices)
+            for part in self.parts
+        ]
         return products(zip((part.scheme for part in self.parts), parts, strict=True))
 
     def point_factors(self, signals: Signals) -> dict[str, Tensor]:
@@ -206,7 +209,7 @@ class Weighting(Composition, keras.layers.Layer):  # type: ignore[misc, unused-i
         Args:
             signals: those of all points before the step, which updates weights from them.
         """
-        following = [(part.scheme, part.following(signals)) for part in self.parts]
+        following = [(part.scheme, weights_of(part) if self.held else part.following(signals)) for part in self.parts]
         found = {
             term: point_factor([(scheme, weights.get(term)) for scheme, weights in following], namespace)
             for term in dict.fromkeys(term for _, weights in following for term in weights)

@@ -92,6 +92,10 @@ class Capture(capture.Capture):
         )
         self._has_warned = False
 
+    def moved_by(self, optimizer: torch.optim.Optimizer) -> None:
+        """Take note of the optimizer that made the last step, where that was in another session."""
+        self._movements.hear(optimizer)
+
     def prepare_backward(self, *, measure: bool = True, due: Sequence[Probe] | None = None) -> None:
         """Have the gradients of the batches noted on the training's own way back from the next loss, or not.
 

@@ -13,22 +13,12 @@ from torch import Tensor, nn
 
 from phasecore import registry
 from phasecore.jets.derivatives import COMPARED, Method
-from phasecore.losses import ResidualLoss, attention_of, check_schemes
+from phasecore.losses import ResidualLoss, attention_of, checked_schemes, signals_of
 from phasecore.problems import CollocationPoints, Problem
 from phasecore.problems.checks import fields_of, residuals_of
 from phasecore.sampling.places import places_of_terms
-from phasecore.signals import (
-    CONDITION_RESIDUALS,
-    COORDINATES,
-    DOMAIN,
-    RESIDUALS,
-    TANGENT_KERNEL_TRACES,
-    TERM_GRADIENTS,
-    TERM_LOSSES,
-    UNIT_COORDINATES,
-    Signals,
-    unit_coordinates,
-)
+from phasecore.signals import TANGENT_KERNEL_TRACES, TERM_GRADIENTS, UNIT_COORDINATES, Signals
+from phasecore.weighting import WeightingScheme
 from phasecore.weighting.composition import Products
 from phasecore.weighting.rba import RBAState, rba
 from phasecore_torch.arrays import as_numpy
@@ -61,7 +51,7 @@ class PhysicsLoss(ResidualLoss, nn.Module):
 
     Each call updates the weights (unless `eval()` was called), evaluates the loss, and keeps it per term in `losses`.
     Within a step of an optimizer that evaluates its closure several times, as L-BFGS does, the first evaluation alone
-    updates them, so that a line search follows one function.
+    updates them, so that a line search follows one function. `weighting.held = True` updates them no more.
     The model stays yours: it is not registered as a submodule, so that `state_dict` holds the weighting's state and the
     trained coefficients of the problem (`phasecore.trained`), and `parameters()` is what these are trained by, if any.
 
@@ -136,18 +126,13 @@ class PhysicsLoss(ResidualLoss, nn.Module):
         )  # fmt: skip
         self._batched: Callable[[], BatchedResiduals | None] | None = None
         self._take_conditions(given.conditions)
-        schemes = registry.as_schemes(weighting)
-        self.specification = weighting if isinstance(weighting, str) else "+".join(schemes)
-        check_schemes(schemes, "torch")
+        schemes = self._schemes_of(weighting)
         self.check_residuals()
         self._sizes = dict.fromkeys(problem.equations, len(self.points)) | self._conditions.sizes()
         self.register_buffer("_domain", torch.as_tensor(problem.bounds, dtype=dtype, device=device), persistent=False)
-        known, zeros = (
-            self.trained_coefficients.problem(),
-            dict.fromkeys(problem.fields_read, self._domain.new_zeros(2)),
-        )
-        self.field_names = tuple(fields_of(known, self._named(self._domain), zeros, namespace))
-        self._required = frozenset().union(*(scheme.requires for scheme in schemes.values()))
+        zeros = dict.fromkeys(problem.fields_read, self._domain.new_zeros(2))
+        at = self._named(self._domain)
+        self.field_names = tuple(fields_of(self.trained_coefficients.problem(), at, zeros, namespace))
         self.weighting = Weighting(schemes, self._blank_signals(), self._sizes)
         self.attention: Weighting | None = None
         self.updates = 0
@@ -280,6 +265,24 @@ class PhysicsLoss(ResidualLoss, nn.Module):
         groups: list[dict[str, Any]] = [{"params": list(model.parameters())}] if isinstance(model, nn.Module) else []
         return [*groups, *self.trained_coefficients.parameter_groups()]
 
+    def change_weighting(self, weighting: registry.Weighting) -> None:
+        """Go on with other schemes, which start anew; a statistic of the former attention is kept up.
+
+        Args:
+            weighting: as of the loss.
+
+        Raises:
+            InputError: as of the loss; the weights are what they were then.
+        """
+        schemes = self._schemes_of(weighting)
+        former = self.weighting
+        self.weighting = Weighting(schemes, self._blank_signals(), self._sizes)
+        if self.attention is None and attention_of(self.weighting.parts) is None:
+            known = {part.scheme_name: part.scheme for part in former.parts if attention_of([part]) is not None}
+            if known:
+                self.attention = Weighting(known, self._blank_signals(), self._sizes)
+                self.attention.load_state_dict(former.state_dict(), strict=False)
+
     def term_gradients(self, indices: Tensor | None = None, *, weighted: bool = False) -> dict[str, dict[str, Tensor]]:
         """Return the gradient of each term's mean squared residual, {term: {parameter: of the parameter's shape}}.
 
@@ -294,8 +297,8 @@ class PhysicsLoss(ResidualLoss, nn.Module):
         """Return the trace of each term's neural tangent kernel, a scalar, exactly: for each point a backward pass.
 
         Args:
-            indices: which collocation points to use, integers of shape (batch,); None for all.
-            weighted: with the current weights of points; those of whole terms are left out.
+            indices: see `term_gradients`.
+            weighted: likewise.
         """
         factors = self.weighting.point_factors(indices) if weighted else {}
         return self._tangents.tangent_kernel_traces(self._every(indices), factors)
@@ -334,7 +337,8 @@ class PhysicsLoss(ResidualLoss, nn.Module):
         points = self.points if indices is None else self.points[indices]
         signals = self.signals(points, residuals, conditions)
         further = functools.partial(self._with_gradients, indices)
-        self.weighting.update(signals, indices, further)
+        if not self.weighting.held:
+            self.weighting.update(signals, indices, further)
         if self.attention is not None:
             self.attention.update(signals, indices)
         if torch.compiler.is_compiling():
@@ -352,6 +356,12 @@ class PhysicsLoss(ResidualLoss, nn.Module):
         if TANGENT_KERNEL_TRACES in required:
             values[TANGENT_KERNEL_TRACES] = self.tangent_kernel_traces(indices, weighted=True)
         return Signals(values, namespace)
+
+    def _schemes_of(self, weighting: registry.Weighting) -> dict[str, WeightingScheme]:
+        schemes = checked_schemes(registry.as_schemes(weighting), "torch")
+        self.specification = weighting if isinstance(weighting, str) else "+".join(schemes)
+        self._required = frozenset().union(*(scheme.requires for scheme in schemes.values()))
+        return schemes
 
     def _every(self, indices: Tensor | None) -> Tensor:
         return torch.arange(len(self.points), device=self.points.device) if indices is None else indices
@@ -372,16 +382,8 @@ class PhysicsLoss(ResidualLoss, nn.Module):
         """
         residuals = {term: residual.detach() for term, residual in residuals.items()}
         conditions = {term: residual.detach() for term, residual in conditions.items()}
-        values: dict[str, Any] = {
-            RESIDUALS: residuals,
-            CONDITION_RESIDUALS: conditions,
-            TERM_LOSSES: {term: r.square().mean() for term, r in {**residuals, **conditions}.items()},
-            COORDINATES: points,
-            DOMAIN: self._domain,
-        }
-        if UNIT_COORDINATES in self._required:
-            values[UNIT_COORDINATES] = unit_coordinates(points, self._domain, self.problem.coordinates)
-        return Signals(values, namespace)
+        unit = UNIT_COORDINATES in self._required
+        return signals_of(self.problem, self._domain, points, residuals, conditions, namespace, unit=unit)
 
     def _blank_signals(self) -> Signals:
         blank = {term: self.points.new_zeros(size) for term, size in self._sizes.items()}

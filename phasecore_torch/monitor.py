@@ -9,10 +9,14 @@ from typing import Any, Self, final
 import torch
 from torch import Tensor
 
+from phasecore import losses, registry
 from phasecore.errors import InputError
 from phasecore.monitoring.monitor import Monitor
+from phasecore.policies import Action, Call, Snapshot, Stop
 from phasecore.probes import Probe
+from phasecore.recording.acting import check_policies
 from phasecore.recording.recorder import Loggers, Recorder
+from phasecore_torch.acting import InCharge
 from phasecore_torch.capture import Capture, Probes
 from phasecore_torch.loss import PhysicsLoss
 from phasecore_torch.points import Points
@@ -60,14 +64,21 @@ class PhaseMonitor(Monitor):
         loggers: who else writes the training down, as in `phasecore run`: "name" or "name:key=value", such as "csv" or
             "tensorboard", or objects with run hooks. Installed plugins that listen to trainings hear of this one too.
         on_capture: called with each row.
+        policy: what changes the training when a phase begins: "name" or "name:key=value", such as
+            "at_phase:phase=total_diffusion,do=lbfgs", or policies, see `phasecore.policies`. Make the iterations with
+            `optimize`, or take `monitor.optimizer` in the block, and end the loop where `monitor.stopped`.
+        optimizers: further ones by name, for policies to switch to. "lbfgs" is made by itself.
 
     Attributes:
         history: the rows captured so far: "iteration" (optimizer steps done), "seconds", and the probes' scalars.
         timeline: the phases so far, found without looking ahead.
+        actions: what policies had done so far.
+        stopped: whether a policy asks for the end of the training.
 
     Raises:
-        InputError: for bad arguments (see also `Capture`), or a `history_file` or run that exists without `resume`; at
-            the first step, with it, for rows that a training which begins at iteration 0 would lose.
+        InputError: for bad arguments (see also `Capture`), an action that cannot be carried out, or a `history_file` or
+            run that exists without `resume`; at the first step, with it, for rows that a training which begins at
+            iteration 0 would lose.
 
     Example:
         >>> import torch
@@ -103,6 +114,8 @@ class PhaseMonitor(Monitor):
         resume: bool = False,
         loggers: Loggers = (),
         on_capture: Callable[[Mapping[str, float]], None] | None = None,
+        policy: registry.Policies | None = None,
+        optimizers: Mapping[str, torch.optim.Optimizer] | None = None,
     ) -> None:
         super().__init__(
             every=every,
@@ -112,11 +125,15 @@ class PhaseMonitor(Monitor):
             resume=resume,
             loggers=loggers,
             on_capture=on_capture,
+            policy=policy,
         )
         self.capture = Capture(loss, optimizer, points=points, probes=probes, batches=batches, biases=biases)
         self._measures(self.capture.probes)
-        self._optimizer = optimizer
+        self._loss = loss
+        self._in_charge = InCharge(loss, optimizer, optimizers or {})
         self._snapshots = Snapshots(loss) if run_folder is not None and isinstance(loss, PhysicsLoss) else None
+        declared = self._in_charge.declared | {Stop.name, Call.name} | ({Snapshot.name} if self._snapshots else set())
+        check_policies(self._policies, "torch", declared, losses.SUPPLIES)
         self._training = monitored(loss, self.capture, every, batches, self._wanted, self._log.folder)
         device = next(p for group in optimizer.param_groups for p in group["params"]).device
         self._versions = {**versions(), "device": str(device)}
@@ -130,10 +147,12 @@ class PhaseMonitor(Monitor):
         if self._release is not None:
             raise InputError("PhaseMonitor", received="'with' inside another 'with'", expected="one for each iteration")
         self._begin(self._training, self._versions)
+        self._act()
+        self._in_charge.before_iteration()
         self._awaited, self._release = self._due(), lambda: None
         if self._awaited is not None:
             self.capture.prepare_backward(due=self._awaited)
-            self._release = self._optimizer.register_step_pre_hook(lambda *_: self._settle()).remove
+            self._release = self.optimizer.register_step_pre_hook(lambda *_: self._settle()).remove
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *unused: object) -> None:
@@ -148,6 +167,55 @@ class PhaseMonitor(Monitor):
         self._count()
         # where another optimizer made the step, or none
         self._settle()
+        failure = self._in_charge.after_iteration()
+        if failure is not None:
+            self._log.went_back(self.iteration, self._in_charge.name, failure)
+        self._act()
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """The optimizer in charge: the one given, until a policy switches to another."""
+        return self._in_charge.optimizer  # type: ignore[no-any-return]
+
+    def optimize(self, closure: Callable[[], Tensor] | None = None) -> Tensor:
+        """Make one iteration with the optimizer in charge, whichever that is, and return its loss.
+
+        The same as `with monitor: monitor.optimizer.step(closure)`, but that a capture of a step that needs one
+        evaluation is made on its way back.
+
+        Args:
+            closure: as torch's optimizers take it: clears the gradients, evaluates the loss, goes back through it, and
+                returns it. None for a `PhysicsLoss` at all of its points.
+
+        Raises:
+            InputError: for no closure with a loss of your own.
+
+        Example:
+            >>> x = torch.tensor([3.0], requires_grad=True)
+            >>> optimizer = torch.optim.Adam([x])
+            >>> monitor = PhaseMonitor(lambda batch: (x * batch).square().mean(), optimizer, points=torch.rand(200, 1),
+            ...     biases=True)
+            >>> def closure():
+            ...     optimizer.zero_grad()
+            ...     loss = x.square().sum()
+            ...     loss.backward()
+            ...     return loss
+            >>> float(monitor.optimize(closure))
+            9.0
+        """
+        loss = self._loss
+        if closure is None and not isinstance(loss, PhysicsLoss):
+            raise InputError("optimize()", received="no closure", expected="one, as the loss is a function of your own")
+
+        def own() -> Tensor:
+            self.optimizer.zero_grad()
+            value: Tensor = loss()
+            torch.autograd.backward(value)
+            return value
+
+        self._in_charge.is_fixed = closure is None and not loss.weighting.moves  # type: ignore[union-attr]
+        with self:
+            return self._in_charge.step(closure or own)
 
     def step(self) -> dict[str, float] | None:
         """Count one iteration; return the captured row if one was due, else None.
@@ -166,7 +234,9 @@ class PhaseMonitor(Monitor):
             return None
         if left is not None:
             self.capture.prepare_backward(measure=False)
-        return None if due is None else self._record(self.capture.measure(self.iteration, due))
+        row = None if due is None else self._row(self.capture.measure(self.iteration, due))
+        self._act()
+        return row
 
     def backward(self, loss: Tensor) -> dict[str, float] | None:
         """Do `loss.backward()`; return the captured row if one was due, else None.
@@ -185,7 +255,7 @@ class PhaseMonitor(Monitor):
         if due is None:
             torch.autograd.backward(loss)
             return None
-        return self._record(self.capture.backward(loss, self.iteration, due))
+        return self._row(self.capture.backward(loss, self.iteration, due))
 
     def finish(self) -> None:
         """Say that the training is over, to whoever listens; it may go on later.
@@ -195,15 +265,20 @@ class PhaseMonitor(Monitor):
         self._begin(self._training, self._versions)
         self._awaited = self._due()
         self._settle()
+        self._act()
         self._finish()
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint must carry: the iteration, the history and the time so far."""
-        return {**super().state_dict(), "takes_backward": self._takes_backward}
+        acted = {"acted": self._in_charge.state_dict()} if self._policies else {}
+        return {**super().state_dict(), "takes_backward": self._takes_backward, **acted}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from `state_dict()`; the phases so far are replayed from the history."""
         super().load_state_dict(state)
+        if self._policies and "acted" in state:
+            self._in_charge.load_state_dict(state["acted"])
+            self.capture.moved_by(self._in_charge.last)
         self._takes_backward = bool(state.get("takes_backward", False))
         self._awaited = self._due() if self._takes_backward else None
         self.capture.prepare_backward(measure=self._awaited is not None, due=self._awaited)
@@ -220,7 +295,14 @@ class PhaseMonitor(Monitor):
         """Take the row that is awaited."""
         due, self._awaited = self._awaited, None
         if due is not None:
-            self._record(self.capture.heard(self.iteration, due))
+            self._row(self.capture.heard(self.iteration, due))
+
+    def _row(self, measured: Mapping[str, float]) -> dict[str, float]:
+        evaluations = self._in_charge.evaluations
+        return self._record(measured, None if evaluations is None else {"evaluations": evaluations})
+
+    def _carry_out(self, action: Action) -> None:
+        self._in_charge.carry_out(action)
 
     @property
     def _up_to_date(self) -> Recorder:

@@ -15,6 +15,14 @@ from torch import Tensor, nn
 from phasecore import losses
 from phasecore.backends import Backend, Observer, Settings, Training
 from phasecore.errors import InputError
+from phasecore.policies.actions import (
+    Action,
+    ChangeWeighting,
+    HoldWeighting,
+    ScaleLearningRate,
+    SetLearningRate,
+    SwitchOptimizer,
+)
 from phasecore.probes import Probe
 from phasecore.problems.finite import diverged
 from phasecore.runs.session import EXPECTED, Session
@@ -23,16 +31,26 @@ from phasecore_torch import capture
 from phasecore_torch.capture import Capture
 from phasecore_torch.checks import residuals_now
 from phasecore_torch.loss import PhysicsLoss
+from phasecore_torch.quasi_newton import LBFGS
 from phasecore_torch.record import Snapshots, versions
 
 
 @final
 class TorchBackend(Backend):
-    """Trains a fully connected tanh network with Adam, on the first accelerator if there is one, else on the CPU."""
+    """Trains a fully connected tanh network with Adam, on the first accelerator if there is one, else on the CPU.
+
+    Policies may have it go on with L-BFGS, of which each step is one iteration.
+    """
 
     name: ClassVar[str] = "torch"
     supplies: ClassVar[frozenset[str]] = losses.SUPPLIES | capture.SUPPLIES
     moves_points: ClassVar[bool] = True
+    actions: ClassVar[frozenset[str]] = frozenset(
+        {
+            *("switch_optimizer:adam", "switch_optimizer:lbfgs", "set_learning_rate", "scale_learning_rate"),
+            *("hold_weighting", "release_weighting", "change_weighting", "snapshot", "stop", "call"),
+        }
+    )
 
     def train(self, training: Training, observer: Observer, checkpoint: Path | None, *, resume: bool) -> None:
         """Train until `training.settings.iterations` are done, see `phasecore.backends.Backend.train`."""
@@ -84,15 +102,32 @@ class TorchSession(Session):
         self.scheduler = torch.optim.lr_scheduler.StepLR(self.optimizer, settings.decay_interval, settings.decay_factor)
         self.capture = Capture(self.loss, self.optimizer, probes=training.probes, batches=settings.batches)
         self.snapshots = Snapshots(self.loss)
+        self.lbfgs: LBFGS | None = None
+        self.in_charge = "adam"
 
     def step(self) -> Tensor:
         """Make one iteration, and return its loss, a scalar tensor."""
-        self.optimizer.zero_grad()
-        value: Tensor = self.loss()
-        torch.autograd.backward(value)
+        if self.in_charge == "lbfgs":
+            return self._quasi_newton_step()
+        value = self._evaluated()
         self.optimizer.step()
         self.scheduler.step()
+        self.evaluations = None if self.evaluations is None else self.evaluations + 1
         return value.detach()
+
+    def carry_out(self, action: Action) -> None:
+        """Do what a policy asks for, see `Session.carry_out`."""
+        if isinstance(action, SwitchOptimizer):
+            self._switch_to(action.optimizer)
+        elif isinstance(action, SetLearningRate | ScaleLearningRate):
+            groups = self.optimizer.param_groups
+            factor = action.rate / groups[0]["lr"] if isinstance(action, SetLearningRate) else action.factor
+            for group in groups:
+                group["lr"] *= factor
+        elif isinstance(action, ChangeWeighting):
+            self.loss.change_weighting(action.weighting)
+        else:
+            self.loss.weighting.held = isinstance(action, HoldWeighting)
 
     def check(self, loss: Tensor) -> None:
         """Refuse to go on with weights or a loss that are not finite, see `Session.check`."""
@@ -109,9 +144,9 @@ class TorchSession(Session):
         """Move the collocation points."""
         self.loss.resample(resampler.move(self.interior(), self.loss.residuals_elsewhere, self.iteration))
 
-    def learning_rate(self) -> float:
-        """Return the learning rate of the next iteration."""
-        return float(self.optimizer.param_groups[0]["lr"])
+    def learning_rate(self) -> float | None:
+        """Return the learning rate of the next iteration, or None where the optimizer in charge has none."""
+        return float(self.optimizer.param_groups[0]["lr"]) if self.in_charge == "adam" else None
 
     def measure(self, due: Sequence[Probe]) -> Mapping[str, float]:
         """Return the scalars of those of the training's probes that are due."""
@@ -121,13 +156,18 @@ class TorchSession(Session):
         """Return fields, residuals and weights by name, for a snapshot."""
         return self.snapshots.arrays()
 
-    def write(self, stream: BinaryIO, standing: Mapping[str, float]) -> None:
+    def write(self, stream: BinaryIO, standing: Mapping[str, Any]) -> None:
         """Write the state of all parts, and where the training stands."""
-        parts = {name: part.state_dict() for name, part in self._parts().items()}
-        moved = {} if self.resampler is None else {"points": torch.from_numpy(self.interior())}
-        torch.save({**standing, **moved, **parts}, stream)
+        state = {**standing, **{name: part.state_dict() for name, part in self._parts().items()}}
+        if self.resampler is not None:
+            state["points"] = torch.from_numpy(self.interior())
+        if self.training.policies:
+            weighting = self.loss.specification, self.loss.weighting.held
+            quasi_newton = self.lbfgs is not None
+            state["acted"] = {"in_charge": self.in_charge, "weighting": weighting, "quasi_newton": quasi_newton}
+        torch.save(state, stream)
 
-    def read(self, file: Path) -> Mapping[str, float]:
+    def read(self, file: Path) -> Mapping[str, Any]:
         """Restore the state of all parts, and return where the training stood."""
         try:
             state: dict[str, Any] = torch.load(file, weights_only=True, map_location=_device())
@@ -137,12 +177,52 @@ class TorchSession(Session):
         if self.resampler is not None:
             # before the weights, of which there are as many
             self.loss.resample(state["points"].cpu().numpy())
+        acted = state.get("acted")
+        if acted is not None:
+            specification, held = acted["weighting"]
+            if specification != self.loss.specification:
+                self.loss.change_weighting(specification)
+            self.loss.weighting.held, self.in_charge = held, acted["in_charge"]
+            self.lbfgs = self._make_lbfgs() if acted["quasi_newton"] else None
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
         return state
 
     def _parts(self) -> dict[str, Any]:
-        return {"model": self.model, "optimizer": self.optimizer, "scheduler": self.scheduler, "loss": self.loss}
+        parts = {"model": self.model, "optimizer": self.optimizer, "scheduler": self.scheduler, "loss": self.loss}
+        return parts if self.lbfgs is None else {**parts, "lbfgs": self.lbfgs}
+
+    def _evaluated(self) -> Tensor:
+        """The loss, whose gradient is there."""
+        self.optimizer.zero_grad()
+        value: Tensor = self.loss()
+        torch.autograd.backward(value)
+        return value
+
+    def _switch_to(self, optimizer: str) -> None:
+        self.in_charge = optimizer
+        if optimizer == "lbfgs" and self.lbfgs is None:
+            self.lbfgs = self._make_lbfgs()
+            self.evaluations = self.iteration
+
+    def _make_lbfgs(self) -> LBFGS:
+        return LBFGS(
+            [*self.model.parameters(), *self.loss.parameters()],
+            is_fixed=lambda: self.resampler is None and not self.loss.weighting.moves,
+        )
+
+    def _quasi_newton_step(self) -> Tensor:
+        """One step of L-BFGS; where it fails, Adam makes it, from the last good parameters."""
+        assert self.lbfgs is not None
+        assert self.evaluations is not None
+        before = self.lbfgs.evaluations
+        value = self.lbfgs.step(self._evaluated)
+        self.evaluations += self.lbfgs.evaluations - before
+        if self.lbfgs.failure is not None:
+            self.in_charge = "adam"
+            self.went_back(self.iteration + 1, "adam", f"L-BFGS failed: {self.lbfgs.failure}")
+            return self.step()
+        return value
 
 
 def _device() -> torch.device:

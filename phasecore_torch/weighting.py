@@ -73,7 +73,7 @@ class IndexedWeighting(IndexedScheme, nn.Module):
         if self.scheme.every > 1:
             self._calls += 1
             self.calls = torch.full_like(self.calls, self._calls)
-        if due and (self.weighted or self._structure):
+        if due and self.is_active:
             self._advance(signals, indices)
 
     def _read(self, name: str, indices: Tensor | None) -> Tensor:

@@ -140,7 +140,7 @@ def _train(trainings: Sequence[Training], jobs: int, loggers: Sequence[str], *, 
 def _compared(training: Training, ended: Ended) -> Compared:
     """Return a run with its history; of one that failed as far as it came."""
     from phasecore.recording.history import HISTORY, read_rows
-    from phasecore.recording.recorder import outcome_of
+    from phasecore.recording.outcome import outcome_of
     from phasecore.reporting.comparison import Compared
     from phasecore.runs.attempts import Failure
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from phasecore.backends import Training
 
 FIGURE = "compare.png"
-NOT_FOR_TRAINING = ("problem", "weightings", "seeds", "loggers", "runs")
+NOT_FOR_TRAINING = ("problem", "weightings", "seeds", "loggers", "policies", "runs")
 """Parts of a request that are no options of one training."""
 
 
@@ -77,6 +77,8 @@ def prepare_all(request: Mapping[str, Any], resumed: Path | None, *, leave_out: 
     from phasecore.runs.preparation import DEFAULT_PRESET, complete_weighting, prepare, prepare_resumed, problem_of
 
     options = {name: value for name, value in request.items() if name not in NOT_FOR_TRAINING}
+    if request.get("policies"):
+        options["policy"] = "+".join(request["policies"])
     options["probes"] = all_probes(options.get("probes", ()))
     problem, preset = problem_of(request["problem"], options.get("preset", DEFAULT_PRESET))
     seeds = request.get("seeds")

@@ -45,6 +45,14 @@ _OPTIONS = (
         "A default probe that is named takes the given options.",
     ),
     click.option(
+        "--policy",
+        "policies",
+        metavar="NAME[:key=value,...]",
+        multiple=True,
+        help="Change the training when a phase begins: at_phase:phase=total_diffusion,do=lbfgs, stop_when_done; may be "
+        "given several times, or joined by '+'.",
+    ),
+    click.option(
         "--logger",
         "loggers",
         metavar="NAME[:key=value,...]",

@@ -52,13 +52,14 @@ def check_entries(plugins: Plugins, problem: str | None = None) -> list[dict[str
 
 
 def _check(entry: Entry, problem: Problem | None) -> tuple[str, str]:
-    from phasecore.testing import check_probe, check_problem, check_sampling, check_weighting
+    from phasecore.testing import check_policy, check_probe, check_problem, check_sampling, check_weighting
 
     make: dict[str, Callable[[str], Any]] = {
         "problem": registry.problem,
         "weighting": registry.weighting_scheme,
         "sampling": registry.sampling_scheme,
         "probe": registry.probe,
+        "policy": registry.policy,
         "backend": registry.backend,
         "logger": registry.logger,
     }
@@ -67,6 +68,7 @@ def _check(entry: Entry, problem: Problem | None) -> tuple[str, str]:
         "weighting": check_weighting,
         "sampling": check_sampling,
         "probe": partial(check_probe, problem=problem),
+        "policy": check_policy,
     }
     try:
         made = make[entry.kind](entry.name)

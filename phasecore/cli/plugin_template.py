@@ -26,12 +26,14 @@ _TARGETS: dict[Kind, tuple[str, str]] = {
     "problem": ("problem_name", "problem_class"),
     "sampling": ("sampling_name", "sampling_name"),
     "probe": ("probe_name", "probe_class"),
+    "policy": ("policy_name", "policy_name"),
     "logger": ("logger_name", "logger_class"),
 }
 _TESTS: dict[Kind, str] = {
     "problem": 'testing.check_problem(phasecore.problem("$problem_name"))',
     "sampling": 'testing.check_sampling(phasecore.sampling_scheme("$sampling_name"))',
     "probe": 'testing.check_probe(phasecore.probe("$probe_name")$probe_problem)',
+    "policy": 'testing.check_policy(phasecore.policy("$policy_name"))',
     "logger": 'testing.check_logger("$logger_name")',
 }
 
@@ -54,7 +56,7 @@ def write_plugin(name: str, folder: Path, kinds: Sequence[Kind] = ("weighting",)
     Args:
         name: of the distribution, such as "my-scheme"; the module and the scheme have it with underscores.
         folder: where to write; must not exist, or be empty.
-        kinds: "weighting", and "problem", "sampling", "probe" and "logger" if wanted.
+        kinds: "weighting", and "problem", "sampling", "probe", "policy" and "logger" if wanted.
 
     Raises:
         InputError: if the name is not one of a package, or is taken, or the folder holds something.
@@ -70,7 +72,7 @@ def write_plugin(name: str, folder: Path, kinds: Sequence[Kind] = ("weighting",)
         raise InputError(f"output {folder}", received="a file or folder that holds something", expected="a new folder")
     words = "".join(word.capitalize() for word in package.split("_"))
     values = {"distribution": name, "package": package, "name": package}
-    for kind in ("problem", "sampling", "probe", "logger"):
+    for kind in ("problem", "sampling", "probe", "policy", "logger"):
         values |= {f"{kind}_name": f"{package}_{kind}", f"{kind}_class": f"{words}{kind.capitalize()}"}
     values["entries"] = "\n".join(
         f'        phasecore.Entry("{kind}", "{values[called]}", "{package}.{kind}:{values[target]}"),'

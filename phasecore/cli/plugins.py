@@ -52,12 +52,15 @@ def command(ctx: click.Context, check: bool, problem: str | None, as_json: bool)
 @click.option("--problem", is_flag=True, help="With a problem too.")
 @click.option("--sampling", is_flag=True, help="With a sampling too.")
 @click.option("--probe", is_flag=True, help="With a probe too.")
+@click.option("--policy", is_flag=True, help="With a policy too.")
 @click.option("--logger", is_flag=True, help="With a logger too.")
-def new(name: str, output: Path | None, problem: bool, sampling: bool, probe: bool, logger: bool) -> None:
+def new(name: str, output: Path | None, problem: bool, sampling: bool, probe: bool, policy: bool, logger: bool) -> None:
     """Make the package NAME, such as my-scheme: a weighting scheme that works, and its conformance test that passes."""
     from phasecore.cli.plugin_template import write_plugin
 
-    further: dict[Kind, bool] = {"problem": problem, "sampling": sampling, "probe": probe, "logger": logger}
+    further: dict[Kind, bool] = {
+        "problem": problem, "sampling": sampling, "probe": probe, "policy": policy, "logger": logger
+    }  # fmt: skip
     kinds: list[Kind] = ["weighting", *(kind for kind, wanted in further.items() if wanted)]
     plugin = write_plugin(name, output or Path(name), kinds)
     click.echo("\n".join(f"wrote {file}" for file in plugin.files))

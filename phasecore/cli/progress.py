@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, final
 
-from phasecore.backends import Outcome, Training
+from phasecore.backends import Acted, Outcome, Training
 from phasecore.phases import Phase, Timeline
 from phasecore.recording.display import Display
 from phasecore.reporting.palette import PHASE_COLOURS, PHASE_NAMES
@@ -103,6 +103,15 @@ class ConsoleDisplay(Display):
             self.entered(timeline.current, timeline.transitions[-1].iteration)
         self._phase = timeline.current or self._phase
         self.update(captured=True)
+
+    def acted(self, acted: Acted) -> None:
+        """Say what a policy had done, and why."""
+        self.console.print(
+            f"{self._prefix}iteration {acted.iteration}: {acted.words} ({acted.policy}: {acted.reason})",
+            style="bold",
+            markup=False,
+            soft_wrap=True,
+        )
 
     def warned(self, message: str) -> None:
         """Print a warning."""

@@ -31,6 +31,7 @@ def command(
     resume: bool,
     as_json: bool,
     probes: tuple[str, ...],
+    policies: tuple[str, ...],
     loggers: tuple[str, ...],
     **given: Any,
 ) -> None:
@@ -51,6 +52,8 @@ def command(
     with standard_output_kept_clean():
         if asked := all_probes(probes):
             chosen["probes"] = asked
+        if policies:
+            chosen["policy"] = "+".join(policies)
         registry.as_listeners(loggers)
         if resume and output is not None:
             training = prepare_resumed(output, problem=problem, **chosen)

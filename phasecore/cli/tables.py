@@ -186,6 +186,8 @@ def run_table(run: Compared) -> Table:
         table.add_row(name, f"iteration {transition.iteration} (after {after}), confidence {transition.confidence:.2f}")
     current = run.outcome.timeline.current
     table.add_row("phase at the end", PHASE_NAMES[current] if current else run.outcome.timeline.reason)
+    for acted in run.outcome.actions:
+        table.add_row(acted.words, f"at iteration {acted.iteration} ({acted.policy}: {acted.reason})")
     table.add_row("final SNR", number(run.final("snr")))
     table.add_row("training time", duration(run.outcome.seconds))
     if run.training.folder is not None:

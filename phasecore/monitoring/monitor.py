@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ from numpy.typing import NDArray
 
 from phasecore import registry
 from phasecore.arguments import is_whole
-from phasecore.backends import Monitored
+from phasecore.backends import Acted, Monitored
 from phasecore.errors import InputError
 from phasecore.monitoring.clock import Clock
 from phasecore.phases import Phase, Timeline
+from phasecore.policies.actions import Action, Call, Snapshot, Stop
 from phasecore.probes import DEFAULT_PROBES, Default, Probe
 from phasecore.probes.checks import check_declaration
+from phasecore.recording.acting import call
 from phasecore.recording.recorder import Loggers, Recorder
 from phasecore.recording.schedule import Schedule
 from phasecore.signals import check_requirements
@@ -30,10 +33,12 @@ class Monitor(ABC):
         history_file: see `Recorder`, as for `resume`, `loggers` and `on_capture`.
         run_folder: the recorder's folder.
         snapshots: iterations after which snapshots are saved.
+        policy: what changes the training while it goes on, see `phasecore.policies`.
 
     Attributes:
         every: iterations between captures.
         iteration: optimizer steps done.
+        stopped: whether a policy asks for the end of the training.
 
     Raises:
         InputError: for a bad argument, or a file or run that exists without `resume`.
@@ -49,10 +54,14 @@ class Monitor(ABC):
         resume: bool = False,
         loggers: Loggers = (),
         on_capture: Callable[[Mapping[str, float]], None] | None = None,
+        policy: registry.Policies | None = None,
     ) -> None:
         super().__init__()
         self.every = check_every(every)
         self.iteration = 0
+        self.stopped = False
+        self._policies = registry.as_policies(policy)
+        self._policy_name = policy if isinstance(policy, str) else "+".join(self._policies) or None
         self._log = Recorder(
             run_folder, history_file=history_file, resume=resume, loggers=loggers, on_capture=on_capture
         )
@@ -84,6 +93,11 @@ class Monitor(ABC):
         """The phase that the training is in, or None while that cannot be told."""
         return self.timeline.current
 
+    @property
+    def actions(self) -> tuple[Acted, ...]:
+        """What policies had done so far."""
+        return tuple(self._up_to_date.actions)
+
     def detect(self) -> Timeline:
         """Return the phases found offline in the whole history: better than `timeline`, once training is over.
 
@@ -95,19 +109,29 @@ class Monitor(ABC):
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint must carry: the iteration, the history and the time so far."""
         rows = [dict(row) for row in self._log.rows]
-        return {"iteration": self.iteration, "seconds": self._clock.seconds, "history": rows}
+        state = {"iteration": self.iteration, "seconds": self._clock.seconds, "history": rows}
+        if self._policies:
+            done = [acted.to_json() for acted in self._log.actions]
+            state["policies"] = {**self._log.policy_state(), "actions": done, "stopped": self.stopped}
+        return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from `state_dict()`; the phases so far are replayed from the history."""
         self.iteration = int(state["iteration"])
         self._clock.set(float(state["seconds"]))
         self._log.replay(state["history"])
+        if self._policies and "policies" in state:
+            acted = state["policies"]
+            self._log.restore_policies(acted)
+            self._log.actions, self.stopped = [Acted.of(item) for item in acted["actions"]], acted["stopped"]
 
     def _begin(self, training: Monitored, versions: Mapping[str, str]) -> None:
         """Begin the record, once: time goes on from that of the rows that are taken over."""
         if self._log.begun:
             return
         restored = bool(self._log.rows)
+        if self._policies:
+            training = replace(training, policies=self._policies, policy_name=self._policy_name)
         self._log.begin(training, versions, iteration=self.iteration)
         if self._log.rows and not restored:
             self._clock.set(float(self._log.rows[-1].get("seconds", 0.0)))
@@ -140,6 +164,22 @@ class Monitor(ABC):
         self._log.captured(row)
         self._log.close()
         return row
+
+    def _act(self) -> None:
+        """Carry out what policies decided at the captures so far."""
+        for action in self._log.decided():
+            if isinstance(action, Stop):
+                self.stopped = True
+            elif isinstance(action, Snapshot):
+                self._save_snapshot()
+            elif isinstance(action, Call):
+                call(action, self._log.timeline, self._log.rows[-1])
+            else:
+                self._carry_out(action)
+
+    def _carry_out(self, action: Action) -> None:
+        """Do what a policy asks for and what only the framework can do."""
+        raise NotImplementedError(action.name)
 
     def _finish(self) -> None:
         """Save the last snapshot, and say that the training is over, if it ever began; it may go on later."""

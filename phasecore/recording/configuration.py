@@ -21,7 +21,7 @@ from phasecore.recording.own_problem import check_unchanged
 from phasecore.specifications import parse_composed, specification_of
 
 FORMAT = 1
-IDENTITY = ("problem", "problem_parameters", "backend", "weighting", "sampling", "preset", "seed")
+IDENTITY = ("problem", "problem_parameters", "backend", "weighting", "sampling", "preset", "seed", "policy")
 """What `run.json`, `outcome.json` and reports say a run is, settings apart."""
 UNITS = {"every": "capture_interval_iterations", "decay_interval": "decay_interval_iterations"}
 """Names of settings in `run.json` that carry their unit."""
@@ -55,7 +55,8 @@ def configuration_of(training: Training | Monitored) -> dict[str, Any]:
 def _identity(training: Training | Monitored) -> dict[str, Any]:
     problem = training.problem
     of_problem = (None, None) if problem is None else (problem.name, problem.parameters)
-    chosen = training.backend, training.scheme_name, training.sampling_name, training.preset, training.settings.seed
+    settings, sampling = training.settings, training.sampling_name
+    chosen = training.backend, training.scheme_name, sampling, training.preset, settings.seed, training.policy_name
     return dict(zip(IDENTITY, (*of_problem, *chosen), strict=True))
 
 
@@ -93,9 +94,9 @@ def provenance(versions: Mapping[str, str]) -> dict[str, Any]:
 def summary(training: Training | Monitored, outcome: Outcome) -> dict[str, Any]:
     """Return a finished training as `phasecore run --json` prints it, without the folder.
 
-    Keys: problem, problem_parameters, backend, weighting, sampling, preset, seed, iterations, seconds,
-    relative_l2_error and phases (as `phasecore detect --json` prints them); and, where some are trained, coefficients
-    with their values.
+    Keys: problem, problem_parameters, backend, weighting, sampling, preset, seed, policy, iterations, seconds,
+    relative_l2_error, phases (as `phasecore detect --json` prints them) and actions: what policies had done; and, where
+    some are trained, coefficients with their values.
     """
     found = final_coefficients(outcome.rows)
     document = {
@@ -105,6 +106,7 @@ def summary(training: Training | Monitored, outcome: Outcome) -> dict[str, Any]:
         "relative_l2_error": outcome.relative_l2_error,
         **({"coefficients": found} if found else {}),
         "phases": outcome.timeline.to_json(),
+        "actions": [acted.to_json() for acted in outcome.actions],
     }
     return {key: plain(value) for key, value in document.items()}
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, final
 
-from phasecore.backends import Outcome, Training
-from phasecore.phases import Timeline
+from phasecore.backends import WENT_BACK, Acted, Outcome, Training
+from phasecore.phases import Nonfinite, Timeline
 
 PACKAGES = frozenset({"phasecore", "phasecore_torch", "phasecore_keras"})
 
@@ -28,6 +28,9 @@ class Display(Protocol):
 
     def captured(self, row: Mapping[str, Any], timeline: Timeline) -> None:
         """Hear of a capture, and of the phases so far as the online tracker knows them."""
+
+    def acted(self, acted: Acted) -> None:
+        """Hear that a policy had something done; a display may do without."""
 
     def warned(self, message: str) -> None:
         """Hear of something that the person should know."""
@@ -52,6 +55,11 @@ class Silent:
     def captured(self, row: Mapping[str, Any], timeline: Timeline) -> None:
         """Show nothing."""
 
+    def acted(self, acted: Acted) -> None:
+        """Show nothing, but say once that an optimizer failed."""
+        if acted.policy == WENT_BACK:
+            self.warned(f"iteration {acted.iteration}: {acted.words}: {acted.reason}")
+
     def warned(self, message: str) -> None:
         """Warn."""
         warnings.warn(message, RuntimeWarning, stacklevel=level_outside())
@@ -66,3 +74,12 @@ def level_outside() -> int:
     while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in PACKAGES:
         level, frame = level + 1, frame.f_back
     return level
+
+
+def nonfinite_warning(nonfinite: Nonfinite) -> str:
+    """Return what to tell a person of values that are no numbers."""
+    statement = nonfinite.statement
+    return (
+        f"{statement[:1].upper()}{statement[1:]}: no phase can be told from there. If the loss is not finite, go back "
+        "to a state from before, with a lower learning rate; if it is, the gradient is zero or was not measured."
+    )

@@ -13,9 +13,10 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+from phasecore.backends import Acted
 from phasecore.errors import InputError
 from phasecore.files import PART, replacing
-from phasecore.recording.history import HISTORY, columns_of, plain, read_rows, recorded_columns, replace_file
+from phasecore.recording.history import HISTORY, acted_of, columns_of, plain, read_rows, recorded_columns, replace_file
 
 CONFIGURATION = "run.json"
 OUTCOME = "outcome.json"
@@ -40,6 +41,7 @@ class Run:
         outcome: what `outcome.json` says, or None if the run has not finished.
         snapshots: the iterations of the snapshots, ascending.
         recorded: the history as the detector takes it, None where a capture lacks a column.
+        actions: what policies had done.
     """
 
     folder: Path
@@ -48,6 +50,7 @@ class Run:
     outcome: Mapping[str, Any] | None
     snapshots: tuple[int, ...]
     recorded: Mapping[str, list[float | None]]
+    actions: tuple[Acted, ...] = ()
 
     def snapshot(self, iteration: int) -> dict[str, NDArray[np.float64]]:
         """Return fields, residuals and weights by name, as they were after an iteration.
@@ -97,6 +100,7 @@ def open_run(folder: str | Path) -> Run:
         read_json(folder / OUTCOME) if (folder / OUTCOME).exists() else None,
         tuple(sorted(int(match.group(1)) for match in matches)),
         recorded_columns(rows),
+        tuple(acted_of(rows)),
     )
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasecore.arguments import is_number
+from phasecore.backends import Acted
 from phasecore.errors import InputError
 from phasecore.files import replacing
 from phasecore.phases import Timeline, detect
@@ -157,6 +158,21 @@ def flat(values: Mapping[str, Any], separator: str) -> Iterator[tuple[str, Any]]
             yield name, value
 
 
+def acted_of(rows: Iterable[Mapping[str, Any]]) -> list[Acted]:
+    """Return what policies had done, from the rows of a history; what is no record of it is left out.
+
+    Example:
+        >>> done = {"iteration": 10, "policy": "mine", "action": "stop", "to": None, "reason": "because"}
+        >>> acted_of([{"iteration": 5}, {"iteration": 10, "actions": [done]}])[0].words
+        'stop'
+    """
+    listed: list[Any] = []
+    for row in rows:
+        own = row.get("actions")
+        listed += own if isinstance(own, list) else []
+    return [Acted.of(item) for item in listed if isinstance(item, Mapping) and "action" in item]
+
+
 @final
 class History:
     """Appends rows to a history file.
@@ -175,6 +191,23 @@ class History:
             self._stream = self._file.open("a", encoding="utf-8", newline="\n")
         self._stream.write(json.dumps(plain(row), allow_nan=False) + "\n")
         self._stream.flush()
+
+    def late(self, iteration: int) -> int:
+        """Return how many rows would be dropped by going on from an iteration, and refuse to drop all.
+
+        Raises:
+            InputError: if the training begins at iteration 0, and there are rows.
+        """
+        rows = read_rows(self._file)
+        late = [row["iteration"] for row in rows if row["iteration"] > iteration]
+        if late and iteration == 0:
+            raise InputError(
+                f"resuming the history {self._file}",
+                received=f"a training that begins at iteration 0, and {len(rows)} rows to iteration {late[-1]}",
+                expected="a training whose state was restored",
+                fix="Restore its state (in Keras with BackupAndRestore), or name another file.",
+            )
+        return len(late)
 
     def cut(self, iteration: int) -> list[Row]:
         """Drop the rows from an iteration on, and a half-written last line; return the rows that stay.

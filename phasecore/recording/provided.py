@@ -22,7 +22,7 @@ Provided = dict[str, str | None]
 
 
 def provided_for(training: Training | Monitored, loggers: Iterable[str] = ()) -> list[Provided]:
-    """Return what a training is made of: problem, weighting schemes, sampling, probes, backend and loggers.
+    """Return what a training is made of: problem, weighting schemes, sampling, policies, probes, backend, loggers.
 
     Args:
         training: the training.
@@ -41,8 +41,9 @@ def provided_for(training: Training | Monitored, loggers: Iterable[str] = ()) ->
     written = [parse_specification(logger, "logger")[0] for logger in loggers]
     return [
         *([] if training.problem is None else [provided_problem(training.problem)]),
-        *(provided("weighting", name) for name in _parts(training.scheme_name, "weighting")),
-        *(provided("sampling", name) for name in _parts(training.sampling_name, "sampling")),
+        *(provided("weighting", name) for name in _names("weighting", training.scheme_name)),
+        *(provided("sampling", name) for name in _names("sampling", training.sampling_name)),
+        *(provided("policy", name) for name in _names("policy", training.policy_name)),
         *probes,
         provided("backend", training.backend),
         *(provided("logger", name) for name in written),
@@ -139,7 +140,7 @@ def _package(item: Provided) -> str:
     return f"{distribution} {item.get('version')}" if distribution else "an object of one's own"
 
 
-def _parts(specification: str | None, kind: Kind) -> list[str]:
+def _names(kind: Kind, specification: str | None) -> list[str]:
     return [name for name, _ in parse_composed(specification, kind)] if specification else []
 
 

@@ -15,12 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasecore import plugins, registry
-from phasecore.backends import Monitored, Outcome, Training
+from phasecore.backends import WENT_BACK, Acted, Monitored, Outcome, Training
 from phasecore.errors import InputError, PhasecoreError, PluginError, PluginWarning, TrainingError, described
-from phasecore.phases import Nonfinite, Phase, Timeline, detect, tracker
+from phasecore.phases import Phase, Timeline, detect, tracker
+from phasecore.policies.actions import Action, Stop, SwitchOptimizer
 from phasecore.probes.checks import checked_row
+from phasecore.recording.acting import Acting
 from phasecore.recording.configuration import configuration_of, provenance, summary
-from phasecore.recording.display import Display, Silent, level_outside
+from phasecore.recording.display import Display, Silent, level_outside, nonfinite_warning
 from phasecore.recording.folder import (
     CONFIGURATION,
     FAILURE,
@@ -32,8 +34,9 @@ from phasecore.recording.folder import (
     snapshot_file,
     write_json,
 )
-from phasecore.recording.history import HISTORY, History, plain, read_rows, recorded_columns, timeline_of
+from phasecore.recording.history import HISTORY, History, acted_of, plain, read_rows, recorded_columns
 from phasecore.recording.hooks import RunHooks
+from phasecore.recording.outcome import outcome_of
 from phasecore.recording.own_problem import changed_file, recorded_source, reference_arrays
 from phasecore.recording.provided import KEY, check_provided, provided_for
 
@@ -63,6 +66,7 @@ class Recorder:
     Attributes:
         rows: the rows taken so far, NaN where a value was not finite.
         timeline: the phases so far, found without looking ahead.
+        actions: what policies had done so far.
         folder: the run folder, or None.
         begun: whether `begin` was called.
 
@@ -109,6 +113,10 @@ class Recorder:
         self._hooks = RunHooks(listeners, self._display.warned)
         self._training: Training | Monitored | None = None
         self._reference: Mapping[str, NDArray[np.float64]] | None = None
+        self._acting = Acting({}, None, self._display.warned)
+        self._pending: list[Action] = []
+        self._unwritten: list[Acted] = []
+        self._restored: Mapping[str, Any] = {}
         self._to_cut: list[Path] = []
         self._is_over = self._has_warned = False
         self._tracker = tracker()
@@ -144,9 +152,11 @@ class Recorder:
         if self._training is not None:
             return
         there = [file for file in self._histories if self._resume and file.exists()]
-        dropped = {} if iteration is None else {file: self._late(file, iteration) for file in there}
+        dropped = {} if iteration is None else {file: self._histories[file].late(iteration) for file in there}
         goes_on = self.folder is not None and self._begin_folder(self.folder, training, versions or {})
         self._training = training
+        self._acting = Acting(training.policies, training.settings.iterations, self._display.warned)
+        self._acting.restore(self._restored)
         _WRITERS.update({file.resolve(): self for file in self._histories})
         for file, late in dropped.items():
             if late:
@@ -180,10 +190,13 @@ class Recorder:
             self._cut(int(checked["iteration"]))
         if self._is_over:
             self._start(resumed=True)
-        for file, history in self._histories.items():
+        for file in self._histories:
             self._check_alone(file)
-            history.append(checked)
         self._track(checked)
+        made = self._decide(checked)
+        done, self._unwritten = [*self._unwritten, *made], []
+        for history in self._histories.values():
+            history.append({**checked, "actions": [item.to_json() for item in done]} if done else checked)
         if self._on_capture is not None:
             self._on_capture(checked)
         clean = plain(checked)
@@ -193,9 +206,11 @@ class Recorder:
                 self._declared.add(transition.phase)
                 self._hooks.call("phase_changed", training=training, transition=transition)
         self._display.captured(clean, self.timeline)
+        for acted in made:
+            self._announce(acted)
         if self.timeline.nonfinite is not None and not self._has_warned:
             self._has_warned = True
-            self._display.warned(_nonfinite_warning(self.timeline.nonfinite))
+            self._display.warned(nonfinite_warning(self.timeline.nonfinite))
 
     def snapshot(self, iteration: int, arrays: Mapping[str, NDArray[np.float64]]) -> None:
         """Save fields, residuals and weights by name, where there is a run folder."""
@@ -204,6 +219,33 @@ class Recorder:
                 self._reference = reference_arrays(self._listened().problem, arrays)
             save_snapshot(self.folder, iteration, {**arrays, **self._reference})
 
+    @property
+    def stopped_by_policy(self) -> bool:
+        """Whether a policy has ended the training."""
+        return any(acted.action == Stop.name for acted in self.actions)
+
+    def decided(self) -> list[Action]:
+        """Return what policies decided since this was asked last, for whoever trains to carry out."""
+        pending, self._pending = self._pending, []
+        return pending
+
+    def went_back(self, iteration: int, optimizer: str, reason: str) -> None:
+        """Hear that an optimizer failed, and which one goes on; the next row says so too."""
+        acted = Acted(iteration, WENT_BACK, SwitchOptimizer.name, optimizer, reason)
+        self.actions.append(acted)
+        self._unwritten.append(acted)
+        self._announce(acted)
+
+    def policy_state(self) -> dict[str, Any]:
+        """Return what a checkpoint must carry of the policies, as JSON has it."""
+        return {"policies": self._acting.state(), "unwritten": [item.to_json() for item in self._unwritten]}
+
+    def restore_policies(self, state: Mapping[str, Any]) -> None:
+        """Go on from `policy_state()`."""
+        self._restored = state["policies"]
+        self._acting.restore(self._restored)
+        self._unwritten = [Acted.of(item) for item in state["unwritten"]]
+
     def has_snapshot(self, iteration: int) -> bool:
         """Return whether fields were saved after an iteration, or there is no folder to save them in."""
         return self.folder is None or snapshot_file(self.folder, iteration).exists()
@@ -211,10 +253,13 @@ class Recorder:
     def replay(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Start again from rows that were taken, and written, before."""
         self.rows: list[Row] = []
+        self.actions = acted_of(rows)
         self.timeline, self._state = _NOTHING_YET, self._tracker.init()
         self._declared: set[Phase] = set()
         for row in rows:
-            self._track({name: math.nan if value is None else value for name, value in row.items()})
+            self._track(
+                {name: math.nan if value is None else value for name, value in row.items() if name != "actions"}
+            )
             self._declared |= {item.phase for item in self.timeline.transitions}
 
     def detect(self) -> Timeline:
@@ -237,7 +282,9 @@ class Recorder:
         training = self._listened()
         if self._to_cut and self.folder is not None:
             self.replay(read_rows(self.folder / HISTORY))
-        outcome = outcome_of(self.rows, iterations, seconds)
+        if self.stopped_by_policy and self.rows:
+            iterations = int(self.rows[-1]["iteration"])
+        outcome = outcome_of(self.rows, iterations, seconds, self.actions)
         if self.folder is not None:
             write_json(self.folder / OUTCOME, summary(training, outcome))
         self.close()
@@ -301,19 +348,6 @@ class Recorder:
         (folder / OUTCOME).unlink(missing_ok=True)
         return True
 
-    def _late(self, file: Path, iteration: int) -> int:
-        """Return how many rows of a file would be dropped, and refuse to drop all."""
-        rows = read_rows(file)
-        late = [row["iteration"] for row in rows if row["iteration"] > iteration]
-        if late and iteration == 0:
-            raise InputError(
-                f"resuming the history {file}",
-                received=f"a training that begins at iteration 0, and {len(rows)} rows to iteration {late[-1]}",
-                expected="a training whose state was restored",
-                fix="Restore its state (in Keras with BackupAndRestore), or name another file.",
-            )
-        return len(late)
-
     def _cut(self, iteration: int) -> None:
         """Drop what was recorded from an iteration on."""
         for file in self._to_cut:
@@ -338,36 +372,22 @@ class Recorder:
             raise PluginError(backend, received=described(row), expected='a mapping with a whole "iteration"')
         return {**numbers, "iteration": int(numbers["iteration"])}
 
+    def _decide(self, row: Row) -> list[Acted]:
+        """Ask the policies, and return what they have done."""
+        decisions = self._acting.decide(self.timeline, row)
+        made = [
+            Acted(int(row["iteration"]), policy, action.name, action.to, action.reason or self.timeline.reason)
+            for policy, action in decisions
+        ]
+        self._pending += [decision.action for decision in decisions]
+        self.actions += made
+        return made
+
+    def _announce(self, acted: Acted) -> None:
+        self._hooks.call("policy_acted", training=self._listened(), acted=acted)
+        if hasattr(self._display, "acted"):
+            self._display.acted(acted)
+
     def _track(self, row: Row) -> None:
         self.rows.append(row)
         self.timeline, self._state = self._tracker.update(row, self._state)
-
-
-def outcome_of(rows: Sequence[Mapping[str, Any]], iterations: int, seconds: float | None = None) -> Outcome:
-    """Return how a training ended, from its rows; time and error are those of the last one.
-
-    Example:
-        >>> outcome_of([{"iteration": 10, "seconds": 0.5, "relative_l2_error": 0.25}], 12).relative_l2_error
-        0.25
-    """
-    return Outcome(
-        iterations=iterations,
-        seconds=_last(rows, "seconds") if seconds is None else seconds,
-        relative_l2_error=_last(rows, "relative_l2_error"),
-        timeline=timeline_of(recorded_columns(rows)),
-        rows=tuple(rows),
-    )
-
-
-def _last(rows: Sequence[Mapping[str, Any]], name: str) -> float:
-    """What was measured last, NaN if nothing was, or no number."""
-    value = next((row[name] for row in reversed(rows) if name in row), None)
-    return math.nan if value is None else float(value)
-
-
-def _nonfinite_warning(nonfinite: Nonfinite) -> str:
-    statement = nonfinite.statement
-    return (
-        f"{statement[:1].upper()}{statement[1:]}: no phase can be told from there. If the loss is not finite, go back "
-        "to a state from before, with a lower learning rate; if it is, the gradient is zero or was not measured."
-    )

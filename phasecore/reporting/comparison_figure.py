@@ -118,6 +118,8 @@ def _draw_column(panels: NDArray[Any], runs: Sequence[Compared], rows: Sequence[
         _mark_phases(panel, group, timeline, last)
         _draw_panel(panel, runs, name, scale, last)
     _label_phases(panels[0], group, timeline, last)
+    if len(runs) == 1:
+        _label_actions(panels[0], runs[0])
     title = group.weighting
     panels[0].set_title(f"{title}\n", fontsize=min(13.0, 480 / len(title)), fontweight="bold", color=INK, pad=20)
     panels[0].annotate(
@@ -166,6 +168,8 @@ def _draw_panel(panel: Axes, runs: Sequence[Compared], name: str, scale: str, la
     curves = [_drawable(run, name, scale) for run in runs]
     smooth = [(iteration, running_median(iteration, values)) for iteration, values in curves]
     if len(runs) == 1:
+        for acted in runs[0].outcome.actions:
+            panel.axvline(max(acted.iteration, 1), color=INK, linewidth=1.0, dashes=(1, 2))
         panel.plot(*curves[0], color=FAINT, linewidth=0.7, alpha=0.7)
         panel.plot(*smooth[0], color=INK, linewidth=1.7)
     else:
@@ -228,6 +232,21 @@ def _label(group: Group, transition: Transition) -> str:
         return f"{grouped(transition.iteration)} ({transition.confidence:.0%})"
     reached, completed = len(begins.values), len(group.completed)
     return ranged(begins, grouped) + ("" if reached == completed else f", {reached} of {completed}")
+
+
+def _label_actions(panel: Axes, run: Compared) -> None:
+    """Write what policies had done along the lines of their iterations, from below."""
+    left, right = (float(np.log10(bound)) for bound in panel.get_xlim())
+    together: dict[int, list[str]] = {}
+    for acted in run.outcome.actions:
+        together.setdefault(acted.iteration, []).append(acted.words)
+    for iteration, words in together.items():
+        share = (np.log10(max(iteration, 1)) - left) / (right - left)
+        panel.annotate(
+            ", ".join(words), (max(iteration, 1), 0.02), (-2 if share > EDGE else 8, 0), rotation=90,
+            xycoords=panel.get_xaxis_transform(), textcoords="offset points",
+            ha="right" if share > EDGE else "left", va="bottom", fontsize=8, color=INK,
+        )  # fmt: skip
 
 
 def _alignment(share: float, label: str) -> str:

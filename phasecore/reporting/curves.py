@@ -107,6 +107,7 @@ def curves_figure(reported: Sequence[Reported]) -> Figure:
                     x0=max(first, 1), x1=max(end, 1), fillcolor=PHASE_COLOURS[phase], opacity=SHADE, line_width=0,
                     layer="below", row=row, col=1,
                 )  # fmt: skip
+    _mark_actions(figure, reported, rows=len(panels))
     figure.update_xaxes(type="log", dtick=1, exponentformat="power")
     figure.update_xaxes(title_text="iteration", row=len(heights), col=1)
     figure.update_yaxes(autorange="reversed", row=1, col=1)
@@ -213,6 +214,27 @@ def _draw_phases(figure: Figure, item: Reported) -> None:
             ),
             row=1, col=1,
         )  # fmt: skip
+
+
+def _mark_actions(figure: Figure, reported: Sequence[Reported], rows: int) -> None:
+    """Mark on the bar of each run where policies acted, and through the curves of a single run."""
+    from plotly.graph_objects import Scatter
+
+    for item in (item for item in reported if item.run.actions):
+        when = [max(acted.iteration, 1) for acted in item.run.actions]
+        said = [f"{acted.words}: {acted.reason}" for acted in item.run.actions]
+        figure.add_trace(
+            Scatter(
+                x=when, y=[item.label] * len(when), mode="markers", name="policy", showlegend=False, customdata=said,
+                marker={"symbol": "diamond", "size": 10, "color": INK, "line": {"color": "white", "width": 1}},
+                hovertemplate="iteration %{x}: %{customdata}<extra>%{y}</extra>",
+            ),
+            row=1, col=1,
+        )  # fmt: skip
+        if len(reported) == 1:
+            for row in range(2, rows + 2):
+                for iteration in dict.fromkeys(when):
+                    figure.add_vline(x=iteration, line={"color": INK, "width": 1, "dash": "dot"}, row=row, col=1)
 
 
 def _draw_curve(

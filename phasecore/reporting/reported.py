@@ -24,7 +24,7 @@ from phasecore.recording.history import plain, timeline_of
 from phasecore.reporting.comparison import last_finite
 from phasecore.reporting.moved import moved
 
-APART = (("problem", ""), ("backend", ""), ("preset", ""))
+APART = (("problem", ""), ("backend", ""), ("preset", ""), ("policy", ""))
 """What else than weighting and seed tells runs apart, and the word before it."""
 
 
@@ -101,6 +101,7 @@ class Reported:
             "seconds": self.final("seconds"),
             "relative_l2_error": self.final("relative_l2_error"),
             "phases": self.timeline.to_json(),
+            "actions": [acted.to_json() for acted in self.run.actions],
             "output": str(self.run.folder),
         }
         document |= {FAILURE: self.failure} if self.failure else {}

@@ -9,12 +9,14 @@ from typing import Any
 from phasecore import registry
 from phasecore.backends import Outcome, Training
 from phasecore.errors import InputError
+from phasecore.policies.actions import Stop
 from phasecore.recording.configuration import check_agreement
 from phasecore.recording.display import Display, Silent
 from phasecore.recording.folder import CHECKPOINT, OUTCOME, has_checkpoint, read_configuration, read_json
 from phasecore.recording.history import HISTORY, read_rows
+from phasecore.recording.outcome import outcome_of
 from phasecore.recording.provided import check_provided, provided_for
-from phasecore.recording.recorder import Recorder, outcome_of
+from phasecore.recording.recorder import Recorder
 from phasecore.runs.preparation import check_supplies
 
 
@@ -107,8 +109,11 @@ def recorded_loggers(recorded: Mapping[str, Any]) -> list[str]:
 
 
 def _finished(training: Training, folder: Path) -> Outcome | None:
-    """Return the outcome of a run that has done the iterations that are wanted of it."""
+    """Return the outcome of a run that has done the iterations that are wanted of it, or that a policy has ended."""
     file = folder / OUTCOME
-    if not file.exists() or read_json(file).get("iterations") != training.settings.iterations:
+    if not file.exists():
         return None
-    return outcome_of(read_rows(folder / HISTORY), training.settings.iterations)
+    done = read_json(file).get("iterations")
+    outcome = outcome_of(read_rows(folder / HISTORY), training.settings.iterations if done is None else done)
+    stopped = any(acted.action == Stop.name for acted in outcome.actions)
+    return outcome if stopped or done == training.settings.iterations else None

@@ -14,32 +14,19 @@ from phasecore import registry
 from phasecore.backends import DEFAULT_SAMPLING, Settings, Training
 from phasecore.errors import InputError, UnknownNameError
 from phasecore.hookspecs import Kind
-from phasecore.probes import DEFAULT_PROBES, Default, Probe
+from phasecore.probes import DEFAULT_PROBES, Probe
 from phasecore.probes.checks import check_declaration
 from phasecore.problems.base import Preset, Problem
-from phasecore.problems.checks import compared_with, reference_of
 from phasecore.problems.loading import Written, load_problem, parse_class
-from phasecore.problems.rehearsal import fields_known
+from phasecore.recording.acting import check_policies
 from phasecore.recording.configuration import check_agreement, settings_of
 from phasecore.recording.folder import CONFIGURATION, read_configuration
-from phasecore.recording.own_problem import check_class_given, is_of_class, is_own
+from phasecore.recording.own_problem import check_class_given, is_of_class
 from phasecore.recording.provided import check_still_provided
-from phasecore.runs.session import resampler_of
+from phasecore.runs.applicability import check_own, check_points_can_move, check_schemes_apply, probes_of
 from phasecore.sampling import sample
-from phasecore.signals import (
-    CONDITION_RESIDUALS,
-    COORDINATES,
-    DOMAIN,
-    OF_REFERENCE,
-    RESIDUALS,
-    TERM_LOSSES,
-    UNIT_COORDINATES,
-    Signals,
-    check_requirements,
-    unit_coordinates,
-)
+from phasecore.signals import check_requirements
 from phasecore.specifications import parse_composed, parse_specification, specification_of
-from phasecore.weighting.checks import check_can_move, first_state
 
 DEFAULT_BACKEND = "torch"
 DEFAULT_PRESET = "quick"
@@ -68,6 +55,7 @@ def prepare(
     backend: str | None = None,
     output: str | Path | None = None,
     probes: Sequence[str | Probe] | None = None,
+    policy: registry.Policies | None = None,
     **overrides: Unpack[Overrides],
 ) -> Training:
     """Make a training from a problem, a preset of it, and what differs from the preset.
@@ -84,11 +72,13 @@ def prepare(
         output: the run folder; None keeps nothing.
         probes: "name", "name:key=value,key=value" or probes, measured at each capture; None measures
             `phasecore.probes.DEFAULT_PROBES`.
+        policy: what changes the training while it goes on: "name" or "name:key=value,key=value", several joined by
+            "+", or policies; None changes nothing.
         overrides: iterations, points, width, depth, learning_rate, seed and every.
 
     Raises:
-        InputError: for an unknown name or option, a setting out of range, or a signal that a scheme or probe
-            requires and the backend does not supply.
+        InputError: for an unknown name or option, a setting out of range, a signal that a scheme or probe
+            requires and the backend does not supply, or an action of a policy that it cannot carry out.
         MissingDependencyError: if the backend's framework is not installed.
 
     Example:
@@ -119,7 +109,8 @@ def prepare(
     settings = _override(settings, overrides)
     settings = replace(settings, batches=min(SNR_BATCHES, settings.points))
     scheme_name = complete_weighting(weighting, plan)
-    return _assemble(made, scheme_name, sampling, preset, backend or _default_backend(), settings, probes, output)
+    backend = backend or _default_backend()
+    return _assemble(made, scheme_name, sampling, preset, backend, settings, probes, output, policy)
 
 
 def problem_of(problem: str | Problem, preset: str = DEFAULT_PRESET) -> tuple[Problem, Preset]:
@@ -159,6 +150,7 @@ def prepare_resumed(
     preset: str | None = None,
     backend: str | None = None,
     probes: Sequence[str | Probe] | None = None,
+    policy: registry.Policies | None = None,
     **overrides: Unpack[Overrides],
 ) -> Training:
     """Make the training of a run folder again, to go on with it.
@@ -171,6 +163,7 @@ def prepare_resumed(
         preset: likewise.
         backend: likewise.
         probes: as for `prepare`; None measures what run.json records, which has registered probes by name only.
+        policy: as for `prepare`; None takes that of the run.
         overrides: likewise, but `iterations` may be raised.
 
     Raises:
@@ -186,7 +179,7 @@ def prepare_resumed(
         of_run = recorded.get("problem_parameters") if is_of_class(recorded, written.name) else None
         problem = load_problem(written, of_run)
     check_class_given(folder, recorded, problem)
-    check_still_provided(folder, recorded, own=_given_as_objects(problem, probes))
+    check_still_provided(folder, recorded, own=_given_as_objects(problem, probes, policy))
     settings = _override(settings_of(recorded, file), overrides)
     if isinstance(problem, Problem):
         made = problem
@@ -203,7 +196,8 @@ def prepare_resumed(
         probes = recorded.get("probes")
     sampling = sampling or str(recorded.get("sampling") or DEFAULT_SAMPLING)
     backend = backend or str(recorded.get("backend"))
-    training = _assemble(made, scheme_name, sampling, preset, backend, settings, probes, folder)
+    policy = recorded.get("policy") if policy is None else policy
+    training = _assemble(made, scheme_name, sampling, preset, backend, settings, probes, folder, policy)
     check_agreement(folder, training, recorded)
     return training
 
@@ -224,13 +218,15 @@ def complete_weighting(specification: str, preset: Preset | None, what: str = "w
 
 
 def check_supplies(training: Training) -> None:
-    """Refuse a training whose scheme or probes require a signal that its backend does not supply.
+    """Refuse a training whose scheme, probes or policies require what its backend does not supply or carry out.
 
     Raises:
-        InputError: naming the scheme or probe and the signal.
+        InputError: naming the scheme or probe and the signal, or the policy and the action.
         MissingDependencyError: if the backend's framework is not installed.
     """
-    supplies = registry.backend(training.backend).supplies
+    backend = registry.backend(training.backend)
+    supplies = backend.supplies
+    check_policies(training.policies, training.backend, backend.actions, supplies)
     others = [name for name in registry.names("backend") if name != training.backend]
     instead = f"Use another backend ({', '.join(others)})" if others else "Use a backend that supplies it"
     if training.sampling.move is not None and not registry.backend(training.backend).moves_points:
@@ -265,9 +261,11 @@ def _assemble(
     settings: Settings,
     probes: Sequence[str | Probe] | None,
     output: str | Path | None,
+    policy: registry.Policies | None,
 ) -> Training:
-    _check_own(problem)
+    check_own(problem)
     _, sampling = registry.as_sampling(sampling_name)
+    policies = registry.as_policies(policy)
     training = Training(
         problem=problem,
         schemes=registry.as_schemes(scheme_name),
@@ -282,89 +280,27 @@ def _assemble(
             condition_points=settings.condition_points,
             name=sampling_name,
         ),
-        probes=_probes_of(problem, DEFAULT_PROBES if probes is None else probes),
+        probes=probes_of(problem, DEFAULT_PROBES if probes is None else probes),
         snapshots=_snapshot_iterations(settings.iterations),
         folder=None if output is None else Path(output),
         preset=preset,
         sampling=sampling,
         sampling_name=sampling_name,
+        policies=policies,
+        policy_name=policy if isinstance(policy, str) else "+".join(policies) or None,
     )
     check_supplies(training)
-    _check_schemes_apply(training)
-    _check_points_can_move(training)
+    check_schemes_apply(training)
+    check_points_can_move(training)
     return training
 
 
-def _check_own(problem: Problem) -> None:
-    """Refuse a problem of one's own, before anything is written, whose parts do not fit; a package's are trusted."""
-    problem.check_terms()
-    if is_own(problem):
-        problem.check_partials()
-        if problem.reference_data is not None:
-            compared_with(problem, ())
-        elif problem.has_reference and "equations" in vars(problem):
-            reference_of(problem, problem.evaluation_points()[:2], fields_known(problem))
-
-
-def _probes_of(problem: Problem, given: Sequence[str | Probe]) -> list[Probe]:
-    """Make the probes; of those that nobody asked for, the ones that the problem has what they read of.
-
-    Raises:
-        InputError: for a probe that is asked for and reads the reference solution of a problem that has none.
-    """
-    probes = []
-    for item in given:
-        probe = registry.as_probe(item)
-        lacking = () if problem.has_reference else sorted(OF_REFERENCE & set(probe.requires))
-        if not lacking:
-            probes.append(probe)
-        elif not isinstance(item, Default):
-            raise InputError(
-                f"probe {probe.name!r} requires signal {' and '.join(map(repr, lacking))}",
-                received=f"problem {problem.name!r}, which has no reference solution",
-                fix="Give it one (see docs/problems.md), or drop the probe.",
-            )
-    return probes
-
-
-def _check_schemes_apply(training: Training) -> None:
-    """Refuse, before anything is trained, a scheme that the problem has nothing for, such as a time.
-
-    Schemes that read gradients are left to the backend, which has them.
-    """
-    problem, points = training.problem, training.points
-    sizes: dict[str, int] = dict.fromkeys(problem.equations, len(points.interior))
-    for condition, own in zip(problem.conditions, points.conditions, strict=True):
-        sizes[condition.term] = sizes.get(condition.term, 0) + len(own)
-    blank = {term: np.zeros(size) for term, size in sizes.items()}
-    coordinates, domain = np.asarray(points.interior), np.asarray(problem.bounds)
-    signals = Signals(
-        {
-            RESIDUALS: {term: blank[term] for term in problem.equations},
-            CONDITION_RESIDUALS: {term: zeros for term, zeros in blank.items() if term not in problem.equations},
-            TERM_LOSSES: {term: np.zeros(()) for term in sizes},
-            COORDINATES: coordinates,
-            DOMAIN: domain,
-            UNIT_COORDINATES: unit_coordinates(coordinates, domain, problem.coordinates),
-        },
-        np,
-    )
-    for name, scheme in training.schemes.items():
-        if scheme.requires <= signals.values.keys():
-            first_state(name, scheme, signals)
-
-
-def _check_points_can_move(training: Training) -> None:
-    """Refuse, before anything is trained, a sampling that moves points where scheme, backend or their number forbid."""
-    if training.sampling.move is None:
-        return
-    check_can_move(training.schemes)
-    resampler_of(training).check(training.points.interior)
-
-
-def _given_as_objects(problem: str | Problem | None, probes: Sequence[str | Probe] | None) -> list[Kind]:
+def _given_as_objects(
+    problem: str | Problem | None, probes: Sequence[str | Probe] | None, policy: registry.Policies | None
+) -> list[Kind]:
     """Kinds that need not be what the run had by name; loggers are free to be others."""
     given: dict[Kind, bool] = {"logger": True, "problem": isinstance(problem, Problem), "probe": probes is not None}
+    given["policy"] = policy is not None and not isinstance(policy, str)
     return [kind for kind, is_given in given.items() if is_given]
 
 

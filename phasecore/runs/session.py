@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from phasecore.backends import Observer, Training
+from phasecore.backends import Observer, PolicyObserver, Training
 from phasecore.errors import InputError
 from phasecore.files import replacing
+from phasecore.policies.actions import Action, Call, Snapshot, Stop
 from phasecore.probes import Probe
+from phasecore.recording.acting import call
 from phasecore.recording.schedule import Schedule
 from phasecore.runs.interruption import Interruption, noticed_between_iterations
 from phasecore.sampling import Resampler
@@ -35,6 +38,8 @@ class Session(ABC):
         seconds: training time, likewise, as told last.
         loaded: whether it goes on from a saved state.
         resampler: says when and where points move; None where they stay.
+        stopped: whether a policy has ended it.
+        evaluations: of the loss and its gradient by the optimizers, in all; None as long as each iteration has one.
     """
 
     def __init__(self, training: Training) -> None:
@@ -43,6 +48,10 @@ class Session(ABC):
         self.seconds = 0.0
         self.loaded = False
         self.resampler = None if training.sampling.move is None else resampler_of(training)
+        self.stopped = False
+        self.evaluations: int | None = None
+        self._observer: PolicyObserver | None = None
+        self._policies: Mapping[str, Any] = {}
 
     @abstractmethod
     def step(self) -> Any:
@@ -66,8 +75,8 @@ class Session(ABC):
         """Move the collocation points."""
 
     @abstractmethod
-    def learning_rate(self) -> float:
-        """Return the learning rate of the next iteration."""
+    def learning_rate(self) -> float | None:
+        """Return the learning rate of the next iteration, or None where the optimizer in charge has none."""
 
     @abstractmethod
     def measure(self, due: Sequence[Probe]) -> Mapping[str, float]:
@@ -78,11 +87,15 @@ class Session(ABC):
         """Return fields, residuals and weights by name, for a snapshot."""
 
     @abstractmethod
-    def write(self, stream: BinaryIO, standing: Mapping[str, float]) -> None:
-        """Write the state of all parts, and where the training stands."""
+    def carry_out(self, action: Action) -> None:
+        """Do what a policy asks for: what the backend declares, but for what needs no framework."""
 
     @abstractmethod
-    def read(self, file: Path) -> Mapping[str, float]:
+    def write(self, stream: BinaryIO, standing: Mapping[str, Any]) -> None:
+        """Write the state of all parts, and where the training stands: plain values, as JSON has them."""
+
+    @abstractmethod
+    def read(self, file: Path) -> Mapping[str, Any]:
         """Restore the state of all parts, and return where the training stood."""
 
     def run(self, observer: Observer, file: Path | None) -> None:
@@ -101,12 +114,16 @@ class Session(ABC):
     def _run(self, observer: Observer, file: Path | None, interruption: Interruption) -> None:
         settings, snapshots = self.training.settings, set(self.training.snapshots)
         schedule = Schedule(settings.every, self.training.probes)
+        if self.training.policies:
+            self._observer = cast(PolicyObserver, observer)
         if self.loaded and hasattr(observer, "resumed"):
             observer.resumed(self.iteration)
+        if self._observer is not None and self._policies:
+            self._observer.restore_policies(self._policies)
         began = time.perf_counter() - self.seconds
         self._save(file)
         saved = time.perf_counter()
-        while self.iteration < settings.iterations:
+        while self.iteration < settings.iterations and not self.stopped:
             if self.resampler is not None and self.resampler.is_due(self.iteration):
                 self.move(self.resampler)
             value = self.step()
@@ -119,13 +136,18 @@ class Session(ABC):
                 self.seconds = time.perf_counter() - began
                 observer.progressed(self.iteration, float(value))
             if due is not None:
-                row = {"iteration": self.iteration, "learning_rate": self.learning_rate()}
-                if self.resampler is not None:
-                    row["points"] = len(self.interior())
+                rates: dict[str, float | None] = {
+                    "learning_rate": self.learning_rate(),
+                    "points": None if self.resampler is None else len(self.interior()),
+                    "evaluations": self.evaluations,
+                }
                 measured = self.measure(due)
                 self.seconds = time.perf_counter() - began
-                observer.captured({**row, "seconds": self.seconds, **measured})
-            if snapshot:
+                row = {"iteration": self.iteration, **{name: rate for name, rate in rates.items() if rate is not None}}
+                row |= {"seconds": self.seconds, **measured}
+                observer.captured(row)
+                snapshot |= self._act(row)
+            if snapshot or self.stopped:
                 observer.snapshot(self.iteration, self.arrays())
             if interruption.came or time.perf_counter() - saved > SECONDS_BETWEEN_CHECKPOINTS:
                 self.seconds = time.perf_counter() - began
@@ -135,12 +157,39 @@ class Session(ABC):
                 raise KeyboardInterrupt
         self._save(file)
 
+    def went_back(self, iteration: int, optimizer: str, reason: str) -> None:
+        """Hear that an optimizer failed in the iteration after this one, and which one goes on from where it began."""
+        assert self._observer is not None
+        self._observer.went_back(iteration, optimizer, reason)
+
+    def _act(self, row: Mapping[str, Any]) -> bool:
+        """Carry out what policies decided, and return whether they want a snapshot."""
+        if self._observer is None:
+            return False
+        decided = self._observer.decided()
+        for action in decided:
+            if isinstance(action, Stop):
+                self.stopped = True
+            elif isinstance(action, Call):
+                call(action, self._observer.timeline, row)
+            elif not isinstance(action, Snapshot):
+                self.carry_out(action)
+        return any(isinstance(action, Snapshot) for action in decided)
+
     def _save(self, file: Path | None) -> None:
         if file is None:
             return
         file.parent.mkdir(parents=True, exist_ok=True)
         with replacing(file) as stream:
-            self.write(stream, {"iteration": self.iteration, "seconds": self.seconds})
+            self.write(stream, self._standing())
+
+    def _standing(self) -> dict[str, Any]:
+        """Where the training stands; of one without policies nothing more than it ever was."""
+        standing: dict[str, Any] = {"iteration": self.iteration, "seconds": self.seconds}
+        if self._observer is not None:
+            acted = {"stopped": self.stopped, "evaluations": self.evaluations}
+            standing["policies"] = json.dumps({**acted, "state": self._observer.policy_state()})
+        return standing
 
     def load(self, file: Path | None) -> None:
         """Go on from a saved state.
@@ -153,6 +202,9 @@ class Session(ABC):
         try:
             standing = self.read(file)
             self.iteration, self.seconds = int(standing["iteration"]), float(standing["seconds"])
+            if self.training.policies and "policies" in standing:
+                acted = json.loads(standing["policies"])
+                self.stopped, self.evaluations, self._policies = acted["stopped"], acted["evaluations"], acted["state"]
             self.loaded = True
             if self.resampler is not None:
                 self.resampler.go_on(self.iteration)

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
-from phasecore.backends import Outcome, Training
+from phasecore.backends import Acted, Outcome, Training
 from phasecore.errors import InputError, MissingDependencyError
 from phasecore.phases import Timeline
 from phasecore.recording.display import Display
@@ -219,6 +219,7 @@ class _Standing:
         loss: its loss.
         row: what was captured last.
         timeline: the phases then.
+        acted: what policies had done.
         said: kinds and texts: "warned" of the training itself, Python's "warning"s, and "line"s that were printed.
     """
 
@@ -228,6 +229,7 @@ class _Standing:
     loss: float = math.nan
     row: Mapping[str, Any] | None = None
     timeline: Timeline | None = None
+    acted: tuple[Acted, ...] = ()
     said: tuple[tuple[str, str], ...] = ()
 
 
@@ -282,6 +284,9 @@ class _Teller(Display):
 
     def captured(self, row: Mapping[str, Any], timeline: Timeline) -> None:
         self.tell(row=row, timeline=timeline)
+
+    def acted(self, acted: Acted) -> None:
+        self.tell(acted=(*self.standing.acted, acted))
 
     def warned(self, message: str) -> None:
         self.say("warned", message)
@@ -384,5 +389,7 @@ class _Watch:
                 self._displays.said(f"Warning: {text}")
         if standing.row is not None and standing.timeline is not None and standing.row != before.row:
             display.captured(standing.row, standing.timeline)
+        for acted in standing.acted[len(before.acted) :]:
+            display.acted(acted)
         if standing.iteration != before.iteration:
             display.progressed(standing.iteration, standing.loss)

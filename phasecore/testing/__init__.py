@@ -1,4 +1,4 @@
-"""What plugin authors test with: one line checks a scheme, a problem, a sampling, a probe, a logger or a backend.
+"""What plugin authors test with: one line checks a scheme, problem, sampling, probe, policy, logger or backend.
 
 >>> import phasecore
 >>> from phasecore.testing import check_probe
@@ -12,6 +12,7 @@ from phasecore.testing.libraries import ArrayLibrary
 from phasecore.testing.loggers import LOGGER_LAWS, LoggerSubject, check_logger
 from phasecore.testing.made_signals import Layout, SignalMaker
 from phasecore.testing.parametrize import Check, checks_of, parametrize_with_checks
+from phasecore.testing.policies import POLICY_LAWS, PolicySubject, check_policy
 from phasecore.testing.probes import PROBE_LAWS, ProbeSubject, check_probe
 from phasecore.testing.problem_subject import ProblemSubject
 from phasecore.testing.problems import PROBLEM_LAWS, check_problem
@@ -22,6 +23,7 @@ from phasecore.testing.weighting_subject import WeightingSubject
 __all__ = [
     "BACKEND_LAWS",
     "LOGGER_LAWS",
+    "POLICY_LAWS",
     "PROBE_LAWS",
     "PROBLEM_LAWS",
     "SAMPLING_LAWS",
@@ -31,6 +33,7 @@ __all__ = [
     "Check",
     "Layout",
     "LoggerSubject",
+    "PolicySubject",
     "ProbeSubject",
     "ProblemSubject",
     "Report",
@@ -39,6 +42,7 @@ __all__ = [
     "WeightingSubject",
     "check_backend",
     "check_logger",
+    "check_policy",
     "check_probe",
     "check_problem",
     "check_sampling",

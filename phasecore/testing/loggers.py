@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, final
 
 from phasecore import registry
-from phasecore.backends import Monitored, Outcome, Settings, Training
+from phasecore.backends import Acted, Monitored, Outcome, Settings, Training
 from phasecore.phases import Phase, Timeline, Transition
 from phasecore.plugins import PREFIX
 from phasecore.recording.hooks import hooks_of
@@ -71,9 +71,9 @@ def is_a_listener(subject: LoggerSubject) -> None:
 
 
 def hears_a_whole_training(subject: LoggerSubject) -> None:
-    """It takes start, captures, phases and end; what was not finite is None in a row, and columns may come later."""
+    """It takes start, captures, phases, actions and end; None in a row was not finite, columns may come later."""
     with tempfile.TemporaryDirectory() as folder:
-        subject.hear(_driven(Path(folder)), _start(False), *_captures(), _phase(), _end())
+        subject.hear(_driven(Path(folder)), _start(False), *_captures(), _phase(), _acted(), _end())
 
 
 def hears_a_monitored_training(subject: LoggerSubject) -> None:
@@ -126,6 +126,10 @@ def _captures() -> list[tuple[str, Mapping[str, Any]]]:
 
 def _phase() -> tuple[str, Mapping[str, Any]]:
     return "phase_changed", {"transition": FOUND}
+
+
+def _acted() -> tuple[str, Mapping[str, Any]]:
+    return "policy_acted", {"acted": Acted(20, "at_phase", "switch_optimizer", "lbfgs", "diffusion declared")}
 
 
 def _end(error: float = 0.25, transitions: tuple[Transition, ...] = (FOUND,)) -> tuple[str, Mapping[str, Any]]:

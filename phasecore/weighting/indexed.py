@@ -67,6 +67,11 @@ class IndexedScheme(ABC):
         return self._read(name, indices if is_of_batch else None)
 
     @property
+    def is_active(self) -> bool:
+        """Whether the scheme has weights or a state to update."""
+        return bool(self.weighted or self._structure)
+
+    @property
     def state(self) -> Any:
         """The scheme's state for all points."""
         return self._state(None)
@@ -155,9 +160,16 @@ class Composition(ABC):
 
     Attributes:
         parts: the schemes with their states.
+        held: whether the weights stay as they are; no part of what is saved.
     """
 
     parts: Sequence[IndexedScheme]
+    held: bool = False
+
+    @property
+    def moves(self) -> bool:
+        """Whether updates change the weights: they are not held, and some scheme has any."""
+        return not self.held and any(part.is_active for part in self.parts)
 
     @abstractmethod
     def update(self, signals: Signals, indices: Any) -> Any:

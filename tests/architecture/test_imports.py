@@ -28,11 +28,12 @@ LAYERS = [
             "problems.training_set",
             *("sampling.base", "sampling.checks", "sampling.places"),
             *("weighting.base", "weighting.checks", "weighting.composition", "probes.base", "probes.checks"),
+            *("policies.base", "policies.actions", "policies.checks"),
         ),
     ),
     ("contracts of trainings and plugins", ("backends", "hookspecs")),
-    ("implementations", ("problems", "weighting", "sampling", "probes", "losses")),
-    ("registry", ("builtin", "plugins", "registry")),
+    ("implementations", ("problems", "weighting", "sampling", "probes", "policies", "losses")),
+    ("registry", ("builtin", "plugins", "lookup", "registry")),
     ("recording", ("recording",)),
     ("what records, shows and tests", ("runs", "monitoring", "reporting", "testing", "loggers", "deepxde")),
     ("command line", ("cli", "__main__")),
@@ -56,6 +57,7 @@ SHARED = {
     },
     "sampling": {"sampling.base", "sampling.options", "sampling.checks", "sampling.places", "sampling.densities"},
     "loggers": {"loggers.content"},
+    "policies": {"policies.base", "policies.actions", "policies.checks", "policies.options"},
     "probes": {"probes.base", "probes.binning", "probes.norms", "probes.checks"},
 }
 """What the implementations of one kind share; they import none of one another."""

@@ -48,6 +48,7 @@ DIFFERENCES: dict[str, set[str]] = {
         "loss.py: PhysicsLoss.point_variables",
         "loss.py: PhysicsLoss.evaluate",
         "loss.py: PhysicsLoss.has_changed",
+        "loss.py: PhysicsLoss.hold_weighting",
         "loss.py: PhysicsLoss.renew",
         "loss.py: PhysicsLoss.trainable_variables",
         "loss.py: PhysicsLoss.variables",
@@ -107,6 +108,14 @@ DIFFERENCES: dict[str, set[str]] = {
         "loss.py: PhysicsLoss.fields",
         "points.py: Batches.__init__",
         "points.py: coordinates_given",
+    },
+    "a torch loop has its optimizers changed; `fit` keeps the one that it was compiled with": {
+        "acting.py",
+        "capture.py: Capture.moved_by",
+    },
+    "torch's L-BFGS is an optimizer like others; scipy's parts work on arrays of any backend's variables": {
+        "quasi_newton.py: LBFGS.__init__",
+        "quasi_newton.py: LBFGS.step",
     },
     "`fit` has metrics and regularizers": {"evaluation.py: Losses", "loss.py: PhysicsLoss.penalty"},
     "torch warns of what Keras has to refuse": {"distribution.py"},

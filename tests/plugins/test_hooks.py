@@ -35,6 +35,10 @@ RECORDER = """
         heard.append(("phasecore_phase_changed", locals()))
 
     @phasecore.hookimpl
+    def phasecore_policy_acted(training, acted):
+        heard.append(("phasecore_policy_acted", locals()))
+
+    @phasecore.hookimpl
     def phasecore_run_finished(training, outcome):
         heard.append(("phasecore_run_finished", locals()))
 
@@ -55,7 +59,7 @@ def test_every_hook_reaches_a_plugin_with_its_arguments(install, load):
     heard = loaded.manager.get_plugin("recorder:recorder").heard
     assert [name for name, _ in heard] == ["phasecore_entries"], "entries are asked for once, on loading"
     hooks = [name for name in vars(Hooks) if name.startswith("phasecore_")]
-    assert len(hooks) == 6
+    assert len(hooks) == 7
     for hook in hooks[1:]:
         sent = arguments(hook)
         getattr(loaded.manager.hook, hook)(**sent)

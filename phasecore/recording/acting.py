@@ -1,0 +1,162 @@
+"""The policies of a training: asked after each capture, guarded, and what they had done."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple, final
+
+from phasecore import registry
+from phasecore.errors import PluginError, PluginWarning
+from phasecore.phases import Timeline
+from phasecore.policies.actions import Action, Call, ChangeWeighting
+from phasecore.policies.base import PROGRESS, Policy
+from phasecore.policies.checks import check_carried_out, decided, first_state, plain_state, restored_state
+from phasecore.recording.display import level_outside
+from phasecore.signals import check_requirements
+
+
+class Decision(NamedTuple):
+    """An action, and the policy that asks for it."""
+
+    policy: str
+    action: Action
+
+
+@final
+class Acting:
+    """Asks policies, and switches off one that breaks its contract.
+
+    Args:
+        policies: by the names to call them by.
+        iterations: how many there are to be, None where that is not known.
+        warn: takes one sentence for each policy that is switched off.
+
+    Example:
+        >>> from phasecore.phases import Phase
+        >>> acting = Acting({"stop": registry.policy("at_phase", phase="fitting", do="stop")}, 100, print)
+        >>> [decision.action.name for decision in acting.decide(Timeline((), Phase.FITTING, ""), {"iteration": 10})]
+        ['stop']
+    """
+
+    def __init__(self, policies: Mapping[str, Policy], iterations: int | None, warn: Callable[[str], None]) -> None:
+        self._policies = dict(policies)
+        self._iterations = iterations
+        self._warn = warn
+        self._states: dict[str, Any] = {}
+        self._off: set[str] = set()
+        for name, policy in policies.items():
+            with self._guarded(name):
+                self._states[name] = first_state(name, policy)
+
+    def decide(self, timeline: Timeline, row: Mapping[str, float]) -> list[Decision]:
+        """Return what is to be done now.
+
+        Args:
+            timeline: the phases so far.
+            row: what was measured, with its "iteration".
+        """
+        seen = MappingProxyType(row_for_policies(row, self._iterations))
+        found: list[Decision] = []
+        for name, policy in self._policies.items():
+            if name in self._off:
+                continue
+            with self._guarded(name):
+                actions, self._states[name] = decided(name, policy, timeline, seen, self._states[name])
+                found += [Decision(name, action) for action in actions]
+        return found
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint carries, as JSON has it: each policy's state, None for one that is switched off."""
+        return {name: None if name in self._off else plain_state(self._states[name]) for name in self._policies}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Go on from `state()`."""
+        for name, state in saved.items():
+            if name in self._policies and state is None:
+                self._off.add(name)
+            elif name in self._states:
+                self._states[name] = restored_state(state, type(self._states[name]))
+
+    @contextlib.contextmanager
+    def _guarded(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except PluginError as error:
+            self._off.add(name)
+            self._warn(f"{str(error).rstrip('.')}; it is disabled for the rest of this run, which goes on without it")
+
+
+def row_for_policies(row: Mapping[str, Any], iterations: int | None) -> dict[str, Any]:
+    """Return a row of the history as a policy is given it: NaN for what was not finite, and the progress.
+
+    Example:
+        >>> row_for_policies({"iteration": 10, "snr": None, "actions": []}, 100)
+        {'iteration': 10, 'snr': nan, 'progress': 0.1}
+    """
+    numbers = {name: math.nan if value is None else value for name, value in row.items() if name != "actions"}
+    return numbers if iterations is None else {**numbers, PROGRESS: row["iteration"] / iterations}
+
+
+def call(action: Call, timeline: Timeline, row: Mapping[str, Any]) -> None:
+    """Call a function that a policy asks for; what it raises becomes a warning, and the training goes on.
+
+    Example:
+        >>> call(Call(lambda timeline, row: print(row["iteration"])), Timeline((), None, ""), {"iteration": 10})
+        10
+    """
+    try:
+        action.function(timeline, MappingProxyType(dict(row)))
+    except Exception as error:
+        warnings.warn(
+            f"{action.to}, called by a policy, raised {type(error).__name__}: {error}; the training goes on",
+            PluginWarning,
+            stacklevel=level_outside(),
+        )
+
+
+def check_policies(
+    policies: Mapping[str, Policy],
+    backend: str,
+    declared: Iterable[str],
+    supplies: Iterable[str] = (),
+    fix: str = "Use another backend, or another policy.",
+) -> None:
+    """Refuse policies whose actions cannot be carried out, before the first iteration.
+
+    Args:
+        policies: by name.
+        backend: what carries them out, as messages call it.
+        declared: the actions that it can carry out.
+        supplies: the signals that it supplies, for weightings to change to.
+        fix: what to do instead.
+
+    Raises:
+        InputError: naming the policy, and the action, optimizer, weighting or signal.
+    """
+    declared = frozenset(declared)
+    for name, policy in policies.items():
+        check_carried_out(name, policy, backend, declared, fix)
+        for weighting in changes_of(policy):
+            for scheme_name, scheme in registry.as_schemes(weighting).items():
+                check_requirements(
+                    f"policy {name!r}: weighting {scheme_name!r}",
+                    scheme.requires,
+                    backend,
+                    supplies,
+                    fix="Let the policy change to another weighting.",
+                )
+
+
+def changes_of(policy: Policy) -> list[str]:
+    """Return the weightings that a policy may change to.
+
+    Example:
+        >>> changes_of(registry.policy("quasi_newton", weights="uniform"))
+        ['uniform']
+    """
+    prefix = f"{ChangeWeighting.name}:"
+    return [item.removeprefix(prefix) for item in sorted(policy.requires) if item.startswith(prefix)]

@@ -1,0 +1,44 @@
+"""How a training ended, from its history."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from phasecore.backends import Acted, Outcome
+from phasecore.recording.history import acted_of, recorded_columns, timeline_of
+
+
+def outcome_of(
+    rows: Sequence[Mapping[str, Any]],
+    iterations: int,
+    seconds: float | None = None,
+    actions: Sequence[Acted] | None = None,
+) -> Outcome:
+    """Return how a training ended, from its rows; time and error are those of the last one.
+
+    Args:
+        rows: the history.
+        iterations: how many were done.
+        seconds: training time; by default that of the last row.
+        actions: what policies had done; by default what the rows say.
+
+    Example:
+        >>> outcome_of([{"iteration": 10, "seconds": 0.5, "relative_l2_error": 0.25}], 12).relative_l2_error
+        0.25
+    """
+    return Outcome(
+        iterations=iterations,
+        seconds=_last(rows, "seconds") if seconds is None else seconds,
+        relative_l2_error=_last(rows, "relative_l2_error"),
+        timeline=timeline_of(recorded_columns(rows)),
+        rows=tuple(rows),
+        actions=tuple(acted_of(rows) if actions is None else actions),
+    )
+
+
+def _last(rows: Sequence[Mapping[str, Any]], name: str) -> float:
+    """What was measured last, NaN if nothing was, or no number."""
+    value = next((row[name] for row in reversed(rows) if name in row), None)
+    return math.nan if value is None else float(value)

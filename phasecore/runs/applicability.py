@@ -1,0 +1,99 @@
+"""Whether the parts of a training suit its problem and one another: said before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from phasecore import registry
+from phasecore.backends import Training
+from phasecore.errors import InputError
+from phasecore.probes import Default, Probe
+from phasecore.problems.base import Problem
+from phasecore.problems.checks import compared_with, reference_of
+from phasecore.problems.rehearsal import fields_known
+from phasecore.recording.acting import changes_of
+from phasecore.recording.own_problem import is_own
+from phasecore.runs.session import resampler_of
+from phasecore.signals import (
+    CONDITION_RESIDUALS,
+    COORDINATES,
+    DOMAIN,
+    OF_REFERENCE,
+    RESIDUALS,
+    TERM_LOSSES,
+    UNIT_COORDINATES,
+    Signals,
+    unit_coordinates,
+)
+from phasecore.weighting.checks import check_can_move, first_state
+
+
+def check_own(problem: Problem) -> None:
+    """Refuse a problem of one's own, before anything is written, whose parts do not fit; a package's are trusted."""
+    problem.check_terms()
+    if is_own(problem):
+        problem.check_partials()
+        if problem.reference_data is not None:
+            compared_with(problem, ())
+        elif problem.has_reference and "equations" in vars(problem):
+            reference_of(problem, problem.evaluation_points()[:2], fields_known(problem))
+
+
+def probes_of(problem: Problem, given: Sequence[str | Probe]) -> list[Probe]:
+    """Make the probes; of those that nobody asked for, the ones that the problem has what they read of.
+
+    Raises:
+        InputError: for a probe that is asked for and reads the reference solution of a problem that has none.
+    """
+    probes = []
+    for item in given:
+        probe = registry.as_probe(item)
+        lacking = () if problem.has_reference else sorted(OF_REFERENCE & set(probe.requires))
+        if not lacking:
+            probes.append(probe)
+        elif not isinstance(item, Default):
+            raise InputError(
+                f"probe {probe.name!r} requires signal {' and '.join(map(repr, lacking))}",
+                received=f"problem {problem.name!r}, which has no reference solution",
+                fix="Give it one (see docs/problems.md), or drop the probe.",
+            )
+    return probes
+
+
+def check_schemes_apply(training: Training) -> None:
+    """Refuse, before anything is trained, a scheme that the problem has nothing for, such as a time.
+
+    Schemes that read gradients are left to the backend, which has them.
+    """
+    problem, points = training.problem, training.points
+    sizes: dict[str, int] = dict.fromkeys(problem.equations, len(points.interior))
+    for condition, own in zip(problem.conditions, points.conditions, strict=True):
+        sizes[condition.term] = sizes.get(condition.term, 0) + len(own)
+    blank = {term: np.zeros(size) for term, size in sizes.items()}
+    coordinates, domain = np.asarray(points.interior), np.asarray(problem.bounds)
+    signals = Signals(
+        {
+            RESIDUALS: {term: blank[term] for term in problem.equations},
+            CONDITION_RESIDUALS: {term: zeros for term, zeros in blank.items() if term not in problem.equations},
+            TERM_LOSSES: {term: np.zeros(()) for term in sizes},
+            COORDINATES: coordinates,
+            DOMAIN: domain,
+            UNIT_COORDINATES: unit_coordinates(coordinates, domain, problem.coordinates),
+        },
+        np,
+    )
+    later = [registry.as_schemes(item) for policy in training.policies.values() for item in changes_of(policy)]
+    for schemes in (training.schemes, *later):
+        for name, scheme in schemes.items():
+            if scheme.requires <= signals.values.keys():
+                first_state(name, scheme, signals)
+
+
+def check_points_can_move(training: Training) -> None:
+    """Refuse, before anything is trained, a sampling that moves points where scheme, backend or their number forbid."""
+    if training.sampling.move is None:
+        return
+    check_can_move(training.schemes)
+    resampler_of(training).check(training.points.interior)

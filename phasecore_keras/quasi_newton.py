@@ -1,0 +1,203 @@
+"""Quasi-Newton steps: L-BFGS over the flattened variables, of scipy's parts, one step at a time, on every backend.
+
+scipy's own loop cannot be stopped between two steps and gone on with from a checkpoint; its two parts can: the
+approximate inverse Hessian (`LbfgsInvHessProduct`) and the line search for the strong Wolfe conditions (`line_search`).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from phasecore_keras.autodiff import to_numpy
+
+MEMORY = 50
+"""Pairs of steps and changes of the gradient that are remembered."""
+
+MOST_EVALUATIONS = 25
+"""Most evaluations of a line search."""
+
+LEAST_CURVATURE = 1e-10
+"""Least product of a step and its change of the gradient that is remembered, as in torch's L-BFGS."""
+
+Floats = NDArray[np.float64]
+Evaluated = tuple[Floats, float, Floats]
+"""A point with the loss and its gradient there."""
+
+
+@final
+class LBFGS:
+    """L-BFGS with strong Wolfe conditions, of which each `step()` makes one step: a direction and a line search.
+
+    A loss that is not finite, and a line search that finds no other variables, are failures: the variables are those of
+    the last finite loss again, and `failure` says why; another optimizer goes on.
+
+    Args:
+        variables: that are trained.
+        evaluate: returns the loss and its gradients with respect to the variables, at their values now.
+        memory: see `MEMORY`.
+        is_fixed: says whether the loss is the same function of the variables as in the last step; the evaluation with
+            which a line search ended is then that with which the next step begins. By default it may be another.
+
+    Attributes:
+        evaluations: of loss and gradient, so far.
+        failure: why the last step failed, or None.
+
+    Example:
+        >>> import keras
+        >>> x = keras.Variable([3.0, -1.0])
+        >>> scales = np.asarray([1.0, 10.0])
+        >>> optimizer = LBFGS([x], lambda: (scales @ (to_numpy(x.value) ** 2), [2 * scales * to_numpy(x.value)]))
+        >>> losses = [optimizer.step() for _ in range(8)]
+        >>> losses[-1] < 1e-6, optimizer.failure
+        (True, None)
+    """
+
+    def __init__(
+        self,
+        variables: Sequence[Any],
+        evaluate: Callable[[], tuple[Any, Sequence[Any]]],
+        memory: int = MEMORY,
+        is_fixed: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._variables = list(variables)
+        self._evaluate = evaluate
+        self._memory = memory
+        self._is_fixed = is_fixed
+        self.evaluations = 0
+        self.failure: str | None = None
+        self._steps: list[Floats] = []
+        self._changes: list[Floats] = []
+        self._before: Evaluated | None = None
+        self._evaluated: Evaluated | None = None
+
+    def step(self) -> float:
+        """Make one step, and return the loss before it."""
+        point = self._point()
+        known = self._evaluated
+        self.failure = None
+        try:
+            if known is None or not self._is_fixed() or not np.array_equal(known[0], point):
+                known = self._at(point)
+            self._remember(known)
+            self._search(known)
+        except _NotFiniteError:
+            begun = self._before is not None and np.array_equal(self._before[0], point)
+            self.failure = "the line search left the finite numbers" if begun else "the loss was not finite"
+        if self.failure is not None:
+            self._put(point if self._before is None else self._before[0])
+            self._steps, self._changes, self._evaluated = [], [], None
+        return float("nan") if self._before is None else self._before[1]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint must carry, as arrays by name."""
+        size = len(self._point())
+        state: dict[str, Any] = {
+            "evaluations": np.asarray(self.evaluations),
+            "steps": np.asarray(self._steps).reshape(-1, size),
+            "changes": np.asarray(self._changes).reshape(-1, size),
+        }
+        for name, own in (("before", self._before), ("evaluated", self._evaluated)):
+            if own is not None:
+                state |= {f"{name}_point": own[0], f"{name}_loss": np.asarray(own[1]), f"{name}_gradient": own[2]}
+        return state
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on from `state_dict()`."""
+
+        def evaluated(name: str) -> Evaluated | None:
+            if f"{name}_point" not in state_dict:
+                return None
+            point, loss, gradient = (state_dict[f"{name}_{part}"] for part in ("point", "loss", "gradient"))
+            return np.asarray(point), float(loss), np.asarray(gradient)
+
+        self.evaluations = int(state_dict["evaluations"])
+        self._steps, self._changes = list(state_dict["steps"]), list(state_dict["changes"])
+        self._before, self._evaluated = evaluated("before"), evaluated("evaluated")
+
+    def _remember(self, now: Evaluated) -> None:
+        """Keep the last step and its change of the gradient."""
+        if self._before is not None and not np.array_equal(self._before[0], now[0]):
+            step, change = now[0] - self._before[0], now[2] - self._before[2]
+            if step @ change > LEAST_CURVATURE:
+                self._steps, self._changes = (
+                    [*self._steps, step][-self._memory :],
+                    [*self._changes, change][-self._memory :],
+                )
+        self._before = now
+
+    def _direction(self, gradient: Floats) -> Floats:
+        """The quasi-Newton direction, with `s y / y y` of the last pair as the first guess of the inverse Hessian."""
+        from scipy.optimize import LbfgsInvHessProduct
+
+        if not self._steps:
+            return -gradient * min(1.0, 1.0 / max(float(np.abs(gradient).sum()), 1e-300))
+        step, change = self._steps[-1], self._changes[-1]
+        scale = np.sqrt(step @ change / (change @ change))
+        # in units in which that guess is one
+        inverse = LbfgsInvHessProduct(np.asarray(self._steps) / scale, np.asarray(self._changes) * scale)
+        return np.asarray(-scale * inverse.matvec(scale * gradient))
+
+    def _search(self, start: Evaluated) -> None:
+        """Move along the direction."""
+        from scipy.optimize import line_search
+
+        point, loss, gradient = start
+        seen: dict[bytes, Evaluated] = {point.tobytes(): start}
+
+        def at(other: Floats) -> Evaluated:
+            key = other.tobytes()
+            if key not in seen:
+                seen[key] = self._at(other)
+            return seen[key]
+
+        def loss_at(other: Floats) -> float:
+            return at(other)[1]
+
+        def gradient_at(other: Floats) -> Floats:
+            return at(other)[2]
+
+        direction = self._direction(gradient)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            searched: Any = line_search(
+                loss_at, gradient_at, point, direction, gradient, loss,
+                maxiter=MOST_EVALUATIONS,
+            )  # fmt: skip
+        length = searched[0]
+        found = min(seen.values(), key=_loss_of) if length is None else at(point + length * direction)
+        self._put(found[0])
+        self._evaluated = (self._point(), *found[1:])
+        if np.array_equal(self._evaluated[0], point):
+            self.failure = "the line search found nothing better"
+
+    def _at(self, point: Floats) -> Evaluated:
+        self._put(point)
+        loss, gradients = self._evaluate()
+        self.evaluations += 1
+        flat = np.concatenate([np.asarray(gradient, dtype=np.float64).ravel() for gradient in gradients])
+        if not (np.isfinite(loss) and np.isfinite(flat).all()):
+            raise _NotFiniteError
+        return point, float(loss), flat
+
+    def _point(self) -> Floats:
+        return np.concatenate([to_numpy(variable.value).ravel() for variable in self._variables]).astype(np.float64)
+
+    def _put(self, point: Floats) -> None:
+        begin = 0
+        for variable in self._variables:
+            size = int(np.prod(variable.shape))
+            variable.assign(point[begin : begin + size].reshape(variable.shape).astype(variable.dtype))
+            begin += size
+
+
+def _loss_of(evaluated: Evaluated) -> float:
+    return evaluated[1]
+
+
+class _NotFiniteError(Exception):
+    """An evaluation is not finite."""

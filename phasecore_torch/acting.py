@@ -1,0 +1,165 @@
+"""Carrying out, in a loop of one's own, what policies ask for: the optimizers by name, and which is in charge."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from phasecore.errors import InputError
+from phasecore.policies import (
+    Action,
+    ChangeWeighting,
+    HoldWeighting,
+    ReleaseWeighting,
+    ScaleLearningRate,
+    SetLearningRate,
+    SwitchOptimizer,
+)
+from phasecore_torch.loss import PhysicsLoss
+from phasecore_torch.quasi_newton import LBFGS
+
+
+@final
+class InCharge:
+    """The optimizers of a training, by name, of which one is in charge.
+
+    Args:
+        loss: the training's.
+        first: the optimizer that begins; its name is that of its class, "adam".
+        others: further ones, by name. "lbfgs" is made when it is needed, unless it is among them.
+
+    Attributes:
+        name: of the optimizer in charge.
+        declared: the actions that can be carried out.
+        is_fixed: whether the loss of the next step is the same function of the parameters as that of the last.
+
+    Raises:
+        InputError: for what is no optimizer, or has the name of the first.
+
+    Example:
+        >>> weight = torch.ones(1, requires_grad=True)
+        >>> optimizers = InCharge(None, torch.optim.Adam([weight]), {"sgd": torch.optim.SGD([weight], lr=0.1)})
+        >>> optimizers.carry_out(SwitchOptimizer("sgd"))
+        >>> type(optimizers.optimizer).__name__, optimizers.name
+        ('SGD', 'sgd')
+    """
+
+    def __init__(self, loss: Any, first: torch.optim.Optimizer, others: Mapping[str, torch.optim.Optimizer]) -> None:
+        self.name = self._former = self._last = type(first).__name__.lower()
+        self.is_fixed = False
+        self._loss = loss
+        self._optimizers: dict[str, Any] = {self.name: first}
+        for name, optimizer in others.items():
+            if not isinstance(optimizer, torch.optim.Optimizer) or name in self._optimizers:
+                raise InputError(
+                    f"argument 'optimizers', {name!r}",
+                    received="the name of the first optimizer" if name in self._optimizers else repr(optimizer),
+                    expected="torch optimizers, each under a name of its own",
+                )
+            self._optimizers[name] = optimizer
+        switches = {f"{SwitchOptimizer.name}:{name}" for name in (*self._optimizers, "lbfgs")}
+        rates = {SetLearningRate.name, ScaleLearningRate.name}
+        weights = {HoldWeighting.name, ReleaseWeighting.name, ChangeWeighting.name}
+        self.declared = frozenset(switches | rates | (weights if isinstance(loss, PhysicsLoss) else set()))
+        self._before: list[Tensor] = []
+        self._steps_of_others = 0
+
+    @property
+    def optimizer(self) -> Any:
+        """The optimizer in charge."""
+        return self._optimizers[self.name]
+
+    @property
+    def last(self) -> Any:
+        """The optimizer that made the last step."""
+        return self._optimizers[self._last]
+
+    @property
+    def evaluations(self) -> int | None:
+        """Evaluations of the loss by the optimizers, in all; None as long as each iteration had one."""
+        own = self._optimizers.get("lbfgs")
+        return self._steps_of_others + own.evaluations if isinstance(own, LBFGS) else None
+
+    def step(self, closure: Callable[[], Tensor]) -> Tensor:
+        """Make a step of the optimizer in charge, and return the loss before it.
+
+        Args:
+            closure: clears the gradients, evaluates the loss, goes back through it, and returns it.
+        """
+        optimizer = self.optimizer
+        if type(optimizer).__module__.startswith("torch.optim") and not isinstance(optimizer, torch.optim.LBFGS):
+            loss = closure()
+            optimizer.step()
+            return loss
+        return optimizer.step(closure)  # type: ignore[no-any-return]
+
+    def carry_out(self, action: Action) -> None:
+        """Do what a policy asks for, of what is `declared`."""
+        if isinstance(action, SwitchOptimizer):
+            self._switch_to(action.optimizer)
+        elif isinstance(action, SetLearningRate | ScaleLearningRate):
+            of_rates = self._former if isinstance(self.optimizer, torch.optim.LBFGS) else self.name
+            for group in self._optimizers[of_rates].param_groups:
+                group["lr"] = action.rate if isinstance(action, SetLearningRate) else action.factor * group["lr"]
+        elif isinstance(action, ChangeWeighting):
+            self._loss.change_weighting(action.weighting)
+        else:
+            self._loss.weighting.held = isinstance(action, HoldWeighting)
+
+    def before_iteration(self) -> None:
+        """Keep the parameters, where the optimizer in charge makes line searches."""
+        own = isinstance(self.optimizer, torch.optim.LBFGS) and not isinstance(self.optimizer, LBFGS)
+        self._before = [parameter.detach().clone() for parameter in self._trained()] if own else []
+
+    @torch.no_grad()
+    def after_iteration(self) -> str | None:
+        """Return why the optimizer in charge failed, or None; the former one is in charge again then."""
+        optimizer, self._last = self.optimizer, self.name
+        if not isinstance(optimizer, LBFGS):
+            self._steps_of_others += 1
+        failure = optimizer.failure if isinstance(optimizer, LBFGS) else None
+        if self._before and not all(bool(torch.isfinite(parameter).all()) for parameter in self._trained()):
+            failure = "it left the finite numbers"
+            optimizer.state.clear()
+            for parameter, value in zip(self._trained(), self._before, strict=True):
+                parameter.copy_(value)
+        if failure is None:
+            return None
+        failed, self.name = self.name, self._former
+        return f"{failed} failed: {failure}"
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint must carry: which optimizer is in charge, the weighting, and our own L-BFGS."""
+        own, loss = self._optimizers.get("lbfgs"), self._loss
+        return {
+            "in_charge": (self.name, self._former, self._last),
+            "steps_of_others": self._steps_of_others,
+            "lbfgs": own.state_dict() if isinstance(own, LBFGS) else None,
+            "weighting": (loss.specification, loss.weighting.held) if isinstance(loss, PhysicsLoss) else None,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state_dict()`; the loss' state comes after it, as its weighting may be another."""
+        self._steps_of_others = state["steps_of_others"]
+        if state["lbfgs"] is not None:
+            self._switch_to("lbfgs")
+            self.optimizer.load_state_dict(state["lbfgs"])
+        self.name, self._former, self._last = state["in_charge"]
+        if state["weighting"] is not None:
+            specification, held = state["weighting"]
+            if specification != self._loss.specification:
+                self._loss.change_weighting(specification)
+            self._loss.weighting.held = held
+
+    def _switch_to(self, name: str) -> None:
+        if name not in self._optimizers:
+            self._optimizers[name] = LBFGS(self._trained(), is_fixed=lambda: self.is_fixed)
+        if name != self.name:
+            self.name, self._former = name, self.name
+
+    def _trained(self) -> list[Tensor]:
+        first = next(iter(self._optimizers.values()))
+        return [parameter for group in first.param_groups for parameter in group["params"]]

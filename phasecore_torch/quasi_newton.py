@@ -1,0 +1,149 @@
+"""Quasi-Newton steps: torch's L-BFGS, one step at a time, that goes back to the last good parameters where it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+MEMORY = 50
+"""Pairs of steps and changes of the gradient that are remembered."""
+
+MOST_EVALUATIONS = 25
+"""Most evaluations of a line search."""
+
+
+@final
+class LBFGS(torch.optim.LBFGS):
+    """L-BFGS with strong Wolfe conditions, of which each `step(closure)` makes one step: a direction and a line search.
+
+    A loss that is not finite, and a line search that finds no other parameters, are failures: the parameters are those
+    of the last finite loss again, and `failure` says why; another optimizer goes on.
+
+    Args:
+        params: the parameters, one group.
+        memory: see `MEMORY`.
+        is_fixed: says whether the loss is the same function of the parameters as in the last step; the evaluation with
+            which a line search ended is then that with which the next step begins. By default it may be another.
+
+    Attributes:
+        evaluations: of loss and gradient, so far.
+        failure: why the last step failed, or None.
+
+    Example:
+        >>> x = torch.tensor([3.0, -1.0], requires_grad=True)
+        >>> optimizer = LBFGS([x], is_fixed=lambda: True)
+        >>> def closure():
+        ...     optimizer.zero_grad()
+        ...     loss = (x * x * torch.tensor([1.0, 10.0])).sum()
+        ...     loss.backward()
+        ...     return loss
+        >>> losses = [float(optimizer.step(closure)) for _ in range(8)]
+        >>> losses[-1] < 1e-6, optimizer.failure
+        (True, None)
+    """
+
+    def __init__(
+        self, params: Iterable[Tensor], memory: int = MEMORY, is_fixed: Callable[[], bool] = lambda: False
+    ) -> None:
+        super().__init__(
+            params,
+            max_iter=1,
+            max_eval=MOST_EVALUATIONS + 1,
+            tolerance_grad=0.0,
+            tolerance_change=0.0,
+            history_size=memory,
+            line_search_fn="strong_wolfe",
+        )
+        self.evaluations = 0
+        self.failure: str | None = None
+        self._is_fixed = is_fixed
+        self._good: tuple[list[Tensor], Tensor] | None = None
+        self._evaluated: tuple[list[Tensor], list[Tensor | None], Tensor] | None = None
+
+    def step(self, closure: Callable[[], Tensor]) -> Tensor:  # type: ignore[override]
+        """Make one step, and return the loss before it, a scalar tensor.
+
+        Args:
+            closure: clears the gradients, evaluates the loss, goes back through it, and returns it.
+        """
+        trained = self._trained()
+        before = [parameter.detach().clone() for parameter in trained]
+        first: list[Tensor] = []
+
+        def counted() -> Tensor:
+            loss = self._known() if not first else None
+            if loss is None:
+                loss = closure()
+                self.evaluations += 1
+                kept = [parameter.detach().clone() for parameter in trained]
+                self._evaluated = kept, [parameter.grad for parameter in trained], loss.detach()
+            if not bool(torch.isfinite(loss)):
+                raise _NotFiniteError
+            first.append(loss.detach())
+            return loss
+
+        try:
+            super().step(counted)  # type: ignore[no-untyped-call]
+            self.failure = self._failure(before)
+        except _NotFiniteError:
+            self.failure = "the line search left the finite numbers" if first else "the loss was not finite"
+        if first:
+            self._good = before, first[0]
+        if self.failure is not None:
+            self._go_back(before)
+        return self._good[1] if self._good is not None else torch.full_like(before[0].sum(), torch.nan)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint must carry: torch's own, and what the next step begins with."""
+        own = {"evaluations": self.evaluations, "good": self._good, "evaluated": self._evaluated}
+        return {**super().state_dict(), "one_step": own}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from `state_dict()`."""
+        super().load_state_dict(state_dict)
+        own = state_dict["one_step"]
+        self.evaluations, self._good, self._evaluated = own["evaluations"], own["good"], own["evaluated"]
+        if self._evaluated is not None:
+            for parameter, gradient in zip(self._trained(), self._evaluated[1], strict=True):
+                parameter.grad = None if gradient is None else gradient.to(parameter.device).clone()
+
+    def _trained(self) -> list[Tensor]:
+        trained: list[Tensor] = self.param_groups[0]["params"]
+        return trained
+
+    def _known(self) -> Tensor | None:
+        """The loss, where the last evaluation was at these parameters and its gradient is still there."""
+        if self._evaluated is None or not self._is_fixed():
+            return None
+        parameters, gradients, loss = self._evaluated
+        trained = self._trained()
+        same = all(torch.equal(one, other) for one, other in zip(parameters, trained, strict=True))
+        if not same:
+            return None
+        for parameter, gradient in zip(trained, gradients, strict=True):
+            parameter.grad = gradient
+        return loss
+
+    def _failure(self, before: list[Tensor]) -> str | None:
+        trained = self._trained()
+        if not all(bool(torch.isfinite(parameter).all()) for parameter in trained):
+            return "the line search left the finite numbers"
+        if all(torch.equal(one, other) for one, other in zip(before, trained, strict=True)):
+            return "the line search found nothing better"
+        return None
+
+    @torch.no_grad()
+    def _go_back(self, before: list[Tensor]) -> None:
+        """Put back the parameters of the last finite loss, or those before; what is remembered ends."""
+        good = before if self._good is None else self._good[0]
+        for parameter, value in zip(self._trained(), good, strict=True):
+            parameter.copy_(value)
+        self.state.clear()
+        self._evaluated = None
+
+
+class _NotFiniteError(Exception):
+    """An evaluation is not finite."""

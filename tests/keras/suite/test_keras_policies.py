@@ -1,0 +1,163 @@
+"""Policies in `phasecore run` with Keras: what is asked for is done, as told, and a resume goes on with it."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from phasecore.policies import (
+    ChangeWeighting,
+    HoldWeighting,
+    Policy,
+    ReleaseWeighting,
+    ScaleLearningRate,
+    SetLearningRate,
+    Snapshot,
+    Stop,
+    SwitchOptimizer,
+)
+from phasecore.recording.recorder import Recorder
+from phasecore.runs import execute, open_run, prepare, prepare_resumed
+from phasecore_keras.autodiff import to_numpy
+from phasecore_keras.quasi_newton import LBFGS
+from phasecore_keras.training import KerasSession
+
+
+class Place(NamedTuple):
+    done: int = 0
+
+
+def plan(*steps):
+    """A policy that does given actions at the first capture from given iterations on."""
+
+    def update(timeline, row, state):
+        due = [action for at, action in steps[state.done :] if row["iteration"] >= at]
+        return due, Place(state.done + len(due))
+
+    return {"plan": Policy(Place, update, frozenset(action.requirement for _, action in steps))}
+
+
+def make(policy=None, folder=None, **options):
+    given = {"points": 40, "width": 6, "depth": 1, "iterations": 16, "every": 4, "weighting": "rba", "seed": 3}
+    return prepare("helmholtz:a1=1,a2=1", backend="keras", policy=policy, output=folder, **{**given, **options})
+
+
+def rows_of(outcome):
+    return [{name: value for name, value in row.items() if name not in ("seconds", "actions")} for row in outcome.rows]
+
+
+@pytest.mark.any_backend
+def test_a_policy_that_never_acts_changes_no_number():
+    alone, watched = (execute(make(policy)) for policy in (None, plan((10**9, Stop()))))
+    assert repr(rows_of(alone)) == repr(rows_of(watched))
+
+
+def test_adam_is_switched_to_lbfgs_and_back():
+    rows = execute(make(plan((4, SwitchOptimizer("lbfgs")), (12, SwitchOptimizer("adam"))))).rows
+    rows = {row["iteration"]: row for row in rows}
+    assert "learning_rate" in rows[4]
+    assert "learning_rate" not in rows[8]
+    assert "adam_snr" in rows[4]
+    assert "adam_snr" not in rows[8], "what is not Adam's is absent, not stale"
+    assert "adam_snr" in rows[16]
+    assert rows[8]["evaluations"] >= 4 + 2 * 4
+    assert rows[16]["evaluations"] == rows[12]["evaluations"] + 4
+
+
+@pytest.mark.parametrize(
+    "further", [(), (HoldWeighting(),), (ChangeWeighting("uniform"),)], ids=["", "held", "uniform"]
+)
+def test_a_resume_goes_on_as_the_whole_training(tmp_path, further):
+    policy = plan((4, SwitchOptimizer("lbfgs")), *((4, action) for action in further), (12, SwitchOptimizer("adam")))
+    whole = execute(make(policy, tmp_path / "whole"))
+    execute(make(policy, tmp_path / "parts", iterations=8))
+    resumed = execute(prepare_resumed(tmp_path / "parts", policy=policy, iterations=16), resume=True)
+    assert resumed.actions == whole.actions
+    for row, expected in zip(rows_of(resumed), rows_of(whole), strict=True):
+        assert row == pytest.approx(expected, rel=1e-4, nan_ok=True)
+
+
+def weights_after(policy, iterations):
+    session = KerasSession(make(policy, iterations=iterations))
+    recorder = Recorder()
+    recorder.begin(session.training)
+    session.run(recorder, None)
+    return session, {term: to_numpy(weight).copy() for term, weight in session.model.physics.point_weights().items()}
+
+
+def test_weights_that_are_held_stay_and_released_ones_go_on():
+    _, before = weights_after(None, 8)
+    session, held = weights_after(plan((8, HoldWeighting())), 16)
+    _, released = weights_after(plan((8, HoldWeighting()), (12, ReleaseWeighting())), 16)
+    assert np.array_equal(before["pde"], held["pde"])
+    assert not np.array_equal(before["pde"], released["pde"])
+    assert session.model.weighting.held
+
+
+def test_the_weighting_is_changed_and_the_attention_goes_on():
+    session, weights = weights_after(plan((8, ChangeWeighting("uniform"))), 16)
+    assert weights == {}
+    assert session.model.specification == "uniform"
+    rows, alone = (execute(make(policy)).rows for policy in (plan((8, ChangeWeighting("uniform"))), None))
+    assert max(abs(a["residual_order"] - b["residual_order"]) for a, b in zip(rows, alone, strict=True)) < 0.2
+
+
+@pytest.mark.any_backend
+def test_the_learning_rate_is_set_and_scaled():
+    policy = plan((4, SetLearningRate(1e-2)), (12, ScaleLearningRate(0.5)))
+    rows = {row["iteration"]: row["learning_rate"] for row in execute(make(policy)).rows}
+    assert [rows[k] for k in (4, 8, 16)] == pytest.approx([1e-3, 1e-2, 5e-3])
+
+
+@pytest.mark.any_backend
+def test_a_policy_ends_the_training_and_saves_a_snapshot(tmp_path):
+    outcome = execute(make(plan((8, Snapshot()), (12, Stop())), tmp_path / "run"))
+    assert outcome.iterations == 12
+    assert {8, 12} <= set(open_run(tmp_path / "run").snapshots)
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize("at", [0, 5])
+def test_a_loss_that_is_not_finite_leads_back_to_adam(monkeypatch, at):
+    own, count = LBFGS._at, [0]
+
+    def spoilt(self, point):
+        count[0] += 1
+        evaluate = self._evaluate
+        if count[0] > at:
+            self._evaluate = lambda: (math.nan, evaluate()[1])
+        try:
+            return own(self, point)
+        finally:
+            self._evaluate = evaluate
+
+    monkeypatch.setattr(LBFGS, "_at", spoilt)
+    with pytest.warns(RuntimeWarning, match="L-BFGS failed") as caught:
+        outcome = execute(make(plan((4, SwitchOptimizer("lbfgs")))))
+    assert sum("L-BFGS failed" in str(item.message) for item in caught) == 1
+    assert [acted.to for acted in outcome.actions] == ["lbfgs", "adam"]
+    assert math.isfinite(outcome.rows[-1]["training_loss"])
+
+
+@pytest.mark.any_backend
+def test_lbfgs_agrees_with_scipys_own_on_a_function_of_many_variables():
+    from scipy.optimize import minimize, rosen, rosen_der
+
+    class Held:
+        """A variable in double precision on every backend."""
+
+        shape, dtype, value = (6,), "float64", np.full(6, -0.5)
+
+        def assign(self, value):
+            self.value = value
+
+    x = Held()
+    optimizer = LBFGS([x], lambda: (rosen(x.value), [rosen_der(x.value)]), is_fixed=lambda: True)
+    losses = []
+    while optimizer.failure is None and len(losses) < 100 and (not losses or losses[-1] > 1e-14):
+        losses.append(optimizer.step())
+    theirs = minimize(rosen, np.full(6, -0.5), jac=rosen_der, method="L-BFGS-B", options={"maxcor": 50, "ftol": 0})
+    assert np.allclose(x.value, 1.0, atol=1e-5)
+    assert optimizer.evaluations < 1.5 * theirs.nfev
+    assert losses == sorted(losses, reverse=True)

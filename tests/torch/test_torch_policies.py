@@ -1,0 +1,256 @@
+"""Policies in `phasecore run` on torch: what is asked for is done, as told, and a resume repeats it bit by bit."""
+
+import math
+from typing import NamedTuple
+
+import pytest
+import torch
+
+import phasecore
+from phasecore import InputError
+from phasecore.policies import (
+    Call,
+    ChangeWeighting,
+    HoldWeighting,
+    Policy,
+    ReleaseWeighting,
+    ScaleLearningRate,
+    SetLearningRate,
+    Snapshot,
+    Stop,
+    SwitchOptimizer,
+)
+from phasecore.runs import execute, open_run, prepare, prepare_resumed
+from phasecore_torch.blocks import Blocks
+from phasecore_torch.quasi_newton import LBFGS
+from phasecore_torch.training import TorchSession
+
+
+class Place(NamedTuple):
+    done: int = 0
+
+
+def plan(*steps):
+    """A policy that does given actions at the first capture from given iterations on."""
+
+    def update(timeline, row, state):
+        due = [action for at, action in steps[state.done :] if row["iteration"] >= at]
+        return due, Place(state.done + len(due))
+
+    return {"plan": Policy(Place, update, frozenset(action.requirement for _, action in steps))}
+
+
+def make(policy=None, folder=None, **options):
+    given = {"points": 40, "width": 8, "depth": 2, "iterations": 60, "every": 10, "weighting": "rba", "seed": 3}
+    return prepare("helmholtz:a1=1,a2=1", backend="torch", policy=policy, output=folder, **{**given, **options})
+
+
+def rows_of(outcome):
+    return [{name: value for name, value in row.items() if name not in ("seconds", "actions")} for row in outcome.rows]
+
+
+def test_a_policy_that_never_acts_changes_no_number():
+    alone, watched = (execute(make(policy)) for policy in (None, plan((10**9, Stop()))))
+    assert repr(rows_of(alone)) == repr(rows_of(watched))
+
+
+def test_adam_is_switched_to_lbfgs_and_back(tmp_path):
+    run = tmp_path / "run"
+    outcome = execute(make(plan((20, SwitchOptimizer("lbfgs")), (40, SwitchOptimizer("adam"))), run))
+    rows = {row["iteration"]: row for row in outcome.rows}
+    assert [(acted.iteration, acted.to) for acted in outcome.actions] == [(20, "lbfgs"), (40, "adam")]
+    assert "learning_rate" in rows[20]
+    assert "learning_rate" not in rows[30], "L-BFGS has none"
+    assert "adam_snr" in rows[20]
+    assert "adam_snr" not in rows[30], "what is not Adam's is absent, not stale"
+    assert "adam_snr" in rows[50]
+    assert "evaluations" not in rows[20]
+    assert rows[30]["evaluations"] >= 20 + 2 * 10, "weights move: an evaluation for each step, one for each search"
+    assert rows[50]["evaluations"] == rows[40]["evaluations"] + 10
+    assert rows[40]["unweighted_loss"] < rows[20]["unweighted_loss"]
+    assert [acted.iteration for acted in open_run(run).actions] == [20, 40]
+
+
+@pytest.mark.parametrize("weights", ["held", "updated", "uniform"])
+@pytest.mark.parametrize("stop", [30, 35])
+def test_a_resume_repeats_every_number(tmp_path, weights, stop):
+    further = {"held": [HoldWeighting()], "uniform": [ChangeWeighting("uniform")], "updated": []}[weights]
+    policy = plan((20, SwitchOptimizer("lbfgs")), *((20, action) for action in further), (40, SwitchOptimizer("adam")))
+    whole = execute(make(policy, tmp_path / "whole"))
+    execute(make(policy, tmp_path / "parts", iterations=stop))
+    resumed = execute(prepare_resumed(tmp_path / "parts", policy=policy, iterations=60), resume=True)
+    at_stop = {row["iteration"]: row for row in rows_of(resumed)}
+    assert at_stop.pop(stop)["iteration"] == stop
+    expected = {row["iteration"]: row for row in rows_of(whole) if row["iteration"] != stop}
+    assert repr(at_stop) == repr(expected)
+    assert resumed.actions == whole.actions
+
+
+def test_where_weights_are_held_a_step_begins_with_the_evaluation_that_ended_the_one_before():
+    policy = plan((20, SwitchOptimizer("lbfgs")), (20, HoldWeighting()))
+    rows = {row["iteration"]: row for row in execute(make(policy)).rows}
+    assert rows[60]["evaluations"] - rows[20 + 10]["evaluations"] < 2 * 30
+
+
+def weights_after(policy, iterations):
+    session = TorchSession(make(policy, iterations=iterations))
+    session.run(_observer(session), None)
+    return session, {term: weight.clone() for term, weight in session.loss.point_weights().items()}
+
+
+def _observer(session):
+    from phasecore.recording.recorder import Recorder
+
+    recorder = Recorder()
+    recorder.begin(session.training)
+    return recorder
+
+
+def test_weights_that_are_held_stay_and_released_ones_go_on():
+    _, at_20 = weights_after(None, 20)
+    session, held = weights_after(plan((20, HoldWeighting())), 40)
+    _, released = weights_after(plan((20, HoldWeighting()), (30, ReleaseWeighting())), 40)
+    assert torch.equal(at_20["pde"], held["pde"])
+    assert not torch.equal(at_20["pde"], released["pde"])
+    assert session.loss.weighting.held
+
+
+def test_the_weighting_is_changed_and_the_attention_goes_on():
+    session, weights = weights_after(plan((20, ChangeWeighting("uniform"))), 40)
+    assert weights == {}
+    assert session.loss.specification == "uniform"
+    rows = execute(make(plan((20, ChangeWeighting("uniform"))))).rows
+    alone = execute(make()).rows
+    assert all("residual_order" in row for row in rows)
+    same = [abs(a["residual_order"] - b["residual_order"]) for a, b in zip(rows, alone, strict=True)]
+    assert max(same) < 0.2, "no jump: the attention is that of before, not a new one"
+
+
+def test_weights_move_once_per_step_and_never_within_a_line_search():
+    session = TorchSession(make(plan((1, SwitchOptimizer("lbfgs"))), iterations=30))
+    updates = []
+    own = session.loss.weighting.update
+    session.loss.weighting.update = lambda *arguments: updates.append(session.iteration) or own(*arguments)
+    session.run(_observer(session), None)
+    assert updates == list(range(30))
+    assert session.evaluations > 45
+
+
+def test_the_learning_rate_is_set_and_scaled_and_the_schedule_goes_on():
+    policy = plan((20, SetLearningRate(1e-2)), (40, ScaleLearningRate(0.5)))
+    rows = {row["iteration"]: row["learning_rate"] for row in execute(make(policy)).rows}
+    assert [round(rows[k], 12) for k in (20, 30, 50)] == [1e-3, 1e-2, 5e-3]
+
+
+def test_a_policy_ends_the_training_and_a_resume_leaves_it_at_that(tmp_path):
+    policy = plan((25, Stop(reason="enough")))
+    outcome = execute(make(policy, tmp_path / "run"))
+    read = open_run(tmp_path / "run")
+    assert outcome.iterations == 26, "the first capture from 25 on"
+    assert read.outcome["iterations"] == 26
+    assert read.outcome["actions"][0]["reason"] == "enough"
+    assert read.snapshots[-1] == 26
+    again = execute(prepare_resumed(tmp_path / "run", policy=policy, iterations=90), resume=True)
+    assert again.iterations == 26
+
+
+def test_snapshots_are_saved_and_functions_called(tmp_path):
+    heard = []
+    policy = plan((20, Snapshot()), (40, Call(lambda timeline, row: heard.append(row["iteration"]))))
+    execute(make(policy, tmp_path / "run"))
+    assert 20 in open_run(tmp_path / "run").snapshots
+    assert heard == [40]
+
+
+def fails(monkeypatch, spoil, at):
+    """Let the loss be spoilt from an evaluation on, until L-BFGS is given up."""
+    session_step = LBFGS.step
+    count = [0]
+
+    def step(self, closure):
+        def spoilt():
+            count[0] += 1
+            loss = closure()
+            return spoil(self, loss) if count[0] > at else loss
+
+        return session_step(self, spoilt)
+
+    monkeypatch.setattr(LBFGS, "step", step)
+
+
+def of_nan(optimizer, loss):
+    for parameter in optimizer.param_groups[0]["params"]:
+        parameter.grad.fill_(math.nan)
+    return loss * math.nan
+
+
+@pytest.mark.parametrize("at", [0, 2, 9])
+def test_a_loss_that_is_not_finite_leads_back_to_the_last_good_parameters_and_to_adam(monkeypatch, at):
+    fails(monkeypatch, of_nan, at)
+    with pytest.warns(RuntimeWarning, match="L-BFGS failed") as caught:
+        outcome = execute(make(plan((20, SwitchOptimizer("lbfgs")))))
+    assert sum("L-BFGS failed" in str(item.message) for item in caught) == 1
+    assert [acted.to for acted in outcome.actions] == ["lbfgs", "adam"]
+    assert outcome.actions[-1].policy == "phasecore"
+    assert outcome.iterations == 60
+    assert math.isfinite(outcome.rows[-1]["training_loss"])
+    assert outcome.rows[-1]["unweighted_loss"] < 2 * outcome.rows[-5]["unweighted_loss"]
+    assert "adam_snr" in outcome.rows[-1]
+
+
+def test_lbfgs_says_why_it_failed_and_puts_the_parameters_back():
+    x = torch.tensor([1.0, 2.0], requires_grad=True)
+    optimizer = LBFGS([x])
+
+    def closure():
+        optimizer.zero_grad()
+        loss = (x.square()).sum() + (math.nan if float(x.detach().abs().sum()) < 2.9 else 0.0)
+        loss.backward()
+        return loss
+
+    before = x.detach().clone()
+    optimizer.step(closure)
+    if optimizer.failure is None:
+        optimizer.step(closure)
+    assert optimizer.failure is not None
+    assert torch.equal(x.detach(), before)
+
+
+def test_lbfgs_at_a_minimum_finds_nothing_better():
+    x = torch.zeros(2, requires_grad=True)
+    optimizer = LBFGS([x])
+
+    def closure():
+        optimizer.zero_grad()
+        loss = x.square().sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    assert optimizer.failure == "the line search found nothing better"
+
+
+def test_blocks_are_used_by_lbfgs(monkeypatch):
+    session = TorchSession(make(plan((10, SwitchOptimizer("lbfgs"))), iterations=20))
+    calls, own = [], Blocks.__call__
+    monkeypatch.setattr(Blocks, "__call__", lambda blocks, points: calls.append(len(points)) or own(blocks, points))
+    session.run(_observer(session), None)
+    assert len(calls) >= session.evaluations
+
+
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [
+        ("at_phase:phase=diffusion,do=resample", "requires action 'resample'"),
+        ("at_phase:phase=diffusion,do=switch_optimizer,to=muon", "unknown optimizer"),
+        ("at_phase:phase=diffusion,do=change_weighting,to=nobody", "unknown weighting"),
+    ],
+)
+def test_what_torch_cannot_do_is_refused_before_the_first_iteration(policy, message):
+    with pytest.raises(InputError, match=message):
+        make(policy)
+
+
+def test_a_scheme_that_the_problem_has_nothing_for_is_refused_too():
+    with pytest.raises(phasecore.PhasecoreError):
+        make("at_phase:phase=diffusion,do=change_weighting,to=causal")
