@@ -6,7 +6,7 @@ import textwrap
 
 import pytest
 
-from phasecore import plugins, registry
+from phasecore import lookup, plugins
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def load(tmp_path, monkeypatch):
             if point.group == plugins.GROUP
         ]
         result = plugins.load(points)
-        monkeypatch.setattr(registry, "loaded", lambda: result)
+        monkeypatch.setattr(lookup, "loaded", lambda: result)
         return result
 
     return load

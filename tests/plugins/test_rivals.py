@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 import phasecore
-from phasecore import plugins, registry
+from phasecore import lookup, plugins, registry
 from phasecore.cli import main
 from phasecore.errors import PluginWarning
 from phasecore.hookspecs import KINDS
@@ -33,7 +33,7 @@ def rivals(install, monkeypatch):
     for name, version in (("kit_a", "1.0"), ("kit_b", "2.5")):
         install(name.replace("_", "-"), version, {name: name}, **{name: OFFERS.format(module=name)})
     loaded = plugins.load(importlib.metadata.entry_points(group=plugins.GROUP))
-    monkeypatch.setattr(registry, "loaded", lambda: loaded)
+    monkeypatch.setattr(lookup, "loaded", lambda: loaded)
     return loaded
 
 

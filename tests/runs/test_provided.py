@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from phasecore import InputError, plugins, registry
+from phasecore import InputError, lookup, plugins, registry
 from phasecore.backends import Monitored
 from phasecore.errors import PluginError, PluginWarning
 from phasecore.plugins import Plugins, Source
@@ -24,7 +24,7 @@ def provide(monkeypatch: pytest.MonkeyPatch, kind: str, name: str, source: Sourc
     entries = [(e, source if (e.kind, e.name) == (kind, name) else s) for e, s in found.entries]
     kept = tuple((entry, origin) for entry, origin in entries if origin is not None)
     changed = Plugins(found.manager, kept, found.failures, found.sources)
-    monkeypatch.setattr(registry, "loaded", lambda: changed)
+    monkeypatch.setattr(lookup, "loaded", lambda: changed)
 
 
 def started(folder: Path, **options: Any) -> dict[str, Any]:

@@ -41,7 +41,8 @@ def plan(*steps):
 
 
 def make(policy=None, folder=None, **options):
-    given = {"points": 40, "width": 8, "depth": 2, "iterations": 60, "every": 10, "weighting": "rba", "seed": 3}
+    given = {"points": 40, "width": 8, "depth": 2, "iterations": 60, "every": 10, "weighting": "rba", "seed": 3,
+             "learning_rate": 1e-3}  # fmt: skip
     return prepare("helmholtz:a1=1,a2=1", backend="torch", policy=policy, output=folder, **{**given, **options})
 
 
@@ -83,7 +84,11 @@ def test_a_resume_repeats_every_number(tmp_path, weights, stop):
     assert at_stop.pop(stop)["iteration"] == stop
     expected = {row["iteration"]: row for row in rows_of(whole) if row["iteration"] != stop}
     assert repr(at_stop) == repr(expected)
-    assert resumed.actions == whole.actions
+    # the row at the stop may say more of the phases than the undisturbed training knew
+    done = [
+        [(acted.iteration, acted.policy, acted.action, acted.to) for acted in one.actions] for one in (resumed, whole)
+    ]
+    assert done[0] == done[1]
 
 
 def test_where_weights_are_held_a_step_begins_with_the_evaluation_that_ended_the_one_before():

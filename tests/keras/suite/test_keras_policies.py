@@ -39,7 +39,8 @@ def plan(*steps):
 
 
 def make(policy=None, folder=None, **options):
-    given = {"points": 40, "width": 6, "depth": 1, "iterations": 16, "every": 4, "weighting": "rba", "seed": 3}
+    given = {"points": 40, "width": 6, "depth": 1, "iterations": 16, "every": 4, "weighting": "rba", "seed": 3,
+             "learning_rate": 1e-3}  # fmt: skip
     return prepare("helmholtz:a1=1,a2=1", backend="keras", policy=policy, output=folder, **{**given, **options})
 
 
