@@ -91,7 +91,7 @@ def configuration(run: Run, training: Training) -> dict[str, Any]:
     """Return all that decides what a run measures."""
     return {
         "problem": run.problem,
-        "parameters": dict(training.problem.parameters),
+        "parameters": {name: value for name, value in training.problem.parameters.items() if value is not None},
         "weighting": training.scheme_name,
         "steps": run.steps,
         "settings": asdict(training.settings),
