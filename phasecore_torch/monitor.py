@@ -200,7 +200,7 @@ class PhaseMonitor(Monitor):
             ...     loss = x.square().sum()
             ...     loss.backward()
             ...     return loss
-            >>> float(monitor.optimize(closure))
+            >>> monitor.optimize(closure).item()
             9.0
         """
         loss = self._loss

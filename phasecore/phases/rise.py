@@ -7,10 +7,11 @@ says nothing. The other quantities may lead or lag the SNR, so they are looked f
 price that grows with the distance. Residuals that hardly vary over space have little to win, and count less when flat.
 
 A sum is no conjunction, so what the sum may reach is bounded by the SNR. Where that was recorded and has not risen,
-the others are hints: together they may be believed, and never more than a little, only if there was no rise to be
-waited for. There was one as far as Adam's SNR, which does not depend on how many points a batch holds, lies below
-where it was while the network fitted; one of the others that is flat takes its part off the bound; and right after
-fitting, when the loss falls in any case, hints count for nothing until a decade has passed.
+the others are hints, but for an error that falls as it did before: together they may be believed, and never more than
+a little, only if there was no rise to be waited for. There was one as far as Adam's SNR, which does not depend on how
+many points a batch holds, lies below where it was while the network fitted; one of the others that is flat takes its
+part off the bound; and right after fitting, when the loss falls in any case, hints count for nothing until a decade
+has passed.
 """
 
 from __future__ import annotations
@@ -91,14 +92,16 @@ def rise_evidence(
         >>> values[SNR] = np.where(times < 4.0, -2.0, 0.5)
         >>> evidence = rise_evidence(Profile(times, values), DetectorConfiguration())
         >>> round(float(evidence.times[np.argmax(evidence.total)]), 2)
-        3.97
+        3.95
     """
     heights, weights = heights_and_weights(configuration)
     found = contrast(profile, SCALES, configuration)
     times, last = found.times, profile.times[-1]
     relative = found.height / heights[:, None, None]
+    flatness = np.minimum(np.maximum(2.0 - 2.0 * relative[SNR, 0], 0.0), 1.0)
+    change = (found.after - found.before)[RELATIVE_L2_ERROR] / heights[RELATIVE_L2_ERROR]
+    relative[RELATIVE_L2_ERROR] -= np.nan_to_num(flatness) * _trend(change, times, times - configuration.plateau)
     odds = np.maximum(np.minimum(relative, 0.0), LEAST) - 1.0 + np.maximum(relative, 0.0)
-    flatness = np.minimum(np.maximum(-2.0 * odds[SNR, 0], 0.0), 1.0)
     fallen = (adam_peak - found.before[ADAM_SNR, 0]) / configuration.fall - 1.0
     room = np.where(fallen == fallen, np.minimum(np.maximum(fallen, 0.0), 1.0), UNKNOWN_ROOM)
     uneven = 1.0 / (1.0 + EVEN**2 * 10.0 ** (2.0 * found.before[RESIDUAL_ORDER]))
@@ -125,6 +128,12 @@ def rise_evidence(
     total[~told] = -np.inf
     levels = found.before[:, 0], found.after[:, 0]
     return RiseEvidence(times, total, plain, log_odds, *levels, source, found.height[SNR, 0])
+
+
+def _trend(change: FloatArray, times: FloatArray, earlier: FloatArray) -> FloatArray:
+    """Return the rise at earlier times, shape of `change`, zero where there was none or it is not known."""
+    there = np.maximum(np.nan_to_num(change[:, np.searchsorted(times, earlier)]), 0.0)
+    return np.where(earlier < times[0], 0.0, there)
 
 
 def _discounted(odds: FloatArray, share: FloatArray) -> FloatArray:

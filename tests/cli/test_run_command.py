@@ -65,7 +65,7 @@ def test_a_transition_that_was_announced_and_moved_is_explained_wherever_phases_
 ) -> None:
     monkeypatch.setenv("SYNTHETIC_HALT", "1")
     result = invoke(*RUN, "--output", "here")
-    (announced,) = (line for line in result.stderr.splitlines() if "since iteration" in line)
+    announced = next(line for line in result.stderr.splitlines() if "since iteration" in line)
     at, since = re.findall(r"\d+", announced)
     (transition,) = json.loads(invoke("detect", "here", "--json").stdout)["transitions"]
     low, high = transition["interval"]

@@ -1,5 +1,6 @@
 """`--sampling` on the command line: points that move, a resume that agrees, and what is refused beforehand."""
 
+import functools
 import json
 import sys
 from pathlib import Path
@@ -70,8 +71,9 @@ def test_compare_trains_all_with_one_sampling() -> None:
     given = ["compare", "burgers", "--backend", "torch", "--weightings", "uniform,rba", *SMALL]
     result = invoke(*given, "--sampling", "sobol+r3:every=3", "--output", "here", "--json")
     assert result.exit_code == 0, result.output
-    assert [run["sampling"] for run in json.loads(result.stdout)["runs"]] == ["sobol+r3:every=3"] * 2
-    firsts = [open_run(f"here/{name}").snapshot(1)["points"] for name in ("uniform", "rba")]
+    runs = json.loads(result.stdout)["runs"]
+    assert [run["sampling"] for run in runs] == ["sobol+r3:every=3"] * 2
+    firsts = [open_run(run["output"]).snapshot(1)["points"] for run in runs]
     assert np.array_equal(*firsts)
     assert invoke("compare", "burgers", "--output", "here", "--resume", "--iterations", "9").exit_code == 0
 
@@ -108,7 +110,8 @@ def test_a_backend_that_moves_no_points_is_told_to_be_one() -> None:
 
 def test_a_scheme_that_forbids_moves_is_refused_with_a_sampling_that_moves(monkeypatch: pytest.MonkeyPatch) -> None:
     module = sys.modules["phasecore.weighting.rba"]
-    monkeypatch.setattr(module, "rba", lambda: rba()._replace(on_move="refused"))
+    refusing = functools.wraps(rba)(lambda **options: rba(**options)._replace(on_move="refused"))
+    monkeypatch.setattr(module, "rba", refusing)
     result = invoke(*RUN, "--weighting", "rba", "--sampling", "r3", "--output", "here")
     assert result.exit_code == 2
     assert "received weighting 'rba', which forbids it" in result.stderr

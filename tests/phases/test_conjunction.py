@@ -59,6 +59,17 @@ def test_hints_without_the_snr_are_no_total_diffusion(family):
     assert max(reported, default=0.0) <= 0.75
 
 
+@pytest.mark.parametrize("slope", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("noise", [0.0, 0.1])
+def test_an_error_or_a_loss_that_falls_as_it_ever_did_is_no_event(slope, noise):
+    normal = np.random.default_rng(0).normal(0.0, noise, (2, ITERATION.size))
+    falling = 10.0 ** (normal[0] - slope * TIME)
+    snr = np.where(ITERATION < 100, 30.0, 0.03) * 10.0 ** (0.3 * normal[1])
+    for names in (["relative_l2_error"], ["training_loss"], ["training_loss", "relative_l2_error"]):
+        columns = {"iteration": ITERATION, "snr": snr, **dict.fromkeys(names, falling)}
+        assert detect(columns).current is replay(columns).current is Phase.DIFFUSION
+
+
 @pytest.mark.parametrize("family", ["residuals first", "ramp, residuals first"])
 def test_residuals_that_recover_first_do_not_bring_it_forward(family):
     for seed in range(4):
