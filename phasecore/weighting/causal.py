@@ -2,15 +2,15 @@
 
 Source: Wang, Sankaran, Perdikaris, "Respecting causality is all you need for training physics-informed neural
 networks" (arXiv 2203.07404), with its annealing of epsilon; the threshold is that of the authors' code, which also has
-what `initial_factor` and `equations="minimum"` stand for. There, points are sorted and cut into slabs of equal count;
-here slabs of equal duration gather points that lie anywhere, equally many on average where they are drawn uniformly.
-Whether 32 slabs and the first epsilon are the authors' in all problems could not be found out here.
+what `initial_factor` and `equations="minimum"` stand for. There, points are sorted and cut into slabs of equal count,
+`cut="count"` here; by default slabs of equal duration gather points that lie anywhere, equally many on average where
+they are drawn uniformly. Whether 32 slabs and the first epsilon are the authors' in all problems could not be found out here.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
 from phasecore.arrays import Array, ArrayNamespace
@@ -21,9 +21,13 @@ from phasecore.weighting.base import WeightingScheme, Weights
 from phasecore.weighting.options import check_choice, check_count, check_number, check_unread
 
 Equations = Literal["sum", "minimum"]
+Cut = Literal["duration", "count"]
 
 ALL = "equations"
 """The one entry of the state's mapping: all equations share it."""
+
+HALVINGS = 20
+"""How often the interval in which a slab begins is halved: to a millionth of the domain's duration."""
 
 
 class CausalState(NamedTuple):
@@ -42,10 +46,11 @@ def causal(
     equations: Equations = "sum",
     initial_factor: float = 0.0,
     initial: str = "initial",
+    cut: Cut = "duration",
 ) -> WeightingScheme:
     """Return causal weights: `w_k = exp(-epsilon sum_{j < k} L_j)`, with `L_k` the loss of the points in time slab k.
 
-    The domain is cut into slabs of equal duration. `L_k` is the mean squared residual of the points in slab k, summed
+    The domain is cut into slabs of equal duration, or of equally many points. `L_k` is the mean squared residual of the points in slab k, summed
     over the equations; the sum leaves slab k itself out, so the first slab has weight one. A point has its slab's
     weight, and the loss of an equation is `mean(w_i r_i^2)`; conditions are not weighted. Once every weight exceeds
     `threshold`, `epsilon` grows by `growth` for the iterations to come, up to `largest`. The authors stop the training
@@ -67,6 +72,8 @@ def causal(
             (initial_factor L_0 + sum))`, 0 or more; 1e3 to 1e5 in the authors' experiments. Then no slab counts before
             the initial condition is met.
         initial: name of the term that is the initial condition.
+        cut: "duration" for slabs of equal duration; "count" for as many points in each, as far as that goes without
+            parting points of one moment: for points that are dense at some times.
 
     Raises:
         InputError: if an option is outside its range; when training is set up, if the problem has no such coordinate
@@ -87,6 +94,7 @@ def causal(
     check_number("causal", "largest", largest, epsilon, low_included=True)
     check_number("causal", "threshold", threshold, 0, 1)
     check_choice("causal", "equations", equations, get_args(Equations))
+    check_choice("causal", "cut", cut, get_args(Cut))
     check_number("causal", "initial_factor", initial_factor, low=0, low_included=True)
     check_unread("causal", "initial", initial, "initial", "" if initial_factor else "'initial_factor' is 0")
 
@@ -102,7 +110,9 @@ def causal(
         xp = signals.namespace
         now = state.epsilon[ALL]
         residuals = signals[RESIDUALS]
-        inside = _membership(signals[UNIT_COORDINATES][time], slabs, xp)
+        share = signals[UNIT_COORDINATES][time]
+        edges = _even_counts(share, slabs, signals) if cut == "count" and slabs > 1 else [slab / slabs for slab in range(1, slabs)]
+        inside = _membership(share, edges, xp)
         zero = xp.zeros_like(now)
         begun = initial_factor * signals[TERM_LOSSES][initial] if initial_factor else zero
         passed = [begun] * (len(residuals) if equations == "minimum" else 1)
@@ -138,9 +148,29 @@ def _check_name(option: str, name: str, there: Mapping[str, Any], kind: str, wit
         )
 
 
-def _membership(share: Array, slabs: int, xp: ArrayNamespace) -> list[Array]:
+def _even_counts(share: Array, slabs: int, signals: Signals) -> list[Array]:
+    """Return where slabs but the first begin so that all hold equally many points, by halving intervals."""
+    xp = signals.namespace
+    ones, zeros = xp.ones_like(share), xp.zeros_like(share)
+    row = xp.reshape(share, (1, -1))
+
+    def before(moments: Array) -> Array:
+        if signals.reduce is None:
+            return xp.sum(xp.where(row < moments, ones, zeros), axis=1)
+        return xp.stack([signals.total(xp.where(share < moments[slab], ones, zeros)) for slab in range(slabs - 1)])
+
+    count = signals.total(ones)
+    wanted = xp.stack([slab / slabs * count for slab in range(1, slabs)])
+    low, high = xp.zeros_like(wanted), xp.ones_like(wanted)
+    for _ in range(HALVINGS):
+        middle = 0.5 * (low + high)
+        too_few = before(xp.reshape(middle, (-1, 1))) < wanted
+        low, high = xp.where(too_few, middle, low), xp.where(too_few, high, middle)
+    return [high[slab] for slab in range(slabs - 1)]
+
+
+def _membership(share: Array, edges: Sequence[Any], xp: ArrayNamespace) -> list[Array]:
     """Return for each slab which points lie in it, ones and zeros of shape (n,); each point lies in one."""
     begun = [xp.ones_like(share)]
-    for slab in range(1, slabs):
-        begun.append(xp.where(share >= slab / slabs, xp.ones_like(share), xp.zeros_like(share)))
+    begun += [xp.where(share >= edge, xp.ones_like(share), xp.zeros_like(share)) for edge in edges]
     return [*(now - later for now, later in itertools.pairwise(begun)), begun[-1]]

@@ -15,6 +15,7 @@ from weighting_oracles import (
 )
 
 from phasecore import InputError
+from phasecore.signals import Signals
 from phasecore.weighting.brdr import brdr
 from phasecore.weighting.causal import causal
 from phasecore.weighting.self_adaptive import self_adaptive
@@ -270,6 +271,28 @@ def test_causal_options_of_systems_and_of_the_initial_condition():
             np.testing.assert_allclose(weights[term], np.exp(-0.1 * np.asarray(exponents)), rtol=1e-12)
 
 
+@pytest.mark.parametrize("reduce", [None, lambda kind, points: {"maximum": np.max, "total": np.sum}[kind](points)])
+@pytest.mark.parametrize(("slabs", "count"), [(1, 7), (3, 12), (4, 13), (5, 3)])
+def test_slabs_by_count_hold_equally_many_points_wherever_these_are(slabs, count, reduce):
+    times = np.random.default_rng(slabs).uniform(size=count) ** 4
+    scheme = causal(slabs=slabs, epsilon=0.5, growth=1, cut="count")
+    signals = Signals({"residuals": {"pde": np.ones(count)}, "unit_coordinates": {"t": times}}, np, reduce)
+    weights, _ = scheme.update(signals, scheme.init(signals))
+    slab_of = np.rint(-2.0 * np.log(weights["pde"])).astype(int)
+    held = np.bincount(slab_of[np.argsort(times)])
+    assert (np.diff(slab_of[np.argsort(times)]) >= 0).all()
+    assert set(held) <= {count // slabs, -(-count // slabs), 1}
+    assert len(held) == min(slabs, count)
+
+
+def test_points_of_one_moment_are_in_one_slab():
+    times = np.asarray([0.0, 0.0, 0.0, 0.0, 0.5, 1.0])
+    signals = signals_of({"pde": np.full(6, 1.0)}, unit_coordinates={"t": times})
+    scheme = causal(slabs=2, epsilon=1.0, growth=1, cut="count")
+    weights, _ = scheme.update(signals, scheme.init(signals))
+    np.testing.assert_allclose(weights["pde"], np.exp(-np.asarray([0.0, 0, 0, 0, 1, 1])), rtol=1e-12)
+
+
 def test_an_initial_condition_of_another_name_is_refused():
     signals = signals_of(
         {"pde": np.zeros(2)},
@@ -326,6 +349,7 @@ def test_a_problem_without_time_is_refused_and_another_name_for_time_is_an_optio
         (causal, {"epsilon": 1.0, "largest": 0.5}, "'largest'"),
         (causal, {"threshold": True}, "'threshold'"),
         (causal, {"equations": "product"}, "'equations'.*one of sum, minimum"),
+        (causal, {"cut": "points"}, "'cut'.*one of duration, count"),
         (causal, {"initial_factor": -1.0}, "'initial_factor'.*non-negative"),
         (causal, {"initial": "start"}, "'initial': received 'start'; expected none: 'initial_factor' is 0"),
     ],
