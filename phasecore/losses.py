@@ -22,6 +22,7 @@ from phasecore.signals import (
     TERM_GRADIENTS,
     TERM_LOSSES,
     UNIT_COORDINATES,
+    Reduce,
     Signals,
     check_requirements,
     unit_coordinates,
@@ -179,6 +180,7 @@ def signals_of(
     xp: ArrayNamespace,
     *,
     unit: bool = True,
+    reduce: Reduce | None = None,
 ) -> Signals:
     """Return the signals that schemes read, all but the costly ones.
 
@@ -190,17 +192,19 @@ def signals_of(
         conditions: residuals of each condition term, shape (m,), constants.
         xp: the namespace of the arrays.
         unit: with the coordinates that are scaled to the unit box.
+        reduce: see `Signals`.
     """
+    mean = xp.mean if reduce is None else Signals({}, xp, reduce).mean
     values: dict[str, Any] = {
         RESIDUALS: residuals,
         CONDITION_RESIDUALS: conditions,
-        TERM_LOSSES: {term: xp.mean(xp.square(r)) for term, r in {**residuals, **conditions}.items()},
+        TERM_LOSSES: {term: mean(xp.square(r)) for term, r in {**residuals, **conditions}.items()},
         COORDINATES: points,
         DOMAIN: domain,
     }
     if unit:
         values[UNIT_COORDINATES] = unit_coordinates(points, domain, problem.coordinates)
-    return Signals(values, xp)
+    return Signals(values, xp, reduce)
 
 
 def _refused(problem: Problem, name: str, value: float) -> str:

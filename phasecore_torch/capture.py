@@ -19,6 +19,7 @@ from phasecore.signals import (
     Moments,
 )
 from phasecore_torch.arrays import as_numpy
+from phasecore_torch.distribution import gathered
 from phasecore_torch.loss import PhysicsLoss
 from phasecore_torch.movements import Movements
 from phasecore_torch.optimizers import adam_learning_rates, adam_moments, keeps_adam, keeps_learning_rates
@@ -134,7 +135,7 @@ class Capture(capture.Capture):
     def _values(self, required: frozenset[str], moments: Mapping[str, Moments] | None = None) -> dict[str, Any]:
         """The signals, gradient moments as they came of a backward pass, or None to take them now."""
         with torch.inference_mode(False), torch.enable_grad(), self._source.undisturbed():
-            return self._signals(required, moments)
+            return gathered(self._signals(required, moments))
 
     def _coefficients(self) -> Mapping[str, Tensor]:
         """Their values; one warning tells of those that are trained and that nothing has moved."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, final
 
 import numpy as np
@@ -30,7 +31,7 @@ from phasecore_torch.compiling import is_compilable
 from phasecore_torch.conditions import Conditions
 from phasecore_torch.derivatives import Model, Parameters, PartialDerivatives
 from phasecore_torch.device import placement, points_in_cache
-from phasecore_torch.distribution import warn_of_processes
+from phasecore_torch.distribution import checked_sizes, of_all_points, reduction
 from phasecore_torch.evaluation import Evaluation, Losses, evaluation_of
 from phasecore_torch.movements import evaluates_again
 from phasecore_torch.namespace import namespace
@@ -102,7 +103,6 @@ class PhysicsLoss(ResidualLoss, nn.Module):
         recompute: bool = False,
     ) -> None:
         super().__init__()
-        warn_of_processes("PhysicsLoss")
         self.problem = problem
         problem.check_terms()
         held = coordinates_given(points, problem.coordinates)
@@ -128,7 +128,7 @@ class PhysicsLoss(ResidualLoss, nn.Module):
         self._take_conditions(given.conditions)
         schemes = self._schemes_of(weighting)
         self.check_residuals()
-        self._sizes = dict.fromkeys(problem.equations, len(self.points)) | self._conditions.sizes()
+        self._sizes = checked_sizes(dict.fromkeys(problem.equations, len(self.points)) | self._conditions.sizes())
         self.register_buffer("_domain", torch.as_tensor(problem.bounds, dtype=dtype, device=device), persistent=False)
         zeros = dict.fromkeys(problem.fields_read, self._domain.new_zeros(2))
         at = self._named(self._domain)
@@ -225,7 +225,7 @@ class PhysicsLoss(ResidualLoss, nn.Module):
         self.points = torch.as_tensor(given.interior, dtype=self.points.dtype, device=self.points.device)
         if not all(map(np.array_equal, given.conditions, before.conditions)):
             self._take_conditions(given.conditions)
-        self._sizes = dict.fromkeys(self.problem.equations, len(self.points)) | self._conditions.sizes()
+        self._sizes = checked_sizes(dict.fromkeys(self.problem.equations, len(self.points)) | self._conditions.sizes())
         places = places_of_terms(self.problem, given, before, self._sizes, sizes_before)
         signals = self._blank_signals()
         for kept in (self.weighting, self.attention):
@@ -355,7 +355,7 @@ class PhysicsLoss(ResidualLoss, nn.Module):
             values[TERM_GRADIENTS] = self.term_gradients(indices, weighted=True)
         if TANGENT_KERNEL_TRACES in required:
             values[TANGENT_KERNEL_TRACES] = self.tangent_kernel_traces(indices, weighted=True)
-        return Signals(values, namespace)
+        return replace(signals, values=of_all_points(values))
 
     def _schemes_of(self, weighting: registry.Weighting) -> dict[str, WeightingScheme]:
         schemes = checked_schemes(registry.as_schemes(weighting), "torch")
@@ -382,8 +382,8 @@ class PhysicsLoss(ResidualLoss, nn.Module):
         """
         residuals = {term: residual.detach() for term, residual in residuals.items()}
         conditions = {term: residual.detach() for term, residual in conditions.items()}
-        unit = UNIT_COORDINATES in self._required
-        return signals_of(self.problem, self._domain, points, residuals, conditions, namespace, unit=unit)
+        read = self.problem, self._domain, points, residuals, conditions, namespace
+        return signals_of(*read, unit=UNIT_COORDINATES in self._required, reduce=reduction())
 
     def _blank_signals(self) -> Signals:
         blank = {term: self.points.new_zeros(size) for term, size in self._sizes.items()}
@@ -397,4 +397,4 @@ class PhysicsLoss(ResidualLoss, nn.Module):
             values[TERM_GRADIENTS] = {t: {name: torch.zeros_like(g) for name, g in own.items()} for t, own in gradients}
         if TANGENT_KERNEL_TRACES in self._required:
             values[TANGENT_KERNEL_TRACES] = {term: zeros.sum() for term, zeros in blank.items()}
-        return Signals(values, namespace)
+        return replace(signals, values=values)

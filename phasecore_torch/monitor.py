@@ -18,6 +18,7 @@ from phasecore.recording.acting import check_policies
 from phasecore.recording.recorder import Loggers, Recorder
 from phasecore_torch.acting import InCharge
 from phasecore_torch.capture import Capture, Probes
+from phasecore_torch.distribution import check_policy, is_first
 from phasecore_torch.loss import PhysicsLoss
 from phasecore_torch.points import Points
 from phasecore_torch.record import Snapshots, monitored, versions
@@ -117,13 +118,16 @@ class PhaseMonitor(Monitor):
         policy: registry.Policies | None = None,
         optimizers: Mapping[str, torch.optim.Optimizer] | None = None,
     ) -> None:
+        check_policy(policy)
+        first = is_first()
+        run_folder = run_folder if first else None
         super().__init__(
             every=every,
-            history_file=history_file,
+            history_file=history_file if first else None,
             run_folder=run_folder,
-            snapshots=snapshots,
+            snapshots=snapshots if first else (),
             resume=resume,
-            loggers=loggers,
+            loggers=loggers if first else (),
             on_capture=on_capture,
             policy=policy,
         )

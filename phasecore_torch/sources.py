@@ -40,7 +40,7 @@ from phasecore.signals import (
 from phasecore_torch.activations import HiddenActivations
 from phasecore_torch.arrays import all_as_numpy, as_numpy
 from phasecore_torch.batches import BatchedResiduals, can_be_copied
-from phasecore_torch.distribution import warn_of_processes
+from phasecore_torch.distribution import averaged, own_batches
 from phasecore_torch.gradients import filled, gradients
 from phasecore_torch.keeping import modules_called
 from phasecore_torch.loss import PhysicsLoss
@@ -93,8 +93,8 @@ class PhysicsSource(Source):
     def __init__(self, loss: PhysicsLoss, parameters: Parameters, batches: int) -> None:
         self._loss = loss
         self._parameters = parameters
-        check_batches(batches, len(loss.points))
-        self._number = batches
+        self._number = own_batches(batches)
+        check_batches(self._number, len(loss.points))
         self._targets: Mapping[str, Any] = {}
         self._targets_of: Any = None
         self._batched: BatchedResiduals | None = None
@@ -161,7 +161,7 @@ class PhysicsSource(Source):
         """
         loss, parameters, weights = self._loss, self._parameters(), self._loss.weighting.current()
         found = zip(parameters, gradients(loss.shared_loss(weights), parameters.values()), strict=True)
-        shared = {name: gradient for name, gradient in found if gradient is not None}
+        shared = averaged({name: gradient for name, gradient in found if gradient is not None})
         batched = self._batches_of(parameters)
         if batched is None:
             indices = torch.arange(len(loss.points), device=loss.points.device).tensor_split(len(self._sizes))
@@ -189,7 +189,7 @@ class PhysicsSource(Source):
         self._loss.evaluate_through(None)
         taken = None if self._batched is None else self._batched.take()
         common = None if taken is None else taken.common()
-        return None if taken is None or common is None else taken.moments(common)
+        return None if taken is None or common is None else taken.moments(averaged(common))
 
     def backward(self, loss: Tensor) -> None:
         """Do `loss.backward()`, of which alone it is noted what was gone back through."""
@@ -258,13 +258,12 @@ class CustomSource(Source):
     can_supply: ClassVar[frozenset[str]] = sources.OF_ANY_LOSS
 
     def __init__(self, loss: BatchLoss, parameters: Parameters, batches: int, points: Points | None) -> None:
-        warn_of_processes("PhaseMonitor")
         if points is None:
             raise InputError("a loss of your own", received="no points", expected=f"points=..., {EXPECTED}")
         self._loss = loss
         self._parameters = parameters
         measured = list(parameters().values())
-        self._batches = Batches(points, batches, measured[0])
+        self._batches = Batches(points, own_batches(batches), measured[0])
         self._hidden = HiddenActivations(loss)
         self._called: list[nn.Module] = []
         with torch.inference_mode(False), torch.enable_grad(), undisturbed(loss) as keeper:

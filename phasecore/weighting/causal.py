@@ -4,7 +4,8 @@ Source: Wang, Sankaran, Perdikaris, "Respecting causality is all you need for tr
 networks" (arXiv 2203.07404), with its annealing of epsilon; the threshold is that of the authors' code, which also has
 what `initial_factor` and `equations="minimum"` stand for. There, points are sorted and cut into slabs of equal count,
 `cut="count"` here; by default slabs of equal duration gather points that lie anywhere, equally many on average where
-they are drawn uniformly. Whether 32 slabs and the first epsilon are the authors' in all problems could not be found out here.
+they are drawn uniformly. Whether 32 slabs and the first epsilon are the authors' in all problems could not be found out
+here.
 """
 
 from __future__ import annotations
@@ -50,11 +51,11 @@ def causal(
 ) -> WeightingScheme:
     """Return causal weights: `w_k = exp(-epsilon sum_{j < k} L_j)`, with `L_k` the loss of the points in time slab k.
 
-    The domain is cut into slabs of equal duration, or of equally many points. `L_k` is the mean squared residual of the points in slab k, summed
-    over the equations; the sum leaves slab k itself out, so the first slab has weight one. A point has its slab's
-    weight, and the loss of an equation is `mean(w_i r_i^2)`; conditions are not weighted. Once every weight exceeds
-    `threshold`, `epsilon` grows by `growth` for the iterations to come, up to `largest`. The authors stop the training
-    where the weights exceed it at the largest epsilon; a scheme cannot.
+    The domain is cut into slabs of equal duration, or of equally many points. `L_k` is the mean squared residual of the
+    points in slab k, summed over the equations; the sum leaves slab k itself out, so the first slab has weight one. A
+    point has its slab's weight, and the loss of an equation is `mean(w_i r_i^2)`; conditions are not weighted. Once
+    every weight exceeds `threshold`, `epsilon` grows by `growth` for the iterations to come, up to `largest`. The
+    authors stop the training where the weights exceed it at the largest epsilon; a scheme cannot.
 
     Under mini-batches `L_k` is that of the points in the batch; a slab without any counts nothing. Where points move,
     nothing is to be kept: a point's weight is that of the slab it is in.
@@ -111,7 +112,11 @@ def causal(
         now = state.epsilon[ALL]
         residuals = signals[RESIDUALS]
         share = signals[UNIT_COORDINATES][time]
-        edges = _even_counts(share, slabs, signals) if cut == "count" and slabs > 1 else [slab / slabs for slab in range(1, slabs)]
+        edges = (
+            _even_counts(share, slabs, signals)
+            if cut == "count" and slabs > 1
+            else [slab / slabs for slab in range(1, slabs)]
+        )
         inside = _membership(share, edges, xp)
         zero = xp.zeros_like(now)
         begun = initial_factor * signals[TERM_LOSSES][initial] if initial_factor else zero

@@ -13,7 +13,14 @@ from phasecore.weighting import WeightingScheme, grad_norm, ntk, rba
 from phasecore_torch import PhysicsLoss
 
 BURGERS = phasecore.problem("burgers")
-POINT_SCHEMES = ["rba", "vrba", "causal:epsilon=0.5", "self_adaptive", "brdr", "rba+causal:slabs=4,epsilon=3.0,cut=count"]
+POINT_SCHEMES = [
+    "rba",
+    "vrba",
+    "causal:epsilon=0.5",
+    "self_adaptive",
+    "brdr",
+    "rba+causal:slabs=4,epsilon=3.0,cut=count",
+]
 
 
 def mlp():
