@@ -41,7 +41,7 @@ def train(case, folder, rank, processes):
     called = DistributedDataParallel(model) if processes > 1 and "ddp" in way else model
     loss_fn = PhysicsLoss(problem, called, points_of(problem, rank, processes), weighting=weighting)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
-    probes = [] if "ddp" in way else [name for name in registry.names("probe") if name != "gradient_alignment"]
+    probes = [] if "ddp" in way else registry.names("probe")
     monitor = PhaseMonitor(
         loss_fn,
         optimizer,

@@ -32,35 +32,32 @@ def test_every_scheme_is_among_them():
     }
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """What each process found, by their number."""
+@pytest.fixture(scope="module", params=[2, pytest.param(4, marks=pytest.mark.campaign)])
+def trained(request, tmp_path_factory):
+    """What one process found, and what each of several did."""
     found = {}
     with ExitStack() as stack:
         started = []
-        for processes, cases in ((1, CASES), (2, CASES), (4, CASES[:1] + CASES[-2:])):
+        for processes in (1, request.param):
             folder = tmp_path_factory.mktemp(f"of_{processes}")
             for rank in range(processes):
-                command = [sys.executable, str(WORKER), str(folder), str(rank), str(processes), *cases]
+                command = [sys.executable, str(WORKER), str(folder), str(rank), str(processes), *CASES]
                 process = stack.enter_context(Started(command, folder / f"{rank}.txt"))
                 started.append((processes, folder / f"{rank}.json", process))
         for processes, file, process in started:
             status, output = process.finish(900)
             assert status == 0, output
             found.setdefault(processes, []).append(json.loads(file.read_text()) | {"folder": file.parent})
-    return found
+    return found[1][0], found[request.param]
 
 
 def columns(history):
     return {name: np.array([row.get(name, np.nan) for row in history]) for name in history[0] if name != "seconds"}
 
 
-@pytest.mark.parametrize("processes", [2, 4])
 @pytest.mark.parametrize("case", CASES)
-def test_parameters_weights_and_history_are_those_of_one_process(case, processes, trained):
-    (alone,), others = trained[1], trained[processes]
-    if case not in others[0]:
-        pytest.skip("with two processes only")
+def test_parameters_weights_and_history_are_those_of_one_process(case, trained):
+    alone, others = trained
     for found in others:
         np.testing.assert_allclose(found[case]["parameters"], alone[case]["parameters"], rtol=1e-10, atol=1e-12)
         expected, history = columns(alone[case]["history"]), columns(found[case]["history"])
@@ -75,8 +72,9 @@ def test_parameters_weights_and_history_are_those_of_one_process(case, processes
 
 
 def test_one_process_writes(trained):
-    for every in trained.values():
-        folder, found = every[0]["folder"], every[0]["rba step"]
+    alone, (first, *_) = trained
+    for every in (alone, first):
+        folder, found = every["folder"], every["rba step"]
         assert len(read_curve(folder / "rba-step.jsonl").iteration) == len(found["history"])
         run = open_run(folder / "rba-step")
         assert run.outcome["iterations"] == 6
@@ -84,7 +82,7 @@ def test_one_process_writes(trained):
 
 
 def test_processes_with_different_numbers_of_points_and_policies_are_refused_in_each(trained):
-    for found in [*trained[2], *trained[4]]:
+    for found in trained[1]:
         assert "processes: received 32, 33" in found["sizes"]
         assert "as many in each" in found["sizes"]
         assert "argument 'policy': received a policy in" in found["policy"]
