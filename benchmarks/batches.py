@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def train(run: Run) -> dict[str, Any]:
     scheduler = torch.optim.lr_scheduler.StepLR(optimizer, settings.decay_interval, settings.decay_factor)
     captures = {number: Capture(loss, optimizer, probes=["gradient_snr"], batches=number) for number in NUMBERS}
     others = [probe for probe in training.probes if probe.name != "gradient_snr"]
-    common = Capture(loss, optimizer, probes=others)
+    common = Capture(loss, optimizer, probes=others, batches=settings.batches)
     rows, by_batches = [], {number: [] for number in NUMBERS}
     for iteration in range(1, settings.iterations + 1):
         optimizer.zero_grad()
@@ -81,21 +82,24 @@ def train(run: Run) -> dict[str, Any]:
     }
 
 
-def farthest(file: Path) -> float:
+def farthest(file: Path, detector: Callable[[Mapping[str, Any]], Timeline], sure: float = 0.0) -> float:
     """Return the largest distance of a transition between numbers of batches, decades; infinite where one lacks it.
 
-    The whole curve and the online tracker are each compared with themselves.
+    Args:
+        file: of a training.
+        detector: `detect` or `replay`.
+        sure: only transitions that have this confidence in the whole curve with one of the numbers count.
     """
-    found = curves(file)
-    return max(_spread([detector(columns) for columns in found.values()]) for detector in (detect, replay))
-
-
-def _spread(timelines: list[Timeline]) -> float:
-    phases = {item.phase for timeline in timelines for item in timeline.transitions}
-    times = [[timeline.start(phase) for timeline in timelines] for phase in phases]
-    if any(None in starts for starts in times):
-        return math.inf
-    return max((math.log10(max(starts) / min(starts)) for starts in times), default=0.0)
+    found = curves(file).values()
+    counted = {item.phase for columns in found for item in detect(columns).transitions if item.confidence >= sure}
+    timelines = [detector(columns) for columns in found]
+    farthest = 0.0
+    for phase in counted:
+        starts = [start for timeline in timelines if (start := timeline.start(phase)) is not None]
+        if len(starts) < len(timelines):
+            return math.inf
+        farthest = max(farthest, math.log10(max(starts) / min(starts)))
+    return farthest
 
 
 def main() -> None:
