@@ -6,7 +6,7 @@
 At the same iterations the same network is measured with 10, 100 and 400 batches of the same points, so that the SNR
 alone differs: its level goes with the root of the points per batch, and its noise with the number of batches. What the
 batches have no part in, such as the loss and the error, is stored once. Fixed before anything was trained: the quick
-presets of `TRAININGS`, seed 0, captured every 20 iterations.
+presets of `TRAININGS`, seed 0, in that order as far as there was time, captured every 20 iterations.
 """
 
 from __future__ import annotations
