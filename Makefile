@@ -5,7 +5,9 @@ PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt --edita
 # Lightning, PINA and DeepXDE are installed beside the rest, in an environment that sees its packages.
 SITE_PACKAGES := "import sysconfig; print(sysconfig.get_path('purelib'))"
 
-.PHONY: demo test campaigns check format bench clean
+MINUTES ?= 10
+
+.PHONY: demo test campaigns check format bench paper clean
 
 demo: .venv/for-demo  ## Train a vanilla and an RBA network on the Helmholtz equation and draw their phases.
 	$(BIN)/phasecore compare helmholtz --weightings uniform,rba
@@ -42,6 +44,9 @@ format: .venv/for-test
 
 bench: .venv/for-test .venv-bench/deepxde/ready .venv-bench/pina/ready  ## Measure training steps beside other libraries.
 	$(BIN)/python -m benchmarks.peers
+
+paper: .venv/for-demo  ## Train the paper's set-ups for MINUTES in all, going on where the last call stopped, and draw them.
+	$(BIN)/python -m benchmarks.paper --minutes $(MINUTES)
 
 .venv-bench/%/ready: benchmarks/peers/requirements-%.txt constraints.txt
 	$(PYTHON) -m venv .venv-bench/$*

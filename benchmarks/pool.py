@@ -154,19 +154,32 @@ def train(run: Run) -> dict[str, Any]:
         **kept,
         "seconds": round(time.perf_counter() - began, 1),
         "processor_seconds": round(time.process_time() - worked, 1),
-        "history": _columns(rows),
+        "history": as_columns(rows),
     }
 
 
 def store(run: Run, kept: Mapping[str, Any]) -> None:
     """Write a result, a column of its history on each line."""
-    history = kept.get("history", {})
-    columns = [f"  {json.dumps(name)}: {json.dumps(values, separators=(',', ':'))}" for name, values in history.items()]
-    rest = json.dumps({name: value for name, value in kept.items() if name != "history"}, indent=1, allow_nan=False)
-    whole = f'{rest[:-2]},\n "history": {{\n' + ",\n".join(columns) + "\n }\n}\n" if columns else rest + "\n"
-    run.file.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(run.file) as stream:
-        stream.write(whole.encode())
+    written(run.file, kept, ("history",))
+
+
+def written(file: Path, kept: Mapping[str, Any], columns: Sequence[str]) -> None:
+    """Write a JSON document of which some parts are columns, or columns by name, a column on each line."""
+    rest = json.dumps({name: value for name, value in kept.items() if name not in columns}, indent=1, allow_nan=False)
+    parts = [f' "{name}": {_on_lines(kept[name])}' for name in columns if kept.get(name)]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(file) as stream:
+        stream.write((",\n".join([rest[:-2], *parts]) + "\n}\n").encode())
+
+
+def _on_lines(columns: Mapping[Any, Any], depth: int = 2) -> str:
+    margin = depth * " "
+    lines = [
+        f"{margin}{json.dumps(str(name))}: "
+        + (_on_lines(own, depth + 1) if isinstance(own, Mapping) else json.dumps(own, separators=(",", ":")))
+        for name, own in columns.items()
+    ]
+    return "{\n" + ",\n".join(lines) + f"\n{margin[1:]}}}"
 
 
 def _in_mini_batches(training: Training) -> Sequence[Mapping[str, Any]]:
@@ -195,7 +208,8 @@ def _in_mini_batches(training: Training) -> Sequence[Mapping[str, Any]]:
     return monitor.history
 
 
-def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+def as_columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Return the columns of a history that are stored, their numbers rounded."""
     names = [name for name in dict.fromkeys(name for row in rows for name in row) if _is_stored(name)]
     return {name: [_short(row.get(name), 3 if name.startswith("layer") else 4) for row in rows] for name in names}
 

@@ -38,11 +38,10 @@ def monitored(
         snapshots: iterations after which snapshots are saved.
         folder: the run folder.
     """
-    known: dict[str, Any] = {"every": every, "batches": batches}
+    known: dict[str, Any] = {"every": every, "batches": batches, "points": capture.points}
     problem, weighting = None, None
     if isinstance(model, PINN):
         problem, weighting = model.problem, model.specification or None
-        known["points"] = None if model.physics.points is None else len(model.physics.points)
     return Monitored("keras", problem, weighting, known, capture.probes, snapshots, folder)
 
 

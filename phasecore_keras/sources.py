@@ -76,6 +76,11 @@ class PhysicsSource(Source):
             found = self._hidden.count(ops.copy(self._coordinates[:2]))
         self.supplies = of_problem(self.can_supply - (frozenset() if found else {ACTIVATIONS}), physics.problem)
 
+    @property
+    def batched_points(self) -> int:
+        """How many points the PINN has now."""
+        return len(self._points)
+
     def prepare(self, required: frozenset[str]) -> None:
         """Track the attention, evaluate the reference solution, and compile what the required signals need."""
         physics, tools = self._physics, autodiff()
@@ -235,6 +240,11 @@ class CustomSource(Source):
         with undisturbed():
             found = self._hidden.count(_inputs(points.first))
         self.supplies = self.can_supply - (frozenset() if found else {ACTIVATIONS})
+
+    @property
+    def batched_points(self) -> int:
+        """How many points the batches hold together."""
+        return sum(self._points.sizes)
 
     def prepare(self, required: frozenset[str]) -> None:
         """Evaluate the loss once, which makes variables of its own then, and compile it with its gradient."""

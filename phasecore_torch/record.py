@@ -33,11 +33,11 @@ def monitored(
         snapshots: iterations after which snapshots are saved.
         folder: the run folder.
     """
-    known: dict[str, Any] = {"every": every, "batches": batches}
+    known: dict[str, Any] = {"every": every, "batches": batches, "points": capture.points}
     problem, weighting = None, None
     if isinstance(model, PhysicsLoss):
         problem, weighting = model.problem, model.specification
-        known |= {"points": len(model.points), "compiled": model.blocks.compiled}
+        known["compiled"] = model.blocks.compiled
     return Monitored("torch", problem, weighting, known, capture.probes, snapshots, folder)
 
 

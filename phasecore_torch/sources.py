@@ -198,6 +198,11 @@ class PhysicsSource(Source):
         torch.autograd.backward(loss)
 
     @property
+    def batched_points(self) -> int:
+        """How many points the loss has now."""
+        return len(self._loss.points)
+
+    @property
     def _sizes(self) -> NDArray[Any]:
         """Number of points of each batch, of the points as they are now."""
         check_batches(self._number, len(self._loss.points))
@@ -275,6 +280,11 @@ class CustomSource(Source):
                 self._lacks = "a loss that depends on none"
             count = self._hidden.count(*first)
         self.supplies = self.can_supply if count else self.can_supply - {ACTIVATIONS}
+
+    @property
+    def batched_points(self) -> int:
+        """How many points the batches hold together."""
+        return sum(self._batches.sizes)
 
     def undisturbed(self) -> AbstractContextManager[Any]:
         """Return what surrounds an evaluation that the training must not notice."""

@@ -25,11 +25,13 @@ class Capture(ABC):
 
     Attributes:
         probes: what is measured.
+        points: number of points that are cut into batches, as it was at the start.
     """
 
     backend: ClassVar[str]
     fix: ClassVar[str]
     probes: list[Probe]
+    points: int
 
     @abstractmethod
     def _values(self, required: frozenset[str]) -> dict[str, Any]:
@@ -45,6 +47,7 @@ class Capture(ABC):
         supplied |= {ADAM_LEARNING_RATES} if keeps_learning_rates else frozenset()
         self.probes = choose_probes(probes, supplied, self.backend, fix=self.fix)
         self._measuring = Measuring(self.probes)
+        self.points = source.batched_points
         source.prepare(self._measuring.required())
 
     def measure(self, iteration: int | None = None, due: Sequence[Probe] | None = None) -> dict[str, float]:

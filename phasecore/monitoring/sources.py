@@ -74,6 +74,11 @@ class Source(ABC):
     can_supply: ClassVar[frozenset[str]]
     supplies: frozenset[str]
 
+    @property
+    @abstractmethod
+    def batched_points(self) -> int:
+        """How many points the batches of the gradient statistics hold together."""
+
     @abstractmethod
     def prepare(self, required: frozenset[str]) -> None:
         """Set up what the required signals need, once."""

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 import phasecore
+from phasecore.arguments import is_whole
 from phasecore.backends import DEFAULT_SAMPLING, Monitored, Outcome, Settings, Training
 from phasecore.errors import InputError
 from phasecore.probes.base import Probe
@@ -25,6 +26,8 @@ IDENTITY = ("problem", "problem_parameters", "backend", "weighting", "sampling",
 """What `run.json`, `outcome.json` and reports say a run is, settings apart."""
 UNITS = {"every": "capture_interval_iterations", "decay_interval": "decay_interval_iterations"}
 """Names of settings in `run.json` that carry their unit."""
+POINTS_PER_BATCH = "gradient_points_per_batch"
+"""Key of the points per batch of the gradient statistics, on which the SNR's level depends."""
 
 
 def configuration_of(training: Training | Monitored) -> dict[str, Any]:
@@ -47,9 +50,26 @@ def configuration_of(training: Training | Monitored) -> dict[str, Any]:
         "format": FORMAT,
         **_identity(training),
         "settings": settings,
+        POINTS_PER_BATCH: points_per_batch(settings),
         "probes": [_specification(probe) for probe in training.probes],
     }
     return {key: plain(value) for key, value in document.items()}
+
+
+def points_per_batch(settings: Mapping[str, Any]) -> float | None:
+    """Return how many points a batch of the gradient statistics holds on average, None where that is not known.
+
+    The SNR's level goes with its root, so that levels of two runs may be compared where it is the same.
+
+    Args:
+        settings: as `run.json` keeps them, of any version.
+
+    Example:
+        >>> points_per_batch({"points": 2500, "batches": 100}), points_per_batch({"every": 10})
+        (25.0, None)
+    """
+    points, batches = settings.get("points"), settings.get("batches")
+    return points / batches if is_whole(points, least=1) and is_whole(batches, least=1) else None
 
 
 def _identity(training: Training | Monitored) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,10 +22,12 @@ from phasecore.reporting.wording import number, ranged
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+ERROR = "relative_l2_error"
+
 ROWS = (
-    ("snr", "gradient SNR", "log"),
-    ("relative_l2_error", "relative L2 test error", "log"),
-    ("residual_order", "residual order", "linear"),
+    ("snr", "gradient SNR\n(high: batches agree)", "log"),
+    (ERROR, "relative L2 test error\n(0: the exact solution)", "log"),
+    ("residual_order", "residual order\n(1: equally large everywhere)", "linear"),
 )
 """Column of the history, label and scale of each row of panels; those of trained coefficients follow."""
 
@@ -95,6 +98,7 @@ def draw_comparison(runs: Sequence[Compared], file: Path) -> None:
             panel.tick_params(which="both", labelleft=column == 0, labelbottom=row == len(rows) - 1)
             if column == 0:
                 panel.set_ylabel(rows[row].label, color=INK)
+    _explain_lines(panels[len(rows) - 1, 0], several=any(len(column) > 1 for column in columns))
     for panel in panels[: len(rows), 0]:
         _label_ticks(panel)
     figure.suptitle(_title(runs), fontsize=11, color=INK)
@@ -117,7 +121,14 @@ def _draw_column(panels: NDArray[Any], runs: Sequence[Compared], rows: Sequence[
     for (name, _, scale), panel in zip(rows, panels, strict=True):
         _mark_phases(panel, group, timeline, last)
         _draw_panel(panel, runs, name, scale, last)
+        if name == ERROR and (error := group.error()) is not None:
+            _label_end(panel, last, error)
     _label_phases(panels[0], group, timeline, last)
+    if timeline.current is None and not timeline.transitions and len(runs) == 1:
+        panels[0].text(
+            0.5, 0.95, textwrap.fill(timeline.reason, 60), transform=panels[0].transAxes,
+            ha="center", va="top", fontsize=9, color=INK,
+        )  # fmt: skip
     if len(runs) == 1:
         _label_actions(panels[0], runs[0])
     title = group.weighting
@@ -188,6 +199,29 @@ def _draw_panel(panel: Axes, runs: Sequence[Compared], name: str, scale: str, la
         panel.spines[side].set_visible(False)
 
 
+def _label_end(panel: Axes, last: float, error: Spread) -> None:
+    """Mark where the curve of the error ends, and write how high that is at the other side, where it began higher."""
+    panel.axhline(error.median, color=INK, linewidth=0.7, alpha=0.6)
+    panel.plot([last], [error.median], "o", color=INK, markersize=4, clip_on=False)
+    panel.annotate(
+        f"final error {number(error.median)}", (0.02, error.median), (0, 4), xycoords=panel.get_yaxis_transform(),
+        textcoords="offset points", ha="left", va="bottom", fontsize=9, fontweight="bold", color=INK,
+    )  # fmt: skip
+
+
+def _explain_lines(panel: Axes, *, several: bool) -> None:
+    """Say what the lines are, where the fewest curves are in the way."""
+    from matplotlib.lines import Line2D
+
+    names = ("one seed", "median over seeds") if several else ("as captured", "running median")
+    lines = [
+        Line2D([], [], color=FAINT, linewidth=0.8, label=names[0]),
+        Line2D([], [], color=INK, linewidth=1.8, label=names[1]),
+        Line2D([], [], color=INK, linewidth=1.2, dashes=(4, 2), label="a phase begins"),
+    ]
+    panel.legend(handles=lines, loc="best", fontsize=8, framealpha=0.9, edgecolor="none", labelcolor=INK)
+
+
 def _drawable(run: Compared, name: str, scale: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     iteration = run.columns.get("iteration", np.empty(0))
     values = run.columns.get(name, np.full(iteration.shape, np.nan))
@@ -229,7 +263,7 @@ def _label_phases(panel: Axes, group: Group, timeline: Timeline, last: float) ->
 def _label(group: Group, transition: Transition) -> str:
     begins = group.start(transition.phase)
     if len(group.networks) == 1 or begins is None:
-        return f"{grouped(transition.iteration)} ({transition.confidence:.0%})"
+        return f"from {grouped(transition.iteration)} ({transition.confidence:.0%} sure)"
     reached, completed = len(begins.values), len(group.completed)
     return ranged(begins, grouped) + ("" if reached == completed else f", {reached} of {completed}")
 

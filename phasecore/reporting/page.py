@@ -90,12 +90,25 @@ def page(reported: Sequence[Reported]) -> str:
         begins=BEGINS,
         trained=coefficient_panels([item.run.history for item in reported]),
         legend={PHASE_NAMES[phase]: colour for phase, colour in PHASE_COLOURS.items()} | {"not known": NOT_KNOWN},
+        batches=batches_of_the_snr(reported),
         curves=_html(curves_figure(reported), "curves"),
         most_drawn=MOST_DRAWN,
         fields=[_html(fields_figure(item.run), f"fields-{place}") for place, item in enumerate(reported)],
         recorded=_html(recorded_figure(reported), "recorded"),
     )
     return text
+
+
+def batches_of_the_snr(reported: Sequence[Reported]) -> str:
+    """Return how many points the batches of each run's SNR hold, in words; empty where it is not known of any."""
+    sizes: dict[float, list[str]] = {}
+    for item in reported:
+        if item.points_per_batch is not None:
+            sizes.setdefault(item.points_per_batch, []).append(item.label)
+    told = [f"{number(size)} points" for size in sizes]
+    if len(sizes) > 1:
+        told = [f"{words} ({', '.join(labels)})" for words, labels in zip(told, sizes.values(), strict=True)]
+    return ", ".join(told)
 
 
 def _template() -> Template:

@@ -10,7 +10,7 @@ from typing import Any, final
 
 from phasecore.errors import InputError
 from phasecore.phases import Timeline
-from phasecore.recording.configuration import IDENTITY
+from phasecore.recording.configuration import IDENTITY, points_per_batch
 from phasecore.recording.folder import (
     COMPARISON,
     CONFIGURATION,
@@ -80,6 +80,12 @@ class Reported:
     def last_iteration(self) -> int:
         """The iteration of the last capture, 0 if there is none."""
         return int(self.final("iteration")) if self.run.history else 0
+
+    @property
+    def points_per_batch(self) -> float | None:
+        """How many points a batch of the SNR holds on average, None where it is not known; old runs do not say it."""
+        settings = self.run.configuration.get("settings")
+        return points_per_batch(settings) if isinstance(settings, Mapping) else None
 
     @property
     def problem(self) -> str:

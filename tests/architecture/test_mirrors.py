@@ -282,6 +282,7 @@ def test_the_comparison_sees_classes_methods_parameters_and_properties():
     keras = parsed(
         "class A:\n  def __init__(self):\n    self.q = 1\n  def f(self, x, z): ...\n  def __call__(self, z): ...\n"
         "  def prepare(self, required): ...\n  def signals(self): ...\n  def gradient_moments(self): ...\n"
+        "  @property\n  def batched_points(self): ...\n"
         "  def _p(self, b): ...\n  def build(self): ...\n  @property\n  def r(self): ...\n"
     )
     assert differences_between(torch, keras).keys() == {"A.__init__", "A.f", "A.g", "A._p", "A.r", "A.signals", "B"}

@@ -12,6 +12,7 @@ from phasecore.phases import Phase, Timeline, Transition
 from phasecore.reporting.comparison import Compared
 from phasecore.reporting.comparison_figure import ROWS, draw_comparison, grouped, running_median
 from phasecore.reporting.palette import PHASE_COLOURS, PHASE_NAMES
+from phasecore.reporting.wording import number
 from phasecore.runs import execute, open_run, prepare
 from phasecore.specifications import split_weightings
 
@@ -90,8 +91,12 @@ def test_the_figure_has_a_panel_per_row_and_run_with_shared_scales(
         np.testing.assert_array_equal(panel.lines[-2].get_ydata(), run.columns["snr"][recorded])
         texts = [text.get_text().replace("\n", " ") for text in panel.texts]
         for transition in run.outcome.timeline.transitions:
-            assert f"{grouped(transition.iteration)} ({transition.confidence:.0%})" in texts
+            assert f"from {grouped(transition.iteration)} ({transition.confidence:.0%} sure)" in texts
             assert PHASE_NAMES[transition.phase] in texts
+    for panel, run in zip(panels[1], runs, strict=True):
+        assert f"final error {number(run.error)}" in [text.get_text() for text in panel.texts]
+    lines = [text.get_text() for text in panels[-1, 0].get_legend().get_texts()]
+    assert lines == ["as captured", "running median", "a phase begins"]
 
 
 @pytest.mark.parametrize("iterations", [(1, 2), (4, 60), (990, 1000)])
@@ -111,7 +116,7 @@ def test_the_labels_of_transitions_stay_inside_the_panel(
     draw_comparison([compared(columns, timeline)], tmp_path / "compare.png")
     panel = drawn[0].axes[0]
     inside = panel.get_window_extent()
-    labels = [text for text in panel.texts if "(97%)" in text.get_text()]
+    labels = [text for text in panel.texts if "(97% sure)" in text.get_text()]
     assert len(labels) == 2
     for label in labels:
         box = label.get_window_extent()

@@ -98,6 +98,27 @@ def test_the_page_says_what_detection_found(tmp_path: Path) -> None:
     assert page.loaded == []
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "said"),
+    [
+        ({"points": 2500, "batches": 100}, {"points": 50, "batches": 2}, ["batches of 25 points. "]),
+        ({"points": 2500, "batches": 100}, {"points": 2500, "batches": 10}, ["25 points (rba), 250 points (uniform)"]),
+        ({"points": 250, "batches": 100}, {"points": None, "batches": 10}, ["batches of 2.5 points. "]),
+        ({"batches": None}, {}, []),
+    ],
+)
+def test_the_page_says_what_the_level_of_the_snr_goes_with(
+    tmp_path: Path, first: dict[str, Any], second: dict[str, Any], said: list[str]
+) -> None:
+    """Of old runs too, which have points and batches among their settings and nothing more."""
+    for name, settings in (("rba", first), ("uniform", second)):
+        make_run(tmp_path / name, weighting=name, settings=settings)
+    write_report([tmp_path / "rba", tmp_path / "uniform"], tmp_path / "report.html")
+    text = " ".join(" ".join(read(tmp_path / "report.html").text).split())
+    assert all(words in text for words in said)
+    assert ("root of that number" in text) is bool(said)
+
+
 def test_a_comparison_is_all_of_its_runs_in_order_of_their_start(tmp_path: Path) -> None:
     make_run(tmp_path / "both" / "a", weighting="rba", created_at_utc="2026-01-01T00:00:01Z")
     make_run(tmp_path / "both" / "b", weighting="uniform", created_at_utc="2026-01-01T00:00:00Z")

@@ -53,6 +53,8 @@ def test_few_points_make_fewer_batches_and_the_run_says_so() -> None:
     training = prepare("helmholtz", backend="synthetic", points=40)
     assert training.settings.batches == 40
     assert configuration_of(training)["settings"]["batches"] == 40
+    assert configuration_of(training)["gradient_points_per_batch"] == 1
+    assert configuration_of(prepare("helmholtz", backend="synthetic", points=250))["gradient_points_per_batch"] == 2.5
 
 
 def test_snapshots_end_with_the_last_iteration() -> None:

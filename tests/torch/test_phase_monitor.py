@@ -224,6 +224,18 @@ def test_a_run_folder_of_ones_own_loop(tmp_path):
         recorded(tmp_path / "run", 0)
 
 
+def test_a_run_folder_has_the_points_per_batch_of_a_loss_of_ones_own(tmp_path):
+    model = nn.Linear(1, 1)
+    optimizer = torch.optim.Adam(model.parameters())
+    points = torch.rand(90, 1)
+    loss = lambda batch: (model(batch) - batch).square().mean()  # noqa: E731
+    monitor = PhaseMonitor(loss, optimizer, points=points, batches=20, run_folder=tmp_path / "run")
+    with monitor:
+        loss(points).backward()
+        optimizer.step()
+    assert open_run(tmp_path / "run").configuration["gradient_points_per_batch"] == 4.5
+
+
 def test_a_run_folder_is_gone_on_with(tmp_path):
     whole, _ = recorded(tmp_path / "whole", 8)
     _, state = recorded(tmp_path / "run", 3)

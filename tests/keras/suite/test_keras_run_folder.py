@@ -44,6 +44,7 @@ def test_a_run_folder_is_as_that_of_a_run(tmp_path):
     assert run.configuration["weighting"] == "rba:gamma=0.99"
     assert run.configuration["seed"] is None
     assert run.configuration["settings"]["points"] == 60
+    assert run.configuration["gradient_points_per_batch"] == 60 / run.configuration["settings"]["batches"]
     assert run.configuration["settings"]["width"] is None
     assert run.configuration["versions"]["keras_backend"] == BACKEND
     assert run.history["iteration"].tolist() == [0, *due(2, 5)]
