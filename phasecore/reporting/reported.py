@@ -77,6 +77,11 @@ class Reported:
         return self.final("seconds")
 
     @property
+    def actions(self) -> Sequence[Acted]:
+        """What policies had done so far, in order."""
+        return self.run.actions
+
+    @property
     def last_iteration(self) -> int:
         """The iteration of the last capture, 0 if there is none."""
         return int(self.final("iteration")) if self.run.history else 0
