@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
+from phasecore.backends import Acted
 from phasecore.errors import InputError
 from phasecore.phases import Timeline
 from phasecore.recording.configuration import IDENTITY

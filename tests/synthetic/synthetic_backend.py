@@ -72,7 +72,7 @@ class SyntheticBackend(Backend):
             if is_due(iteration, training.settings.every) or last:
                 observer.captured(synthetic_row(training, iteration))
                 if training.policies:
-                    stopped = any([action.name == "stop" for action in observer.decided()])
+                    stopped = "stop" in [action.name for action in observer.decided()]
             if iteration % 7 == 0:
                 observer.progressed(iteration, 1.0 / (1 + iteration))
             if iteration in training.snapshots:
