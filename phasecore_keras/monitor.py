@@ -12,9 +12,9 @@ import keras
 from phasecore import registry
 from phasecore.errors import InputError
 from phasecore.monitoring.monitor import Monitor
-from phasecore.policies import Action, Call, HoldWeighting, Snapshot, Stop
+from phasecore.policies import Action, Call, HoldWeighting, Resample, Snapshot, Stop
 from phasecore.probes import Probe
-from phasecore.recording.acting import check_policies
+from phasecore.recording.acting import check_policies, may_resample
 from phasecore.recording.recorder import Loggers
 from phasecore_keras.acting import RATES, WEIGHTS, carried_out, carry_out, hold
 from phasecore_keras.capture import Capture, Probes
@@ -22,6 +22,7 @@ from phasecore_keras.model import PINN
 from phasecore_keras.optimizers import learning_rates
 from phasecore_keras.points import Batches
 from phasecore_keras.record import Snapshots, monitored, versions
+from phasecore_keras.resampling import Resampling
 from phasecore_keras.sources import BatchLoss
 from phasecore_keras.steps import StepCounter
 
@@ -69,6 +70,8 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
         policy: what changes the training when a phase begins: "name" or "name:key=value", such as
             "learning_rate_by_phase" or "stop_when_done", or policies, see `phasecore.policies`. `fit` has learning
             rates set, weights of a PINN held and released (not on JAX), snapshots saved, functions called, and ends.
+        resampling: by it policies have the points of a PINN moved; in the list of callbacks too, if it is to move them
+            every so many iterations besides.
 
     Attributes:
         history: the rows captured so far: "iteration" (optimizer steps done), "learning_rate", "seconds", and the
@@ -110,6 +113,7 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
         loggers: Loggers = (),
         on_capture: Callable[[Mapping[str, float]], None] | None = None,
         policy: registry.Policies | None = None,
+        resampling: Resampling | None = None,
     ) -> None:
         super().__init__(
             every=every,
@@ -122,6 +126,11 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
             policy=policy,
         )
         self.capture: Capture | None = None
+        if not isinstance(resampling, Resampling | None):
+            raise InputError(
+                "argument 'resampling'", received=repr(resampling), expected="a phasecore_keras.Resampling, or None"
+            )
+        self._resampling = resampling
         self._points = points
         self._options: dict[str, Any] = {"loss": loss, "probes": probes, "batches": batches, "biases": biases}
         self._captured_of: list[Any] = []
@@ -270,9 +279,15 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
         if not self._policies:
             return
         declared = carried_out(self.model) | {Stop.name, Call.name} | ({Snapshot.name} if self._snapshots else set())
+        if self._resampling is not None and isinstance(self.model, PINN):
+            declared |= {Resample.name}
+            self._resampling.set_model(self.model)
+            self._resampling.prepare()
         fix = "Use another policy; optimizers are switched in 'phasecore run --backend keras'."
         if declared.isdisjoint(RATES):
             fix += " Give the optimizer a learning rate that is a number, for policies that change it."
+        if self._resampling is None and may_resample(self._policies):
+            fix += " For points that move: resampling=phasecore_keras.Resampling('uniform'), or another sampling."
         check_policies(self._policies, "keras", declared, fix=fix)
         of_weights = [done.action for done in self._log.actions if done.action in WEIGHTS]
         if of_weights and isinstance(self.model, PINN):
@@ -284,7 +299,11 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
             self.model.stop_training = True
 
     def _carry_out(self, action: Action) -> None:
-        carry_out(self.model, action)
+        if isinstance(action, Resample):
+            assert self._resampling is not None
+            self._resampling.move(self.iteration - self._before)
+        else:
+            carry_out(self.model, action)
 
     def _arrays(self) -> dict[str, Any] | None:
         return None if self._snapshots is None else self._snapshots.arrays()

@@ -60,6 +60,10 @@ class Resampling(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Check everything."""
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Check everything, of the model that is set: for whoever moves the points of this without it in a list."""
         physics = self._physics()
         assert physics.collocation is not None
         check_can_move({part.scheme_name: part.scheme for part in physics.weighting.parts})
@@ -80,11 +84,20 @@ class Resampling(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
         assert self._resampler is not None
         iteration = self._steps.after(batch)
         if self._resampler.is_due(iteration):
-            synchronize(self.model)
-            physics = self._physics()
-            assert physics.collocation is not None
-            points = physics.collocation.interior
-            self.model.resample(self._resampler.move(points, physics.residuals_elsewhere, iteration))
+            self.move(iteration)
+
+    def move(self, iteration: int) -> None:
+        """Move the points now, whether it is due or not, as a policy may ask (`PhaseMonitor(resampling=...)`).
+
+        Args:
+            iteration: steps of the optimizer so far; another one, other random numbers.
+        """
+        assert self._resampler is not None
+        synchronize(self.model)
+        physics = self._physics()
+        assert physics.collocation is not None
+        points = physics.collocation.interior
+        self.model.resample(self._resampler.move(points, physics.residuals_elsewhere, iteration))
 
     def _physics(self) -> PhysicsLoss:
         physics = getattr(self.model, "physics", None)

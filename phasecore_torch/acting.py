@@ -13,13 +13,17 @@ from phasecore.policies import (
     Action,
     ChangeWeighting,
     HoldWeighting,
+    Policy,
     ReleaseWeighting,
+    Resample,
     ScaleLearningRate,
     SetLearningRate,
     SwitchOptimizer,
 )
+from phasecore.recording.acting import may_resample
 from phasecore_torch.loss import PhysicsLoss
 from phasecore_torch.quasi_newton import LBFGS
+from phasecore_torch.resampling import Resampling
 
 
 @final
@@ -30,6 +34,7 @@ class InCharge:
         loss: the training's.
         first: the optimizer that begins; its name is that of its class, "adam".
         others: further ones, by name. "lbfgs" is made when it is needed, unless it is among them.
+        resampling: by which points move, of that loss; None where they cannot be moved.
 
     Attributes:
         name: of the optimizer in charge.
@@ -37,7 +42,7 @@ class InCharge:
         is_fixed: whether the loss of the next step is the same function of the parameters as that of the last.
 
     Raises:
-        InputError: for what is no optimizer, or has the name of the first.
+        InputError: for what is no optimizer, or has the name of the first; for the resampling of another loss.
 
     Example:
         >>> weight = torch.ones(1, requires_grad=True)
@@ -47,7 +52,13 @@ class InCharge:
         ('SGD', 'sgd')
     """
 
-    def __init__(self, loss: Any, first: torch.optim.Optimizer, others: Mapping[str, torch.optim.Optimizer]) -> None:
+    def __init__(
+        self,
+        loss: Any,
+        first: torch.optim.Optimizer,
+        others: Mapping[str, torch.optim.Optimizer],
+        resampling: Resampling | None = None,
+    ) -> None:
         self.name = self._former = self._last = type(first).__name__.lower()
         self.is_fixed = False
         self._loss = loss
@@ -63,7 +74,17 @@ class InCharge:
         switches = {f"{SwitchOptimizer.name}:{name}" for name in (*self._optimizers, "lbfgs")}
         rates = {SetLearningRate.name, ScaleLearningRate.name}
         weights = {HoldWeighting.name, ReleaseWeighting.name, ChangeWeighting.name}
-        self.declared = frozenset(switches | rates | (weights if isinstance(loss, PhysicsLoss) else set()))
+        if resampling is not None and getattr(resampling, "loss", None) is not loss:
+            is_other = isinstance(resampling, Resampling)
+            raise InputError(
+                "argument 'resampling'",
+                received="that of another loss" if is_other else repr(resampling),
+                expected="a phasecore_torch.Resampling of the loss that is monitored",
+            )
+        points = set() if resampling is None else {Resample.name}
+        self.declared = frozenset(switches | rates | points | (weights if isinstance(loss, PhysicsLoss) else set()))
+        self._resampling = resampling
+        self._seen: Tensor | None = None
         self._before: list[Tensor] = []
         self._steps_of_others = 0
 
@@ -83,21 +104,31 @@ class InCharge:
         own = self._optimizers.get("lbfgs")
         return self._steps_of_others + own.evaluations if isinstance(own, LBFGS) else None
 
+    @property
+    def sees_the_same(self) -> bool:
+        """Whether a `PhysicsLoss` has the weights and points with which the last step ended."""
+        return not self._loss.weighting.moves and self._loss.points is self._seen
+
     def step(self, closure: Callable[[], Tensor]) -> Tensor:
         """Make a step of the optimizer in charge, and return the loss before it.
 
         Args:
             closure: clears the gradients, evaluates the loss, goes back through it, and returns it.
         """
-        optimizer = self.optimizer
+        optimizer, self._seen = self.optimizer, getattr(self._loss, "points", None)
         if type(optimizer).__module__.startswith("torch.optim") and not isinstance(optimizer, torch.optim.LBFGS):
             loss = closure()
             optimizer.step()
             return loss
         return optimizer.step(closure)  # type: ignore[no-any-return]
 
-    def carry_out(self, action: Action) -> None:
-        """Do what a policy asks for, of what is `declared`."""
+    def carry_out(self, action: Action, iteration: int = 0) -> None:
+        """Do what a policy asks for, of what is `declared`.
+
+        Args:
+            action: what to do.
+            iteration: steps of the optimizers so far.
+        """
         if isinstance(action, SwitchOptimizer):
             self._switch_to(action.optimizer)
         elif isinstance(action, SetLearningRate | ScaleLearningRate):
@@ -106,6 +137,9 @@ class InCharge:
                 group["lr"] = action.rate if isinstance(action, SetLearningRate) else action.factor * group["lr"]
         elif isinstance(action, ChangeWeighting):
             self._loss.change_weighting(action.weighting)
+        elif isinstance(action, Resample):
+            assert self._resampling is not None
+            self._resampling.move(iteration)
         else:
             self._loss.weighting.held = isinstance(action, HoldWeighting)
 
@@ -139,6 +173,7 @@ class InCharge:
             "steps_of_others": self._steps_of_others,
             "lbfgs": own.state_dict() if isinstance(own, LBFGS) else None,
             "weighting": (loss.specification, loss.weighting.held) if isinstance(loss, PhysicsLoss) else None,
+            "resampling": None if self._resampling is None else self._resampling.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -153,6 +188,8 @@ class InCharge:
             if specification != self._loss.specification:
                 self._loss.change_weighting(specification)
             self._loss.weighting.held = held
+        if self._resampling is not None and state.get("resampling") is not None:
+            self._resampling.load_state_dict(state["resampling"])
 
     def _switch_to(self, name: str) -> None:
         if name not in self._optimizers:
@@ -163,3 +200,15 @@ class InCharge:
     def _trained(self) -> list[Tensor]:
         first = next(iter(self._optimizers.values()))
         return [parameter for group in first.param_groups for parameter in group["params"]]
+
+
+def fix_of(policies: Mapping[str, Policy], resampling: Resampling | None) -> str:
+    """Return what to do where an action of some policies cannot be carried out.
+
+    Example:
+        >>> fix_of({}, None)
+        'Use another policy.'
+    """
+    if resampling is None and may_resample(policies):
+        return "Say how points move: resampling=phasecore_torch.Resampling(loss_fn, 'uniform'), or another sampling."
+    return "Use another policy."

@@ -16,12 +16,13 @@ from phasecore.policies import Action, Call, Snapshot, Stop
 from phasecore.probes import Probe
 from phasecore.recording.acting import check_policies
 from phasecore.recording.recorder import Loggers, Recorder
-from phasecore_torch.acting import InCharge
+from phasecore_torch.acting import InCharge, fix_of
 from phasecore_torch.capture import Capture, Probes
 from phasecore_torch.distribution import check_policy, is_first
 from phasecore_torch.loss import PhysicsLoss
 from phasecore_torch.points import Points
 from phasecore_torch.record import Snapshots, monitored, versions
+from phasecore_torch.resampling import Resampling
 from phasecore_torch.sources import BatchLoss
 
 
@@ -69,6 +70,7 @@ class PhaseMonitor(Monitor):
             "at_phase:phase=total_diffusion,do=lbfgs", or policies, see `phasecore.policies`. Make the iterations with
             `optimize`, or take `monitor.optimizer` in the block, and end the loop where `monitor.stopped`.
         optimizers: further ones by name, for policies to switch to. "lbfgs" is made by itself.
+        resampling: of this loss; by it policies have the points moved.
 
     Attributes:
         history: the rows captured so far: "iteration" (optimizer steps done), "seconds", and the probes' scalars.
@@ -117,6 +119,7 @@ class PhaseMonitor(Monitor):
         on_capture: Callable[[Mapping[str, float]], None] | None = None,
         policy: registry.Policies | None = None,
         optimizers: Mapping[str, torch.optim.Optimizer] | None = None,
+        resampling: Resampling | None = None,
     ) -> None:
         check_policy(policy)
         first = is_first()
@@ -134,10 +137,10 @@ class PhaseMonitor(Monitor):
         self.capture = Capture(loss, optimizer, points=points, probes=probes, batches=batches, biases=biases)
         self._measures(self.capture.probes)
         self._loss = loss
-        self._in_charge = InCharge(loss, optimizer, optimizers or {})
+        self._in_charge = InCharge(loss, optimizer, optimizers or {}, resampling)
         self._snapshots = Snapshots(loss) if run_folder is not None and isinstance(loss, PhysicsLoss) else None
         declared = self._in_charge.declared | {Stop.name, Call.name} | ({Snapshot.name} if self._snapshots else set())
-        check_policies(self._policies, "torch", declared, losses.SUPPLIES)
+        check_policies(self._policies, "torch", declared, losses.SUPPLIES, fix=fix_of(self._policies, resampling))
         self._training = monitored(loss, self.capture, every, batches, self._wanted, self._log.folder)
         device = next(p for group in optimizer.param_groups for p in group["params"]).device
         self._versions = {**versions(), "device": str(device)}
@@ -217,7 +220,7 @@ class PhaseMonitor(Monitor):
             torch.autograd.backward(value)
             return value
 
-        self._in_charge.is_fixed = closure is None and not loss.weighting.moves  # type: ignore[union-attr]
+        self._in_charge.is_fixed = closure is None and self._in_charge.sees_the_same
         with self:
             return self._in_charge.step(closure or own)
 
@@ -306,7 +309,7 @@ class PhaseMonitor(Monitor):
         return self._record(measured, None if evaluations is None else {"evaluations": evaluations})
 
     def _carry_out(self, action: Action) -> None:
-        self._in_charge.carry_out(action)
+        self._in_charge.carry_out(action, self.iteration)
 
     @property
     def _up_to_date(self) -> Recorder:

@@ -26,6 +26,7 @@ class Resampling:
 
     Attributes:
         iteration: how many were counted.
+        loss: whose points move.
 
     Raises:
         InputError: for an unknown name or option, a sampling that moves nothing, options that do not suit the number of
@@ -51,7 +52,7 @@ class Resampling:
     def __init__(self, loss: PhysicsLoss, sampling: str | Sampling, *, seed: int = 0) -> None:
         name, made = registry.as_sampling(sampling)
         check_can_move({part.scheme_name: part.scheme for part in loss.weighting.parts})
-        self._loss = loss
+        self.loss = loss
         self._resampler = Resampler(made, loss.problem, seed=seed, name=name)
         self._resampler.check(loss.collocation.interior)
         self.iteration = 0
@@ -61,15 +62,23 @@ class Resampling:
         self.iteration += 1
         due = self._resampler.is_due(self.iteration)
         if due:
-            points = self._loss.collocation.interior
-            self._loss.resample(self._resampler.move(points, self._loss.residuals_elsewhere, self.iteration))
+            self.move(self.iteration)
         return due
+
+    def move(self, iteration: int) -> None:
+        """Move the points now, whether it is due or not, as a policy may ask (`PhaseMonitor(resampling=...)`).
+
+        Args:
+            iteration: steps of the optimizer so far; another one, other random numbers.
+        """
+        points = self.loss.collocation.interior
+        self.loss.resample(self._resampler.move(points, self.loss.residuals_elsewhere, iteration))
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint must carry: the iteration, and where the points are."""
-        return {"iteration": self.iteration, "points": torch.from_numpy(self._loss.collocation.interior.copy())}
+        return {"iteration": self.iteration, "points": torch.from_numpy(self.loss.collocation.interior.copy())}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from `state_dict()`: load it before the loss's own, whose weights are those of these points."""
         self.iteration = self._resampler.moved_at = int(state["iteration"])
-        self._loss.resample(state["points"].cpu().numpy())
+        self.loss.resample(state["points"].cpu().numpy())

@@ -48,7 +48,7 @@ class TorchBackend(Backend):
     actions: ClassVar[frozenset[str]] = frozenset(
         {
             *("switch_optimizer:adam", "switch_optimizer:lbfgs", "set_learning_rate", "scale_learning_rate"),
-            *("hold_weighting", "release_weighting", "change_weighting", "snapshot", "stop", "call"),
+            *("hold_weighting", "release_weighting", "change_weighting", "resample", "snapshot", "stop", "call"),
         }
     )
 

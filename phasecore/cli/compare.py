@@ -170,7 +170,7 @@ def _document(runs: Sequence[Compared]) -> dict[str, Any]:
 
 
 def _print(runs: Sequence[Compared], figure: Path) -> None:
-    from phasecore.cli.tables import comparison_table, pairs_table, result_console, seeds_table
+    from phasecore.cli.tables import acted_sentences, comparison_table, pairs_table, result_console, seeds_table
     from phasecore.reporting.seeds import grouped_by_weighting, paired
 
     console = result_console()
@@ -180,6 +180,8 @@ def _print(runs: Sequence[Compared], figure: Path) -> None:
     if several:
         note = "medians and ranges over seeds; of phases the iterations at which they begin"
         console.print(note, style="dim", soft_wrap=True)
+    for sentence in acted_sentences(groups):
+        console.print(sentence, markup=False, soft_wrap=True)
     for run in runs:
         who = f"{run.weighting}, seed {run.seed}" if several else run.weighting
         if run.failure:

@@ -177,6 +177,8 @@ def resumed_request(folder: Path, given: Mapping[str, Any]) -> dict[str, Any]:
         agreed["problem"] = recorded["problem"]
     for name in ("problem", "weightings"):
         _check_agreed(folder, name, agreed.setdefault(name, recorded[name]), recorded[name])
+    if given.get("policies"):
+        _check_agreed(folder, "policy", "+".join(given["policies"]), "+".join(recorded.get("policies", ())) or None)
     if "seeds" in recorded or "seeds" in given:
         seeds = given.get("seeds", given.get("seed", recorded.get("seeds")))
         _check_agreed(folder, "seeds", seeds, recorded.get("seeds", recorded.get("seed", 0)))

@@ -152,6 +152,28 @@ def pairs_table(pairs: Sequence[Paired]) -> Table:
     return table
 
 
+def acted_sentences(groups: Sequence[Group]) -> list[str]:
+    """Return a line for each action of the policies: when, and why; over several seeds median, range and number.
+
+    Args:
+        groups: the runs of each weighting.
+    """
+    sentences = []
+    for group in groups:
+        if len(group.networks) == 1:
+            sentences += [
+                f"{group.weighting}: {acted.words} at iteration {acted.iteration} ({acted.policy}: {acted.reason})"
+                for acted in group.networks[0].actions
+            ]
+            continue
+        for done in group.done():
+            seeds = f"{len(done.begins.values)} of {len(group.completed)} seeds"
+            sentences.append(
+                f"{group.weighting}: {done.words} at iteration {ranged(done.begins, whole)}, {seeds} ({done.policy})"
+            )
+    return sentences
+
+
 def whole(value: float) -> str:
     """Return an iteration."""
     return f"{value:.0f}"

@@ -160,7 +160,7 @@ class ChangeWeighting(Action):
 @final
 @dataclass(frozen=True)
 class Resample(Action):
-    """Draw the collocation points anew."""
+    """Move the collocation points, as the sampling does that moves them; where none does, draw them anew."""
 
     name: ClassVar[str] = "resample"
 

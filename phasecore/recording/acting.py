@@ -12,11 +12,12 @@ from typing import Any, NamedTuple, final
 from phasecore import registry
 from phasecore.errors import PluginError, PluginWarning
 from phasecore.phases import Timeline
-from phasecore.policies.actions import Action, Call, ChangeWeighting
+from phasecore.policies.actions import Action, Call, ChangeWeighting, Resample
 from phasecore.policies.base import PROGRESS, Policy
 from phasecore.policies.checks import check_carried_out, decided, first_state, plain_state, restored_state
 from phasecore.recording.display import level_outside
 from phasecore.signals import check_requirements
+from phasecore.weighting.checks import check_can_move
 
 
 class Decision(NamedTuple):
@@ -149,6 +150,8 @@ def check_policies(
                     supplies,
                     fix="Let the policy change to another weighting.",
                 )
+                if may_resample(policies):
+                    check_can_move({scheme_name: scheme})
 
 
 def changes_of(policy: Policy) -> list[str]:
@@ -160,3 +163,13 @@ def changes_of(policy: Policy) -> list[str]:
     """
     prefix = f"{ChangeWeighting.name}:"
     return [item.removeprefix(prefix) for item in sorted(policy.requires) if item.startswith(prefix)]
+
+
+def may_resample(policies: Mapping[str, Policy]) -> bool:
+    """Return whether one of some policies may ask for other collocation points.
+
+    Example:
+        >>> may_resample(registry.as_policies("at_phase:phase=diffusion,do=resample"))
+        True
+    """
+    return any(Resample.name in policy.requires for policy in policies.values())

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from phasecore.backends import Outcome, Training
+from phasecore.backends import Acted, Outcome, Training
 from phasecore.phases import Phase, Timeline
 from phasecore.recording.history import columns_of, recorded_columns
 from phasecore.reporting.moved import moved
@@ -70,6 +70,11 @@ class Compared:
     def seconds(self) -> float:
         """The training time, NaN where it is not known."""
         return self.outcome.seconds
+
+    @property
+    def actions(self) -> Sequence[Acted]:
+        """What policies had done, in order."""
+        return self.outcome.actions
 
     def final(self, name: str) -> float:
         """Return the last finite value of a column, or NaN if it has none."""

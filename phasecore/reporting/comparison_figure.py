@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from phasecore.backends import Acted
 from phasecore.phases import Phase, Timeline, Transition
 from phasecore.reporting.coefficients import Panel, coefficient_panels
 from phasecore.reporting.comparison import Compared
 from phasecore.reporting.dependencies import check_installed
+from phasecore.reporting.marks import placed_labels
 from phasecore.reporting.palette import FAINT, INK, PHASE_COLOURS, PHASE_NAMES, SHADE
 from phasecore.reporting.seeds import BEGINS, Group, Spread, median_curve
 from phasecore.reporting.wording import number, ranged
@@ -120,6 +122,7 @@ def _draw_column(panels: NDArray[Any], runs: Sequence[Compared], rows: Sequence[
     last = max(float(run.columns.get("iteration", np.empty(0)).max(initial=1.0)) for run in runs)
     for (name, _, scale), panel in zip(rows, panels, strict=True):
         _mark_phases(panel, group, timeline, last)
+        _mark_actions(panel, group)
         _draw_panel(panel, runs, name, scale, last)
         if name == ERROR and (error := group.error()) is not None:
             _label_end(panel, last, error)
@@ -129,8 +132,7 @@ def _draw_column(panels: NDArray[Any], runs: Sequence[Compared], rows: Sequence[
             0.5, 0.95, textwrap.fill(timeline.reason, 60), transform=panels[0].transAxes,
             ha="center", va="top", fontsize=9, color=INK,
         )  # fmt: skip
-    if len(runs) == 1:
-        _label_actions(panels[0], runs[0])
+    _label_actions(panels[0], group)
     title = group.weighting
     panels[0].set_title(f"{title}\n", fontsize=min(13.0, 480 / len(title)), fontweight="bold", color=INK, pad=20)
     panels[0].annotate(
@@ -179,8 +181,6 @@ def _draw_panel(panel: Axes, runs: Sequence[Compared], name: str, scale: str, la
     curves = [_drawable(run, name, scale) for run in runs]
     smooth = [(iteration, running_median(iteration, values)) for iteration, values in curves]
     if len(runs) == 1:
-        for acted in runs[0].outcome.actions:
-            panel.axvline(max(acted.iteration, 1), color=INK, linewidth=1.0, dashes=(1, 2))
         panel.plot(*curves[0], color=FAINT, linewidth=0.7, alpha=0.7)
         panel.plot(*smooth[0], color=INK, linewidth=1.7)
     else:
@@ -268,19 +268,38 @@ def _label(group: Group, transition: Transition) -> str:
     return ranged(begins, grouped) + ("" if reached == completed else f", {reached} of {completed}")
 
 
-def _label_actions(panel: Axes, run: Compared) -> None:
+def _mark_actions(panel: Axes, group: Group) -> None:
+    """Draw where policies acted: of several networks the median, and the range."""
+    for iteration in dict.fromkeys(max(acted.iteration, 1) for acted in _acted_alone(group)):
+        panel.axvline(iteration, color=INK, linewidth=1.0, dashes=(1, 2))
+    for done in group.done() if len(group.networks) > 1 else ():
+        low, high = (max(bound, 1) for bound in (done.begins.low, done.begins.high))
+        panel.axvspan(low, high, color=INK, alpha=SHADE / 2, linewidth=0)
+        panel.axvline(max(done.begins.median, 1), color=INK, linewidth=1.0, dashes=(1, 2))
+
+
+def _label_actions(panel: Axes, group: Group) -> None:
     """Write what policies had done along the lines of their iterations, from below."""
     left, right = (float(np.log10(bound)) for bound in panel.get_xlim())
-    together: dict[int, list[str]] = {}
-    for acted in run.outcome.actions:
-        together.setdefault(acted.iteration, []).append(acted.words)
-    for iteration, words in together.items():
+    words: dict[int, list[str]] = {}
+    for acted in _acted_alone(group):
+        words.setdefault(acted.iteration, []).append(acted.words)
+    for done in group.done() if len(group.networks) > 1 else ():
+        reached, completed = len(done.begins.values), len(group.completed)
+        some = "" if reached == completed else f", {reached} of {completed}"
+        words.setdefault(round(done.begins.median), []).append(done.words + some)
+    for iteration, label in placed_labels(words, left, right):
         share = (np.log10(max(iteration, 1)) - left) / (right - left)
         panel.annotate(
-            ", ".join(words), (max(iteration, 1), 0.02), (-2 if share > EDGE else 8, 0), rotation=90,
+            label, (max(iteration, 1), 0.02), (-2 if share > EDGE else 8, 0), rotation=90,
             xycoords=panel.get_xaxis_transform(), textcoords="offset points",
             ha="right" if share > EDGE else "left", va="bottom", fontsize=8, color=INK,
         )  # fmt: skip
+
+
+def _acted_alone(group: Group) -> Sequence[Acted]:
+    """What policies had done, where there is one network."""
+    return group.networks[0].actions if len(group.networks) == 1 else ()
 
 
 def _alignment(share: float, label: str) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
+from phasecore.backends import Acted
 from phasecore.errors import InputError
 from phasecore.phases import Timeline
 from phasecore.recording.configuration import IDENTITY, points_per_batch
@@ -75,6 +76,11 @@ class Reported:
     def seconds(self) -> float:
         """The training time, as far as the run has come, NaN where it is not known."""
         return self.final("seconds")
+
+    @property
+    def actions(self) -> Sequence[Acted]:
+        """What policies had done so far, in order."""
+        return self.run.actions
 
     @property
     def last_iteration(self) -> int:

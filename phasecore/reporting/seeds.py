@@ -10,6 +10,7 @@ from typing import Any, Protocol, final
 import numpy as np
 from numpy.typing import NDArray
 
+from phasecore.backends import Acted
 from phasecore.phases import Phase, Timeline, Transition
 
 Floats = NDArray[np.float64]
@@ -44,6 +45,10 @@ class Network(Protocol):
     @property
     def seconds(self) -> float:
         """Its training time, NaN where it is not known."""
+
+    @property
+    def actions(self) -> Sequence[Acted]:
+        """What policies had done in it, in order."""
 
     def final(self, name: str) -> float:
         """Return the last finite value of a column of its history, or NaN."""
@@ -94,6 +99,28 @@ class Spread:
 
 @final
 @dataclass(frozen=True)
+class Done:
+    """One action of a policy, done in some of the networks of a weighting.
+
+    Attributes:
+        policy: which asked for it.
+        words: the action in words.
+        begins: the iterations at which each network that did it did so first.
+        reason: the first network's.
+    """
+
+    policy: str
+    words: str
+    begins: Spread
+    reason: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it with the median and range of the iterations, and the number of networks."""
+        return {"policy": self.policy, "action": self.words, "iteration": self.begins.to_json()}
+
+
+@final
+@dataclass(frozen=True)
 class Group:
     """The networks of one weighting, one for each seed.
 
@@ -126,6 +153,19 @@ class Group:
         """Return the spread of the training times."""
         return Spread.of(network.seconds for network in self.completed)
 
+    def done(self) -> list[Done]:
+        """Return what policies had done, each action once, in the order of the median iterations."""
+        first: dict[tuple[str, str], dict[int, Acted]] = {}
+        for place, network in enumerate(self.completed):
+            for acted in network.actions:
+                first.setdefault((acted.policy, acted.words), {}).setdefault(place, acted)
+        done = [
+            Done(policy, words, begins, next(iter(own.values())).reason)
+            for (policy, words), own in first.items()
+            if (begins := Spread.of(acted.iteration for acted in own.values())) is not None
+        ]
+        return sorted(done, key=lambda item: item.begins.median)
+
     def timeline(self) -> Timeline:
         """Return the phases that more than half of the networks reached, each from the median of its beginnings.
 
@@ -154,7 +194,8 @@ class Group:
             "seconds": self.seconds(),
         }
         counts = {"networks": len(self.networks), "completed": len(self.completed)}
-        return {"weighting": self.weighting, **counts, **_json(spreads)}
+        done = [item.to_json() for item in self.done()]
+        return {"weighting": self.weighting, **counts, **_json(spreads), **({"actions": done} if done else {})}
 
 
 @final

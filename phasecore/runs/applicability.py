@@ -27,6 +27,7 @@ from phasecore.signals import (
     Signals,
     unit_coordinates,
 )
+from phasecore.weighting.base import WeightingScheme
 from phasecore.weighting.checks import check_can_move, first_state
 
 
@@ -84,16 +85,25 @@ def check_schemes_apply(training: Training) -> None:
         },
         np,
     )
-    later = [registry.as_schemes(item) for policy in training.policies.values() for item in changes_of(policy)]
-    for schemes in (training.schemes, *later):
+    for schemes in (training.schemes, *_later(training)):
         for name, scheme in schemes.items():
             if scheme.requires <= signals.values.keys():
                 first_state(name, scheme, signals)
 
 
 def check_points_can_move(training: Training) -> None:
-    """Refuse, before anything is trained, a sampling that moves points where scheme, backend or their number forbid."""
-    if training.sampling.move is None:
+    """Refuse, before anything is trained, to move points where a scheme or their number forbids it.
+
+    It is the sampling that moves them, or a policy that may; the schemes are those that a policy may change to, too.
+    """
+    resampler = resampler_of(training)
+    if resampler is None:
         return
-    check_can_move(training.schemes)
-    resampler_of(training).check(training.points.interior)
+    for schemes in (training.schemes, *_later(training)):
+        check_can_move(schemes)
+    resampler.check(training.points.interior)
+
+
+def _later(training: Training) -> list[dict[str, WeightingScheme]]:
+    """The weightings that policies may change to."""
+    return [registry.as_schemes(item) for policy in training.policies.values() for item in changes_of(policy)]

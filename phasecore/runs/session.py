@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -15,12 +16,12 @@ from numpy.typing import NDArray
 from phasecore.backends import Observer, PolicyObserver, Training
 from phasecore.errors import InputError
 from phasecore.files import replacing
-from phasecore.policies.actions import Action, Call, Snapshot, Stop
+from phasecore.policies.actions import Action, Call, Resample, Snapshot, Stop
 from phasecore.probes import Probe
-from phasecore.recording.acting import call
+from phasecore.recording.acting import call, may_resample
 from phasecore.recording.schedule import Schedule
 from phasecore.runs.interruption import Interruption, noticed_between_iterations
-from phasecore.sampling import Resampler
+from phasecore.sampling import Resampler, uniform
 
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
 ITERATIONS_BETWEEN_CHECKS = 50
@@ -47,7 +48,7 @@ class Session(ABC):
         self.iteration = 0
         self.seconds = 0.0
         self.loaded = False
-        self.resampler = None if training.sampling.move is None else resampler_of(training)
+        self.resampler = resampler_of(training)
         self.stopped = False
         self.evaluations: int | None = None
         self._observer: PolicyObserver | None = None
@@ -172,6 +173,9 @@ class Session(ABC):
                 self.stopped = True
             elif isinstance(action, Call):
                 call(action, self._observer.timeline, row)
+            elif isinstance(action, Resample):
+                assert self.resampler is not None
+                self.move(self.resampler)
             elif not isinstance(action, Snapshot):
                 self.carry_out(action)
         return any(isinstance(action, Snapshot) for action in decided)
@@ -187,7 +191,8 @@ class Session(ABC):
         """Where the training stands; of one without policies nothing more than it ever was."""
         standing: dict[str, Any] = {"iteration": self.iteration, "seconds": self.seconds}
         if self._observer is not None:
-            acted = {"stopped": self.stopped, "evaluations": self.evaluations}
+            moved_at = None if self.resampler is None else self.resampler.moved_at
+            acted = {"stopped": self.stopped, "evaluations": self.evaluations, "moved_at": moved_at}
             standing["policies"] = json.dumps({**acted, "state": self._observer.policy_state()})
         return standing
 
@@ -202,12 +207,15 @@ class Session(ABC):
         try:
             standing = self.read(file)
             self.iteration, self.seconds = int(standing["iteration"]), float(standing["seconds"])
+            if self.resampler is not None:
+                self.resampler.go_on(self.iteration)
             if self.training.policies and "policies" in standing:
                 acted = json.loads(standing["policies"])
                 self.stopped, self.evaluations, self._policies = acted["stopped"], acted["evaluations"], acted["state"]
+                if self.resampler is not None and acted.get("moved_at") == self.iteration:
+                    # a policy moved the points after this iteration
+                    self.resampler.moved_at = self.iteration
             self.loaded = True
-            if self.resampler is not None:
-                self.resampler.go_on(self.iteration)
         except InputError:
             raise
         except Exception as error:
@@ -216,7 +224,14 @@ class Session(ABC):
             ) from error
 
 
-def resampler_of(training: Training) -> Resampler:
-    """Return what moves the points of a training whose sampling moves them."""
-    seed = training.settings.seed
-    return Resampler(training.sampling, training.problem, seed=seed, name=training.sampling_name)
+def resampler_of(training: Training) -> Resampler | None:
+    """Return what moves the points of a training, None where they stay.
+
+    Where the sampling moves none and a policy may ask for it, all are drawn anew, as the first ones were.
+    """
+    sampling, seed = training.sampling, training.settings.seed
+    if sampling.move is None:
+        if not may_resample(training.policies):
+            return None
+        sampling = sampling._replace(move=uniform().move, every=sys.maxsize)
+    return Resampler(sampling, training.problem, seed=seed, name=training.sampling_name)

@@ -9,11 +9,13 @@ from typing import Any, final
 import numpy as np
 
 from phasecore.errors import InputError
+from phasecore.policies.base import Policy
 from phasecore.probes.base import Probe
 from phasecore.problems.base import Problem
 from phasecore.sampling.base import Sampling
 from phasecore.testing.laws import NotApplicableError
 from phasecore.testing.libraries import ArrayLibrary, libraries
+from phasecore.testing.policies import POLICY_LAWS, policy_subject
 from phasecore.testing.probes import PROBE_LAWS, probe_subject
 from phasecore.testing.problem_subject import ProblemSubject
 from phasecore.testing.problems import PROBLEM_LAWS
@@ -63,7 +65,7 @@ def checks_of(
     """Return a check for each law of a subject.
 
     Args:
-        subject: a weighting scheme, problem, sampling or probe, or a class or function that makes one without
+        subject: a weighting scheme, problem, sampling, policy or probe, or a class or function that makes one without
             arguments.
         namespaces: array libraries, as `check_weighting` takes them; by default all that are installed.
         problem: whose terms a probe reads by name, as `check_probe` takes it.
@@ -76,7 +78,7 @@ def checks_of(
         >>> checks_of(rba, ["numpy"])[0].name
         'rba-declares_itself'
     """
-    is_made = isinstance(subject, WeightingScheme | Problem | Sampling | Probe)
+    is_made = isinstance(subject, WeightingScheme | Problem | Sampling | Policy | Probe)
     made: Any = subject() if callable(subject) and not is_made else subject
     laws: Sequence[Law]
     of_laws: Any
@@ -88,13 +90,16 @@ def checks_of(
     elif isinstance(made, Sampling):
         of_laws, laws = sampling_subject(made), SAMPLING_LAWS
         name = of_laws.name
+    elif isinstance(made, Policy):
+        of_laws, laws = policy_subject(made), POLICY_LAWS
+        name = of_laws.name
     elif isinstance(made, Probe):
         name, laws, of_laws = made.name, PROBE_LAWS, probe_subject(made, problem)
     else:
         raise InputError(
             "subject of conformance checks",
             received=repr(made),
-            expected="a sampling, a weighting scheme, a problem or a probe, or what makes one without arguments",
+            expected="a sampling, weighting scheme, problem, policy or probe, or what makes one without arguments",
         )
     name = getattr(subject, "__name__", name)
     return [Check(f"{name}-{law.__name__}", law, of_laws) for law in laws]
@@ -110,7 +115,7 @@ def parametrize_with_checks(
     """Return a decorator that runs a pytest test, whose argument is `check`, for each law of each subject.
 
     Args:
-        subjects: weighting schemes, problems, samplings and probes, or what makes them without arguments.
+        subjects: weighting schemes, problems, samplings, policies and probes, or what makes them without arguments.
         known_failures: {law: reason} for laws that every subject is known to break: these tests are expected to fail,
             and it is an error if one does not. Subjects with other failures need a test of their own.
         namespaces: array libraries, as `check_weighting` takes them; by default all that are installed.

@@ -6,7 +6,7 @@ import functools
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, final
 
@@ -80,12 +80,21 @@ def check_policy(
         >>> check_policy(stop_when_done).skipped
         {}
     """
-    made = policy if isinstance(policy, Policy) else policy()
-    name = getattr(policy, "__name__", None) or getattr(made.update, "__qualname__", "policy").partition(".")[0]
-    histories = list(made_up())
+    subject = policy_subject(policy if isinstance(policy, Policy) else policy(), getattr(policy, "__name__", None))
     if history is not None:
-        histories.append(list(captures_of(history, iterations)))
-    return run_laws(f"policy {name!r}", POLICY_LAWS, PolicySubject(name, made, histories), known_failures)
+        subject = replace(subject, histories=[*subject.histories, list(captures_of(history, iterations))])
+    return run_laws(f"policy {subject.name!r}", POLICY_LAWS, subject, known_failures)
+
+
+def policy_subject(policy: Policy, name: str | None = None) -> PolicySubject:
+    """Return what the laws take, with made-up trainings.
+
+    Args:
+        policy: what is checked.
+        name: what messages call it; by default as the function is called that makes its `update`.
+    """
+    owner = getattr(getattr(policy, "update", None), "__qualname__", "policy").partition(".")[0]
+    return PolicySubject(name or owner, policy, list(made_up()))
 
 
 @functools.cache

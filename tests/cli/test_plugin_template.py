@@ -8,7 +8,7 @@ from processes import python
 
 from phasecore.cli.plugin_template import write_plugin
 from phasecore.errors import InputError
-from phasecore.testing import check_probe, check_problem, check_sampling
+from phasecore.testing import check_policy, check_probe, check_problem, check_sampling
 
 
 @pytest.mark.parametrize("name", ["my-scheme", "scheme", "My_Scheme2", "a1-b2-c3", "x"])
@@ -79,10 +79,11 @@ def test_nothing_is_written_over(tmp_path):
 
 
 def test_the_problem_and_the_probe_that_it_starts_from_keep_their_contracts(tmp_path, monkeypatch):
-    write_plugin("my-start", tmp_path, ("weighting", "problem", "sampling", "probe"))
+    write_plugin("my-start", tmp_path, ("weighting", "problem", "sampling", "probe", "policy"))
     monkeypatch.syspath_prepend(tmp_path)
     check_problem(importlib.import_module("my_start.problem").MyStartProblem())
     check_sampling(importlib.import_module("my_start.sampling").my_start_sampling)
+    check_policy(importlib.import_module("my_start.policy").my_start_policy)
     problem, probe = (importlib.import_module(f"my_start.{kind}") for kind in ("problem", "probe"))
     check_probe(probe.MyStartProbe())
     check_probe(probe.MyStartProbe(), problem=problem.MyStartProblem())

@@ -6,6 +6,7 @@ import pytest
 
 import phasecore
 from phasecore.errors import InputError
+from phasecore.policies import stop_when_done
 from phasecore.registry import as_schemes
 from phasecore.testing import WEIGHTING_LAWS, checks_of, parametrize_with_checks
 from phasecore.weighting import WeightingScheme
@@ -30,7 +31,7 @@ def batch_share():
     return WeightingScheme(lambda signals: NoState(), update, frozenset({"residuals"}))
 
 
-@parametrize_with_checks([rba, phasecore.probe("adam_snr"), phasecore.problem("helmholtz")])
+@parametrize_with_checks([rba, phasecore.probe("adam_snr"), phasecore.problem("helmholtz"), stop_when_done])
 def test_built_ins_conform(check):
     check()
 
@@ -52,7 +53,7 @@ def test_known_failures_are_strict_and_must_be_laws():
     assert [mark[0].kwargs for mark in marks if mark] == [{"reason": "no", "strict": True}]
     with pytest.raises(InputError, match=r"no_such_law.*declares_itself"):
         parametrize_with_checks([rba], {"no_such_law": "no"})
-    with pytest.raises(InputError, match="a weighting scheme, a problem or a probe"):
+    with pytest.raises(InputError, match="weighting scheme, problem, policy or probe"):
         checks_of(3)
 
 

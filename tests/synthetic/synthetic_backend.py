@@ -35,6 +35,7 @@ def phasecore_entries() -> Iterable[Entry]:
     return [
         Entry("backend", "synthetic", "synthetic_backend:SyntheticBackend"),
         Entry("backend", "deaf", "synthetic_backend:DeafBackend"),
+        Entry("backend", "acting", "synthetic_backend:ActingBackend"),
         Entry("backend", "absent", "nowhere:Backend", needs=("not_a_package",), extra="synthetic-backend[absent]"),
     ]
 
@@ -47,29 +48,39 @@ class SyntheticBackend(Backend):
         CALLS.append(resume)
         print("a framework that prints to standard output")
         state = None if checkpoint is None else checkpoint / "state.json"
-        start = 0
+        start, stopped = 0, False
         if resume:
             if state is None or not state.exists():
                 raise InputError("no state to resume from")
-            start = json.loads(state.read_text())["iteration"]
+            saved = json.loads(state.read_text())
+            start = saved["iteration"]
             observer.resumed(start)
+            if training.policies:
+                stopped = saved["stopped"]
+                observer.restore_policies(saved["policies"])
         how, _, at = os.environ.get("SYNTHETIC_STOP", "").partition(":")
         if os.environ.get("SYNTHETIC_ONLY") not in (None, training.folder and training.folder.name):
             how = ""
         pause = float(os.environ.get("SYNTHETIC_PAUSE", "0"))
         for iteration in range(start + 1, training.settings.iterations + 1):
+            if stopped:
+                break
             last = iteration == training.settings.iterations
             if how and iteration == int(at) and not (how == "kill_once" and resume):
                 _stop(how, training)
             time.sleep(pause)
             if is_due(iteration, training.settings.every) or last:
                 observer.captured(synthetic_row(training, iteration))
+                if training.policies:
+                    stopped = "stop" in [action.name for action in observer.decided()]
             if iteration % 7 == 0:
                 observer.progressed(iteration, 1.0 / (1 + iteration))
             if iteration in training.snapshots:
                 observer.snapshot(iteration, {"u": np.full(4, float(iteration))})
-            if state is not None and (iteration % CHECKPOINT_INTERVAL == 0 or last):
-                state.write_text(json.dumps({"iteration": iteration}))
+            if state is not None and (iteration % CHECKPOINT_INTERVAL == 0 or last or stopped):
+                saved = {"iteration": iteration, "stopped": stopped}
+                saved |= {"policies": observer.policy_state()} if training.policies else {}
+                state.write_text(json.dumps(saved))
 
     def versions(self) -> Mapping[str, str]:
         return {"synthetic": "1.0"}
@@ -83,6 +94,15 @@ class SyntheticBackend(Backend):
 class DeafBackend(SyntheticBackend):
     name = "deaf"
     supplies = frozenset(DESCRIPTIONS) - {"batch_gradient_moments"}
+
+
+class ActingBackend(SyntheticBackend):
+    """It has policies end a training; of their other actions nothing comes but the record."""
+
+    name = "acting"
+    actions = frozenset(
+        {"stop", "snapshot", "scale_learning_rate", "switch_optimizer:adam", "switch_optimizer:lbfgs", "hold_weighting"}
+    )
 
 
 def synthetic_row(training: Training, iteration: int) -> dict[str, Any]:

@@ -204,7 +204,7 @@ def test_a_users_own_lbfgs_is_guarded_too():
     [
         ("at_phase:phase=diffusion,do=switch_optimizer,to=muon", {}, "unknown optimizer"),
         ("at_phase:phase=diffusion,do=snapshot", {}, "requires action 'snapshot'"),
-        ("at_phase:phase=diffusion,do=resample", {}, "requires action 'resample'"),
+        ("at_phase:phase=diffusion,do=resample", {}, "requires action 'resample'.*resampling=phasecore_torch"),
         ("stop_when_done", {"others": {"adam": lambda p: torch.optim.SGD(p, lr=1)}}, "a name of its own"),
     ],
 )

@@ -246,7 +246,6 @@ def test_blocks_are_used_by_lbfgs(monkeypatch):
 @pytest.mark.parametrize(
     ("policy", "message"),
     [
-        ("at_phase:phase=diffusion,do=resample", "requires action 'resample'"),
         ("at_phase:phase=diffusion,do=switch_optimizer,to=muon", "unknown optimizer"),
         ("at_phase:phase=diffusion,do=change_weighting,to=nobody", "unknown weighting"),
     ],
