@@ -27,7 +27,7 @@ class BurgersInverse(Problem):
     that are the same in every training. What is to be found is its advection, 1, and its viscosity.
 
     Attributes:
-        advection: coefficient of u u_x, trained from 0; a number keeps it.
+        advection: coefficient of u u_x, trained from 0; 1 keeps it.
         viscosity: coefficient of u_xx, positive, trained from 0.05; a number keeps it, and is that of the data.
         data_points: number of points at which the solution is given, a positive integer.
 
@@ -68,6 +68,12 @@ class BurgersInverse(Problem):
     def __post_init__(self) -> None:
         check_finite(self, "advection")
         check_positive(self, "viscosity")
+        if self.true_parameter("advection") != 1:
+            raise InputError(
+                "problem 'burgers_inverse', parameter 'advection'",
+                received=repr(self.advection),
+                expected="1, which is that of the data, or trained(...)",
+            )
         if not is_whole(self.data_points, least=1):
             raise InputError(
                 "problem 'burgers_inverse', parameter 'data_points'",
