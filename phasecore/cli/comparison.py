@@ -216,15 +216,20 @@ def _problem_agreed(folder: Path, given: str, recorded: str, request: Mapping[st
         options = recorded.strip()[len(other.where) + 1 :].partition(":")[2]
         again = f"{one}:{options}" if options else str(one)
     if not agree:
-        _check_agreed(folder, "problem", given, recorded)
+        file = request.get("problem_file")
+        raise _differs(folder, "problem", given, f"{recorded} of {file}" if file else recorded)
     return again
 
 
 def _check_agreed(folder: Path, name: str, given: object, recorded: object) -> None:
     if given != recorded:
-        raise InputError(
-            f"the comparison in {folder} differs in {name!r}",
-            received=given,
-            expected=recorded,
-            fix="Leave the option out to go on with that comparison, or choose another folder.",
-        )
+        raise _differs(folder, name, given, recorded)
+
+
+def _differs(folder: Path, name: str, given: object, recorded: object) -> InputError:
+    return InputError(
+        f"the comparison in {folder} differs in {name!r}",
+        received=given,
+        expected=recorded,
+        fix="Leave the option out to go on with that comparison, or choose another folder.",
+    )
