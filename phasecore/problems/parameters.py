@@ -23,7 +23,7 @@ def check_positive(problem: Problem, *names: str) -> None:
         >>> from phasecore.problems.wave import Wave
         >>> Wave(speed=0)
         Traceback (most recent call last):
-        phasecore.errors.InputError: problem 'wave', parameter 'speed': received 0; expected a positive number
+        phasecore.errors.InputError: problem 'wave', parameter 'speed': received 0; expected a positive number.
     """
     for name in names:
         value = getattr(problem, name)

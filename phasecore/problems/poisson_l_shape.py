@@ -35,7 +35,7 @@ class PoissonLShape(Problem):
     Example:
         >>> problem = PoissonLShape(source=2)
         >>> problem.sample(40).interior.shape, round(float(problem.reference([[-0.5, -0.5]])["u"][0]), 4)
-        ((40, 2), 0.2622)
+        ((40, 2), 0.2621)
     """
 
     source: float = 1.0

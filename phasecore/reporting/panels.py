@@ -83,7 +83,7 @@ def panels_of(
     Example:
         >>> grid = np.linspace(0, 1, 5)[:, None]
         >>> [panel.title for panel in panels_of({"grid": grid, "field_u": grid[:, 0]}, {"u": grid[:, 0] + 0.1})]
-        ['u, its reference dashed', 'error of u, relative L2 0.16']
+        ['u, its reference dashed', 'error of u, relative L2 0.14']
     """
     grid, points = arrays.get("grid"), arrays.get("points")
     panels: list[Panel | Curves] = []

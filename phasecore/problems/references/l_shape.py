@@ -45,7 +45,7 @@ def solution(x: ArrayLike, y: ArrayLike) -> Floats:
 
     Example:
         >>> solution([-0.5, 0.0], [-0.5, 0.0]).round(6)
-        array([0.131079, 0.      ])
+        array([0.131053, 0.      ])
     """
     points = check_points("L-shape reference, points (x, y)", np.stack([x, y], axis=1), (-1.0, -1.0), (1.0, 1.0))
     return np.asarray(_particular(points) + _harmonics(points) @ _coefficients())
