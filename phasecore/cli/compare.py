@@ -99,7 +99,7 @@ def command(
         ordered = [one for weighting in dict.fromkeys(one.scheme_name for one in trainings)
                    for one in trainings if one.scheme_name == weighting]  # fmt: skip
         request["runs"] = [one.folder.name for one in ordered if one.folder is not None]
-        write_json(folder / COMPARISON, request)
+        write_json(folder / COMPARISON, {**request, **comparison.file_of_problem(request["problem"])})
         again = ["phasecore", "compare", problem, "--output", str(folder), "--resume"]
         again += ["--jobs", str(jobs)] if jobs > 1 else []
         with interruptible(ctx, [one.folder for one in ordered if one.folder is not None], again):

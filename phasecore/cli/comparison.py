@@ -12,12 +12,13 @@ import click
 
 from phasecore.cli.options import all_probes
 from phasecore.errors import InputError
+from phasecore.specifications import parse_specification
 
 if TYPE_CHECKING:
     from phasecore.backends import Training
 
 FIGURE = "compare.png"
-NOT_FOR_TRAINING = ("problem", "weightings", "seeds", "loggers", "policies", "runs")
+NOT_FOR_TRAINING = ("problem", "problem_file", "weightings", "seeds", "loggers", "policies", "runs")
 """Parts of a request that are no options of one training."""
 
 
@@ -173,10 +174,8 @@ def resumed_request(folder: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     if not {"problem", "weightings"} <= recorded.keys():
         raise InputError(f"cannot read {folder / COMPARISON}", expected='an object with "problem" and "weightings"')
     agreed = dict(given)
-    if given["problem"] == str(recorded["problem"]).partition(":")[0]:
-        agreed["problem"] = recorded["problem"]
-    for name in ("problem", "weightings"):
-        _check_agreed(folder, name, agreed.setdefault(name, recorded[name]), recorded[name])
+    agreed["problem"] = _problem_agreed(folder, str(given["problem"]), str(recorded["problem"]), recorded)
+    _check_agreed(folder, "weightings", agreed.setdefault("weightings", recorded["weightings"]), recorded["weightings"])
     if given.get("policies"):
         _check_agreed(folder, "policy", "+".join(given["policies"]), "+".join(recorded.get("policies", ())) or None)
     if "seeds" in recorded or "seeds" in given:
@@ -185,11 +184,54 @@ def resumed_request(folder: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     return {**recorded, **agreed}
 
 
+def file_of_problem(problem: str) -> dict[str, str]:
+    """Return the part of a request that says where the file of a class of one's own is; nothing for other problems.
+
+    Example:
+        >>> file_of_problem("helmholtz:a1=2"), Path(file_of_problem("wave.py:Wave")["problem_file"]).is_absolute()
+        ({}, True)
+    """
+    from phasecore.runs.preparation import written_class
+
+    written = written_class(problem)
+    is_file = written is not None and written.where.endswith(".py")
+    return {"problem_file": str(Path(written.where).expanduser().resolve())} if written and is_file else {}
+
+
+def _problem_agreed(folder: Path, given: str, recorded: str, request: Mapping[str, Any]) -> str:
+    """The problem as it is given, with the recorded parameters where it is given without.
+
+    A class is the same if its name and its file are, by whatever path the file is found now.
+    """
+    from phasecore.runs.preparation import written_class
+
+    one, other = written_class(given), written_class(recorded)
+    if one is None and other is None:
+        now, was = parse_specification(given, "problem"), parse_specification(recorded, "problem")
+        agree, again = (now[0] == was[0] and now[1] in ({}, was[1])), recorded
+    elif one is None or other is None:
+        agree, again = False, given
+    else:
+        places = [file_of_problem(given).get("problem_file", one.where)]
+        places += [request.get("problem_file") or file_of_problem(recorded).get("problem_file", other.where)]
+        agree = one.name == other.name and places[0] == places[1] and one.parameters in ({}, other.parameters)
+        options = recorded.strip()[len(other.where) + 1 :].partition(":")[2]
+        again = f"{one}:{options}" if options else str(one)
+    if not agree:
+        file = request.get("problem_file")
+        raise _differs(folder, "problem", given, f"{recorded} of {file}" if file else recorded)
+    return again
+
+
 def _check_agreed(folder: Path, name: str, given: object, recorded: object) -> None:
     if given != recorded:
-        raise InputError(
-            f"the comparison in {folder} differs in {name!r}",
-            received=given,
-            expected=recorded,
-            fix="Leave the option out to go on with that comparison, or choose another folder.",
-        )
+        raise _differs(folder, name, given, recorded)
+
+
+def _differs(folder: Path, name: str, given: object, recorded: object) -> InputError:
+    return InputError(
+        f"the comparison in {folder} differs in {name!r}",
+        received=given,
+        expected=recorded,
+        fix="Leave the option out to go on with that comparison, or choose another folder.",
+    )

@@ -195,7 +195,7 @@ class Problem(ABC):
         """
         held = getattr(self, STOOD_FOR, {}).get(name, getattr(self, name))
         default = getattr(type(self), name, None)
-        return true_value(held, default if is_number(default) else None)
+        return true_value(held, default if is_number(default) else getattr(default, "true", None))
 
     @property
     def terms(self) -> tuple[str, ...]:

@@ -36,6 +36,18 @@ def number_of_data_points(problem: Problem, asked: int | None = None) -> int:
     return asked
 
 
+def data_of(problem: Problem) -> list[Data]:
+    """Return the condition that gives the true solution of a problem at its data points, if there are any.
+
+    Args:
+        problem: whose attribute `_data_points` is their number.
+    """
+    count: int = vars(problem)["_data_points"]
+    if not count:
+        return []
+    return [measured(type(problem)(**{name: problem.true_parameter(name) for name in problem.parameters}), count)]
+
+
 @functools.lru_cache(maxsize=8)
 def measured(problem: Problem, count: int) -> Data:
     """Return the reference solution of a problem as data without noise, at points drawn once for all trainings.

@@ -130,7 +130,7 @@ def problem_of(problem: str | Problem, preset: str = DEFAULT_PRESET) -> tuple[Pr
     """
     if isinstance(problem, Problem):
         return problem, _preset(problem, preset)
-    written = _written(problem)
+    written = written_class(problem)
     if written is not None:
         made = load_problem(written)
         plan = _preset(made, preset)
@@ -174,7 +174,7 @@ def prepare_resumed(
     folder = Path(output)
     recorded = read_configuration(folder)
     file = folder / CONFIGURATION
-    written = _written(problem) if isinstance(problem, str) else None
+    written = written_class(problem) if isinstance(problem, str) else None
     if written is not None:
         of_run = recorded.get("problem_parameters") if is_of_class(recorded, written.name) else None
         problem = load_problem(written, of_run)
@@ -247,8 +247,16 @@ def check_supplies(training: Training) -> None:
         )
 
 
-def _written(problem: str) -> Written | None:
-    """A class of one's own as a specification names it, or None for a registered name or a malformed one."""
+def written_class(problem: str) -> Written | None:
+    """Return a class of one's own as a specification names it, or None for a registered name or a malformed one.
+
+    Raises:
+        InputError: as `phasecore.problems.loading.parse_class`.
+
+    Example:
+        >>> str(written_class("wave.py:Wave:speed=2")), written_class("helmholtz:a1=2")
+        ('wave.py:Wave', None)
+    """
     return None if problem.partition(":")[0].strip() in registry.names("problem") else parse_class(problem)
 
 

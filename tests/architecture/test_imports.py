@@ -45,7 +45,13 @@ SHARED = {
         *("problems.base", "problems.conditions", "problems.sampling", "problems.references"),
         *("problems.checks", "problems.finite"),
         *("problems.short", "problems.rehearsal", "problems.standins", "problems.reference_data"),
-        *("problems.domains", "problems.placement", "problems.coefficients", "problems.measured"),
+        *(
+            "problems.domains",
+            "problems.placement",
+            "problems.coefficients",
+            "problems.measured",
+            "problems.parameters",
+        ),
         "problems.training_set",
     },
     "weighting": {

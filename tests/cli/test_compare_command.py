@@ -186,6 +186,13 @@ def test_another_request_is_refused_on_resuming(given: list[str], message: str) 
     assert message in result.stderr
 
 
+def test_parameters_in_another_order_are_the_same_request() -> None:
+    short = (*COMPARE[2:], "--output", "here")
+    assert invoke("compare", "helmholtz:a1=1,a2=2", *short).exit_code == 0
+    for again in ("helmholtz:a2=2,a1=1", "helmholtz"):
+        assert invoke("compare", again, "--output", "here", "--resume").exit_code == 0
+
+
 def test_every_run_of_a_comparison_measures_the_probes() -> None:
     result = invoke(*COMPARE, "--output", "here", "--probes", "saturation:bins=20")
     assert result.exit_code == 0, result.output

@@ -153,6 +153,24 @@ def test_a_comparison_goes_on_too(wave):
     assert "has changed since" in refused("compare", "wave.py:Wave:speed=2", "--output", "both", "--resume")
 
 
+def test_a_comparison_goes_on_with_the_same_class_of_the_same_file_by_another_path(wave, tmp_path, monkeypatch):
+    invoke("compare", "wave.py:Wave:speed=2", *OPTIONS[:-1], "20", "--weightings", "rba", "--output", "both")
+    below = tmp_path / "below"
+    below.mkdir()
+    (below / "wave.py").write_text(WAVE)
+    monkeypatch.chdir(below)
+    go_on = (*OPTIONS[:-1], "30", "--output", "../both", "--resume")
+    for other in ("../wave.py:Known", "../wave.py:Wave:speed=3", "wave.py:Wave:speed=2", "helmholtz", "wave"):
+        assert "differs in 'problem'" in refused("compare", other, *go_on)
+    assert open_run("../both/rba").history["iteration"][-1] == 20
+    for again in (f"{wave}:Wave:speed=2", "../below/../wave.py:Wave"):
+        invoke("compare", again, *go_on)
+    assert open_run("../both/rba").history["iteration"][-1] == 30
+    recorded = json.loads(Path("../both/compare.json").read_text())
+    assert recorded["problem"] == "../below/../wave.py:Wave:speed=2"
+    assert recorded["problem_file"] == str(wave.resolve())
+
+
 def test_a_name_that_is_registered_too_is_not_mixed_up(tmp_path):
     (tmp_path / "own.py").write_text(WAVE.replace("class Wave", "class Burgers").replace("(Wave)", "(Burgers)"))
     invoke("run", "own.py:Burgers", *OPTIONS, "--output", "own")

@@ -194,7 +194,7 @@ def test_an_error_of_five_percent_in_any_coefficient_is_noticed(name):
         def residuals(self, coordinates, partials, xp, scaled=scaled):
             return type(problem).residuals(self, coordinates, ScaledPartial(partials, scaled), xp)
 
-        members = {"residuals": residuals, "__module__": __name__}
+        members = {"residuals": residuals, "equations": problem.equations, "__module__": __name__}
         mutant = dataclass(frozen=True)(type("Mutant", (type(problem),), members))(**problem.parameters)
         with pytest.raises(AssertionError, match=r"leaves a residual"):
             reference_solves_the_equations(ProblemSubject(mutant))

@@ -19,8 +19,9 @@ from phasecore.phases import Evidence, Phase, Timeline, detect
 from phasecore.recording.folder import create, save_snapshot
 from phasecore.reporting import gather
 from phasecore.reporting.curves import curves_figure, recorded_figure, thinned
-from phasecore.reporting.fields import fields_figure, in_cells, on_grid, panels_of
+from phasecore.reporting.fields import fields_figure
 from phasecore.reporting.page import page as write_page
+from phasecore.reporting.panels import in_cells, on_grid, panels_of
 from phasecore.runs import open_run, write_report
 
 VOID = {"meta", "br", "link", "img", "input"}
@@ -43,7 +44,7 @@ def make_run(folder: Path, *, last: int = 20_000, finished: bool = True, **confi
 
 def add_snapshot(folder: Path, iteration: int, *, dimension: int = 2, shift: float = 0.0) -> dict[str, Any]:
     random = np.random.default_rng(iteration)
-    axes = [np.linspace(-1.0, 1.0, count) for count in (21, 11, 3)[:dimension]]
+    axes = [np.linspace(-1.0, 1.0, count) for count in (21, 11, 5, 3)[:dimension]]
     grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, dimension)
     points = random.uniform(-1.0, 1.0, (600, dimension))
     arrays = {"grid": grid, "points": points, "field_u": np.sin(grid).sum(axis=1) + shift,
@@ -338,12 +339,64 @@ def test_without_a_known_problem_the_fields_are_drawn_without_errors(tmp_path: P
     assert len(figure.data) == 3
 
 
-def test_other_than_two_coordinates_are_not_drawn(tmp_path: Path) -> None:
+def test_four_coordinates_are_not_drawn(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", problem=None)
-    add_snapshot(run, 5, dimension=3)
+    add_snapshot(run, 5, dimension=4)
     assert fields_figure(open_run(run)) is None
     write_report([run], tmp_path / "report.html")
-    assert "No picture: pictures are made of two coordinates" in (tmp_path / "report.html").read_text()
+    assert "No picture: pictures are made of one coordinate to three" in (tmp_path / "report.html").read_text()
+
+
+def test_over_one_coordinate_outputs_and_reference_are_curves(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", problem="lorenz", problem_parameters={"end": 1.0})
+    grid = np.random.default_rng(0).permutation(np.linspace(0.0, 1.0, 41))[:, None]
+    points = np.random.default_rng(1).uniform(0.0, 1.0, (30, 1))
+    reference = phasecore.problem("lorenz", end=1.0).reference(grid)
+    for iteration in (10, 20):
+        fields = {f"field_{name}": values + 1 / iteration for name, values in reference.items()}
+        residual = np.where(points[:, 0] < 0.5, 1.0, 3.0)
+        save_snapshot(
+            run,
+            iteration,
+            {"grid": grid, "points": points, **fields, "residual_rate": residual, "weight_rate": residual},
+        )
+    figure = fields_figure(open_run(run))
+    assert figure is not None
+    assert figure.layout.xaxis.title.text == "t"
+    assert [step.label for step in figure.layout.sliders[0].steps] == ["10", "20"]
+    for step in figure.layout.sliders[0].steps:
+        shown = [trace for trace, visible in zip(figure.data, step.args[0]["visible"], strict=True) if visible]
+        assert [trace.name for trace in shown] == ["x", "reference", "error", "y", "reference", "error", "z",
+                                                   "reference", "error", "ratio", "weight"]  # fmt: skip
+        order = np.argsort(grid[:, 0])
+        for place, (_, values) in enumerate(reference.items()):
+            field, exact, error = shown[3 * place : 3 * place + 3]
+            assert np.array_equal(field.x, grid[order, 0])
+            assert np.allclose(exact.y, values[order])
+            assert np.allclose(error.y, 1 / int(step.label))
+            assert np.allclose(np.asarray(field.y) - exact.y, error.y)
+        assert np.allclose(shown[-2].y, residual[np.argsort(points[:, 0])] / residual.mean())
+    assert figure.layout.annotations[0].text == "x, its reference dashed"
+    assert figure.layout.yaxis7.type == "log"
+
+
+def test_through_three_coordinates_slices_are_drawn(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", problem=None, problem_source={"coordinates": ["x", "y", "t"]})
+    arrays = add_snapshot(run, 5, dimension=3)
+    save_snapshot(run, 5, {**arrays, "reference_u": arrays["field_u"] - 0.5})
+    figure = fields_figure(open_run(run))
+    assert figure is not None
+    titles = [annotation.text for annotation in figure.layout.annotations]
+    assert [title for title in titles if not title.startswith(("error", "|", "w"))] == [
+        "u at t = -1", "u at t = 0", "u at t = 1"
+    ]  # fmt: skip
+    for place, at in enumerate((-1.0, 0.0, 1.0)):
+        own = arrays["grid"][:, 2] == at
+        assert np.allclose(np.asarray(figure.data[2 * place].z).T.ravel(), arrays["field_u"][own], atol=1e-6)
+        assert np.allclose(figure.data[2 * place + 1].z, 0.5)
+    cells = in_cells(arrays["points"][:, :2], arrays["weight_pde"])[2]
+    assert np.allclose(figure.data[-1].z, cells, equal_nan=True)
+    assert titles[-1].endswith("over all t")
 
 
 def test_a_run_without_snapshots_says_why_there_is_no_picture(tmp_path: Path) -> None:

@@ -29,7 +29,8 @@ def test_the_default_draws_the_problems_own_points_bit_for_bit(problem, seed):
     found = sample(made, 50, default, seed=seed, condition_points=9)
     assert np.array_equal(found.interior, expected.interior)
     generator = np.random.default_rng(seed).spawn(1)[0]
-    assert np.array_equal(drawn(name, default, 50, region_of(made), generator), expected.interior)
+    if made.region.is_box:
+        assert np.array_equal(drawn(name, default, 50, region_of(made), generator), expected.interior)
 
 
 @pytest.mark.parametrize("name", ["halton", "sobol", "grid"])

@@ -24,7 +24,7 @@ from phasecore_torch import Capture, PhysicsLoss
 from phasecore_torch.batches import GRADIENT_ENTRIES
 from phasecore_torch.moments import MomentAccumulator
 
-PROBLEMS = phasecore.names("problem")
+PROBLEMS = [name for name in phasecore.names("problem") if not phasecore.problem(name).trained_coefficients]
 HELMHOLTZ = phasecore.problem("helmholtz", a1=1, a2=2)
 
 

@@ -13,7 +13,7 @@ from phasecore.errors import InputError
 from phasecore_torch import PartialDerivatives, PhysicsLoss
 
 NAMES = ("u", "u_t", "u_xx", "u_xt", "u_xxx - 2*u_xtt")
-PROBLEMS = phasecore.names("problem")
+PROBLEMS = [name for name in phasecore.names("problem") if not phasecore.problem(name).trained_coefficients]
 
 
 def evaluator(model, points, names=NAMES, method="auto", outputs=("u",)):

@@ -17,7 +17,7 @@ from phasecore.signals import CONDITION_RESIDUALS, RESIDUALS, TERM_LOSSES
 from phasecore.weighting import WeightingScheme
 from phasecore_torch import PhysicsLoss
 
-PROBLEMS = phasecore.names("problem")
+PROBLEMS = [name for name in phasecore.names("problem") if not phasecore.problem(name).trained_coefficients]
 HELMHOLTZ = phasecore.problem("helmholtz", a1=1, a2=2)
 
 
