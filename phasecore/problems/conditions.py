@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from phasecore.arrays import Array, ArrayNamespace
 from phasecore.errors import InputError
@@ -20,6 +20,8 @@ from phasecore.problems.sampling import latin_hypercube
 
 Floats = NDArray[np.float64]
 Value = float | Callable[[Mapping[str, Floats]], Floats]
+Part = Callable[[Mapping[str, Floats]], ArrayLike]
+"""Which points of the boundary are meant, by their coordinates: an array of bools of shape (m,)."""
 
 
 BOUNDARY = "boundary"
@@ -40,6 +42,11 @@ class Condition(ABC):
     def place(self) -> str:
         """The part of the domain where it holds, "boundary" or "interior"; empty where `sample` knows better."""
         return ""
+
+    @property
+    def part(self) -> Part | None:
+        """Which points of the boundary it holds at, where its place is "boundary"; None for all."""
+        return None
 
     @property
     def is_fixed(self) -> bool:
@@ -87,7 +94,8 @@ class Prescribed(Condition):
     Attributes:
         term: the loss term.
         face: a coordinate and the value that it is fixed at, such as `("t", 0.0)`; or "boundary", the whole of it but
-            for the ends of time "t".
+            for the ends of time "t"; or a function of the coordinates by name that says which points of the boundary
+            are meant, shape (m,).
         values: for each partial ("u" for Dirichlet, "u_x" for Neumann) a number or
             `value(coordinates) -> numpy array of shape (m,)`, with the coordinates by name.
 
@@ -98,7 +106,7 @@ class Prescribed(Condition):
     """
 
     term: str
-    face: tuple[str, float] | str
+    face: tuple[str, float] | str | Part
     values: Mapping[str, Value]
 
     @property
@@ -109,17 +117,24 @@ class Prescribed(Condition):
     @property
     def place(self) -> str:
         """Where it holds, unless that is a face."""
+        if callable(self.face):
+            return BOUNDARY
         if isinstance(self.face, str) and self.face != BOUNDARY:
             raise InputError(
                 f"face of a condition in term {self.term!r}",
                 received=repr(self.face),
-                expected='a face such as ("x", 1.0), or "boundary"',
+                expected='a face such as ("x", 1.0), a function that says which points of the boundary, or "boundary"',
             )
         return self.face if isinstance(self.face, str) else ""
 
+    @property
+    def part(self) -> Part | None:
+        """Which points of the boundary are meant, if not all."""
+        return self.face if callable(self.face) else None
+
     def sample(self, count: int, coordinates: Sequence[str], bounds: Floats, generator: np.random.Generator) -> Floats:
         """Draw `count` points on the face, shape (count, dimension)."""
-        coordinate, position = self.face if not isinstance(self.face, str) else (self.face, 0.0)
+        coordinate, position = self.face if isinstance(self.face, tuple) else (str(self.face), 0.0)
         if coordinate not in coordinates:
             raise InputError(
                 f"face of a condition in term {self.term!r}",

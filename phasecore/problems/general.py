@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from phasecore.arrays import Array, ArrayNamespace
 from phasecore.errors import InputError, PhasecoreError
 from phasecore.problems.coefficients import rehearsed
-from phasecore.problems.conditions import BOUNDARY, INTERIOR, Condition
+from phasecore.problems.conditions import BOUNDARY, INTERIOR, Condition, Part
 from phasecore.problems.sampling import latin_hypercube
 from phasecore.problems.standins import POINTS, StandIn, StandInNamespace, StandInPartials, ValueNeededError
 
@@ -39,7 +39,8 @@ class ResidualCondition(Condition):
     Attributes:
         term: the loss term.
         where: "boundary", the whole of it but for the ends of time "t"; "interior"; a face of the domain or a plane
-            across it, such as `("x", 1.0)`; or points of shape (m, dimension).
+            across it, such as `("x", 1.0)`; a function of the coordinates by name that says which points of the
+            boundary are meant, shape (m,); or points of shape (m, dimension).
         residual: `residual(x, u, xp)` or `residual(x, u, normal, xp)` with the coordinates, the partials and the
             components of the outward unit normal by name, arrays of shape (m,). It returns residuals of shape (m,), or
             a tuple of them, or one of all points of shape (1,). On a plane across the domain the normal points along
@@ -59,18 +60,20 @@ class ResidualCondition(Condition):
     """
 
     term: str
-    where: str | tuple[str, float] | ArrayLike
+    where: str | tuple[str, float] | Part | ArrayLike
     residual: Residual
     reads: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         where: Any = self.where
-        if where in (BOUNDARY, INTERIOR) if isinstance(where, str) else self._face or self._points is not None:
+        is_place = where in (BOUNDARY, INTERIOR) if isinstance(where, str) else callable(where)
+        if is_place or self._face or self._points is not None:
             return
         raise InputError(
             f"place of a condition in term {self.term!r}",
             received=repr(where),
-            expected='"boundary", "interior", a face such as ("x", 1.0), or points of shape (m, dimension)',
+            expected='"boundary", "interior", a face such as ("x", 1.0), a function that says which points of the '
+            "boundary, or points of shape (m, dimension)",
         )
 
     @functools.cached_property
@@ -81,7 +84,14 @@ class ResidualCondition(Condition):
     @property
     def place(self) -> str:
         """The part of the domain where it holds, if that is one of its own."""
+        if callable(self.where):
+            return BOUNDARY
         return self.where if isinstance(self.where, str) else ""
+
+    @property
+    def part(self) -> Part | None:
+        """Which points of the boundary are meant, if not all."""
+        return self.where if callable(self.where) else None
 
     @property
     def is_fixed(self) -> bool:
@@ -136,7 +146,7 @@ class ResidualCondition(Condition):
 
     @property
     def _points(self) -> Floats | None:
-        if isinstance(self.where, str) or self._face:
+        if isinstance(self.where, str) or callable(self.where) or self._face:
             return None
         try:
             points = np.asarray(self.where, dtype=np.float64)

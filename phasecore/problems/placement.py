@@ -5,11 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from phasecore.errors import InputError
 from phasecore.problems.conditions import BOUNDARY, INTERIOR, Condition, Data, Periodic
 from phasecore.problems.domains.region import Region
 from phasecore.problems.sampling import latin_hypercube
 
 Floats = NDArray[np.float64]
+
+MOST_ROUNDS = 200
+"""Rounds of drawing after which a part of the boundary that is hardly ever met is given up."""
 
 
 def points_of(condition: Condition, count: int, region: Region, generator: np.random.Generator) -> Floats:
@@ -22,7 +26,8 @@ def points_of(condition: Condition, count: int, region: Region, generator: np.ra
         generator: source of randomness.
 
     Raises:
-        InputError: for a region that the condition does not meet, or a shape that draws points outside itself.
+        InputError: for a region that the condition does not meet, a part of the boundary that is none, or a shape that
+            draws points outside itself.
 
     Example:
         >>> from phasecore.problems.conditions import Prescribed
@@ -33,7 +38,7 @@ def points_of(condition: Condition, count: int, region: Region, generator: np.ra
     """
     bounds = region.bounds
     if condition.place == BOUNDARY:
-        return region.boundary(count, generator)
+        return _on_boundary(condition, count, region, generator)
     if condition.place == INTERIOR:
         return region.inside(lambda wanted: latin_hypercube(wanted, bounds, generator), count)
     drawn = condition.sample(count, region.coordinates, bounds, generator)
@@ -43,3 +48,29 @@ def points_of(condition: Condition, count: int, region: Region, generator: np.ra
         pairs = np.stack(np.split(drawn, 2), axis=1)
         return np.concatenate(list(pairs[[region.contains(pair).all() for pair in pairs]].swapaxes(0, 1)))
     return region.inside(lambda wanted: condition.sample(wanted, region.coordinates, bounds, generator), count)
+
+
+def _on_boundary(condition: Condition, count: int, region: Region, generator: np.random.Generator) -> Floats:
+    """Points on that part of the boundary that a condition names, shape (count, dimension)."""
+    if condition.part is None:
+        return region.boundary(count, generator)
+    what = f"the part of the boundary of a condition in term {condition.term!r}"
+    found: list[Floats] = []
+    for _ in range(MOST_ROUNDS):
+        drawn = region.boundary(max(count, 100), generator)
+        chosen = np.asarray(condition.part(dict(zip(region.coordinates, drawn.T, strict=True))))
+        if chosen.shape != (len(drawn),) or chosen.dtype != np.bool_:
+            raise InputError(
+                what,
+                received=f"{chosen.dtype} of shape {chosen.shape}",
+                expected=f"bools of shape ({len(drawn)},): whether each point is on it",
+            )
+        found.append(drawn[chosen])
+        if sum(map(len, found)) >= count:
+            return np.concatenate(found)[:count]
+    raise InputError(
+        what,
+        received=f"true at {sum(map(len, found))} of {MOST_ROUNDS * len(drawn)} points of the whole boundary",
+        expected="a function that is true on a part of it, not along a line",
+        fix='Points of your own can be given in its place, or a face such as ("x", 1.0).',
+    )

@@ -15,15 +15,16 @@ SUITE = Path(__file__).parent / "suite"
 PYTHON = ROOT / ".venv" / "integrations" / "bin" / "python"
 DEEPXDE_BACKENDS = ["pytorch", "tensorflow", "jax"]
 RUNS = {
-    "lightning": ("test_lightning.py", {}),
-    "pina": ("test_pina.py", {}),
-    **{f"deepxde-{backend}": ("test_deepxde.py", {"DDE_BACKEND": backend}) for backend in DEEPXDE_BACKENDS},
+    "lightning": (["test_lightning.py"], {}),
+    "pina": (["test_pina.py"], {}),
+    **{f"deepxde-{backend}": (["test_deepxde.py"], {"DDE_BACKEND": backend}) for backend in DEEPXDE_BACKENDS},
 }
+RUNS["deepxde-pytorch"][0].append("test_deepxde_examples.py")
 
 
 def start(name, output):
-    file, variables = RUNS[name]
-    command = [str(PYTHON), "-m", "pytest", str(SUITE / file), "-q", "-p", "no:cacheprovider"]
+    files, variables = RUNS[name]
+    command = [str(PYTHON), "-m", "pytest", *(str(SUITE / file) for file in files), "-q", "-p", "no:cacheprovider"]
     return Started(command, output, **variables, PHASECORE_INTEGRATIONS_SUITE="1")
 
 

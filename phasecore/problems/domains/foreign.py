@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, final
 
 import numpy as np
@@ -11,6 +12,13 @@ from phasecore.errors import InputError
 from phasecore.problems.domains.shapes import Polygon, Shape
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+NEAR = 2e-6
+"""How near the boundary is on it, relative to the size of the shape: DeepXDE computes in float32."""
+
+DRAWN_FOR_BOUNDS = 500
+"""Points on the boundary that show whether a box is around a shape."""
 
 _OWN = ("bounds", "distance", "sample_boundary", "normals")
 _OF_DEEPXDE = ("inside", "on_boundary", "random_boundary_points", "boundary_normal", "bbox")
@@ -46,6 +54,9 @@ def as_shape(given: Any) -> Shape | None:
 class OfDeepXDE(Shape):
     """A geometry of DeepXDE, such as `deepxde.geometry.Disk` or what its `CSGDifference` makes.
 
+    Its `inside` and `random_boundary_points` are what is relied on. Of its `bbox` and `on_boundary` not all geometries
+    say what is so: an ellipse's box leaves a part of it out, and a star's `on_boundary` answers for all points at once.
+
     Args:
         geometry: the geometry.
     """
@@ -53,10 +64,21 @@ class OfDeepXDE(Shape):
     def __init__(self, geometry: Any) -> None:
         self._geometry = geometry
 
-    @property
+    @functools.cached_property
     def bounds(self) -> Floats:
-        """Lower and upper bounds, shape (2, dimension)."""
-        return np.asarray(self._geometry.bbox, dtype=np.float64)
+        """Lower and upper bounds, shape (2, dimension): its own, or around points of its boundary that are outside."""
+        low, high = np.asarray(self._geometry.bbox, dtype=np.float64)
+        drawn = self.sample_boundary(DRAWN_FOR_BOUNDS, np.random.default_rng(0))
+        lowest, highest = drawn.min(axis=0), drawn.max(axis=0)
+        # the outermost points are drawn but nearly
+        margin = 1e-3 * (highest - lowest)
+        rounding = 1e-6 * (high - low)
+        return np.stack(
+            [
+                np.where(lowest < low - rounding, lowest - margin, low),
+                np.where(highest > high + rounding, highest + margin, high),
+            ]
+        )
 
     @property
     def boundary_measure(self) -> float:
@@ -64,10 +86,14 @@ class OfDeepXDE(Shape):
         return float(getattr(self._geometry, "perimeter", np.inf))
 
     def distance(self, points: Floats) -> Floats:
-        """Return -1 inside, 0 on the boundary and 1 outside, shape (n,): distances are not known."""
-        inside = np.asarray(self._geometry.inside(points), dtype=bool)
-        on = np.asarray(self._geometry.on_boundary(points), dtype=bool)
-        return np.where(on, 0.0, np.where(inside, -1.0, 1.0))
+        """Return -1 inside and 1 outside, shape (n,), all but nothing near the boundary: distances are not known."""
+        inside = self._inside(points)
+        low, high = self.bounds
+        step = NEAR * float((high - low).max())
+        moves = step * np.concatenate([np.eye(points.shape[1]), -np.eye(points.shape[1])])
+        near = np.any([self._inside(points + move) != inside for move in moves], axis=0)
+        near |= np.broadcast_to(np.asarray(self._geometry.on_boundary(points), dtype=bool), inside.shape)
+        return np.where(inside, -1.0, 1.0) * np.where(near, 1e-6 * step, 1.0)
 
     def sample_boundary(self, count: int, generator: np.random.Generator) -> Floats:
         """Draw points on the boundary, shape (count, dimension), from numpy's global generator, left as it was."""
@@ -83,7 +109,23 @@ class OfDeepXDE(Shape):
 
     def normals(self, points: Floats) -> Floats:
         """Return the outward unit normals, shape (n, dimension)."""
-        return np.asarray(self._geometry.boundary_normal(points), dtype=np.float64)
+        try:
+            found = np.asarray(self._geometry.boundary_normal(points), dtype=np.float64)
+            none = ~found.any(axis=1)
+            if none.any():
+                # of several together it takes that of the one whose boundary a point is on, with more slack in float32
+                found[none] = self._geometry.boundary_normal(points[none].astype(np.float32))
+        except NotImplementedError as error:
+            raise InputError(
+                "normals on the boundary of a shape",
+                received=f"DeepXDE's {type(self._geometry).__name__}, which has none: {error}",
+                expected="a shape that knows its normals",
+                fix="Use a condition that needs none, or a Polygon of many vertices.",
+            ) from error
+        return found
+
+    def _inside(self, points: Floats) -> Bools:
+        return np.asarray(self._geometry.inside(points), dtype=bool)
 
 
 @final
