@@ -12,7 +12,7 @@ BACKEND = keras.backend.backend()
 QUICK_TO_COMPILE = {"jit_compile": False} if BACKEND == "tensorflow" else {}
 
 
-def mlp(inputs=2, outputs=1, width=8, depth=2, **options):
+def mlp(inputs=2, outputs=1, width=8, depth=1, **options):
     hidden = [layers.Dense(width, activation="tanh", **options) for _ in range(depth)]
     return keras.Sequential([keras.Input((inputs,)), *hidden, layers.Dense(outputs, **options)])
 
