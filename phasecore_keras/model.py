@@ -32,7 +32,7 @@ from phasecore_keras.loss import PhysicsLoss
 from phasecore_keras.moving import COORDINATES, INDICES, Arrays, Points, WithinFit
 from phasecore_keras.reading import HeldVariables
 from phasecore_keras.resampling import Resampling
-from phasecore_keras.steps import check_optimizer, steps_done, synchronize
+from phasecore_keras.steps import ready_optimizer, steps_done, synchronize
 from phasecore_keras.updates import BetweenSteps, WeightUpdates
 
 
@@ -263,7 +263,7 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         self.renew()
         options = by_name(super().fit, (x, y, batch_size, *arguments), options)
         x, y, batch_size = (options.pop(name, None) for name in ("x", "y", "batch_size"))
-        check_optimizer(self)
+        ready_optimizer(self)
         check_data(x, self.physics.points, y, options)
         options["callbacks"] = [*each_callback(options.get("callbacks")), BetweenSteps(self._updates)]
         options.setdefault("validation_batch_size", all_of(options.get("validation_data")))
@@ -284,11 +284,11 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
             InputError: for anything that is no batch of points with their indices.
         """
         self.renew()
-        check_optimizer(self)
+        ready_optimizer(self)
         check_kind(x, by_name(super().train_on_batch, (x, *arguments), options), "train_on_batch", indices=True)
         if self._updates.needed:
             self._updates.refresh()
-            self._updates.before_step(steps_done(self) if self.optimizer.built else 0)
+            self._updates.before_step(steps_done(self))
         return super().train_on_batch(x, *arguments, **options)
 
     def evaluate(

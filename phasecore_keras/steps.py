@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, final
+
+import keras
 
 from phasecore.errors import InputError
 from phasecore_keras import internals
@@ -16,15 +19,27 @@ def steps_done(model: Any) -> int:
     return _raw_steps(model) // _accumulated(model)
 
 
-def check_optimizer(model: Any) -> None:
-    """Refuse to train variables that the optimizer does not know: it was made for others.
+def ready_optimizer(model: Any) -> None:
+    """Have an optimizer that knows the variables that are trained, before the first step.
+
+    TensorFlow traces a function that makes variables twice, and the first step makes the optimizer's where there are
+    none yet. JAX has them made before, and torch traces nothing.
 
     Raises:
-        InputError: naming them.
+        InputError: naming variables that the optimizer does not know: it was made for others.
     """
-    if model.optimizer is None or not model.optimizer.built:
+    optimizer, trained = model.optimizer, model.trainable_variables
+    if optimizer is None:
         return
-    unknown = others_than(model.trainable_variables, internals.variables_of(inner(model.optimizer)))
+    if optimizer.built:
+        _check(optimizer, trained)
+    elif keras.backend.backend() == "tensorflow" and trained:
+        with model.distribute_strategy.scope():
+            optimizer.build(trained)
+
+
+def _check(optimizer: Any, trained: Sequence[Any]) -> None:
+    unknown = others_than(trained, internals.variables_of(inner(optimizer)))
     if unknown:
         raise InputError(
             "training a PINN",

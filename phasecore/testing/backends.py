@@ -99,6 +99,11 @@ class BackendSubject:
         self.backend.train(training, recording, checkpoint, resume=resume)
         return recording
 
+    def losses_after(self, *schemes: WeightingScheme) -> dict[str, Any]:
+        """Train without probes of gradients and without snapshots, and return the last row, of losses alone."""
+        training = dataclasses.replace(self.training(*schemes), probes=[TermLosses()], snapshots=())
+        return self.train(training).history()[-1]
+
 
 def check_backend(backend: Backend, *, known_failures: Mapping[str, str] | None = None) -> Report:
     """Check that a backend keeps its contract, by training networks of a few neurons for a few iterations.
@@ -226,9 +231,9 @@ def a_loss_that_is_not_finite_ends_the_training(subject: BackendSubject) -> None
 
 def weights_enter_the_loss(subject: BackendSubject) -> None:
     """A weight w on the residual trains as w^2 on its square does, and not as without; weights per point likewise."""
-    plain = subject.train(subject.training()).history()[-1]
+    plain = subject.losses_after()
     rows = [
-        subject.train(subject.training(_constant(factor, kind, per_point=per_point))).history()[-1]
+        subject.losses_after(_constant(factor, kind, per_point=per_point))
         for factor, kind in ((3.0, "residual"), (9.0, "squared_residual"))
         for per_point in (False, True)
     ]
@@ -251,16 +256,19 @@ def terms_are_balanced_as_points_weight_them(subject: BackendSubject) -> None:
     if not supplied:
         raise NotApplicableError("the backend supplies neither gradients nor traces of terms")
     half, names = _constant(0.5, "residual"), [f"loss_{term}" for term in subject.problem.terms]
+
+    def losses_after(*ways: tuple[WeightingScheme, ...]) -> NDArray[np.float64]:
+        return np.asarray([[row[name] for name in names] for row in (subject.losses_after(*way) for way in ways)])
+
+    (halved,) = losses_after((half,))
     for signal in supplied:
-        ways = [(_balanced(signal),), (half, _balanced(signal)), (_balanced(signal), half), (half,)]
-        last = [subject.train(subject.training(*schemes)).history()[-1] for schemes in ways]
-        losses = np.asarray([[row[name] for name in names] for row in last])
-        assert np.allclose(losses[1:3], losses[0], rtol=10 * ROUNDING), (
-            f"a scheme that divides terms by their {signal} gives losses {losses[0]} alone and {losses[1:3]} beside "
+        losses = losses_after((_balanced(signal),), (half, _balanced(signal)), (_balanced(signal), half))
+        assert np.allclose(losses[1:], losses[0], rtol=10 * ROUNDING), (
+            f"a scheme that divides terms by their {signal} gives losses {losses[0]} alone and {losses[1:]} beside "
             "point weights of one half; update it last, from residuals times the weights of points that the step uses "
             "(phasecore.weighting.composition)"
         )
-        assert not np.allclose(losses[3], losses[0], rtol=10 * ROUNDING), f"weights made of {signal} reach no training"
+        assert not np.allclose(halved, losses[0], rtol=10 * ROUNDING), f"weights made of {signal} reach no training"
 
 
 def wrong_weights_are_refused(subject: BackendSubject) -> None:

@@ -1,7 +1,8 @@
 import keras
 import pytest
-from keras_models import structure_of
+from keras_models import BACKEND, structure_of
 
+from phasecore_keras import PINN
 from phasecore_keras.derivatives import PartialDerivatives
 
 COMPARE_EACH_TIME = {"test_keras_derivatives", "test_keras_renewal", "test_keras_activations"}
@@ -14,6 +15,24 @@ _agreed = set()
 def seeded():
     keras.utils.clear_session(free_memory=False)  # which takes half a second each time
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture
+def compiled_by_default():
+    """Asked for by tests to which it matters how a step is compiled."""
+
+
+@pytest.fixture(autouse=True)
+def quick_to_compile(request, monkeypatch):
+    """Leave out XLA with TensorFlow unless a test says otherwise: it triples the time to compile, and steps are few."""
+    if BACKEND != "tensorflow" or "compiled_by_default" in request.fixturenames:
+        return
+    compile_it = PINN.compile
+
+    def compiled(self, *arguments, **options):
+        compile_it(self, *arguments, **{"jit_compile": False, **options})
+
+    monkeypatch.setattr(PINN, "compile", compiled)
 
 
 @pytest.fixture(autouse=True)

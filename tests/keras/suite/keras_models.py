@@ -9,10 +9,9 @@ from phasecore_keras import PINN
 from phasecore_keras.autodiff import to_numpy
 
 BACKEND = keras.backend.backend()
-QUICK_TO_COMPILE = {"jit_compile": False} if BACKEND == "tensorflow" else {}
 
 
-def mlp(inputs=2, outputs=1, width=8, depth=2, **options):
+def mlp(inputs=2, outputs=1, width=8, depth=1, **options):
     hidden = [layers.Dense(width, activation="tanh", **options) for _ in range(depth)]
     return keras.Sequential([keras.Input((inputs,)), *hidden, layers.Dense(outputs, **options)])
 
@@ -25,11 +24,13 @@ def structure_of(model):
     return tuple(model.input_shape), tuple(each)
 
 
-def pinn(weighting="rba", problem="burgers", points=60, optimizer=None, compile_options=(), **options):
-    made = phasecore.problem(problem)
+def pinn(
+    weighting="rba", problem="burgers", points=60, optimizer=None, compile_options=(), condition_points=None, **options
+):
+    made = phasecore.problem(problem) if isinstance(problem, str) else problem
     model = PINN(mlp(len(made.coordinates), len(made.outputs), **options), made, weighting=weighting)
-    model.compile(optimizer=optimizer or keras.optimizers.Adam(1e-3), **QUICK_TO_COMPILE | dict(compile_options))
-    return model, model.points(points, seed=0)
+    model.compile(optimizer=optimizer or keras.optimizers.Adam(1e-3), **dict(compile_options))
+    return model, model.points(points, seed=0, condition_points=condition_points)
 
 
 def still(weighting="rba", **options):

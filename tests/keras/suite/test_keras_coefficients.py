@@ -210,6 +210,7 @@ def test_targets_that_depend_on_a_coefficient_are_refused():
         made(Fixed(loss=trained(0.5)))
 
 
+@pytest.mark.usefixtures("compiled_by_default")
 def test_a_run_is_resumed_as_if_it_had_not_stopped(tmp_path):
     text = "burgers:viscosity=trained(0.1,bounds=(0,1),learning_rate=0.02),data_points=12"
     options = {"points": 24, "width": 5, "depth": 1, "every": 5, "backend": "keras", "probes": ["term_losses"]}

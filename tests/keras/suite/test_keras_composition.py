@@ -100,7 +100,7 @@ def test_halved_points_are_made_up_for(multiplies, terms, expected, balance):
 @pytest.mark.parametrize("points", ["rba", "self_adaptive", "causal:epsilon=0.5,cut=count+brdr"])
 def test_weighted_terms_are_balanced_as_the_step_weights_them(points, kind):
     """A network that does not move: the weights that the step used are those that are there after it."""
-    model, data = still(f"{points}+{kind}:alpha=0.0,every=1")
+    model, data = still(f"{points}+{kind}:alpha=0.0,every=1", points=20, condition_points=5)
     for _ in range(2):
         model.fit(data, epochs=1, verbose=0)
         assert term_weights(model) == pytest.approx(naive_weights(model, kind), rel=2e-4)

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
-from keras_models import QUICK_TO_COMPILE, mlp
+from keras_models import mlp
 
 from phasecore import InputError
 from phasecore.problems import Preset, Problem
@@ -68,11 +68,9 @@ class Switched(layers.Layer):
 
 def used(weighting="rba", derivatives="auto", ways=SHORT):
     """A PINN whose functions are compiled and whose network does not move."""
-    network = keras.Sequential(
-        [keras.Input((2,)), layers.Dense(4, activation="tanh"), Switched(), layers.Dense(4, "tanh"), layers.Dense(1)]
-    )
+    network = keras.Sequential([keras.Input((2,)), layers.Dense(4, activation="tanh"), Switched(), layers.Dense(1)])
     model = PINN(network, Decay(), weighting, derivatives=derivatives)
-    model.compile(optimizer=keras.optimizers.SGD(0.0), **QUICK_TO_COMPILE)
+    model.compile(optimizer=keras.optimizers.SGD(0.0))
     points = model.points(20, seed=0)
     for name in ways:
         WAYS[name](model, points)
@@ -207,7 +205,7 @@ def test_after_a_change_of_network_or_problem(derivatives, changes):
         before = model.evaluate(points, verbose=0)
         change(model)
         if change is remove_and_add_layers:  # other variables need another optimizer
-            model.compile(optimizer=keras.optimizers.SGD(0.0), **QUICK_TO_COMPILE)
+            model.compile(optimizer=keras.optimizers.SGD(0.0))
         assert_like_a_fresh_one(model, points, change.__name__)
         assert np.abs(np.subtract(model.evaluate(points, verbose=0), before)).max() > 1e-7, change.__name__
 
@@ -218,7 +216,7 @@ def test_what_only_a_closure_holds_is_read_anew_by_compile():
     model = PINN(network, Decay(), "rba")
     for value in (1.0, 3.0):
         rate[0] = value
-        model.compile(optimizer=keras.optimizers.SGD(0.0), **QUICK_TO_COMPILE)
+        model.compile(optimizer=keras.optimizers.SGD(0.0))
         assert_like_a_fresh_one(model, model.points(20, seed=0), "compile")
 
 
@@ -239,7 +237,7 @@ def test_adapters_of_low_rank_are_trained():
     np.testing.assert_allclose(model.predict(points, verbose=0), assert_like_a_fresh, rtol=1e-5)
     with pytest.raises(InputError, match="does not know"):
         model.fit(points, epochs=1, verbose=0)
-    model.compile(optimizer=keras.optimizers.SGD(0.1), **QUICK_TO_COMPILE)
+    model.compile(optimizer=keras.optimizers.SGD(0.1))
     before = [to_numpy(v.value).copy() for v in (layer.lora_kernel_a, layer.lora_kernel_b, layer._kernel)]
     model.fit(points, epochs=1, verbose=0)
     moved = [np.abs(to_numpy(v.value) - b).max() for v, b in zip(
@@ -253,7 +251,7 @@ def test_adapters_of_low_rank_are_trained():
 def test_a_quantized_network_is_differentiated_as_it_is():
     model, points = used("uniform")
     model.quantize("int8")
-    model.compile(optimizer=keras.optimizers.SGD(0.0), **QUICK_TO_COMPILE)
+    model.compile(optimizer=keras.optimizers.SGD(0.0))
     assert_like_a_fresh_one(model, points, "quantize")
 
 

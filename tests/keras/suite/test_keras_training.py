@@ -23,6 +23,7 @@ def without_time(rows):
     return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
 
 
+@pytest.mark.usefixtures("compiled_by_default")
 def test_run_writes_a_run_folder(tmp_path):
     folder = tmp_path / "run"
     command = ["run", "burgers", "--backend", "keras", "--weighting", "rba", "--points", "40", "--width", "6"]

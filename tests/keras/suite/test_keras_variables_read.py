@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
-from keras_models import BACKEND, QUICK_TO_COMPILE, mlp
+from keras_models import BACKEND, mlp
 
 from phasecore import InputError
 from phasecore.problems import Condition, Prescribed, Preset, Problem
@@ -81,7 +81,7 @@ class Everywhere(Problem):
 
 def made(derivatives="jets", weighting="uniform", optimizer=None, problem=None, network=None, **options):
     model = PINN(network or mlp(1, width=4, depth=1), problem or Everywhere(), weighting, derivatives=derivatives)
-    model.compile(optimizer=optimizer or keras.optimizers.SGD(RATE), **QUICK_TO_COMPILE | options)
+    model.compile(optimizer=optimizer or keras.optimizers.SGD(RATE), **options)
     return model, model.points(8, seed=0)
 
 
@@ -163,7 +163,7 @@ def test_frozen_thawed_and_added_in_mid_training():
     problem, first = model.problem, network.layers[0]
 
     def step(*moving, still=()):
-        model.compile(optimizer=keras.optimizers.SGD(RATE), **QUICK_TO_COMPILE)
+        model.compile(optimizer=keras.optimizers.SGD(RATE))
         kept = [to_numpy(v.value).copy() for v in still]
         assert_a_step_follows_the_gradients(model, points, moving)
         for variable, value in zip(still, kept, strict=True):

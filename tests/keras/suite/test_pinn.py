@@ -81,6 +81,7 @@ def test_ways_to_run_a_step(options):
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
+@pytest.mark.usefixtures("compiled_by_default")
 def test_a_step_of_jets_is_compiled_by_default_where_the_backend_compiles():
     model = PINN(mlp(), phasecore.problem("burgers"))
     model.compile(optimizer="adam")
