@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from phasecore.backends import Outcome
+from phasecore.backends import Acted
 from phasecore.phases import Phase, Timeline, Transition
 from phasecore.reporting.comparison import Compared
 from phasecore.reporting.comparison_figure import ROWS, draw_comparison
@@ -28,6 +29,7 @@ class Trained:
     timeline: Timeline
     is_complete: bool = True
     seconds: float = 1.0
+    actions: tuple[Acted, ...] = ()
 
     def final(self, name: str) -> float:
         return math.nan
