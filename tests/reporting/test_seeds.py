@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from phasecore.backends import Outcome
+from phasecore.backends import Acted, Outcome
 from phasecore.phases import Phase, Timeline, Transition
 from phasecore.reporting.comparison import Compared
 from phasecore.reporting.comparison_figure import ROWS, draw_comparison
@@ -28,6 +28,7 @@ class Trained:
     timeline: Timeline
     is_complete: bool = True
     seconds: float = 1.0
+    actions: tuple[Acted, ...] = ()
 
     def final(self, name: str) -> float:
         return math.nan
