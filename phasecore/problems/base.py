@@ -21,6 +21,7 @@ from phasecore.problems.placement import points_of
 from phasecore.problems.reference_data import ReferenceData
 from phasecore.problems.sampling import latin_hypercube
 from phasecore.problems.short import (
+    Conditions,
     Inferred,
     bind,
     complete,
@@ -108,8 +109,11 @@ class Problem(ABC):
 
     @property
     def conditions(self) -> Sequence[Condition]:
-        """Initial, boundary and data conditions; several may share a term. None by default."""
-        return []
+        """Initial, boundary and data conditions; several may share a term. None by default.
+
+        A subclass extends `super().conditions`, or `super().conditions()`.
+        """
+        return Conditions()
 
     @abstractmethod
     def residuals(

@@ -103,8 +103,11 @@ def normalize(cls: type) -> None:
     `conditions` and `domain` may be methods, `outputs` one name, and `reference` the path of a file or an array.
     """
     own = vars(cls)
-    if isinstance(own.get("conditions"), types.FunctionType):
-        cls.conditions = _conditions(own["conditions"])  # type: ignore[attr-defined]
+    conditions = own.get("conditions")
+    if isinstance(conditions, property):
+        conditions = conditions.fget
+    if isinstance(conditions, types.FunctionType):
+        cls.conditions = _conditions(conditions)  # type: ignore[attr-defined]
     if isinstance(own.get("domain"), types.FunctionType):
         cls.domain = property(own["domain"])  # type: ignore[attr-defined]
     if isinstance(own.get("outputs"), str):
@@ -205,11 +208,19 @@ def _of_class(owner: type, name: str) -> Any:
         raise AttributeError(f"{owner.__name__} has no {name!r} but for an instance: {error}") from error
 
 
+class Conditions(list[Condition]):
+    """The conditions of a problem, and what a call of them returns: a subclass extends `super().conditions()`."""
+
+    def __call__(self) -> list[Condition]:
+        """Return them, as the method does that they were written as."""
+        return [*self]
+
+
 def _conditions(method: Callable[[Any], Any]) -> property:
-    def conditions(self: Problem) -> list[Condition]:
+    def conditions(self: Problem) -> Conditions:
         found = method(self)
         if isinstance(found, Condition):
-            return [found]
+            return Conditions([found])
         listed = list(found) if isinstance(found, Iterable) and not isinstance(found, (str, Mapping)) else None
         odd = [item for item in listed or () if not isinstance(item, Condition)]
         if listed is None or odd:
@@ -218,7 +229,7 @@ def _conditions(method: Callable[[Any], Any]) -> property:
                 received=described(odd[0] if odd else found),
                 expected="a list of conditions, such as phasecore.Prescribed(...)",
             )
-        return listed
+        return Conditions(listed)
 
     conditions.__doc__ = method.__doc__
     return property(conditions)

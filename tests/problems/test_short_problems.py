@@ -374,3 +374,28 @@ def test_a_problem_without_a_reference_says_so():
     found = check_problem(Lorenz(), ["numpy"])
     assert set(found.skipped.values()) == {"the problem has no reference solution."}
     assert "refuses_bad_points" in found.passed
+
+
+def test_a_subclass_extends_the_conditions_of_any_form_with_or_without_parentheses():
+    class Plain(phasecore.Problem):
+        domain = {"x": (0, 1)}
+        outputs = ("u",)
+
+        def residuals(self, x, u, xp):
+            return u["u_x"]
+
+    class AsMethod(Plain):
+        def conditions(self):
+            return [*super().conditions(), phasecore.Prescribed("left", ("x", 0), {"u": 0})]
+
+    class AsProperty(AsMethod):
+        @property
+        def conditions(self):
+            return (*super().conditions(), *super().conditions, phasecore.Prescribed("right", ("x", 1), {"u": 0}))
+
+    class Last(AsProperty):
+        def conditions(self):
+            return super().conditions()
+
+    assert Plain().conditions == []
+    assert [condition.term for condition in Last().conditions] == ["left", "left", "right"]
