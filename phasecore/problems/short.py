@@ -208,6 +208,7 @@ def _of_class(owner: type, name: str) -> Any:
         raise AttributeError(f"{owner.__name__} has no {name!r} but for an instance: {error}") from error
 
 
+@final
 class Conditions(list[Condition]):
     """The conditions of a problem, and what a call of them returns: a subclass extends `super().conditions()`."""
 
