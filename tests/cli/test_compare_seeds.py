@@ -239,7 +239,7 @@ def test_side_by_side_a_failure_and_a_killed_process_cost_the_others_nothing(mon
 def test_what_ends_the_command_ends_all_networks(how: str) -> None:
     arguments = [*SIDE_BY_SIDE, "--every", "1"]
     command = [sys.executable, "-m", "phasecore", *arguments]
-    environment = {**os.environ, "SYNTHETIC_PAUSE": "0.5"}
+    environment = {**os.environ, "SYNTHETIC_PAUSE": "0.05"}
     paths = [os.environ["PYTHONPATH"], *filter(None, sys.path)]
     environment["PYTHONPATH"] = os.pathsep.join(paths)
     with subprocess.Popen(

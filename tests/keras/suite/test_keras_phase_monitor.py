@@ -219,7 +219,7 @@ def test_structured_inputs_and_sample_weights():
 
 
 def test_biases_are_counted_if_asked():
-    model, _ = pinn()
+    model, _ = pinn(depth=2)
     with_biases = Capture(model, probes=["gradient_snr"], batches=5, biases=True).measure()
     without = Capture(model, probes=["gradient_snr"], batches=5).measure()
     assert sum(name.endswith("_std_norm") for name in with_biases) == 7
