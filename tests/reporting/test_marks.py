@@ -44,7 +44,8 @@ def drawn(monkeypatch, tmp_path):
         draw_comparison(found, tmp_path / "compare.png")
         panels = kept[-1].axes
         labels = [text for text in panels[0].texts if text.get_rotation() == 90]
-        lines = [{round(line.get_xdata()[0]) for line in panel.lines if len(line.get_xdata()) == 2} for panel in panels]
+        upright = [[line.get_xdata() for line in panel.lines if len({*line.get_xdata()}) == 1] for panel in panels]
+        lines = [{round(at[0]) for at in every if len(at) == 2} for every in upright]
         return panels[0], labels, lines
 
     return draw
