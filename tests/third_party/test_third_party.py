@@ -123,7 +123,7 @@ FAILED_TO_LOAD = {
     "broken-import": ("0.1.0", "ModuleNotFoundError.*no_such_module"),
     "broken-collision": ("0.3.0", "weighting 'rba' is already registered by phasecore"),
     "broken-hook": ("0.4.0", "unknown hook 'phasecore_capture'.*phasecore_captured"),
-    "broken-kind": ("0.5.0", "'optimizer'.*one of problem, weighting, probe, backend, logger"),
+    "broken-kind": ("0.5.0", "'optimizer'.*one of problem, weighting, probe, policy, backend, logger"),
 }
 
 
