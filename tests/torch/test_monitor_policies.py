@@ -2,10 +2,10 @@
 
 import copy
 import math
-from typing import NamedTuple
 
 import pytest
 import torch
+from plans import plan
 
 import phasecore
 from phasecore import InputError
@@ -13,7 +13,6 @@ from phasecore.policies import (
     Call,
     ChangeWeighting,
     HoldWeighting,
-    Policy,
     ReleaseWeighting,
     ScaleLearningRate,
     SetLearningRate,
@@ -26,20 +25,6 @@ from phasecore_torch import PhaseMonitor, PhysicsLoss
 from phasecore_torch.quasi_newton import LBFGS
 
 PROBLEM = phasecore.problem("helmholtz", a1=1, a2=1)
-
-
-class Place(NamedTuple):
-    done: int = 0
-
-
-def plan(*steps):
-    """A policy that does given actions at the first capture from given iterations on."""
-
-    def update(timeline, row, state):
-        due = [action for at, action in steps[state.done :] if row["iteration"] >= at]
-        return due, Place(state.done + len(due))
-
-    return {"plan": Policy(Place, update, frozenset(action.requirement for _, action in steps))}
 
 
 def made(policy=None, others=None, weighting="rba", **options):

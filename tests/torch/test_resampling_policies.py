@@ -2,15 +2,15 @@
 
 import copy
 import sys
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
+from plans import plan
 
 import phasecore
 from phasecore import InputError
-from phasecore.policies import ChangeWeighting, HoldWeighting, Policy, Resample, SwitchOptimizer
+from phasecore.policies import ChangeWeighting, HoldWeighting, Resample, SwitchOptimizer
 from phasecore.recording.recorder import Recorder
 from phasecore.runs import execute, prepare, prepare_resumed
 from phasecore_torch import PhaseMonitor, PhysicsLoss, Resampling
@@ -18,20 +18,6 @@ from phasecore_torch.training import TorchSession
 
 PROBLEM = phasecore.problem("helmholtz", a1=1, a2=1)
 NEVER = 10**9
-
-
-class Place(NamedTuple):
-    done: int = 0
-
-
-def plan(*steps):
-    """A policy that does given actions at the first capture from given iterations on."""
-
-    def update(timeline, row, state):
-        due = [action for at, action in steps[state.done :] if row["iteration"] >= at]
-        return due, Place(state.done + len(due))
-
-    return {"plan": Policy(Place, update, frozenset(action.requirement for _, action in steps))}
 
 
 def make(policy=None, folder=None, **options):

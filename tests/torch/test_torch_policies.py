@@ -1,10 +1,10 @@
 """Policies in `phasecore run` on torch: what is asked for is done, as told, and a resume repeats it bit by bit."""
 
 import math
-from typing import NamedTuple
 
 import pytest
 import torch
+from plans import plan
 
 import phasecore
 from phasecore import InputError
@@ -12,7 +12,6 @@ from phasecore.policies import (
     Call,
     ChangeWeighting,
     HoldWeighting,
-    Policy,
     ReleaseWeighting,
     ScaleLearningRate,
     SetLearningRate,
@@ -24,20 +23,6 @@ from phasecore.runs import execute, open_run, prepare, prepare_resumed
 from phasecore_torch.blocks import Blocks
 from phasecore_torch.quasi_newton import LBFGS
 from phasecore_torch.training import TorchSession
-
-
-class Place(NamedTuple):
-    done: int = 0
-
-
-def plan(*steps):
-    """A policy that does given actions at the first capture from given iterations on."""
-
-    def update(timeline, row, state):
-        due = [action for at, action in steps[state.done :] if row["iteration"] >= at]
-        return due, Place(state.done + len(due))
-
-    return {"plan": Policy(Place, update, frozenset(action.requirement for _, action in steps))}
 
 
 def make(policy=None, folder=None, **options):

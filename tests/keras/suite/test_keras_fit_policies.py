@@ -1,17 +1,15 @@
 """Policies in a `fit` of one's own."""
 
-from typing import NamedTuple
-
 import keras
 import numpy as np
 import pytest
+from plans import plan
 
 import phasecore
 from phasecore import InputError
 from phasecore.policies import (
     Call,
     HoldWeighting,
-    Policy,
     ReleaseWeighting,
     ScaleLearningRate,
     SetLearningRate,
@@ -23,20 +21,6 @@ from phasecore_keras import PINN, PhaseMonitor
 from phasecore_keras.autodiff import to_numpy
 
 PROBLEM = phasecore.problem("helmholtz", a1=1, a2=1)
-
-
-class Place(NamedTuple):
-    done: int = 0
-
-
-def plan(*steps):
-    """A policy that does given actions at the first capture from given iterations on."""
-
-    def update(timeline, row, state):
-        due = [action for at, action in steps[state.done :] if row["iteration"] >= at]
-        return due, Place(state.done + len(due))
-
-    return {"plan": Policy(Place, update, frozenset(action.requirement for _, action in steps))}
 
 
 class Sums(keras.callbacks.Callback):

@@ -1,15 +1,14 @@
 """Policies in `phasecore run` with Keras: what is asked for is done, as told, and a resume goes on with it."""
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 import pytest
+from plans import plan
 
 from phasecore.policies import (
     ChangeWeighting,
     HoldWeighting,
-    Policy,
     ReleaseWeighting,
     ScaleLearningRate,
     SetLearningRate,
@@ -22,20 +21,6 @@ from phasecore.runs import execute, open_run, prepare, prepare_resumed
 from phasecore_keras.autodiff import to_numpy
 from phasecore_keras.quasi_newton import LBFGS
 from phasecore_keras.training import KerasSession
-
-
-class Place(NamedTuple):
-    done: int = 0
-
-
-def plan(*steps):
-    """A policy that does given actions at the first capture from given iterations on."""
-
-    def update(timeline, row, state):
-        due = [action for at, action in steps[state.done :] if row["iteration"] >= at]
-        return due, Place(state.done + len(due))
-
-    return {"plan": Policy(Place, update, frozenset(action.requirement for _, action in steps))}
 
 
 def make(policy=None, folder=None, **options):

@@ -1,33 +1,18 @@
 """The action `resample` with Keras: in `phasecore run` and in a `fit` of one's own."""
 
-from typing import NamedTuple
-
 import keras
 import numpy as np
 import pytest
+from plans import plan
 
 import phasecore
 from phasecore import InputError
-from phasecore.policies import Policy, Resample, SwitchOptimizer
+from phasecore.policies import Resample, SwitchOptimizer
 from phasecore.runs import execute, prepare, prepare_resumed
 from phasecore_keras import PINN, PhaseMonitor, Resampling
 from phasecore_keras.training import KerasSession
 
 PROBLEM = phasecore.problem("helmholtz", a1=1, a2=1)
-
-
-class Place(NamedTuple):
-    done: int = 0
-
-
-def plan(*steps):
-    """A policy that does given actions at the first capture from given iterations on."""
-
-    def update(timeline, row, state):
-        due = [action for at, action in steps[state.done :] if row["iteration"] >= at]
-        return due, Place(state.done + len(due))
-
-    return {"plan": Policy(Place, update, frozenset(action.requirement for _, action in steps))}
 
 
 def make(policy, folder=None, **options):
