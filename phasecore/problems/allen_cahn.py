@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, final
@@ -17,6 +16,7 @@ from phasecore.problems.base import Floats, Preset, Problem
 from phasecore.problems.coefficients import Trained
 from phasecore.problems.conditions import Condition, Periodic, Prescribed
 from phasecore.problems.measured import measured, number_of_data_points
+from phasecore.problems.parameters import check_positive
 from phasecore.problems.references import allen_cahn
 from phasecore.problems.references.cache import cached
 
@@ -83,12 +83,7 @@ class AllenCahn(Problem):
     }
 
     def __post_init__(self) -> None:
-        for option in ("diffusion", "reaction"):
-            value = getattr(self, option)
-            if not 0 < value < math.inf:
-                raise InputError(
-                    f"problem 'allen_cahn', parameter {option!r}", received=value, expected="a positive number"
-                )
+        check_positive(self, "diffusion", "reaction")
         if not isinstance(self.periodic, bool):
             raise InputError(
                 "problem 'allen_cahn', parameter 'periodic'", received=repr(self.periodic), expected="True or False"

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from phasecore.arrays import Array, ArrayNamespace
-from phasecore.errors import InputError
 from phasecore.problems.base import Floats, Preset, Problem
 from phasecore.problems.coefficients import Trained
 from phasecore.problems.conditions import Condition, Prescribed
 from phasecore.problems.measured import measured, number_of_data_points
+from phasecore.problems.parameters import check_positive
 from phasecore.problems.references.burgers import cole_hopf_at
 from phasecore.problems.references.checks import check_number
 
@@ -68,10 +68,7 @@ class Burgers(Problem):
     }
 
     def __post_init__(self) -> None:
-        if not 0 < self.viscosity < math.inf:
-            raise InputError(
-                "problem 'burgers', parameter 'viscosity'", received=self.viscosity, expected="a positive number"
-            )
+        check_positive(self, "viscosity")
         object.__setattr__(self, "_data_points", number_of_data_points(self, self.data_points))
 
     @property

@@ -8,14 +8,13 @@ from typing import ClassVar, final
 
 from numpy.typing import ArrayLike
 
-from phasecore.arguments import is_whole
 from phasecore.arrays import Array, ArrayNamespace
 from phasecore.errors import InputError
 from phasecore.problems.base import Floats, Preset, Problem
 from phasecore.problems.coefficients import Trained, trained
 from phasecore.problems.conditions import Condition
 from phasecore.problems.measured import measured
-from phasecore.problems.parameters import check_finite, check_positive
+from phasecore.problems.parameters import check_finite, check_positive, check_positive_integer
 from phasecore.problems.references.burgers import cole_hopf_at
 
 
@@ -74,12 +73,7 @@ class BurgersInverse(Problem):
                 received=repr(self.advection),
                 expected="a true value of 1, which is that of the data",
             )
-        if not is_whole(self.data_points, least=1):
-            raise InputError(
-                "problem 'burgers_inverse', parameter 'data_points'",
-                received=repr(self.data_points),
-                expected="a positive integer",
-            )
+        check_positive_integer(self, "data_points")
 
     @property
     def conditions(self) -> Sequence[Condition]:

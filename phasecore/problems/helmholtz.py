@@ -17,6 +17,7 @@ from phasecore.problems.base import Floats, Preset, Problem
 from phasecore.problems.coefficients import Trained
 from phasecore.problems.conditions import Condition, Prescribed
 from phasecore.problems.measured import measured, number_of_data_points
+from phasecore.problems.parameters import check_finite
 
 _ATTENTION = {"rba": {"start": "residuals", "normalization": "minmax"}}
 
@@ -84,8 +85,7 @@ class Helmholtz(Problem):
                     received=repr(value),
                     expected="a positive integer",
                 )
-        if not isinstance(self.k, Trained) and not is_number(self.k):
-            raise InputError("problem 'helmholtz', parameter 'k'", received=repr(self.k), expected="a finite number")
+        check_finite(self, "k")
         object.__setattr__(self, "_data_points", number_of_data_points(self))
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from phasecore.arguments import is_number
+from phasecore.arguments import is_number, is_whole
 from phasecore.errors import InputError
 from phasecore.problems.coefficients import Trained
 
@@ -46,6 +46,19 @@ def check_finite(problem: Problem, *names: str) -> None:
             raise InputError(
                 f"problem {problem.name!r}, parameter {name!r}", received=repr(value), expected="a finite number"
             )
+
+
+def check_positive_integer(problem: Problem, name: str) -> None:
+    """Refuse a parameter that is no positive integer.
+
+    Raises:
+        InputError: naming the problem and the parameter.
+    """
+    value = getattr(problem, name)
+    if not is_whole(value, least=1):
+        raise InputError(
+            f"problem {problem.name!r}, parameter {name!r}", received=repr(value), expected="a positive integer"
+        )
 
 
 def check_not_trained(problem: Problem, *names: str) -> None:

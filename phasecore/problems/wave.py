@@ -9,14 +9,12 @@ from typing import ClassVar, final
 import numpy as np
 from numpy.typing import ArrayLike
 
-from phasecore.arguments import is_whole
 from phasecore.arrays import Array, ArrayNamespace
-from phasecore.errors import InputError
 from phasecore.problems.base import Floats, Preset, Problem
 from phasecore.problems.coefficients import Trained
 from phasecore.problems.conditions import Condition, Prescribed, Value
 from phasecore.problems.measured import data_of, number_of_data_points
-from phasecore.problems.parameters import check_positive
+from phasecore.problems.parameters import check_positive, check_positive_integer
 
 
 @final
@@ -64,10 +62,7 @@ class Wave(Problem):
 
     def __post_init__(self) -> None:
         check_positive(self, "speed")
-        if not is_whole(self.waves, least=1):
-            raise InputError(
-                "problem 'wave', parameter 'waves'", received=repr(self.waves), expected="a positive integer"
-            )
+        check_positive_integer(self, "waves")
         object.__setattr__(self, "_data_points", number_of_data_points(self))
 
     @property
