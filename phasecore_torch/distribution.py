@@ -63,11 +63,12 @@ def reduction() -> Reduce | None:
 
 def _reduced(kind: Reduction, points: Tensor) -> Tensor:
     operations = torch.distributed.ReduceOp
-    value, operation = {
-        "maximum": (points.max(), operations.MAX),
-        "minimum": (points.min(), operations.MIN),
-        "total": (points.sum(), operations.SUM),
-    }[kind]
+    if kind == "maximum":
+        value, operation = points.max(), operations.MAX
+    elif kind == "minimum":
+        value, operation = points.min(), operations.MIN
+    else:
+        value, operation = points.sum(), operations.SUM
     torch.distributed.all_reduce(value, operation)
     return value
 
