@@ -158,6 +158,21 @@ def train(run: Run) -> dict[str, Any]:
     }
 
 
+def train_missing(runs: Sequence[Run], minutes: float = math.inf) -> None:
+    """Train and store those of some runs that are not there, one after the other; begin none after so many minutes."""
+    until = time.monotonic() + 60 * minutes
+    for number, run in enumerate(runs, start=1):
+        if result(run) is not None:
+            continue
+        if time.monotonic() > until:
+            break
+        kept = train(run)
+        store(run, kept)
+        errors = kept.get("history", {}).get("relative_l2_error", [None])
+        told = kept.get("diverged") or f"{kept['seconds']:.0f} s, error {errors[-1]}"
+        print(f"{number} of {len(runs)}, {run.file.name}: {told}", flush=True)
+
+
 def store(run: Run, kept: Mapping[str, Any]) -> None:
     """Write a result, a column of its history on each line."""
     written(run.file, kept, ("history",))
@@ -250,21 +265,10 @@ def main() -> None:
         and (given.schemes == "all" or run.weighting in given.schemes.split(","))
         and str(run.seed) in given.seeds.split(",")
     ]
-    there = {run: found for run in wanted if (found := result(run)) is not None}
     if given.list:
-        _tell(wanted, there)
+        _tell(wanted, {run: found for run in wanted if (found := result(run)) is not None})
         return
-    until = time.monotonic() + 60 * given.minutes
-    for number, run in enumerate(wanted, start=1):
-        if run in there:
-            continue
-        if time.monotonic() > until:
-            break
-        kept = train(run)
-        store(run, kept)
-        errors = kept.get("history", {}).get("relative_l2_error", [None])
-        told = kept.get("diverged") or f"{kept['seconds']:.0f} s, error {errors[-1]}"
-        print(f"{number} of {len(wanted)}, {run.file.name}: {told}", flush=True)
+    train_missing(wanted, given.minutes)
 
 
 def _tell(wanted: Sequence[Run], there: Mapping[Run, Mapping[str, Any]]) -> None:
