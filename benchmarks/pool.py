@@ -143,7 +143,7 @@ def train(run: Run) -> dict[str, Any]:
     kept = {
         "configuration": configuration(run, training),
         "versions": {"phasecore": phasecore.__version__, **registry.backend("torch").versions()},
-        "machine": {**machine(), "gigaflops_a_core": round(_gigaflops())},
+        "machine": machine_of_now(),
     }
     began, worked = time.perf_counter(), time.process_time()
     try:
@@ -237,6 +237,11 @@ def _short(value: Any, digits: int) -> Any:
     if value is None or isinstance(value, int):
         return value
     return float(f"{value:.{digits}g}") if math.isfinite(value) else None
+
+
+def machine_of_now() -> dict[str, Any]:
+    """Return the machine, and how fast its core is just now."""
+    return {**machine(), "gigaflops_a_core": round(_gigaflops())}
 
 
 def _gigaflops(size: int = 1000, times: int = 10) -> float:

@@ -1,0 +1,160 @@
+"""The page of the study of policies, docs/policy_study.md, made of the jobs that are there. Trains nothing.
+
+    python -m benchmarks.policies       # trains what is missing; hours
+    python -m benchmarks.policy_study
+
+Fixed before looking: medians over the seeds, geometric means over the problems. The built-in policy `quasi_newton`
+needs no training of its own: it is the branch at the declared total diffusion where that comes before half of the
+iterations, and the branch at half of them where it does not.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.policies import LATER, PATIENCES, SEEDS, SHARES, STARTS, TUNED, Job, result
+from benchmarks.schemes import spread
+
+PAGE = Path(__file__).parents[1] / "docs" / "policy_study.md"
+Results = Mapping[str, Mapping[str, Any]]
+Chosen = Callable[[Results], Mapping[str, Any]]
+WEIGHTS = ("updated", "held", "uniform")
+RULES = (
+    *(f"share {share:g}" for share in SHARES),
+    *(f"plateau {patience}" for patience in PATIENCES),
+    "diffusion declared",
+    "total diffusion declared",
+)
+
+HEADING = f"""# When to leave Adam for L-BFGS, and with which weights
+
+Made by `python -m benchmarks.policy_study` from the trainings in `benchmarks/results/policies/`. Each training is the
+quick set-up of a problem, with uniform weights or residual-based attention (`rba`) at first; Adam alone makes the
+preset's iterations, and its processor time is the budget of all others, which have the same Adam behind them up to the
+switch, on the same core, captures included. Then L-BFGS, with the weights updated once per step, held as they are, or
+uniform. Errors are relative L2 errors, medians over the seeds that are there, in brackets the range; in the last column
+what Adam alone reaches over it. A rule that never switches has the result of Adam alone. Rules: a share of the
+iterations; a plateau of the unweighted loss of {", ".join(map(str, PATIENCES))} iterations; a phase that is declared.
+"""
+
+
+def branch(rule: str, weights: str = "updated") -> Chosen:
+    """Return what picks the result of a rule: that of Adam alone where the rule never switched."""
+    return lambda results: results.get(f"{rule}, {weights}", results["adam"])
+
+
+def quasi_newton(results: Results) -> Mapping[str, Any]:
+    """Return the result of the built-in policy with its defaults."""
+    declared, half = results.get("total diffusion declared, updated"), results.get("share 0.5, updated")
+    if declared is not None and (half is None or declared["began"]["iteration"] <= half["began"]["iteration"]):
+        return declared
+    return results["adam"] if half is None else half
+
+
+def errors(problem: str, start: str, chosen: Chosen, seeds: Sequence[int] = SEEDS) -> list[float]:
+    """Return the final errors of the seeds that are there; infinity where a training failed."""
+    found = [kept["results"] for seed in seeds if (kept := result(Job(problem, start, seed))) is not None]
+    ends = [chosen(results).get("error") for results in found]
+    return [math.inf if error is None else float(error) for error in ends]
+
+
+def middle(problem: str, start: str, chosen: Chosen) -> float:
+    """Return the median error, NaN where nothing is there."""
+    found = errors(problem, start, chosen)
+    return statistics.median(found) if found else math.nan
+
+
+def geometric(values: Sequence[float]) -> float:
+    """Return the geometric mean, NaN of none.
+
+    Example:
+        >>> geometric([1.0, 4.0])
+        2.0
+    """
+    return math.exp(statistics.fmean(map(math.log, values))) if values else math.nan
+
+
+def table(problem: str, start: str) -> str:
+    """Return what every rule reached on a problem, from one start."""
+    adam = middle(problem, start, lambda results: results["adam"])
+    lines = [f"| Adam alone | | | {spread(errors(problem, start, lambda results: results['adam']))} | 1 |"]
+    for rule in RULES:
+        for weights in WEIGHTS if start != "uniform" else WEIGHTS[:1]:
+            chosen = branch(rule, weights)
+            found = errors(problem, start, chosen)
+            lines.append(
+                f"| {rule} | {weights if start != 'uniform' else 'none'} | {_switched(problem, start, rule, weights)} "
+                f"| {spread(found)} | {adam / statistics.median(found):.2g} |"
+            )
+    lines.append(
+        f"| **`quasi_newton`** | updated | | {spread(errors(problem, start, quasi_newton))} "
+        f"| {adam / middle(problem, start, quasi_newton):.2g} |"
+    )
+    head = "| switch | weights | at iteration | error | gain |\n|---|---|---|---|---|"
+    return "\n".join([f"### {problem}, {start}", head, *lines, ""])
+
+
+def _switched(problem: str, start: str, rule: str, weights: str) -> str:
+    found = [kept["results"] for seed in SEEDS if (kept := result(Job(problem, start, seed))) is not None]
+    at = [results[name]["began"]["iteration"] for results in found if (name := f"{rule}, {weights}") in results]
+    never = f"; never in {len(found) - len(at)} of {len(found)}" if len(at) < len(found) else ""
+    return f"{spread(at)}{never}" if at else "never"
+
+
+def bars() -> str:
+    """Return the table of what a policy was to reach, from `rba`, over the problems that are there."""
+
+    def best(problem: str, rules: Sequence[str]) -> float:
+        return min(middle(problem, "rba", branch(rule, weights)) for rule in rules for weights in WEIGHTS)
+
+    def of(problems: Sequence[str]) -> list[str]:
+        return [problem for problem in problems if errors(problem, "rba", quasi_newton)]
+
+    own = {problem: middle(problem, "rba", quasi_newton) for problem in of((*TUNED, *LATER))}
+    tuned = of(TUNED)
+    gains = [middle(problem, "rba", lambda results: results["adam"]) / own[problem] for problem in tuned]
+    shares = [best(problem, RULES[: len(SHARES)]) / own[problem] for problem in tuned]
+    plateaus = {
+        patience: geometric([best(problem, [f"plateau {patience}"]) / own[problem] for problem in tuned])
+        for patience in PATIENCES
+    }
+    aside = [middle(problem, "rba", lambda results: results["adam"]) / own[problem] for problem in of(LATER)]
+    lines = [
+        ("Adam + rba over the policy, geometric mean over the problems", "5", geometric(gains)),
+        ("the same, worst problem", "1.5", min(gains, default=math.nan)),
+        (
+            "best fixed share, weights too, chosen in hindsight for each problem, over the policy",
+            "0.8",
+            geometric(shares),
+        ),
+        ("plateau rule, its best patience, over the policy", "1.2", min(plateaus.values())),
+        ("problems kept aside: Adam + rba over the policy", "3", geometric(aside)),
+    ]
+    rows = [f"| {what} | {bar} | {'-' if math.isnan(found) else f'{found:.2g}'} |" for what, bar, found in lines]
+    there = f"From `rba`, on {', '.join(tuned) or 'no problem yet'}."
+    return "\n".join(["## `quasi_newton`, as it is", there, "", "| error of | bar | found |\n|---|---|---|", *rows, ""])
+
+
+def page() -> str:
+    """Return the page of the documentation, made of all jobs that are there."""
+    parts = [HEADING, bars(), "## Every rule"]
+    for problem in (*TUNED, *LATER):
+        for start in STARTS:
+            if errors(problem, start, quasi_newton):
+                parts.append(table(problem, start))
+    planned = [(problem, start, seed) for problem in (*TUNED, *LATER) for start in STARTS for seed in SEEDS]
+    there = sum(result(Job(*job)) is not None for job in planned)
+    return "\n".join([*parts, f"{there} of the {len(planned)} trainings with all their branches are there."]) + "\n"
+
+
+def main() -> None:
+    PAGE.write_text(page(), encoding="utf-8")
+    print(PAGE)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""The study of policies: copies of one training that go on from where a rule switches, and the page made of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+
+from benchmarks import policies, policy_study
+from benchmarks.policies import Job, Plateau, result, train
+from benchmarks.pool import written
+
+
+@pytest.fixture(scope="module")
+def trained() -> dict[str, Any]:
+    """A job with two rules, one of which comes true, in a process of few iterations."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(policies, "SHARES", (0.5,))
+        patch.setattr(policies, "PATIENCES", (10_000,))
+        return train(Job("helmholtz", "rba", 0, iterations=40, points=40))
+
+
+def test_copies_go_on_from_the_switch_with_the_time_that_is_left(trained: dict[str, Any]) -> None:
+    results = trained["results"]
+    assert {"adam", "share 0.5, updated", "share 0.5, held", "share 0.5, uniform"} <= set(results)
+    assert not any(name.startswith("plateau") for name in results)
+    budget = results["adam"]["processor_seconds"]
+    for name, found in results.items():
+        if name.startswith("share"):
+            assert "failed" not in found
+            assert found["began"]["iteration"] >= 20
+            assert found["began"]["processor_seconds"] < budget
+            assert found["processor_seconds"] >= budget
+            assert found["actions"][0] == f"{found['began']['iteration']}: switch_optimizer, share 0.5"
+    own = [results[f"share 0.5, {weights}"]["actions"][1].split(": ")[1] for weights in ("held", "uniform")]
+    assert [words.split(",")[0] for words in own] == ["hold_weighting", "change_weighting"]
+
+
+def test_adam_alone_makes_the_iterations_of_the_preset(trained: dict[str, Any]) -> None:
+    adam = trained["results"]["adam"]
+    assert adam["iterations"] == 40
+    assert [words.split(", ")[1] for words in adam["actions"]] == ["all iterations"]
+
+
+def test_a_stored_job_comes_back(trained: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(policies, "RESULTS", tmp_path)
+    monkeypatch.setattr(policies, "SHARES", (0.5,))
+    monkeypatch.setattr(policies, "PATIENCES", (10_000,))
+    job = Job("helmholtz", "rba", 0, iterations=40, points=40)
+    assert result(job) is None
+    written(job.file, trained, ("results",))
+    assert result(job) == json.loads(json.dumps(trained))
+    assert result(Job("helmholtz", "rba", 0, iterations=41, points=40)) is None
+
+
+def test_a_plateau_begins_when_nothing_lower_was_seen_for_the_patience() -> None:
+    seen = {0: 1.0, 50: 0.9, 100: 0.89, 140: 0.885, 160: 0.5, 250: 0.495}
+    rule = Plateau(100)
+    assert [rule(None, {"iteration": at, "unweighted_loss": loss}) for at, loss in seen.items()] == [False] * 6
+    assert rule(None, {"iteration": 260, "unweighted_loss": float("nan")})
+
+
+def stored(job: Job) -> dict[str, Any] | None:
+    """Two problems: on one total diffusion is declared early and pays, on the other never, and the half is worse."""
+    if job.start != "rba" or job.problem not in ("helmholtz", "burgers"):
+        return None
+    half = {"error": 0.05 if job.problem == "helmholtz" else 0.2, "began": {"iteration": 1000}}
+    results = {"adam": {"error": 0.1}, **{f"share 0.5, {weights}": half for weights in policy_study.WEIGHTS}}
+    if job.problem == "helmholtz":
+        results["total diffusion declared, updated"] = {"error": 0.01, "began": {"iteration": 400}}
+    return {"results": results}
+
+
+def test_the_page_has_the_gain_of_the_built_in_policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(policy_study, "result", stored)
+    monkeypatch.setattr(policy_study, "PAGE", tmp_path / "policy_study.md")
+    policy_study.main()
+    page = policy_study.PAGE.read_text()
+    assert "| Adam + rba over the policy, geometric mean over the problems | 5 | 2.2 |" in page
+    assert "| the same, worst problem | 1.5 | 0.5 |" in page
+    assert "| total diffusion declared | updated | 400 (400 to 400) | 0.01 (0.01 to 0.01) | 10 |" in page
+    assert "| total diffusion declared | updated | never | 0.1 (0.1 to 0.1) | 1 |" in page
+    assert "6 of the 36 trainings" in page
+
+
+def test_a_page_is_made_of_no_jobs_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(policy_study, "result", lambda job: None)
+    assert "no problem yet" in policy_study.page()
