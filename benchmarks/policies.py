@@ -192,7 +192,7 @@ class Study:
         return (Stop(reason="all iterations"),) if row["iteration"] >= self.iterations else (), state
 
     def _fork(self, rule: Rule, weights: str, row: Row) -> Sequence[Action] | None:
-        """Return None in the training that goes on with Adam, and in the copy, when its turn comes, what it is to do."""
+        """Return None in the training that goes on with Adam, and in the copy what it is to do, once it is its turn."""
         used, (waits, go), (told, answer) = self.seconds, os.pipe(), os.pipe()
         if pid := os.fork():
             os.close(waits)
