@@ -17,19 +17,25 @@ from phasecore.runs.attempts import Ended
 ITERATIONS, CHECKPOINT, KILLED_AT, KILLED = 300, 200, 250, 2
 
 
+class Noted(Silent):
+    """A display that notes where a network goes on."""
+
+    def __init__(self, place: int, resumed: list[tuple[int, int]]) -> None:
+        self._place, self._resumed = place, resumed
+
+    def resumed(self, iteration: int, folder: Path | None) -> None:
+        self._resumed.append((self._place, iteration))
+
+
 class Heard:
-    """Displays that note where a network goes on, and how often one ends."""
+    """Displays that note where networks go on, and which have ended."""
 
     def __init__(self) -> None:
         self.resumed: list[tuple[int, int]] = []
         self.ended: list[int] = []
 
-    def begin(self, place: int) -> Silent:
-        class Own(Silent):
-            def resumed(own, iteration: int, folder: Path | None) -> None:
-                self.resumed.append((place, iteration))
-
-        return Own()
+    def begin(self, place: int) -> Noted:
+        return Noted(place, self.resumed)
 
     def end(self, place: int, ended: Ended) -> None:
         self.ended.append(place)
