@@ -107,6 +107,51 @@ def test_a_geometry_of_deepxde_is_a_domain_as_it_is(name):
     assert found.contains(points - step).mean() > 0.98
 
 
+def test_a_geometry_with_time_is_a_domain_as_it_is():
+    g = dde.geometry
+    for space, coordinates, low in [
+        (g.Disk([0.2, 0.1], 0.7), ("x", "y", "t"), [-0.5, -0.6, 0.5]),
+        (g.Rectangle([-1, -1], [1, 1]) - g.Disk([0, 0], 0.4), ("x", "y", "t"), [-1, -1, 0.5]),
+        (g.Sphere([0, 0, 1], 1.5), ("x", "y", "z", "t"), [-1.5, -1.5, -0.5, 0.5]),
+        (g.Interval(-1, 2), ("x", "t"), [-1, 0.5]),
+    ]:
+        whole = g.GeometryXTime(space, g.TimeDomain(0.5, 2))
+        found = region_of("mine", whole)
+        assert found.coordinates == coordinates
+        np.testing.assert_allclose(found.bounds[0], low, atol=1e-5)
+        drawn = whole.random_points(100)
+        assert found.contains(np.asarray(drawn, dtype=float)).all()
+        assert not found.contains(np.asarray(drawn, dtype=float) + 2).any()
+        points = found.boundary(100, np.random.default_rng(1))
+        assert np.broadcast_to(whole.on_boundary(points), len(points)).mean() > 0.98
+        np.testing.assert_allclose(found.normals(points), whole.boundary_normal(points), atol=1e-5)
+    assert region_of("mine", g.TimeDomain(0, 3)).coordinates == ("t",)
+    assert (
+        region_of("mine", {("r", "s", "t"): g.GeometryXTime(g.Disk([0, 0], 1), g.TimeDomain(0, 1))}).bounds[1, 2] == 1
+    )
+
+
+class Cooling(phasecore.Problem):
+    """Heat on a disk of DeepXDE's, from a known start."""
+
+    domain = dde.geometry.GeometryXTime(dde.geometry.Disk([0, 0], 1), dde.geometry.TimeDomain(0, 2))
+    outputs = ("u",)
+
+    def conditions(self):
+        return [phasecore.Prescribed("initial", ("t", 0), {"u": 1}), phasecore.Prescribed("rim", "boundary", {"u": 0})]
+
+    def residuals(self, x, u, xp):
+        return u["u_t"] - u["u_xx + u_yy"]
+
+
+def test_a_problem_on_a_geometry_with_time_draws_its_conditions_there():
+    problem = Cooling()
+    initial, rim = problem.sample(60, seed=0, condition_points=40).conditions
+    assert set(initial[:, 2]) == {0.0}
+    np.testing.assert_allclose(np.hypot(rim[:, 0], rim[:, 1]), 1.0, rtol=1e-5)
+    assert 0 < rim[:, 2].min() < 0.5 < 1.5 < rim[:, 2].max() < 2
+
+
 def test_drawing_leaves_numpys_generator_as_it_was():
     before = repr(np.random.get_state())  # noqa: NPY002
     found, *_ = region("difference")
