@@ -7,9 +7,9 @@
 The aims are 1% for Burgers and 2% for Allen-Cahn. Small tanh networks, torch, float32, equal weights, coefficients that
 are kept positive and begin far from the truth; Adam from 5e-3 with a decay of 0.9 every twentieth of the training, then
 the policy `quasi_newton`. The set-up was found on Burgers with seed 0: Adam alone, L-BFGS from half of the iterations
-on, and early with a learning rate of the coefficient's own, which are cases too and stay in the table. Each case lists
-what it was trained with. What ran is in `benchmarks/results/inverse/`, one JSON file per run, written when the run
-ends; a run that was stopped goes on from its checkpoint in `--folder`.
+on, and earlier with a learning rate of the coefficient's own, are cases too and stay in the table. What ran is
+in `benchmarks/results/inverse/`, one JSON file per run, written when the run ends; a run that was stopped goes on from
+its checkpoint in `--folder`.
 """
 
 from __future__ import annotations

@@ -103,11 +103,11 @@ def test_what_is_no_polygon_of_an_area_is_one_message(given, told):
     assert "None" not in str(caught.value)
 
 
-def test_shapes_of_both_packages_are_put_together():
-    shape = region_of("mine", Disk((0, 0), 1) | SHAPES["hole"]).parts[0][1]
-    assert shape.contains(np.asarray([(-0.5, 0), (0.5, 2), (2, 2)])).tolist() == [True, True, False]
-    with pytest.raises(InputError, match="shapes put together: received a int, 3; expected a shape"):
-        Disk((0, 0), 1) - 3
+@pytest.mark.parametrize("other", [HOLLOW, 3])
+def test_a_shape_is_put_together_with_shapes_alone(other):
+    for put_together in (lambda: Disk((0, 0), 1) | other, lambda: Disk((0, 0), 1) - other):
+        with pytest.raises(InputError, match=r"shapes put together: received a .*expected a shape of phasecore's"):
+            put_together()
 
 
 def test_many_sides_are_looked_at_in_blocks(monkeypatch):

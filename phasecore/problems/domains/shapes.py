@@ -292,13 +292,14 @@ class Combined(Shape):
 
 
 def _operand(given: Any) -> Shape:
-    """A shape, also of another package, to be put together with one."""
-    from phasecore.problems.domains.foreign import as_shape
-
-    shape = as_shape(given)
-    if shape is None:
-        raise InputError("shapes put together", received=described(given), expected="a shape")
-    return shape
+    if not isinstance(given, Shape):
+        raise InputError(
+            "shapes put together",
+            received=described(given),
+            expected="a shape of phasecore's",
+            fix="Put shapes of another package together by its own means, or draw this one with Polygon, Box or Disk.",
+        )
+    return given
 
 
 def _vectors(what: str, *given: ArrayLike) -> list[Floats]:
