@@ -33,6 +33,9 @@ import phasecore
 import phasecore_torch
 from benchmarks import deepxde_problems as ours
 from phasecore.problems import CollocationPoints
+from phasecore.problems.lorenz import START, Lorenz
+from phasecore.problems.poisson_l_shape import PoissonLShape
+from phasecore.problems.references.l_shape import VERTICES
 
 RESULTS = Path(__file__).parent / "results" / "deepxde_examples.json"
 PAGE = Path(__file__).parents[1] / "docs" / "deepxde_examples.md"
@@ -51,6 +54,7 @@ class Case:
         data: `dde.data.Data` of DeepXDE's, with points and conditions in the order of ours.
         layers: sizes of the network.
         unknown: DeepXDE's variables for the trained coefficients of ours, by name.
+        together: how many of DeepXDE's conditions, one per output, are one of ours, whose loss is the mean of theirs.
     """
 
     title: str
@@ -58,6 +62,7 @@ class Case:
     data: Any
     layers: list[int]
     unknown: Mapping[str, Any] = field(default_factory=dict)
+    together: int = 1
 
 
 def everywhere(_: Any, on_boundary: bool) -> bool:
@@ -77,10 +82,10 @@ def laplacian(x: Any, u: Any) -> Any:
 
 def poisson_on_an_ell() -> Case:
     """Return `-u_xx - u_yy = 1` on an L, zero on its boundary."""
-    shape = dde.geometry.Polygon(ours.ELL)
+    shape = dde.geometry.Polygon(VERTICES)
     wall = dde.icbc.DirichletBC(shape, lambda x: 0, everywhere)
     data = dde.data.PDE(shape, lambda x, u: -laplacian(x, u) - 1, wall, num_domain=300, num_boundary=60)
-    return Case("Poisson on an L-shape", ours.PoissonOnAnEll(), data, [2, 20, 20, 1])
+    return Case("Poisson on an L-shape", PoissonLShape(), data, [2, 20, 20, 1])
 
 
 def helmholtz_with_a_hole() -> Case:
@@ -130,27 +135,27 @@ def diffusion_on_a_disk() -> Case:
 
 def lorenz_inverse() -> Case:
     """Return the Lorenz system with three unknown coefficients, found from measured values."""
-    span = dde.geometry.TimeDomain(0, ours.LORENZ_END)
-    unknown = {"prandtl": dde.Variable(1.0), "rayleigh": dde.Variable(1.0), "ratio": dde.Variable(1.0)}
-    prandtl, rayleigh, ratio = unknown.values()
+    unknown = {name: dde.Variable(1.0) for name in ("sigma", "rho", "beta")}
+    sigma, rho, beta = unknown.values()
+    problem = Lorenz(**{name: phasecore.trained(1.0) for name in unknown})
+    span = dde.geometry.TimeDomain(0, problem.end)
 
     def equations(t: Any, outputs: Any) -> list[Any]:
         x, y, z = outputs[:, 0:1], outputs[:, 1:2], outputs[:, 2:3]
         slopes = [dde.grad.jacobian(outputs, t, i=k, j=0) for k in range(3)]
-        return [
-            slopes[0] - prandtl * (y - x),
-            slopes[1] - x * (rayleigh - z) + y,
-            slopes[2] - x * y + ratio * z,
-        ]
+        return [slopes[0] - sigma * (y - x), slopes[1] - x * (rho - z) + y, slopes[2] - x * y + beta * z]
 
-    times, values = ours.lorenz_measured()
     starts = [
         dde.icbc.IC(span, constant(value), lambda _, on_initial: on_initial, component=k)
-        for k, value in enumerate(ours.LORENZ_START)
+        for k, value in enumerate(START.values())
     ]
-    measured = [dde.icbc.PointSetBC(times, values[:, k : k + 1], component=k) for k in range(3)]
-    data = dde.data.PDE(span, equations, starts + measured, num_domain=100, num_boundary=2, anchors=times)
-    return Case("Lorenz inverse", ours.LorenzInverse(), data, [1, 20, 20, 3], unknown)
+    (given,) = [condition for condition in problem.conditions if isinstance(condition, phasecore.Data)]
+    measured = [
+        dde.icbc.PointSetBC(given.points, np.asarray(values)[:, None], component=k)
+        for k, values in enumerate(given.values.values())
+    ]
+    data = dde.data.PDE(span, equations, starts + measured, num_domain=100, num_boundary=2, anchors=given.points)
+    return Case("Lorenz inverse", problem, data, [1, 20, 20, 3], unknown, together=3)
 
 
 def heat_with_a_source() -> Case:
@@ -189,11 +194,13 @@ def precision(name: str) -> Iterator[None]:
         dde.config.set_default_float(before)
 
 
-def points_of(data: Any) -> CollocationPoints:
+def points_of(data: Any, together: int = 1) -> CollocationPoints:
     """Return the points that DeepXDE drew: those of each condition come first, then those of the equations."""
     *ends, first = np.cumsum([0, *data.num_bcs])
     slices = [data.train_x[begin:end] for begin, end in zip([*ends, first], [*ends[1:], first, None], strict=False)]
-    return CollocationPoints(slices[-1].astype(np.float64), tuple(part.astype(np.float64) for part in slices[:-1]))
+    return CollocationPoints(
+        slices[-1].astype(np.float64), tuple(part.astype(np.float64) for part in slices[:-1:together])
+    )
 
 
 def same_network(net: Any) -> torch.nn.Sequential:
@@ -218,8 +225,10 @@ def compared(case: Case) -> dict[str, Any]:
     model = dde.Model(case.data, net)
     model.compile("adam", lr=1e-3, verbose=0, external_trainable_variables=list(case.unknown.values()))
     _, losses = model.outputs_losses_train(case.data.train_x, case.data.train_y, case.data.train_aux_vars)
+    conditions = losses[len(losses) - len(case.data.bcs) :]
+    losses = torch.cat([losses[: len(losses) - len(conditions)], conditions.reshape(-1, case.together).mean(1)])
     theirs = losses.tolist()
-    network, points = same_network(net), points_of(case.data)
+    network, points = same_network(net), points_of(case.data, case.together)
     loss_fn = phasecore_torch.PhysicsLoss(case.problem, network, points)
     total = loss_fn()
     own = {term: float(loss) for term, loss in loss_fn.losses.unweighted.items()}
@@ -254,10 +263,11 @@ def measured() -> dict[str, Any]:
 HEADING = """# Beside DeepXDE's examples
 
 Made by `.venv/integrations/bin/python -m benchmarks.deepxde_examples`: equations that DeepXDE {deepxde} ships as
-examples, written as problems in short (`benchmarks/deepxde_problems.py`, the way of
-[problems of your own](problems.md)). DeepXDE draws the points, the parameters of its network are copied, and both
-compute the loss of each term, the mean square over its points. The last two columns are relative differences. In
-float32, in which both train by default, they are rounding.
+examples. The L-shape and Lorenz are the built-in `poisson_l_shape` and `lorenz`, the others are written in short
+(`benchmarks/deepxde_problems.py`, the way of [problems of your own](problems.md)). DeepXDE draws the points, the
+parameters of its network are copied, and both compute the loss of each term, the mean square over its points; of
+Lorenz's three outputs, which are one term here, the mean of DeepXDE's three. The last two columns are relative
+differences. In float32, in which both train by default, they are rounding.
 
 | example | term | DeepXDE | phasecore | difference, float32 | float64 |
 |---|---|---|---|---|---|

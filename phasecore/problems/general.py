@@ -126,7 +126,19 @@ class ResidualCondition(Condition):
     def residuals(self, partials: Mapping[str, Array], targets: Mapping[str, Array], xp: ArrayNamespace) -> Array:
         """Return the residuals, one after the other where there are several."""
         found = self._called(targets, partials, xp)
-        return xp.concat(list(found)) if isinstance(found, (tuple, list)) else found
+        several = isinstance(found, (tuple, list))
+        points = next(iter(targets.values())).shape[0]
+        for residual in found if several else [found]:
+            shape = tuple(getattr(residual, "shape", ()))
+            # a graph may not know its lengths yet
+            known = len(shape) == 1 and isinstance(shape[0], int) and isinstance(points, int)
+            if known and shape[0] not in (1, points):
+                raise InputError(
+                    f"condition of term {self.term!r}: its residual",
+                    received=f"shape {shape} at {points} points",
+                    expected=f"one value for each point, shape ({points},), or one of all of them, shape (1,)",
+                )
+        return xp.concat(list(found)) if several else found
 
     @property
     def needs_normals(self) -> bool:

@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from phasecore.errors import InputError
 from phasecore.problems.base import Problem
 from phasecore.problems.checks import condition_residuals_of, targets_of
+from phasecore.problems.conditions import Condition
 from phasecore.problems.rehearsal import rehearse, with_numbers
 from phasecore.problems.standins import StandIn, StandInNamespace, StandInPartials
+
+Floats = NDArray[np.float64]
 
 TOLERANCE = 1e-9
 """How far numbers of one problem may differ between machines, relative to their size."""
@@ -40,16 +44,8 @@ def fingerprint(problem: Problem) -> dict[str, Any]:
     rehearsed = rehearse(problem)
     terms = {name: _moments(values) for name, values in rehearsed.values.items()}
     points = problem.sample(POINTS, seed=0, condition_points=POINTS)
-    namespace = StandInNamespace()
-    factors = with_numbers(problem).parameters
     for place, (condition, own) in enumerate(zip(problem.conditions, points.conditions, strict=True)):
-        targets = targets_of(condition, own, problem.coordinates, problem.normals)
-        where = f"condition of term {condition.term!r}"
-        partials = StandInPartials(where, problem.outputs, problem.coordinates, factors, len(own))
-        read = {name: partials[name] for name in condition.partials}
-        given = {name: StandIn(values) for name, values in targets.items()}
-        found = condition_residuals_of(condition, read, given, namespace, len(own))
-        values = found.values if isinstance(found, StandIn) else np.asarray(found)
+        values = condition_rehearsed(problem, condition, own)
         terms[f"{condition.term} {place + 1}"] = [*_moments(values), *_moments(own)]
     low, high = problem.bounds
     return {
@@ -58,6 +54,30 @@ def fingerprint(problem: Problem) -> dict[str, Any]:
         "partials": {name: sorted(reads) for name, reads in problem.equations.items()},
         "terms": terms,
     }
+
+
+def condition_rehearsed(problem: Problem, condition: Condition, points: Floats) -> Floats:
+    """Return the residuals of a condition at its points and made-up partials, shape (k,).
+
+    Raises:
+        PluginError: for a condition that breaks its contract.
+        InputError: for a residual of another shape than its points, or normals of a wrong shape.
+
+    Example:
+        >>> from phasecore.problems.helmholtz import Helmholtz
+        >>> problem = Helmholtz()
+        >>> condition_rehearsed(problem, problem.conditions[0], problem.sample(9).conditions[0][:4]).shape
+        (4,)
+    """
+    targets = targets_of(condition, points, problem.coordinates, problem.normals)
+    where = f"condition of term {condition.term!r}"
+    partials = StandInPartials(
+        where, problem.outputs, problem.coordinates, with_numbers(problem).parameters, len(points)
+    )
+    read = {name: partials[name] for name in condition.partials}
+    given = {name: StandIn(values) for name, values in targets.items()}
+    found = condition_residuals_of(condition, read, given, StandInNamespace(), len(points))
+    return np.asarray(found.values if isinstance(found, StandIn) else found)
 
 
 def source_of(problem: Problem) -> dict[str, Any]:

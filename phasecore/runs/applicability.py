@@ -11,7 +11,8 @@ from phasecore.backends import Training
 from phasecore.errors import InputError
 from phasecore.probes import Default, Probe
 from phasecore.problems.base import Problem
-from phasecore.problems.checks import compared_with, reference_of
+from phasecore.problems.checks import compared_with, reference_of, targets_of
+from phasecore.problems.identity import condition_rehearsed
 from phasecore.problems.rehearsal import fields_known
 from phasecore.recording.acting import changes_of
 from phasecore.recording.own_problem import is_own
@@ -40,6 +41,26 @@ def check_own(problem: Problem) -> None:
             compared_with(problem, ())
         elif problem.has_reference and "equations" in vars(problem):
             reference_of(problem, problem.evaluation_points()[:2], fields_known(problem))
+
+
+def check_conditions(training: Training) -> None:
+    """Refuse a problem of one's own whose conditions do not fit their points, before anything is written.
+
+    Residuals that only a framework's arrays go through, of classes of one's own or with `reads`, are left to it.
+
+    Raises:
+        InputError: for points outside the domain, or as `phasecore.problems.identity.condition_rehearsed`.
+        PluginError: for a condition that breaks its contract.
+    """
+    problem = training.problem
+    if not is_own(problem):
+        return
+    points = problem.check_collocation_points(training.points)
+    for condition, own in zip(problem.conditions, points.conditions, strict=True):
+        if type(condition).__module__.startswith("phasecore.") and getattr(condition, "reads", None) is None:
+            condition_rehearsed(problem, condition, own)
+        else:
+            targets_of(condition, own, problem.coordinates, problem.normals)
 
 
 def probes_of(problem: Problem, given: Sequence[str | Probe]) -> list[Probe]:

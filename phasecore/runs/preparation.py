@@ -23,7 +23,13 @@ from phasecore.recording.configuration import check_agreement, settings_of
 from phasecore.recording.folder import CONFIGURATION, read_configuration
 from phasecore.recording.own_problem import check_class_given, is_of_class
 from phasecore.recording.provided import check_still_provided
-from phasecore.runs.applicability import check_own, check_points_can_move, check_schemes_apply, probes_of
+from phasecore.runs.applicability import (
+    check_conditions,
+    check_own,
+    check_points_can_move,
+    check_schemes_apply,
+    probes_of,
+)
 from phasecore.sampling import sample
 from phasecore.signals import check_requirements
 from phasecore.specifications import parse_composed, parse_specification, specification_of
@@ -300,6 +306,7 @@ def _assemble(
     check_supplies(training)
     check_schemes_apply(training)
     check_points_can_move(training)
+    check_conditions(training)
     return training
 
 

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("phasecore", "phasecore_torch", "phasecore_keras")
 FRAMEWORKS = {"torch", "keras", "tensorflow", "jax", "jaxlib", "array_api_compat"}
 LAZY = {"scipy", "click", "rich", "matplotlib", "plotly", "ruptures", "array_api_strict", "pytest"}
-LAZY |= {"tensorboard", "mlflow", "wandb", "platformdirs", "jinja2", "markupsafe", "joblib"}
+LAZY |= {"tensorboard", "mlflow", "wandb", "platformdirs", "jinja2", "markupsafe", "joblib", "shapely"}
 IMPORTED_AT_ONCE = {"numpy", "pluggy"}
 
 LAYERS = [

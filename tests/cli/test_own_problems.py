@@ -16,6 +16,8 @@ from phasecore.runs import open_run, prepare
 
 EQUATION = 'u["u_tt"] - self.speed**2 * u["u_xx"]'
 SOLUTION = "np.sin(np.pi * x) * np.cos(np.pi * self.speed * t)"
+PRESCRIBED = 'Prescribed("initial", ("t", 0), {"u": lambda at: np.sin(np.pi * at["x"]), "u_t": 0})'
+WALL = "ResidualCondition('wall', 'boundary', lambda x, u, normal, xp: {})"
 WAVE = """
 import numpy as np
 import phasecore
@@ -199,6 +201,10 @@ def test_a_name_that_is_registered_too_is_not_mixed_up(tmp_path):
             "reference field 'u': received shape",
         ),
         ((SOLUTION, "{'v': x}"), r"received ['v']"),
+        (('"initial", ("t", 0)', '"initial", ("t", 7)'), "points of condition 'initial' of problem 'known' outside"),
+        (('at["x"]', 'at["y"]'), "condition of term 'initial': targets(): received KeyError: 'y'"),
+        ((PRESCRIBED, WALL.format('u["u"][:3]')), "condition of term 'wall': its residual: received shape (3,) at"),
+        ((PRESCRIBED, WALL.format('(u["u"], u["u_x"][1:])')), "condition of term 'wall': its residual: received shape"),
     ],
 )
 def test_what_is_wrong_with_a_class_is_one_message_before_anything_is_written(change, told, wave):
@@ -206,6 +212,14 @@ def test_what_is_wrong_with_a_class_is_one_message_before_anything_is_written(ch
     assert told in refused("run", "wave.py:Known", *OPTIONS, "--output", "own")
     assert not Path("own").exists()
     assert told in refused("compare", "wave.py:Known", *OPTIONS, "--output", "own")
+    assert not Path("own").exists()
+
+
+def test_normals_of_a_wrong_shape_are_refused_before_anything_is_written(wave):
+    flat = "type('Flat', (phasecore.Box,), {'normals': lambda self, at: at[:, 0]})((0, 0), (1, 1))"
+    changed = WAVE.replace('{"x": (0, 1), "t": (0, 1)}', f"{{('x', 't'): {flat}}}")
+    wave.write_text(changed.replace(PRESCRIBED, WALL.format('u["u_x"] * normal["x"]')))
+    assert "domain: normals: received shape" in refused("run", "wave.py:Wave", *OPTIONS, "--output", "own")
     assert not Path("own").exists()
 
 

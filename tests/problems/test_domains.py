@@ -279,6 +279,85 @@ class Geometry:
         return x / np.hypot(*x.T)[:, None]
 
 
+class Rod:
+    """An interval with the methods that DeepXDE's has."""
+
+    def __init__(self, left, right):
+        self.l, self.r = left, right
+        self.bbox = (np.asarray([left]), np.asarray([right]))
+
+    inside = on_boundary = random_boundary_points = boundary_normal = None
+
+
+class Span(Rod):
+    """A time domain of DeepXDE's."""
+
+    def __init__(self, start, end):
+        super().__init__(start, end)
+        self.t0, self.t1 = start, end
+
+
+def in_time(geometry, start=0, end=2):
+    return SimpleNamespace(geometry=geometry, timedomain=Span(start, end), dim=3)
+
+
+@pytest.mark.parametrize(
+    ("domain", "coordinates", "bounds"),
+    [
+        (in_time(Geometry()), ("x", "y", "t"), [[-1, -1, 0], [1, 1, 2]]),
+        (in_time(Rod(-1, 3)), ("x", "t"), [[-1, 0], [3, 2]]),
+        ({("a", "b", "t"): in_time(Geometry(), 1)}, ("a", "b", "t"), [[-1, -1, 1], [1, 1, 2]]),
+        ({"z": (0, 5), ("x", "t"): in_time(Rod(0, 1))}, ("z", "x", "t"), [[0, 0, 0], [5, 1, 2]]),
+        (Rod(0, 4), ("x",), [[0], [4]]),
+        (Span(0, 4), ("t",), [[0], [4]]),
+        (
+            {"s": Rod(0, 4), ("x", "y"): Geometry(), "t": Span(0, 1)},
+            ("s", "x", "y", "t"),
+            [[0, -1, -1, 0], [4, 1, 1, 1]],
+        ),
+    ],
+)
+def test_a_geometry_of_deepxdes_with_time_is_space_times_an_interval(domain, coordinates, bounds):
+    region = region_of("mine", domain)
+    assert region.coordinates == coordinates
+    np.testing.assert_allclose(region.bounds, bounds, atol=1e-5)
+    # intervals are bounds as any others, so that faces are named exactly
+    assert region.is_box == ("y" not in coordinates and "b" not in coordinates)
+
+
+def test_a_problem_is_declared_on_a_geometry_of_deepxdes_with_time():
+    members = {
+        "domain": in_time(Geometry()), "outputs": "u", "residuals": lambda self, x, u, xp: u["u_t"] - u["u_xx + u_yy"],
+        "conditions": lambda self: [
+            phasecore.Prescribed("initial", ("t", 0), {"u": 1}),
+            phasecore.ResidualCondition("wall", "boundary", lambda x, u, normal, xp: u["u_x"] * normal["x"] + u["u"]),
+        ],
+    }  # fmt: skip
+    problem = type("Mine", (phasecore.Problem,), members)()
+    check_problem(problem)
+    initial, wall = problem.sample(40, seed=0, condition_points=30).conditions
+    assert set(initial[:, 2]) == {0.0}
+    np.testing.assert_allclose(np.hypot(wall[:, 0], wall[:, 1]), 1.0)
+    normals = problem.normals(wall)
+    np.testing.assert_allclose(normals, np.column_stack([wall[:, :2], np.zeros(30)]), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("domain", "told"),
+    [
+        ({("x", "y"): in_time(Rod(0, 1))}, "received a geometry with time; expected 't' as the last name"),
+        ({"t": in_time(Rod(0, 1))}, "expected 't' as the last name"),
+        ({("x", "t"): in_time(Geometry())}, r"'x',.*received a OfDeepXDE of 2 coordinates|Geometry of 2 coordinates"),
+        (in_time(3), "received a int, 3"),
+        (SimpleNamespace(geometry=Geometry(), timedomain=3), "received a types.SimpleNamespace"),
+        (in_time(Rod(0, 1), 2, 2), "'t': received a tuple.*two bounds, the lower first"),
+    ],
+)
+def test_what_is_no_geometry_with_time_is_refused(domain, told):
+    with pytest.raises(InputError, match=told):
+        region_of("mine", domain)
+
+
 def shapely_like():
     outer = SimpleNamespace(coords=[(0, 0), (4, 0), (4, 4), (0, 4), (0, 0)])
     hole = SimpleNamespace(coords=[(1, 1), (1, 3), (3, 3), (3, 1), (1, 1)])

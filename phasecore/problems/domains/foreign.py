@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasecore.errors import InputError
-from phasecore.problems.domains.shapes import Polygon, Shape
+from phasecore.problems.domains.polygon import Polygon
+from phasecore.problems.domains.shapes import Shape
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -29,6 +30,9 @@ def as_shape(given: Any) -> Shape | None:
 
     Neither package is imported: a shape of theirs is known by what it can do.
 
+    Raises:
+        InputError: for a geometry of shapely's that is no polygon, empty or not valid.
+
     Example:
         >>> as_shape((0, 1)) is None
         True
@@ -39,15 +43,57 @@ def as_shape(given: Any) -> Shape | None:
         return None
     if all(hasattr(given, name) for name in _OF_DEEPXDE):
         return OfDeepXDE(given)
-    if getattr(given, "geom_type", None) == "Polygon":
-        rings = [np.asarray(ring.coords)[:, :2] for ring in (given.exterior, *given.interiors)]
-        return Polygon(rings[0], rings[1:])
-    if getattr(given, "geom_type", None) == "MultiPolygon":
-        shape, *others = (as_shape(part) for part in given.geoms)
-        for other in others:
-            shape = shape | other if shape is not None and other is not None else shape
-        return shape
+    if hasattr(given, "geom_type"):
+        return _of_shapely(given)
     return OfOnesOwn(given) if all(hasattr(given, name) for name in _OWN) else None
+
+
+def in_time(given: Any) -> tuple[Any, tuple[float, float]] | None:
+    """Return the spatial geometry and the interval of time of DeepXDE's `GeometryXTime`; None for anything else."""
+    if isinstance(given, type) or not (hasattr(given, "geometry") and hasattr(given, "timedomain")):
+        return None
+    interval = interval_of(given.timedomain)
+    return None if interval is None else (given.geometry, interval)
+
+
+def interval_of(given: Any) -> tuple[float, float] | None:
+    """Return the ends of DeepXDE's `Interval` or `TimeDomain`; None for anything else."""
+    if isinstance(given, type) or not all(hasattr(given, name) for name in (*_OF_DEEPXDE, "l", "r")):
+        return None
+    return float(given.l), float(given.r)
+
+
+def is_time(given: Any) -> bool:
+    """Whether something is DeepXDE's `TimeDomain`, which an interval in space is not."""
+    return interval_of(given) is not None and hasattr(given, "t0")
+
+
+def _of_shapely(given: Any) -> Polygon:
+    kind = str(given.geom_type)
+    what = f"domain, shapely's {kind}"
+    if getattr(given, "is_empty", False):
+        raise InputError(what, received="an empty one", expected="a polygon with an area")
+    if kind not in ("Polygon", "MultiPolygon"):
+        fix = "Keep its polygons: shapely.MultiPolygon([part for part in shape.geoms if part.geom_type == 'Polygon'])."
+        raise InputError(
+            what,
+            received=f"{given!s:.60}",
+            expected="a Polygon or a MultiPolygon",
+            fix=fix if kind == "GeometryCollection" else "",
+        )
+    if not getattr(given, "is_valid", True):
+        import shapely
+
+        raise InputError(
+            what,
+            received=f"one that is not valid: {shapely.is_valid_reason(given)}",
+            expected="a valid one",
+            fix="shapely.make_valid makes one of it.",
+        )
+    if kind == "MultiPolygon":
+        return Polygon.of_parts([_of_shapely(part) for part in given.geoms])
+    rings = [np.asarray(ring.coords)[:, :2] for ring in (given.exterior, *given.interiors)]
+    return Polygon(rings[0], rings[1:])
 
 
 @final

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasecore.errors import InputError, described
-from phasecore.problems.domains.foreign import as_shape
+from phasecore.problems.domains.foreign import as_shape, in_time, interval_of, is_time
 from phasecore.problems.domains.shapes import Shape
 
 Floats = NDArray[np.float64]
@@ -185,20 +185,18 @@ def region_of(name: str, domain: Any) -> Region:
 
     Args:
         name: of the problem, for messages.
-        domain: bounds by coordinate; shapes by their coordinates; or a shape alone, of x, y and z.
+        domain: bounds by coordinate; shapes by their coordinates; or a shape alone, of x, y and z, and of t where it is
+            a `GeometryXTime` or a `TimeDomain` of DeepXDE.
 
     Raises:
         InputError: for anything else.
     """
     what = f"domain of problem {name!r}"
     if not isinstance(domain, Mapping):
-        shape = as_shape(domain)
-        if shape is None or not 2 <= shape.bounds.shape[1] <= len(NAMES):
-            raise InputError(what, received=described(domain), expected=_EXPECTED)
-        domain = {NAMES[: shape.bounds.shape[1]]: shape}
+        domain = {_names_of(what, domain): domain}
     coordinates: list[str] = []
     parts: list[tuple[tuple[int, ...], Any]] = []
-    for key, given in domain.items():
+    for key, given in _apart(what, domain):
         names = (key,) if isinstance(key, str) else tuple(key)
         axes = tuple(range(len(coordinates), len(coordinates) + len(names)))
         coordinates += names
@@ -217,6 +215,35 @@ def region_of(name: str, domain: Any) -> Region:
     if not coordinates or len(set(coordinates)) < len(coordinates):
         raise InputError(what, received=f"coordinates {coordinates}", expected=f"each once: {_EXPECTED}")
     return Region(tuple(coordinates), tuple(parts))
+
+
+def _names_of(what: str, given: Any) -> tuple[str, ...]:
+    """The names of the coordinates of a shape that was given none."""
+    if is_time(given):
+        return (TIME,)
+    apart = in_time(given)
+    if apart is not None:
+        return (*_names_of(what, apart[0]), TIME)
+    if interval_of(given) is not None:
+        return NAMES[:1]
+    shape = as_shape(given)
+    if shape is None or not 2 <= shape.bounds.shape[1] <= len(NAMES):
+        raise InputError(what, received=described(given), expected=_EXPECTED)
+    return NAMES[: shape.bounds.shape[1]]
+
+
+def _apart(what: str, domain: Mapping[Any, Any]) -> Iterator[tuple[Any, Any]]:
+    """Names and what they name, DeepXDE's geometries with time as two, and its intervals as bounds."""
+    for key, given in domain.items():
+        apart = in_time(given)
+        if apart is None:
+            yield key, interval_of(given) or given
+            continue
+        *space, time = (key,) if isinstance(key, str) else key
+        if time != TIME or not space:
+            raise InputError(f"{what}, {key!r}", received="a geometry with time", expected=f"{TIME!r} as the last name")
+        yield tuple(space), interval_of(apart[0]) or apart[0]
+        yield time, apart[1]
 
 
 def _is_interval(given: Any) -> bool:

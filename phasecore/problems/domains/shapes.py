@@ -5,13 +5,12 @@ from __future__ import annotations
 import functools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import final
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from phasecore.errors import InputError
+from phasecore.errors import InputError, described
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -68,14 +67,14 @@ class Shape(ABC):
         found: Bools = self.distance(points) <= tolerance
         return found
 
-    def __or__(self, other: Shape) -> Shape:
-        return Combined(self, other, "or")
+    def __or__(self, other: Any) -> Shape:
+        return Combined(self, _operand(other), "or")
 
-    def __and__(self, other: Shape) -> Shape:
-        return Combined(self, other, "and")
+    def __and__(self, other: Any) -> Shape:
+        return Combined(self, _operand(other), "and")
 
-    def __sub__(self, other: Shape) -> Shape:
-        return Combined(self, other, "without")
+    def __sub__(self, other: Any) -> Shape:
+        return Combined(self, _operand(other), "without")
 
 
 @final
@@ -175,11 +174,11 @@ class Ball(Shape):
 
     def sample_boundary(self, count: int, generator: np.random.Generator) -> Floats:
         """Draw points on the sphere, shape (count, dimension)."""
-        return self._centre + self._radius * _unit(generator.standard_normal((count, len(self._centre))))
+        return self._centre + self._radius * unit(generator.standard_normal((count, len(self._centre))))
 
     def normals(self, points: Floats) -> Floats:
         """Return the directions away from the centre, shape (n, dimension)."""
-        return _unit(points - self._centre)
+        return unit(points - self._centre)
 
 
 def Disk(centre: ArrayLike, radius: float) -> Ball:  # noqa: N802
@@ -199,67 +198,6 @@ def Disk(centre: ArrayLike, radius: float) -> Ball:  # noqa: N802
     if np.shape(centre) != (2,):
         raise InputError("centre of a disk", received=repr(centre), expected="two numbers")
     return Ball(centre, radius)
-
-
-@final
-class Polygon(Shape):
-    """A polygon in the plane, with holes.
-
-    Args:
-        vertices: shape (n, 2), in order, either way round; the last is joined to the first.
-        holes: vertices of each hole, likewise.
-
-    Raises:
-        InputError: for fewer than three vertices, or others than of two coordinates.
-
-    Example:
-        >>> ell = Polygon([(-1, -1), (1, -1), (1, 0), (0, 0), (0, 1), (-1, 1)])
-        >>> ell.contains(np.asarray([[-0.5, 0.5], [0.5, 0.5]])).tolist(), ell.boundary_measure
-        ([True, False], 8.0)
-    """
-
-    def __init__(self, vertices: ArrayLike, holes: Sequence[ArrayLike] = ()) -> None:
-        rings = [_ring(vertices), *(_ring(hole)[::-1] for hole in holes)]
-        self._starts = np.concatenate(rings)
-        self._sides = np.concatenate([np.roll(ring, -1, axis=0) - ring for ring in rings])
-        self._lengths = np.sqrt(np.square(self._sides).sum(axis=1))
-
-    @property
-    def bounds(self) -> Floats:
-        """Lower and upper bounds, shape (2, 2)."""
-        return np.stack([self._starts.min(axis=0), self._starts.max(axis=0)])
-
-    @property
-    def boundary_measure(self) -> float:
-        """The length of all sides."""
-        return float(self._lengths.sum())
-
-    def distance(self, points: Floats) -> Floats:
-        """Return the distance from the nearest side, negative inside, shape (n,)."""
-        nearest = np.sqrt(self._squares(points).min(axis=1))
-        x, y = points.T[:, :, None]
-        (x1, y1), (dx, dy) = self._starts.T, self._sides.T
-        crosses = (y1 > y) != (y1 + dy > y)
-        with np.errstate(all="ignore"):
-            crossings = (crosses & (x < x1 + dx * (y - y1) / dy)).sum(axis=1)
-        return np.asarray(np.where(crossings % 2 == 1, -nearest, nearest))
-
-    def sample_boundary(self, count: int, generator: np.random.Generator) -> Floats:
-        """Draw points on the sides, shape (count, 2)."""
-        chosen = generator.choice(len(self._lengths), size=count, p=self._lengths / self._lengths.sum())
-        shares: Floats = generator.uniform(size=(count, 1))
-        return np.asarray(self._starts[chosen] + shares * self._sides[chosen])
-
-    def normals(self, points: Floats) -> Floats:
-        """Return the normal of the side that is nearest, shape (n, 2)."""
-        sides = self._sides[self._squares(points).argmin(axis=1)]
-        return _unit(np.stack([sides[:, 1], -sides[:, 0]], axis=1))
-
-    def _squares(self, points: Floats) -> Floats:
-        """Squared distances from the sides, shape (n, sides)."""
-        ahead = points[:, None] - self._starts
-        share = np.clip((ahead * self._sides).sum(axis=2) / np.square(self._lengths), 0.0, 1.0)
-        return np.asarray(np.square(ahead - share[:, :, None] * self._sides).sum(axis=2))
 
 
 @final
@@ -353,6 +291,17 @@ class Combined(Shape):
         return found
 
 
+def _operand(given: Any) -> Shape:
+    if not isinstance(given, Shape):
+        raise InputError(
+            "shapes put together",
+            received=described(given),
+            expected="a shape of phasecore's",
+            fix="Put shapes of another package together by its own means, or draw this one with Polygon, Box or Disk.",
+        )
+    return given
+
+
 def _vectors(what: str, *given: ArrayLike) -> list[Floats]:
     try:
         vectors = [np.asarray(vector, dtype=np.float64) for vector in given]
@@ -366,20 +315,7 @@ def _vectors(what: str, *given: ArrayLike) -> list[Floats]:
     return vectors
 
 
-def _ring(vertices: ArrayLike) -> Floats:
-    """The vertices anticlockwise, each once."""
-    ring = np.asarray(vertices, dtype=np.float64)
-    if ring.ndim == 2 and len(ring) > 1 and np.array_equal(ring[0], ring[-1]):
-        ring = ring[:-1]
-    if ring.ndim != 2 or ring.shape[1] != 2 or len(ring) < 3 or not np.isfinite(ring).all():
-        raise InputError("vertices of a polygon", received=f"shape {ring.shape}", expected="shape (n, 2), n at least 3")
-    (x, y), (next_x, next_y) = ring.T, np.roll(ring, -1, axis=0).T
-    area = float((x * next_y - next_x * y).sum())
-    if area == 0.0:
-        raise InputError("vertices of a polygon", received="no area between them", expected="a polygon")
-    return ring if area > 0 else ring[::-1]
-
-
-def _unit(vectors: Floats) -> Floats:
+def unit(vectors: Floats) -> Floats:
+    """Return vectors of shape (n, dimension) with length one; zeros stay zeros."""
     lengths = np.sqrt(np.square(vectors).sum(axis=1, keepdims=True))
     return vectors / np.where(lengths > 0, lengths, 1.0)
