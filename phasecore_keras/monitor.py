@@ -12,9 +12,9 @@ import keras
 from phasecore import losses, registry
 from phasecore.errors import InputError
 from phasecore.monitoring.monitor import Monitor
-from phasecore.policies import Action, Call, ChangeWeighting, Resample, Snapshot, Stop, SwitchOptimizer
+from phasecore.policies import Action, ChangeWeighting, Resample, SwitchOptimizer
 from phasecore.probes import Probe
-from phasecore.recording.acting import check_policies, may_resample, required_by, standing_of
+from phasecore.recording.acting import may_resample, required_by, standing_of
 from phasecore.recording.recorder import Loggers
 from phasecore_keras.acting import RATES, carried_out, carry_out, hindrances, optimizer_name, put_in_charge
 from phasecore_keras.capture import Capture, Probes
@@ -295,7 +295,7 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
         """Check what policies require."""
         if not self._policies:
             return
-        declared = carried_out(self.model) | {Stop.name, Call.name} | ({Snapshot.name} if self._snapshots else set())
+        declared = carried_out(self.model)
         if self._resampling is not None and isinstance(self.model, PINN):
             declared |= {Resample.name}
             self._resampling.set_model(self.model)
@@ -308,7 +308,7 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
             fix += " Give the optimizer a learning rate that is a number, for policies that change it."
         if self._resampling is None and may_resample(self._policies):
             fix += " For points that move: resampling=phasecore_keras.Resampling('uniform'), or another sampling."
-        check_policies(self._policies, "keras", declared, losses.SUPPLIES, fix=fix)
+        self._check_policies("keras", declared, losses.SUPPLIES, saves=self._snapshots is not None, fix=fix)
 
     def _put_in_charge(self) -> None:
         """Go on with the optimizer that was in charge last."""

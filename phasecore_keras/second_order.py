@@ -180,7 +180,11 @@ class QuasiNewtonSteps:
                 of_keras, reason = self._of_keras, str(self.lbfgs.failure)
                 self.give_back()
                 self._failed(iteration + 1, f"L-BFGS failed: {reason}")
-                return of_keras(*([self._state()] if is_jax else []), batch if is_torch else _iterator(batch))
+                if not is_jax:
+                    return of_keras(batch if is_torch else _iterator(batch))
+                logs, state = of_keras(self._state(), _iterator(batch))
+                self._put(state)
+                return logs, state
             for metric in model.metrics:
                 if metric.name == "loss":
                     metric.update_state(value, sample_weight=len(model.physics.points))

@@ -183,13 +183,7 @@ class InCharge:
             self._switch_to("lbfgs")
             self.optimizer.load_state_dict(state["lbfgs"])
         self.name, self._former, self._last = state["in_charge"]
-        if state["weighting"] is not None:
-            specification, held = state["weighting"]
-            if specification != self._loss.specification:
-                self._loss.change_weighting(specification)
-            self._loss.weighting.held = held
-        if self._resampling is not None and state.get("resampling") is not None:
-            self._resampling.load_state_dict(state["resampling"])
+        restore_loss(self._loss, self._resampling, state)
 
     def _switch_to(self, name: str) -> None:
         if name not in self._optimizers:
@@ -200,6 +194,23 @@ class InCharge:
     def _trained(self) -> list[Tensor]:
         first = next(iter(self._optimizers.values()))
         return [parameter for group in first.param_groups for parameter in group["params"]]
+
+
+def restore_loss(loss: Any, resampling: Resampling | None, state: Mapping[str, Any]) -> None:
+    """Have a loss weighted as policies left it, at the points of that time; the loss' own state comes after it.
+
+    Args:
+        loss: the training's.
+        resampling: by which its points move.
+        state: of `InCharge`.
+    """
+    if state["weighting"] is not None:
+        specification, held = state["weighting"]
+        if specification != loss.specification:
+            loss.change_weighting(specification)
+        loss.weighting.held = held
+    if resampling is not None and state.get("resampling") is not None:
+        resampling.load_state_dict(state["resampling"])
 
 
 def fix_of(policies: Mapping[str, Policy], resampling: Resampling | None) -> str:

@@ -30,6 +30,7 @@ class Steering(ABC):
     def __init__(self, weighting: Weighting = "rba") -> None:
         super().__init__()
         self._host = HostWeighting(weighting, BACKEND, self.supplies)
+        self.specification = weighting if isinstance(weighting, str) else None
         self._evaluator: Evaluator | None = None
         self._factors: dict[str, Floats] = {}
         self._points: Any = None
@@ -53,6 +54,30 @@ class Steering(ABC):
     def attention(self) -> dict[str, Floats] | None:
         """Return the residual-based attention of each equation's points, or None before the first step."""
         return self._host.attention()
+
+    @property
+    def per_point(self) -> bool:
+        """Whether a scheme keeps a state for each point."""
+        return self._host.per_point
+
+    @property
+    def held(self) -> bool:
+        """Whether the weights stay as they are."""
+        return self._host.held
+
+    @held.setter
+    def held(self, held: bool) -> None:
+        self._host.held = held
+
+    def change(self, weighting: str) -> HostWeighting:
+        """Go on with other schemes, which start anew, and return what ran the former ones.
+
+        Args:
+            weighting: their specification.
+        """
+        former, self._host = self._host, HostWeighting(weighting, BACKEND, self.supplies)
+        self.specification = weighting
+        return former
 
     def on_train_begin(self) -> None:
         """Set up the evaluation of the model as it is compiled now.
