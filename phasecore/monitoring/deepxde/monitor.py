@@ -46,6 +46,10 @@ RATES = frozenset({SetLearningRate.name, ScaleLearningRate.name})
 WEIGHTS = frozenset({HoldWeighting.name, ReleaseWeighting.name, ChangeWeighting.name})
 
 
+DRAWN = ("pseudo", "LHS")
+"""Distributions of DeepXDE's that draw other points each time."""
+
+
 class Monitoring(Monitor):
     """Captures gradient statistics every few iterations, see the adapters' `PhaseMonitor`."""
 
@@ -144,8 +148,9 @@ class Monitoring(Monitor):
         steering, declared, fix = self._steering(), set(), "Use another policy."
         weightings = [weighting for policy in self._policies.values() for weighting in changes_of(policy)]
         schemes = [scheme for weighting in weightings for scheme in registry.as_schemes(weighting).values()]
-        points_stay = self._attention is not None or (steering is not None and steering.per_point)
-        if not (points_stay or any(scheme.per_point for scheme in schemes)):
+        kept = self._attention is not None or (steering is not None and steering.per_point)
+        drawn = getattr(self.model.data, "train_distribution", None) in DRAWN
+        if drawn and not kept and not any(scheme.per_point for scheme in schemes):
             declared |= {Resample.name}
         if evaluator.learning_rate is not None:
             declared |= RATES
@@ -161,7 +166,7 @@ class Monitoring(Monitor):
         if any(item.partition(":")[0] in WEIGHTS for item in required):
             fix += " Weights are those of a Weighting among the callbacks."
         if Resample.name in required:
-            fix += " Points move where no scheme, nor residual_order, keeps something for each."
+            fix += f" Points move where train_distribution is one of {DRAWN} and nothing keeps weights of each."
         supplies = evaluator.supplies if steering is None else steering.supplies
         self._check_policies(BACKEND, declared, supplies, saves=self._log.folder is not None, fix=fix)
 

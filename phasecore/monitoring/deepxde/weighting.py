@@ -33,6 +33,7 @@ class Steering(ABC):
         self.specification = weighting if isinstance(weighting, str) else None
         self._evaluator: Evaluator | None = None
         self._factors: dict[str, Floats] = {}
+        self._is_stale = False
         self._points: Any = None
         self._table: Any = None
         self._targets: Any = None
@@ -76,7 +77,7 @@ class Steering(ABC):
             weighting: their specification.
         """
         former, self._host = self._host, HostWeighting(weighting, BACKEND, self.supplies)
-        self.specification = weighting
+        self.specification, self._is_stale = weighting, True
         return former
 
     def on_train_begin(self) -> None:
@@ -107,7 +108,7 @@ class Steering(ABC):
         if self._points is not None and data.train_x is not self._points:
             check_points_stay(self._host, "callback Weighting")
         values: dict[str, Any] = {}
-        if required or data.train_y is not self._table or self._table is None:
+        if required or self._is_stale or data.train_y is not self._table or self._table is None:
             evaluation = self._evaluator.evaluate(weighted=False)
             terms = Terms(data, evaluation.errors)
             values = terms.signals(evaluation)
@@ -142,7 +143,7 @@ class Steering(ABC):
         self._host.check(sizes)
         if data.train_y is not self._table or self._table is None:
             self._targets = data.train_y
-        self._factors = {term: self._host.factor(term) for term in sizes}
+        self._factors, self._is_stale = {term: self._host.factor(term) for term in sizes}, False
         self._table = data.train_y = terms.table(self._factors, sizes)
         self._points = data.train_x
         data.losses_train = TermReader(data).losses_train

@@ -80,12 +80,13 @@ def test_a_policy_ends_the_training_saves_and_calls_and_a_second_training_goes_o
 
 
 def test_points_are_drawn_anew_where_nothing_is_kept_of_each():
-    data = problem()
+    data = problem(train_distribution="pseudo")
     before = data.train_x.copy()
-    monitored(plan((4, Resample())), Weighting("relobralo"), model=compiled(data))
+    monitored(plan((4, Resample())), Weighting("relobralo"), model=compiled(data, seed=1))
     assert not np.array_equal(before, data.train_x)
-    with pytest.raises(InputError, match="requires action 'resample'"):
-        monitored(plan((4, Resample())), Weighting("rba"))
+    for weighting, other in ((Weighting("rba"), data), (Weighting("relobralo"), problem())):
+        with pytest.raises(InputError, match="requires action 'resample'"):
+            monitored(plan((4, Resample())), weighting, model=compiled(other))
 
 
 def test_a_policy_that_never_acts_changes_no_parameter():
