@@ -84,7 +84,7 @@ class InCharge:
         points = set() if resampling is None else {Resample.name}
         self.declared = frozenset(switches | rates | points | (weights if isinstance(loss, PhysicsLoss) else set()))
         self._resampling = resampling
-        self._seen: Tensor | None = None
+        self._seen: tuple[Any, Any] = (None, None)
         self._before: list[Tensor] = []
         self._steps_of_others = 0
 
@@ -107,7 +107,8 @@ class InCharge:
     @property
     def sees_the_same(self) -> bool:
         """Whether a `PhysicsLoss` has the weights and points with which the last step ended."""
-        return not self._loss.weighting.moves and self._loss.points is self._seen
+        loss, (points, weighting) = self._loss, self._seen
+        return not loss.weighting.moves and loss.points is points and loss.weighting is weighting
 
     def step(self, closure: Callable[[], Tensor]) -> Tensor:
         """Make a step of the optimizer in charge, and return the loss before it.
@@ -115,7 +116,8 @@ class InCharge:
         Args:
             closure: clears the gradients, evaluates the loss, goes back through it, and returns it.
         """
-        optimizer, self._seen = self.optimizer, getattr(self._loss, "points", None)
+        loss, optimizer = self._loss, self.optimizer
+        self._seen = getattr(loss, "points", None), getattr(loss, "weighting", None)
         if type(optimizer).__module__.startswith("torch.optim") and not isinstance(optimizer, torch.optim.LBFGS):
             loss = closure()
             optimizer.step()

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from broken_policies import check_broken_policies, check_refused
 from plans import plan
 from test_deepxde import BACKEND, PhaseMonitor, Weighting, compiled, parameters, problem, train
 
@@ -117,3 +118,13 @@ def test_what_the_training_cannot_do_is_refused_before_the_first_step(policy, me
     with pytest.raises(InputError, match=message):
         monitored(policy, model=model)
     assert model.train_state.step in (None, 0)
+
+
+def test_no_faulty_policy_ends_a_training_and_bad_input_is_refused():
+    def trained(policy):
+        monitor = PhaseMonitor(every=1, batches=6, policy=policy)
+        train(compiled(), monitor, iterations=6)
+        return monitor.iteration, monitor.actions
+
+    check_broken_policies(trained)
+    check_refused(lambda policy: PhaseMonitor(policy=policy))

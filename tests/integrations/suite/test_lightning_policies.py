@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from broken_policies import check_broken_policies, check_refused
 from plans import plan
 from test_lightning import Helmholtz, Regression, fit, indices, inputs
 
@@ -146,3 +147,14 @@ def test_a_loss_of_ones_own_has_no_weights_and_may_have_lbfgs():
     phases = PhaseCallback(module.loss, policy=plan((4, SwitchOptimizer("lbfgs"))), **options)
     fit(module, inputs(), phases)
     assert phases.history[-1]["evaluations"] > 12
+
+
+def test_no_faulty_policy_ends_a_training_and_bad_input_is_refused():
+    def train(policy):
+        module = Helmholtz()
+        phases = PhaseCallback(every=1, batches=4, policy=policy)
+        fit(module, indices(), phases, max_epochs=2, max_steps=6)
+        return phases.iteration, phases.actions
+
+    check_broken_policies(train)
+    check_refused(lambda policy: PhaseCallback(policy=policy))

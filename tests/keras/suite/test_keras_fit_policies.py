@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from broken_policies import check_broken_policies, check_refused
 from plans import plan
 
 import phasecore
@@ -116,3 +117,19 @@ def test_a_model_of_ones_own_has_a_learning_rate_and_no_weights():
     monitor = PhaseMonitor(every=2, points=(x, x), batches=10, policy=plan((4, SetLearningRate(0.5))))
     model.fit(x, x, batch_size=20, epochs=2, callbacks=[monitor], verbose=0)
     assert {row["iteration"]: row["learning_rate"] for row in monitor.history}[6] == pytest.approx(0.5)
+
+
+@pytest.mark.any_backend
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def test_no_faulty_policy_ends_a_fit_and_bad_input_is_refused():
+    def train(policy):
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+        model.compile(optimizer="sgd", loss="mse")
+        x = np.linspace(0, 1, 40)[:, None]
+        monitor = PhaseMonitor(every=1, points=(x, x), batches=4, policy=policy)
+        model.fit(x, x, batch_size=40, epochs=6, callbacks=[monitor], verbose=0)
+        return monitor.iteration, monitor.actions
+
+    check_broken_policies(train)
+    check_refused(lambda policy: PhaseMonitor(policy=policy))
