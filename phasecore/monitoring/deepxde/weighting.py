@@ -68,6 +68,7 @@ class Steering(ABC):
 
     @held.setter
     def held(self, held: bool) -> None:
+        """Hold them, or update them again."""
         self._host.held = held
 
     def change(self, weighting: str) -> HostWeighting:
