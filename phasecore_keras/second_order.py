@@ -32,8 +32,8 @@ def without_adam(due: Sequence[Probe]) -> list[Probe]:
 
     Example:
         >>> from phasecore import registry
-        >>> [probe.name for probe in without_adam([registry.as_probe("adam_snr"), registry.as_probe("snr")])]
-        ['snr']
+        >>> [probe.name for probe in without_adam([registry.as_probe("adam_snr"), registry.as_probe("gradient_snr")])]
+        ['gradient_snr']
     """
     return [probe for probe in due if probe.requires.isdisjoint(OF_ADAM)]
 
