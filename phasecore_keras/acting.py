@@ -1,4 +1,4 @@
-"""Carrying out, within a `fit` of one's own, what policies ask for: the learning rate, and the weights of a PINN."""
+"""Carrying out, within a `fit` of one's own, what policies ask for: the learning rate, the weights, the optimizer."""
 
 from __future__ import annotations
 
@@ -7,21 +7,42 @@ from typing import Any
 
 import keras
 
-from phasecore.policies import Action, HoldWeighting, ReleaseWeighting, ScaleLearningRate, SetLearningRate
+from phasecore.policies import (
+    Action,
+    ChangeWeighting,
+    HoldWeighting,
+    ReleaseWeighting,
+    ScaleLearningRate,
+    SetLearningRate,
+    SwitchOptimizer,
+)
 from phasecore_keras.internals import inner
 from phasecore_keras.model import PINN
 from phasecore_keras.optimizers import learning_rates
+from phasecore_keras.second_order import Failed
 from phasecore_keras.steps import synchronize
 
 RATES = frozenset({SetLearningRate.name, ScaleLearningRate.name})
-WEIGHTS = frozenset({HoldWeighting.name, ReleaseWeighting.name})
+WEIGHTS = frozenset({HoldWeighting.name, ReleaseWeighting.name, ChangeWeighting.name})
+
+
+def optimizer_name(model: Any) -> str:
+    """Return what policies call the optimizer that a model was compiled with.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+        >>> model.compile(keras.optimizers.AdamW(), "mse")
+        >>> optimizer_name(model)
+        'adamw'
+    """
+    return type(inner(model.optimizer)).__name__.lower()
 
 
 def carried_out(model: Any) -> frozenset[str]:
-    """Return the actions that `fit` of a model has done, by name.
+    """Return the actions that `fit` of a model has done, by requirement.
 
-    A learning rate that is a schedule, and those of several optimizers, cannot be set. JAX keeps the step that it has
-    compiled for a `fit`, so that weights cannot be held within it.
+    A learning rate that is a schedule, and those of several optimizers, cannot be set. L-BFGS minimizes the loss of a
+    PINN on all of its points, and knows of nothing that an optimizer does beside.
 
     Example:
         >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
@@ -32,28 +53,65 @@ def carried_out(model: Any) -> frozenset[str]:
     optimizer = inner(model.optimizer)
     is_number = not isinstance(optimizer.get_config().get("learning_rate"), Mapping)
     settable = is_number and [*learning_rates(optimizer)] == ["learning_rate"]
-    weighted = isinstance(model, PINN) and keras.backend.backend() != "jax"
-    return (RATES if settable else frozenset()) | (WEIGHTS if weighted else frozenset())
+    names = (optimizer_name(model), "lbfgs") if not hindrances(model) else ()
+    switches = frozenset(f"{SwitchOptimizer.name}:{name}" for name in names)
+    return switches | (RATES if settable else frozenset()) | (WEIGHTS if isinstance(model, PINN) else frozenset())
 
 
-def carry_out(model: Any, action: Action) -> None:
+def hindrances(model: Any) -> list[str]:
+    """Return why `fit` of a model cannot go on with L-BFGS; nothing where it can.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+        >>> model.compile(keras.optimizers.Adam(0.01), "mse")
+        >>> hindrances(model)
+        ['a model that is no PINN']
+    """
+    optimizer = inner(model.optimizer)
+    found = {
+        "a model that is no PINN": not isinstance(model, PINN),
+        "several devices (keras.distribution)": keras.distribution.distribution() is not None,
+        "an optimizer that accumulates gradients": bool(optimizer.gradient_accumulation_steps),
+        "an optimizer that averages the variables (use_ema)": bool(getattr(optimizer, "use_ema", False)),
+        "variables with constraints": any(
+            getattr(variable, "constraint", None) is not None for variable in model.trainable_variables
+        ),
+    }
+    return [hindrance for hindrance, is_there in found.items() if is_there]
+
+
+def carry_out(model: Any, action: Action, failed: Failed) -> None:
     """Do what a policy asks for, of what is `carried_out`, between two steps.
 
     Args:
         model: that is trained.
         action: what to do.
+        failed: hears where L-BFGS fails.
     """
     # JAX' trainer reads the variables anew after this
     synchronize(model)
-    if isinstance(action, SetLearningRate | ScaleLearningRate):
+    if isinstance(action, SwitchOptimizer):
+        put_in_charge(model, action.optimizer, failed)
+    elif isinstance(action, SetLearningRate | ScaleLearningRate):
         optimizer = inner(model.optimizer)
         now = learning_rates(optimizer)["learning_rate"]
         optimizer.learning_rate = action.rate if isinstance(action, SetLearningRate) else action.factor * now
+    elif isinstance(action, ChangeWeighting):
+        model.change_weighting(action.weighting)
     else:
-        hold(model, held=isinstance(action, HoldWeighting))
+        model.physics.hold_weighting(isinstance(action, HoldWeighting))
+        model.renew()
 
 
-def hold(model: PINN, *, held: bool) -> None:
-    """Update the weights of a PINN no more, or again; its step is compiled anew."""
-    model.physics.hold_weighting(held)
-    model.renew()
+def put_in_charge(model: PINN, optimizer: str, failed: Failed) -> None:
+    """Have the steps of `fit` made by an optimizer from the next one on.
+
+    Args:
+        model: the PINN.
+        optimizer: "lbfgs", or the one that it was compiled with.
+        failed: hears where L-BFGS fails.
+    """
+    if optimizer == "lbfgs":
+        model.quasi_newton.take_over(failed)
+    else:
+        model.quasi_newton.give_back()

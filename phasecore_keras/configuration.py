@@ -85,3 +85,45 @@ def description_of(problem: Problem) -> dict[str, Any]:
         "class_name": type(problem).__name__,
         "parameters": saved_parameters(problem),
     }
+
+
+def configuration_of(model: Any, derivatives: str) -> dict[str, Any]:
+    """Return what a PINN is made from again.
+
+    Args:
+        model: the PINN.
+        derivatives: how its derivatives are computed.
+
+    Raises:
+        InputError: for a weighting scheme that was given as an object, which has no name to save.
+    """
+    if not model.specification:
+        raise InputError(
+            "saving a PINN",
+            received="a weighting scheme given as an object",
+            expected="a registered scheme given by name, such as 'rba:gamma=0.99'",
+            fix="Save the weights alone (save_weights), or register the scheme (see docs/extending.md).",
+        )
+    return {
+        "name": model.name,
+        "trainable": model.trainable,
+        "dtype": keras.saving.serialize_keras_object(model.dtype_policy),
+        "network": keras.saving.serialize_keras_object(model.network),
+        "problem": description_of(model.problem),
+        "weighting": model.specification,
+        "derivatives": derivatives,
+    }
+
+
+def given_by(config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the arguments of a PINN from `configuration_of` one.
+
+    Raises:
+        InputError: for a problem that is found in neither the registry nor `custom_objects`.
+    """
+    return {
+        **config,
+        "dtype": keras.saving.deserialize_keras_object(config["dtype"]),
+        "network": keras.saving.deserialize_keras_object(config["network"], custom_objects),
+        "problem": problem_of(config["problem"], custom_objects),
+    }

@@ -54,15 +54,19 @@ class PhaseMonitor(Monitoring, deepxde.callbacks.Callback):  # type: ignore[misc
         loggers: who else writes the training down: "name" or "name:key=value", such as "csv" or "tensorboard", or
             objects with run hooks. Installed plugins that listen to trainings hear of this one too.
         on_capture: called with each row.
+        policy: what changes the training when a phase begins: "name" or "name:key=value", such as "stop_when_done" or
+            "learning_rate_by_phase", or policies, see `phasecore.policies`. The optimizer is switched by your script.
 
     Attributes:
         history: the rows captured so far: "iteration" (DeepXDE's), "seconds", and the probes' scalars.
         timeline: the phases so far, found without looking ahead.
         phase: the phase that the training is in, or None while that cannot be told.
+        actions: what policies had done so far.
 
     Raises:
         InputError: for bad arguments, or a `history_file` or run that exists without `resume`; when training begins,
-            for data that is no `PDE` or `TimePDE`, too few points, or a probe whose signals are not there.
+            for data that is no `PDE` or `TimePDE`, too few points, a probe whose signals are not there, or an
+            action that cannot be carried out.
 
     Example:
         >>> import deepxde as dde

@@ -167,6 +167,21 @@ class TensorFlowEvaluator(CompiledEvaluator):
         return {variable.path: tuple(variable.shape) for variable in self.model.net.trainable_variables}
 
     @property
+    def learning_rate(self) -> float | None:
+        """The learning rate of the optimizer that `compile` was given as an object, where that is a number."""
+        from phasecore_keras.optimizers import learning_rates
+
+        optimizer = self.model.opt_name
+        is_object = hasattr(optimizer, "get_config")
+        if not is_object or not isinstance(optimizer.get_config().get("learning_rate"), float | int):
+            return None
+        return learning_rates(optimizer).get("learning_rate")
+
+    def set_learning_rate(self, rate: float) -> None:
+        """Set it."""
+        self.model.opt_name.learning_rate = rate
+
+    @property
     def keeps_adam(self) -> bool:
         """Whether the model was compiled with an optimizer object of Adam's family: DeepXDE keeps no other."""
         from phasecore_keras.optimizers import keeps_adam

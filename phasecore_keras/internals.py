@@ -11,6 +11,8 @@ from typing import Any
 
 import keras
 
+_SYNCED = "whether the variables have the values of a training with JAX"
+
 USED: Mapping[str, tuple[str, Callable[[], Any]]] = MappingProxyType(
     {
         "_run_through_graph": ("walks a Functional model", lambda: _functional()),
@@ -25,6 +27,7 @@ USED: Mapping[str, tuple[str, Callable[[], Any]]] = MappingProxyType(
         "_momentums": ("Adam's first moments", lambda: _adam()),
         "_velocities": ("Adam's second moments", lambda: _adam()),
         "_velocity_hats": ("the largest second moments of AMSGrad", lambda: _adam()),
+        **({"_jax_state_synced": (_SYNCED, lambda: _functional())} if keras.backend.backend() == "jax" else {}),
     }
 )
 """Attribute: what it is read for, and a small object that must have it."""
@@ -49,6 +52,11 @@ def flat_layers(model: Any) -> list[Any]:
 def takes_training(model: Any) -> bool:
     """Return whether a model is called with `training=`."""
     return bool(model._call_has_training_arg)
+
+
+def note_synchronized(model: Any) -> None:
+    """Say that the variables of a model have their values, and not only the state in which JAX keeps them."""
+    model._jax_state_synced = True
 
 
 def inner(optimizer: Any) -> Any:

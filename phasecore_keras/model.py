@@ -14,8 +14,8 @@ from phasecore import registry
 from phasecore.errors import InputError
 from phasecore.jets.derivatives import Method
 from phasecore.problems import CollocationPoints, Problem
-from phasecore_keras import moving
-from phasecore_keras.configuration import description_of, problem_of, specification_of
+from phasecore_keras import storing
+from phasecore_keras.configuration import configuration_of, given_by, specification_of
 from phasecore_keras.data import (
     all_of,
     arranged,
@@ -32,7 +32,8 @@ from phasecore_keras.loss import PhysicsLoss
 from phasecore_keras.moving import COORDINATES, INDICES, Arrays, Points, WithinFit
 from phasecore_keras.reading import HeldVariables
 from phasecore_keras.resampling import Resampling
-from phasecore_keras.steps import ready_optimizer, steps_done, synchronize
+from phasecore_keras.second_order import QuasiNewtonSteps
+from phasecore_keras.steps import compiled_step, ready_optimizer, steps_done, synchronize
 from phasecore_keras.updates import BetweenSteps, WeightUpdates
 
 
@@ -56,7 +57,9 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
     Attributes:
         network: yours.
         physics: the loss, see `phasecore_keras.PhysicsLoss`.
+        quasi_newton: its steps by L-BFGS, which policies ask for.
         specification: of the weighting, empty if a scheme was given as an object.
+        made_with: that of the weighting that it was made with.
 
     Raises:
         InputError: for a network that does not fit the problem, or a scheme that needs a signal that is not supplied.
@@ -93,7 +96,7 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
                 fix="Use phasecore.problem(name).",
             )
         super().__init__(**{"dtype": network.dtype_policy, **options})
-        self.specification = specification_of(weighting)
+        self.specification = self.made_with = specification_of(weighting)
         self._derivatives = derivatives
         self.physics = PhysicsLoss(problem, network, weighting=weighting, derivatives=derivatives)
         self.network = network
@@ -103,6 +106,7 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         self._condition_points = HeldVariables("condition_points", saved=False)
         self.term_losses = [keras.metrics.Mean(name=f"{term}_loss") for term in problem.terms]
         self._updates = WeightUpdates(self.physics, self)
+        self.quasi_newton = QuasiNewtonSteps(self, self._updates)
         self._version = -1
         self._within_fit = WithinFit(self.physics)
         self._jit_of_keras: bool | None = None
@@ -220,6 +224,10 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
             if getattr(self, f"{kind}_function", None) is not None:
                 getattr(self, f"make_{kind}_function")(force=True)
 
+    def make_train_function(self, force: bool = False) -> Any:
+        """Compile the step, see `keras.Model.make_train_function`."""
+        return compiled_step(self, super().make_train_function, force)
+
     def change_weighting(self, weighting: registry.Weighting) -> None:
         """Go on with other weighting schemes, which start anew, see `PhysicsLoss.change_weighting`."""
         self.physics.change_weighting(weighting)
@@ -272,8 +280,11 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
             self.physics.let_move()
         self.renew()
         x, batch_size = arranged(x, batch_size, options)
-        with self._within_fit:
-            return super().fit(x, y, batch_size, **options)
+        try:
+            with self._within_fit:
+                return super().fit(x, y, batch_size, **options)
+        finally:
+            self.quasi_newton.give_back()
 
     def train_on_batch(self, x: Any, *arguments: Any, **options: Any) -> Any:
         """Make one step on a batch of `points(...)`, see `keras.Model.train_on_batch`.
@@ -352,21 +363,7 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         Raises:
             InputError: for a weighting scheme that was given as an object, which has no name to save.
         """
-        if not self.specification:
-            raise InputError(
-                "saving a PINN", received="a weighting scheme given as an object",
-                expected="a registered scheme given by name, such as 'rba:gamma=0.99'",
-                fix="Save the weights alone (save_weights), or register the scheme (see docs/extending.md).",
-            )  # fmt: skip
-        return {
-            "name": self.name,
-            "trainable": self.trainable,
-            "dtype": keras.saving.serialize_keras_object(self.dtype_policy),
-            "network": keras.saving.serialize_keras_object(self.network),
-            "problem": description_of(self.problem),
-            "weighting": self.specification,
-            "derivatives": self._derivatives,
-        }
+        return configuration_of(self, self._derivatives)
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None) -> PINN:
@@ -377,11 +374,7 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         Raises:
             InputError: for a problem that is found in neither.
         """
-        config = dict(config)
-        config["dtype"] = keras.saving.deserialize_keras_object(config["dtype"])
-        config["network"] = keras.saving.deserialize_keras_object(config["network"], custom_objects)
-        config["problem"] = problem_of(config["problem"], custom_objects)
-        return cls(**config)
+        return cls(**given_by(config, custom_objects))
 
     def get_build_config(self) -> dict[str, Any]:
         """Return nothing: a PINN is built when it is made."""
@@ -391,10 +384,9 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         """Do nothing, likewise."""
 
     def save_own_variables(self, store: Any) -> None:
-        """Save the collocation points, with those of the conditions."""
-        moving.store_points(store, self.physics)
+        """Save the points, and what policies had done."""
+        storing.store(store, self)
 
     def load_own_variables(self, store: Any) -> None:
-        """Load them; the weights, which are saved beside, find their places."""
-        if moving.take_stored_points(store, self.physics):
-            self.renew()
+        """Go on from there."""
+        storing.take_stored(store, self)

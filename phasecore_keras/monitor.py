@@ -9,20 +9,21 @@ from typing import Any, final
 
 import keras
 
-from phasecore import registry
+from phasecore import losses, registry
 from phasecore.errors import InputError
 from phasecore.monitoring.monitor import Monitor
-from phasecore.policies import Action, Call, HoldWeighting, Resample, Snapshot, Stop
+from phasecore.policies import Action, ChangeWeighting, Resample, SwitchOptimizer
 from phasecore.probes import Probe
-from phasecore.recording.acting import check_policies, may_resample
+from phasecore.recording.acting import may_resample, required_by, standing_of
 from phasecore.recording.recorder import Loggers
-from phasecore_keras.acting import RATES, WEIGHTS, carried_out, carry_out, hold
+from phasecore_keras.acting import RATES, carried_out, carry_out, hindrances, optimizer_name, put_in_charge
 from phasecore_keras.capture import Capture, Probes
 from phasecore_keras.model import PINN
 from phasecore_keras.optimizers import learning_rates
 from phasecore_keras.points import Batches
 from phasecore_keras.record import Snapshots, monitored, versions
 from phasecore_keras.resampling import Resampling
+from phasecore_keras.second_order import without_adam
 from phasecore_keras.sources import BatchLoss
 from phasecore_keras.steps import StepCounter
 
@@ -69,7 +70,8 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
         on_capture: called with each row.
         policy: what changes the training when a phase begins: "name" or "name:key=value", such as
             "learning_rate_by_phase" or "stop_when_done", or policies, see `phasecore.policies`. `fit` has learning
-            rates set, weights of a PINN held and released (not on JAX), snapshots saved, functions called, and ends.
+            rates set, snapshots saved, functions called, and ends; that of a PINN also has weights held, released and
+            changed, and goes on with L-BFGS, of which each step is on all points, whatever the batches.
         resampling: by it policies have the points of a PINN moved; in the list of callbacks too, if it is to move them
             every so many iterations besides.
 
@@ -162,6 +164,7 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
         self.iteration = self._before + steps
         self._begin_log()
         self._drop_later_rows()
+        self._put_in_charge()
         if self._anew:
             resumed = bool(self.history) and not self._captured_of
             self._captured_of, self._anew = self._described(), False
@@ -188,13 +191,15 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
                 stacklevel=2,
             )
         if not self._latest and self.capture is not None:
-            self._latest = {"iteration": self.iteration, **self.capture.measure()}
+            self._latest = {"iteration": self.iteration, **self._measure(self.capture.probes)}
         if logs is not None:
             logs.update({name: value for name, value in self._latest.items() if name not in NOT_LOGGED})
 
     def on_train_end(self, logs: Any = None) -> None:
         """Stop the clock, finish the run folder if there is one, and tell loggers and plugins; a later fit goes on."""
         self._clock.stop()
+        if isinstance(self.model, PINN):
+            self.model.quasi_newton.give_back()
         self._finish()
 
     def state_dict(self) -> dict[str, Any]:
@@ -250,7 +255,8 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
             f"PhaseMonitor: rows after iteration {self.iteration} dropped ({len(late)}): the training goes on there",
             stacklevel=2,
         )
-        self._log.replay([row for row in self.history if row["iteration"] <= self.iteration])
+        done = [acted for acted in self._log.actions if acted.iteration <= self.iteration]
+        self._log.replay([row for row in self.history if row["iteration"] <= self.iteration], done)
         self._latest = {}
 
     def _passed(self, iteration: int) -> None:
@@ -270,28 +276,48 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
 
     def _take_row(self, due: Sequence[Probe] | None = None) -> dict[str, float]:
         """Capture, unless nothing can be measured yet."""
+        measured = self._measure(due)
+        quasi_newton = self.model.quasi_newton if isinstance(self.model, PINN) else None
+        is_newton = quasi_newton is not None and quasi_newton.in_charge
+        further: dict[str, float] = {} if is_newton else learning_rates(self.model.optimizer)
+        if quasi_newton is not None and quasi_newton.evaluations is not None:
+            further["evaluations"] = self.iteration - quasi_newton.steps + quasi_newton.evaluations
+        return self._record(measured, further) if measured else {}
+
+    def _measure(self, due: Sequence[Probe] | None) -> dict[str, float]:
+        """Measure, but for Adam's statistics where it did not make the last step."""
         assert self.capture is not None
-        measured = self.capture.measure(self.iteration, due)
-        return self._record(measured, learning_rates(self.model.optimizer)) if measured else {}
+        if isinstance(self.model, PINN) and self.model.quasi_newton.in_charge:
+            due = without_adam(self.capture.probes if due is None else due)
+        return self.capture.measure(self.iteration, due)
 
     def _take_up_policies(self) -> None:
-        """Check what policies require, and hold the weights again where they were held."""
+        """Check what policies require."""
         if not self._policies:
             return
-        declared = carried_out(self.model) | {Stop.name, Call.name} | ({Snapshot.name} if self._snapshots else set())
+        declared = carried_out(self.model)
         if self._resampling is not None and isinstance(self.model, PINN):
             declared |= {Resample.name}
             self._resampling.set_model(self.model)
             self._resampling.prepare()
-        fix = "Use another policy; optimizers are switched in 'phasecore run --backend keras'."
+        fix = "Use another policy."
+        if any(item.startswith(SwitchOptimizer.name) for item in required_by(self._policies)):
+            fix += " Optimizers are switched in the fit of a PINN, not with "
+            fix += f"{' or '.join(hindrances(self.model)) or 'others'}; 'phasecore run' switches them too."
         if declared.isdisjoint(RATES):
             fix += " Give the optimizer a learning rate that is a number, for policies that change it."
         if self._resampling is None and may_resample(self._policies):
             fix += " For points that move: resampling=phasecore_keras.Resampling('uniform'), or another sampling."
-        check_policies(self._policies, "keras", declared, fix=fix)
-        of_weights = [done.action for done in self._log.actions if done.action in WEIGHTS]
-        if of_weights and isinstance(self.model, PINN):
-            hold(self.model, held=of_weights[-1] == HoldWeighting.name)
+        self._check_policies("keras", declared, losses.SUPPLIES, saves=self._snapshots is not None, fix=fix)
+
+    def _put_in_charge(self) -> None:
+        """Go on with the optimizer that was in charge last."""
+        optimizer = standing_of(self._log.actions).optimizer
+        if optimizer is not None and isinstance(self.model, PINN):
+            put_in_charge(self.model, optimizer, self._failed)
+
+    def _failed(self, iteration: int, reason: str) -> None:
+        self._log.went_back(iteration, optimizer_name(self.model), reason)
 
     def _act(self) -> None:
         super()._act()
@@ -303,7 +329,11 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
             assert self._resampling is not None
             self._resampling.move(self.iteration - self._before)
         else:
-            carry_out(self.model, action)
+            carry_out(self.model, action, self._failed)
+            if isinstance(action, ChangeWeighting):
+                probes = self.capture.probes if self.capture is not None else None
+                self.capture = Capture(self.model, **{**self._options, "probes": probes})
+                self.model.renew()
 
     def _arrays(self) -> dict[str, Any] | None:
         return None if self._snapshots is None else self._snapshots.arrays()

@@ -1,4 +1,4 @@
-"""Points of a PINN that move within `fit`, and where a saved model keeps them."""
+"""Points of a PINN that move within `fit`."""
 
 from __future__ import annotations
 
@@ -93,29 +93,3 @@ class WithinFit:
         if training and self._on_all:
             return moving.value, ops.arange(moving.shape[0], dtype="int32")
         return ops.take(moving.value, indices, axis=0), indices
-
-
-def store_points(store: Any, physics: PhysicsLoss) -> None:
-    """Save the collocation points, with those of the conditions, wherever they have moved.
-
-    Args:
-        store: of a saved model, by name.
-        physics: the loss.
-    """
-    points = physics.collocation
-    if points is not None:
-        store["points"] = points.interior
-        for index, own in enumerate(points.conditions):
-            store[f"condition_points_{index}"] = own
-        store["tracks_attention"] = np.asarray(physics.attention.points > 0)
-
-
-def take_stored_points(store: Any, physics: PhysicsLoss) -> bool:
-    """Take the points that `store_points` saved, and return whether there were any; the weights are saved beside."""
-    if "points" not in store:
-        return False
-    conditions = [np.asarray(store[f"condition_points_{k}"]) for k in range(len(physics.problem.conditions))]
-    physics.set_points(CollocationPoints(np.asarray(store["points"]), tuple(conditions)))
-    if bool(np.asarray(store["tracks_attention"])):
-        physics.track_attention()
-    return True

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any, final
 
 import keras
@@ -15,7 +16,7 @@ from phasecore_keras.reading import others_than
 
 
 def steps_done(model: Any) -> int:
-    """Return the number of updates of the variables that the optimizer of a model has made."""
+    """Return the number of updates of the variables: by the optimizer of a model, and quasi-Newton steps of a PINN."""
     return _raw_steps(model) // _accumulated(model)
 
 
@@ -36,6 +37,27 @@ def ready_optimizer(model: Any) -> None:
     elif keras.backend.backend() == "tensorflow" and trained:
         with model.distribute_strategy.scope():
             optimizer.build(trained)
+
+
+def compiled_step(model: Any, make: Callable[..., Any], force: bool) -> Any:
+    """Have the step of a PINN compiled where it is not, or anew, and return what makes the steps of `fit`.
+
+    JAX takes a method for what it has compiled under that name already, as long as anything holds that.
+
+    Args:
+        model: the PINN.
+        make: Keras' own `make_train_function`.
+        force: compile it anew.
+    """
+    if model.train_function is None or force:
+        if keras.backend.backend() == "jax":
+            vars(model)["train_step"] = functools.partial(type(model).train_step, model)
+        try:
+            make(force=True)
+        finally:
+            vars(model).pop("train_step", None)
+        model.quasi_newton.compiled_anew()
+    return model.train_function
 
 
 def _check(optimizer: Any, trained: Sequence[Any]) -> None:
@@ -91,7 +113,9 @@ def synchronize(model: Any) -> None:
 
 def _raw_steps(model: Any) -> int:
     optimizer = inner(model.optimizer)
-    return int(to_numpy(internals.raw_iterations(optimizer).value)) if optimizer.built else 0
+    own = int(to_numpy(internals.raw_iterations(optimizer).value)) if optimizer.built else 0
+    further = getattr(model, "quasi_newton", None)
+    return own if further is None else own + further.steps * _accumulated(model)
 
 
 def _accumulated(model: Any) -> int:

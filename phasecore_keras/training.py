@@ -29,20 +29,16 @@ from phasecore.probes import Probe
 from phasecore.problems.finite import diverged
 from phasecore.runs.session import Session
 from phasecore.sampling import Resampler
-from phasecore.signals import ADAM_LEARNING_RATES, ADAM_MOMENTS
 from phasecore_keras import capture
-from phasecore_keras.autodiff import autodiff, to_numpy
+from phasecore_keras.autodiff import to_numpy
 from phasecore_keras.capture import Capture
 from phasecore_keras.checks import residuals_now
 from phasecore_keras.model import PINN
-from phasecore_keras.quasi_newton import LBFGS
-from phasecore_keras.reading import others_than
 from phasecore_keras.record import Snapshots, versions
+from phasecore_keras.second_order import without_adam
 from phasecore_keras.steps import synchronize
 from phasecore_keras.threads import limit_threads
-from phasecore_keras.updates import WeightUpdates
 
-OF_ADAM = frozenset({ADAM_MOMENTS, ADAM_LEARNING_RATES})
 EPSILON = 1e-8
 """Adam's, as torch has it; Keras' own default is 1e-7."""
 
@@ -124,10 +120,8 @@ class KerasSession(Session):
         self.model.optimizer.build(self.model.trainable_variables)
         self.capture = Capture(self.model, probes=training.probes, batches=settings.batches)
         self.snapshots = Snapshots(self.model)
-        self.lbfgs: LBFGS | None = None
+        self.quasi_newton = self.model.quasi_newton
         self.in_charge = "adam"
-        self.quasi_newton_steps = 0
-        self.updates = WeightUpdates(self.model.physics, self.model)
 
     def step(self) -> float:
         """Make one iteration, and return its loss."""
@@ -179,7 +173,7 @@ class KerasSession(Session):
     def measure(self, due: Sequence[Probe]) -> Mapping[str, float]:
         """Return the scalars of those of the training's probes that are due; Adam's where Adam is in charge."""
         if self.in_charge != "adam":
-            due = [probe for probe in due if probe.requires.isdisjoint(OF_ADAM)]
+            due = without_adam(due)
         return self.capture.measure(self.iteration, due)
 
     def arrays(self) -> Mapping[str, Any]:
@@ -195,9 +189,8 @@ class KerasSession(Session):
         if self.training.policies:
             weighting = self.model.specification, self.model.weighting.held
             acted = {"in_charge": self.in_charge, "weighting": weighting, "factor": self.factor}
-            standing = {**standing, "acted": {**acted, "quasi_newton_steps": self.quasi_newton_steps}}
-        if self.lbfgs is not None:
-            arrays |= {f"lbfgs_{name}": array for name, array in self.lbfgs.state_dict().items()}
+            standing = {**standing, "acted": {**acted, "quasi_newton_steps": self.quasi_newton.steps}}
+        arrays |= {f"lbfgs_{name}": array for name, array in self.quasi_newton.state_dict().items()}
         written = np.asarray(json.dumps(standing))
         np.savez(stream, standing=written, **arrays)  # type: ignore[arg-type, unused-ignore]
 
@@ -211,16 +204,14 @@ class KerasSession(Session):
             self._act_again(standing.get("acted"))
             variables = self._variables()
             prefix = "lbfgs_"
-            quasi_newton = {name.removeprefix(prefix): state[name] for name in state.files if name.startswith(prefix)}
+            lbfgs = {name.removeprefix(prefix): state[name] for name in state.files if name.startswith(prefix)}
             found = sum(name.startswith("variable_") for name in state.files)
             if found != len(variables):
                 raise ValueError(f"{found} variables in place of {len(variables)}")
             arrays = [state[f"variable_{k}"] for k in range(len(variables))]
         for variable, array in zip(variables, arrays, strict=True):
             variable.assign(array)
-        if quasi_newton:
-            self.lbfgs = self._make_lbfgs()
-            self.lbfgs.load_state_dict(quasi_newton)
+        self.quasi_newton.load_state_dict(lbfgs, (standing.get("acted") or {}).get("quasi_newton_steps", 0))
         return standing
 
     def _variables(self) -> list[Any]:
@@ -236,7 +227,7 @@ class KerasSession(Session):
         if specification != self.model.specification:
             self._change_weighting(specification)
         self.model.physics.hold_weighting(held)
-        self.in_charge, self.quasi_newton_steps = acted["in_charge"], acted["quasi_newton_steps"]
+        self.in_charge = acted["in_charge"]
         if acted["factor"] != self.factor:
             self.factor = acted["factor"]
             self._take_schedule()
@@ -258,46 +249,23 @@ class KerasSession(Session):
         self.model.make_train_function(force=True)
 
     def _rate_now(self) -> float:
-        return float(to_numpy(ops.convert_to_tensor(self.rate(self.iteration - self.quasi_newton_steps))))
+        return float(to_numpy(ops.convert_to_tensor(self.rate(self.iteration - self.quasi_newton.steps))))
 
     def _switch_to(self, optimizer: str) -> None:
         self.in_charge = optimizer
-        if optimizer == "lbfgs" and self.lbfgs is None:
-            self.lbfgs = self._make_lbfgs()
+        if optimizer == "lbfgs" and self.quasi_newton.lbfgs is None:
+            self.quasi_newton.prepare()
             self.evaluations = self.iteration
-
-    def _make_lbfgs(self) -> LBFGS:
-        model = self.model
-        trained = list(model.trainable_variables)
-        compiled: dict[int, Any] = {}
-
-        def loss(points: Any) -> Any:
-            return sum(model.physics.evaluate(points).weighted.values(), model.physics.penalty())
-
-        def evaluate() -> tuple[float, list[Any]]:
-            version = model.physics.version
-            if version not in compiled:
-                compiled.clear()
-                others = others_than(model.physics.variables, trained)
-                compiled[version] = autodiff().value_and_gradients(loss, trained, others)
-            value, gradients = compiled[version](ops.convert_to_tensor(model.physics.points))
-            return float(to_numpy(value)), [to_numpy(gradient) for gradient in gradients]
-
-        return LBFGS(trained, evaluate, is_fixed=lambda: self.resampler is None and not model.weighting.moves)
 
     def _quasi_newton_step(self) -> float:
         """One step of L-BFGS; where it fails, Adam makes it, from the last good variables."""
-        assert self.lbfgs is not None
+        lbfgs = self.quasi_newton.prepare()
         assert self.evaluations is not None
-        synchronize(self.model)
-        before = self.lbfgs.evaluations
-        self.updates.refresh()
-        self.updates.in_place_of_a_step(self.iteration)
-        value = self.lbfgs.step()
-        self.evaluations += self.lbfgs.evaluations - before
-        if self.lbfgs.failure is not None:
+        before = lbfgs.evaluations
+        value = self.quasi_newton.step(self.iteration)
+        self.evaluations += lbfgs.evaluations - before
+        if value is None:
             self.in_charge = "adam"
-            self.went_back(self.iteration + 1, "adam", f"L-BFGS failed: {self.lbfgs.failure}")
+            self.went_back(self.iteration + 1, "adam", f"L-BFGS failed: {lbfgs.failure}")
             return self.step()
-        self.quasi_newton_steps += 1
         return value

@@ -84,7 +84,7 @@ class InCharge:
         points = set() if resampling is None else {Resample.name}
         self.declared = frozenset(switches | rates | points | (weights if isinstance(loss, PhysicsLoss) else set()))
         self._resampling = resampling
-        self._seen: Tensor | None = None
+        self._seen: tuple[Any, Any] = (None, None)
         self._before: list[Tensor] = []
         self._steps_of_others = 0
 
@@ -107,7 +107,8 @@ class InCharge:
     @property
     def sees_the_same(self) -> bool:
         """Whether a `PhysicsLoss` has the weights and points with which the last step ended."""
-        return not self._loss.weighting.moves and self._loss.points is self._seen
+        loss, (points, weighting) = self._loss, self._seen
+        return not loss.weighting.moves and loss.points is points and loss.weighting is weighting
 
     def step(self, closure: Callable[[], Tensor]) -> Tensor:
         """Make a step of the optimizer in charge, and return the loss before it.
@@ -115,7 +116,8 @@ class InCharge:
         Args:
             closure: clears the gradients, evaluates the loss, goes back through it, and returns it.
         """
-        optimizer, self._seen = self.optimizer, getattr(self._loss, "points", None)
+        loss, optimizer = self._loss, self.optimizer
+        self._seen = getattr(loss, "points", None), getattr(loss, "weighting", None)
         if type(optimizer).__module__.startswith("torch.optim") and not isinstance(optimizer, torch.optim.LBFGS):
             loss = closure()
             optimizer.step()
@@ -183,13 +185,7 @@ class InCharge:
             self._switch_to("lbfgs")
             self.optimizer.load_state_dict(state["lbfgs"])
         self.name, self._former, self._last = state["in_charge"]
-        if state["weighting"] is not None:
-            specification, held = state["weighting"]
-            if specification != self._loss.specification:
-                self._loss.change_weighting(specification)
-            self._loss.weighting.held = held
-        if self._resampling is not None and state.get("resampling") is not None:
-            self._resampling.load_state_dict(state["resampling"])
+        restore_loss(self._loss, self._resampling, state)
 
     def _switch_to(self, name: str) -> None:
         if name not in self._optimizers:
@@ -200,6 +196,23 @@ class InCharge:
     def _trained(self) -> list[Tensor]:
         first = next(iter(self._optimizers.values()))
         return [parameter for group in first.param_groups for parameter in group["params"]]
+
+
+def restore_loss(loss: Any, resampling: Resampling | None, state: Mapping[str, Any]) -> None:
+    """Have a loss weighted as policies left it, at the points of that time; the loss' own state comes after it.
+
+    Args:
+        loss: the training's.
+        resampling: by which its points move.
+        state: of `InCharge`.
+    """
+    if state["weighting"] is not None:
+        specification, held = state["weighting"]
+        if specification != loss.specification:
+            loss.change_weighting(specification)
+        loss.weighting.held = held
+    if resampling is not None and state.get("resampling") is not None:
+        resampling.load_state_dict(state["resampling"])
 
 
 def fix_of(policies: Mapping[str, Policy], resampling: Resampling | None) -> str:

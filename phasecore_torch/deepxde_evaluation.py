@@ -93,6 +93,19 @@ class TorchEvaluator(Evaluator):
             return [float(trace) for trace in tangents.tangent_kernel_traces(points).values()]
 
     @property
+    def learning_rate(self) -> float | None:
+        """The learning rate of the optimizer; of L-BFGS there is none."""
+        optimizer = self.model.opt
+        return None if isinstance(optimizer, torch.optim.LBFGS) else float(optimizer.param_groups[0]["lr"])
+
+    def set_learning_rate(self, rate: float) -> None:
+        """Set it; groups of parameters keep their ratios."""
+        groups = self.model.opt.param_groups
+        factor = rate / groups[0]["lr"]
+        for group in groups:
+            group["lr"] *= factor
+
+    @property
     def keeps_adam(self) -> bool:
         """Whether the optimizer is of Adam's family."""
         return keeps_adam(self.model.opt)

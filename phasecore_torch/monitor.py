@@ -12,9 +12,8 @@ from torch import Tensor
 from phasecore import losses, registry
 from phasecore.errors import InputError
 from phasecore.monitoring.monitor import Monitor
-from phasecore.policies import Action, Call, Snapshot, Stop
+from phasecore.policies import Action
 from phasecore.probes import Probe
-from phasecore.recording.acting import check_policies
 from phasecore.recording.recorder import Loggers, Recorder
 from phasecore_torch.acting import InCharge, fix_of
 from phasecore_torch.capture import Capture, Probes
@@ -139,8 +138,8 @@ class PhaseMonitor(Monitor):
         self._loss = loss
         self._in_charge = InCharge(loss, optimizer, optimizers or {}, resampling)
         self._snapshots = Snapshots(loss) if run_folder is not None and isinstance(loss, PhysicsLoss) else None
-        declared = self._in_charge.declared | {Stop.name, Call.name} | ({Snapshot.name} if self._snapshots else set())
-        check_policies(self._policies, "torch", declared, losses.SUPPLIES, fix=fix_of(self._policies, resampling))
+        fix, saves = fix_of(self._policies, resampling), self._snapshots is not None
+        self._check_policies("torch", self._in_charge.declared, losses.SUPPLIES, saves=saves, fix=fix)
         self._training = monitored(loss, self.capture, every, batches, self._wanted, self._log.folder)
         device = next(p for group in optimizer.param_groups for p in group["params"]).device
         self._versions = {**versions(), "device": str(device)}

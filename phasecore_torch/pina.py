@@ -13,6 +13,7 @@ from phasecore.errors import InputError, MissingDependencyError
 from phasecore.signals import RESIDUALS, TERM_GRADIENTS, TERM_LOSSES, Signals, check_requirements
 from phasecore_torch.gradients import filled, gradients
 from phasecore_torch.lightning import LossFinder
+from phasecore_torch.movements import evaluates_again
 from phasecore_torch.namespace import namespace
 from phasecore_torch.sources import BatchLoss
 from phasecore_torch.weighting import Weighting
@@ -96,7 +97,7 @@ class TermWeighting(BaseWeighting):  # type: ignore[misc, unused-ignore]
         """Return the weight of each condition, a scalar, from the conditions' losses in this batch, scalars."""
         weighting = self._weighting
         assert weighting is not None
-        if self.solver.training:
+        if self.solver.training and not evaluates_again():
             gradients = {}
             if TERM_GRADIENTS in weighting.required():
                 parameters = _parameters(self.solver)

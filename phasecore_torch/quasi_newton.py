@@ -86,7 +86,7 @@ class LBFGS(torch.optim.LBFGS):
             return loss
 
         try:
-            super().step(counted)  # type: ignore[no-untyped-call]
+            _step_of_torch()(self, counted)
             self.failure = self._failure(before)
         except _NotFiniteError:
             self.failure = "the line search left the finite numbers" if first else "the loss was not finite"
@@ -143,6 +143,12 @@ class LBFGS(torch.optim.LBFGS):
             parameter.copy_(value)
         self.state.clear()
         self._evaluated = None
+
+
+def _step_of_torch() -> Callable[..., Any]:
+    """The step of torch's L-BFGS, without the hooks that it has where another one was made: those are called here."""
+    step = torch.optim.LBFGS.step
+    return getattr(step, "__wrapped__", step) if getattr(step, "hooked", False) else step
 
 
 class _NotFiniteError(Exception):

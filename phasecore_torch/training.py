@@ -104,6 +104,7 @@ class TorchSession(Session):
         self.snapshots = Snapshots(self.loss)
         self.lbfgs: LBFGS | None = None
         self.in_charge = "adam"
+        self.seen: tuple[Any, Any] = (None, None)
 
     def step(self) -> Tensor:
         """Make one iteration, and return its loss, a scalar tensor."""
@@ -164,7 +165,8 @@ class TorchSession(Session):
         if self.training.policies:
             weighting = self.loss.specification, self.loss.weighting.held
             quasi_newton = self.lbfgs is not None
-            state["acted"] = {"in_charge": self.in_charge, "weighting": weighting, "quasi_newton": quasi_newton}
+            acted = {"in_charge": self.in_charge, "weighting": weighting, "quasi_newton": quasi_newton}
+            state["acted"] = {**acted, "sees_the_same": self._sees_the_same()}
         torch.save(state, stream)
 
     def read(self, file: Path) -> Mapping[str, Any]:
@@ -184,6 +186,8 @@ class TorchSession(Session):
                 self.loss.change_weighting(specification)
             self.loss.weighting.held, self.in_charge = held, acted["in_charge"]
             self.lbfgs = self._make_lbfgs() if acted["quasi_newton"] else None
+            same = acted.get("sees_the_same", self.resampler is None)
+            self.seen = (self.loss.points, self.loss.weighting) if same else (None, None)
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
         return state
@@ -208,8 +212,12 @@ class TorchSession(Session):
     def _make_lbfgs(self) -> LBFGS:
         return LBFGS(
             [*self.model.parameters(), *self.loss.parameters()],
-            is_fixed=lambda: self.resampler is None and not self.loss.weighting.moves,
+            is_fixed=lambda: self._sees_the_same() and not self.loss.weighting.moves,
         )
+
+    def _sees_the_same(self) -> bool:
+        """Whether the loss has the points and the schemes of the last step of L-BFGS."""
+        return self.loss.points is self.seen[0] and self.loss.weighting is self.seen[1]
 
     def _quasi_newton_step(self) -> Tensor:
         """One step of L-BFGS; where it fails, Adam makes it, from the last good parameters."""
@@ -217,6 +225,7 @@ class TorchSession(Session):
         assert self.evaluations is not None
         before = self.lbfgs.evaluations
         value = self.lbfgs.step(self._evaluated)
+        self.seen = self.loss.points, self.loss.weighting
         self.evaluations += self.lbfgs.evaluations - before
         if self.lbfgs.failure is not None:
             self.in_charge = "adam"

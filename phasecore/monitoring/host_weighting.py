@@ -35,6 +35,7 @@ class HostWeighting:
     Attributes:
         names: of the schemes.
         per_point: whether a scheme keeps a state for each point: it is lost where the points change.
+        held: whether weights stay as they are.
 
     Raises:
         InputError: for an unknown scheme or option, or a scheme whose signals are not there.
@@ -56,9 +57,19 @@ class HostWeighting:
         self._states: dict[str, State] = {}
         self._weights: dict[str, Weights] = {name: {} for name in self._schemes}
         self._iterations = 0
+        self.held = False
+
+    def alone(self, name: str) -> HostWeighting:
+        """Return one of the schemes by itself, with its state."""
+        other = HostWeighting({name: self._schemes[name]}, "", self._schemes[name].requires)
+        other._states = {key: state for key, state in self._states.items() if key == name}
+        other._weights, other._iterations = {name: self._weights[name]}, self._iterations
+        return other
 
     def required(self) -> frozenset[str]:
         """Return the signals that the next `update` reads; none where no scheme is due."""
+        if self.held:
+            return frozenset()
         due = [scheme.requires for scheme in self._schemes.values() if self._iterations % scheme.every == 0]
         return frozenset().union(*due)
 
@@ -76,6 +87,9 @@ class HostWeighting:
                 multiply squares.
             TrainingError: where weights only follow residuals that are not finite, naming the term.
         """
+        if self.held:
+            self._iterations += 1
+            return
         wide = _mapped(values, _as_float64)
         due = {name: scheme for name, scheme in self._schemes.items() if self._iterations % scheme.every == 0}
         required = self.required() & OF_WEIGHTED_TERMS

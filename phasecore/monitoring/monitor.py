@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from phasecore.phases import Phase, Timeline
 from phasecore.policies.actions import Action, Call, Snapshot, Stop
 from phasecore.probes import DEFAULT_PROBES, Default, Probe
 from phasecore.probes.checks import check_declaration
-from phasecore.recording.acting import call
+from phasecore.recording.acting import call, check_policies
 from phasecore.recording.recorder import Loggers, Recorder
 from phasecore.recording.schedule import Schedule
 from phasecore.signals import check_requirements
@@ -135,6 +135,24 @@ class Monitor(ABC):
         self._log.begin(training, versions, iteration=self.iteration)
         if self._log.rows and not restored:
             self._clock.set(float(self._log.rows[-1].get("seconds", 0.0)))
+
+    def _check_policies(
+        self, backend: str, declared: Iterable[str], supplies: Iterable[str] = (), *, saves: bool, fix: str
+    ) -> None:
+        """Refuse policies whose actions cannot be carried out, before the first iteration.
+
+        Args:
+            backend: what carries them out, as messages call it.
+            declared: the actions that only the framework can do.
+            supplies: the signals that it supplies, for weightings to change to.
+            saves: whether there are snapshots.
+            fix: what to do instead.
+
+        Raises:
+            InputError: naming the policy, and the action, optimizer, weighting or signal.
+        """
+        every = {*declared, Stop.name, Call.name, *([Snapshot.name] if saves else [])}
+        check_policies(self._policies, backend, every, supplies, fix=fix)
 
     def _measures(self, probes: Sequence[Probe]) -> None:
         """Hear which probes there are, from now on."""

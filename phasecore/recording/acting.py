@@ -10,9 +10,18 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, final
 
 from phasecore import registry
+from phasecore.backends import Acted
 from phasecore.errors import PluginError, PluginWarning
 from phasecore.phases import Timeline
-from phasecore.policies.actions import Action, Call, ChangeWeighting, Resample
+from phasecore.policies.actions import (
+    Action,
+    Call,
+    ChangeWeighting,
+    HoldWeighting,
+    ReleaseWeighting,
+    Resample,
+    SwitchOptimizer,
+)
 from phasecore.policies.base import PROGRESS, Policy
 from phasecore.policies.checks import check_carried_out, decided, first_state, plain_state, restored_state
 from phasecore.recording.display import level_outside
@@ -25,6 +34,39 @@ class Decision(NamedTuple):
 
     policy: str
     action: Action
+
+
+class Standing(NamedTuple):
+    """What is different by what policies had done; None and False where nothing was.
+
+    Attributes:
+        optimizer: the name of the one in charge.
+        weighting: the specification of the weighting in use.
+        held: whether its weights are held.
+    """
+
+    optimizer: str | None = None
+    weighting: str | None = None
+    held: bool = False
+
+
+def standing_of(actions: Iterable[Acted]) -> Standing:
+    """Return what is different after some actions, for a training that goes on from its history.
+
+    Example:
+        >>> done = [Acted(10, "mine", "hold_weighting", None, ""), Acted(20, "mine", "switch_optimizer", "lbfgs", "")]
+        >>> standing_of(done)
+        Standing(optimizer='lbfgs', weighting=None, held=True)
+    """
+    standing = Standing()
+    for acted in actions:
+        if acted.action == SwitchOptimizer.name:
+            standing = standing._replace(optimizer=str(acted.to))
+        elif acted.action == ChangeWeighting.name:
+            standing = standing._replace(weighting=str(acted.to), held=False)
+        elif acted.action in (HoldWeighting.name, ReleaseWeighting.name):
+            standing = standing._replace(held=acted.action == HoldWeighting.name)
+    return standing
 
 
 @final
@@ -47,9 +89,13 @@ class Acting:
         self._policies = dict(policies)
         self._iterations = iterations
         self._warn = warn
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget everything."""
         self._states: dict[str, Any] = {}
         self._off: set[str] = set()
-        for name, policy in policies.items():
+        for name, policy in self._policies.items():
             with self._guarded(name):
                 self._states[name] = first_state(name, policy)
 
@@ -70,6 +116,19 @@ class Acting:
                 found += [Decision(name, action) for action in actions]
         return found
 
+    def replay(self, timeline: Timeline, row: Mapping[str, float], actions: Iterable[Acted]) -> None:
+        """Go on from a row of an earlier session; what was not done there is still to be decided.
+
+        Args:
+            timeline: the phases so far.
+            row: what was measured, with its "iteration".
+            actions: what policies had done in that session.
+        """
+        done = {acted.policy for acted in actions if acted.iteration == row["iteration"]}
+        before = dict(self._states)
+        undone = {decision.policy for decision in self.decide(timeline, row)} - done
+        self._states |= {name: before[name] for name in undone}
+
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint carries, as JSON has it: each policy's state, None for one that is switched off."""
         return {name: None if name in self._off else plain_state(self._states[name]) for name in self._policies}
@@ -80,6 +139,7 @@ class Acting:
             if name in self._policies and state is None:
                 self._off.add(name)
             elif name in self._states:
+                self._off.discard(name)
                 self._states[name] = restored_state(state, type(self._states[name]))
 
     @contextlib.contextmanager
@@ -172,4 +232,14 @@ def may_resample(policies: Mapping[str, Policy]) -> bool:
         >>> may_resample(registry.as_policies("at_phase:phase=diffusion,do=resample"))
         True
     """
-    return any(Resample.name in policy.requires for policy in policies.values())
+    return Resample.name in required_by(policies)
+
+
+def required_by(policies: Mapping[str, Policy]) -> frozenset[str]:
+    """Return the requirements of all actions that some policies may ask for.
+
+    Example:
+        >>> required_by(registry.as_policies("at_phase:phase=diffusion,do=stop"))
+        frozenset({'stop'})
+    """
+    return frozenset().union(*(policy.requires for policy in policies.values()))

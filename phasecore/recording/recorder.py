@@ -250,16 +250,17 @@ class Recorder:
         """Return whether fields were saved after an iteration, or there is no folder to save them in."""
         return self.folder is None or snapshot_file(self.folder, iteration).exists()
 
-    def replay(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Start again from rows that were taken, and written, before."""
+    def replay(self, rows: Sequence[Mapping[str, Any]], actions: Sequence[Acted] | None = None) -> None:
+        """Start again from rows that were taken before, and from what policies had done; by default the rows tell."""
+        self._acting.restart()
         self.rows: list[Row] = []
-        self.actions = acted_of(rows)
+        self.actions = acted_of(rows) if actions is None else list(actions)
         self.timeline, self._state = _NOTHING_YET, self._tracker.init()
         self._declared: set[Phase] = set()
         for row in rows:
-            self._track(
-                {name: math.nan if value is None else value for name, value in row.items() if name != "actions"}
-            )
+            numbers = {name: math.nan if value is None else value for name, value in row.items() if name != "actions"}
+            self._track(numbers)
+            self._acting.replay(self.timeline, numbers, self.actions)
             self._declared |= {item.phase for item in self.timeline.transitions}
 
     def detect(self) -> Timeline:
@@ -350,10 +351,13 @@ class Recorder:
 
     def _cut(self, iteration: int) -> None:
         """Drop what was recorded from an iteration on."""
+        state = self._acting.state()
         for file in self._to_cut:
             kept = self._histories[file].cut(iteration)
             if not self.rows:
                 self.replay(kept)
+                if self._restored:
+                    self._acting.restore(state)
         self._to_cut = []
 
     def _check_alone(self, file: Path) -> None:

@@ -15,9 +15,12 @@ SUITE = Path(__file__).parent / "suite"
 PYTHON = ROOT / ".venv" / "integrations" / "bin" / "python"
 DEEPXDE_BACKENDS = ["pytorch", "tensorflow", "jax"]
 RUNS = {
-    "lightning": (["test_lightning.py"], {}),
+    "lightning": (["test_lightning.py", "test_lightning_policies.py"], {}),
     "pina": (["test_pina.py"], {}),
-    **{f"deepxde-{backend}": (["test_deepxde.py"], {"DDE_BACKEND": backend}) for backend in DEEPXDE_BACKENDS},
+    **{
+        f"deepxde-{backend}": (["test_deepxde.py", "test_deepxde_policies.py"], {"DDE_BACKEND": backend})
+        for backend in DEEPXDE_BACKENDS
+    },
 }
 RUNS["deepxde-pytorch"][0].append("test_deepxde_examples.py")
 

@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from broken_policies import check_broken_policies, check_refused
 from plans import plan
 
 import phasecore
@@ -211,3 +212,23 @@ def test_weights_are_for_a_physics_loss_and_a_closure_is_needed_without_one():
     monitor = PhaseMonitor(lambda batch: (batch @ x.T).square().mean(), torch.optim.Adam([x]), **options)
     with pytest.raises(InputError, match="no closure"):
         monitor.optimize()
+
+
+def test_no_faulty_policy_ends_a_loop_and_bad_input_is_refused():
+    def train(policy):
+        _, loss_fn, _, monitor = made(policy, every=1)
+        by_optimize(monitor, loss_fn, 6)
+        return monitor.iteration, monitor.actions
+
+    check_broken_policies(train)
+    check_refused(made)
+
+
+def test_a_step_under_another_weighting_begins_with_its_loss():
+    model, loss_fn, _, monitor = made(plan((5, SwitchOptimizer("lbfgs")), (8, ChangeWeighting("uniform"))))
+    plain = PhysicsLoss(PROBLEM, model, PROBLEM.sample(40, seed=0))
+    for _ in range(14):
+        expected, changed = plain().item(), loss_fn.specification == "uniform"
+        loss = monitor.optimize().item()
+        assert (loss == pytest.approx(expected, rel=1e-5)) == changed
+    assert changed

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from broken_policies import check_broken_policies, check_refused
 from plans import plan
 
 import phasecore
@@ -243,3 +244,12 @@ def test_what_torch_cannot_do_is_refused_before_the_first_iteration(policy, mess
 def test_a_scheme_that_the_problem_has_nothing_for_is_refused_too():
     with pytest.raises(phasecore.PhasecoreError):
         make("at_phase:phase=diffusion,do=change_weighting,to=causal")
+
+
+def test_no_faulty_policy_ends_a_run_and_bad_input_is_refused():
+    def train(policy):
+        outcome = execute(make(policy, iterations=6, every=1))
+        return outcome.iterations if not outcome.actions else 6, outcome.actions
+
+    check_broken_policies(train)
+    check_refused(make)

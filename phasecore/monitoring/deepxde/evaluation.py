@@ -119,6 +119,15 @@ class Evaluator(ABC):
         raise NotImplementedError
 
     @property
+    def learning_rate(self) -> float | None:
+        """The learning rate of the optimizer, where it can be set while it trains."""
+        return None
+
+    def set_learning_rate(self, rate: float) -> None:
+        """Set it, where there is one."""
+        raise NotImplementedError
+
+    @property
     def keeps_adam(self) -> bool:
         """Whether the optimizer's moments are those of Adam, and can be read."""
         return False

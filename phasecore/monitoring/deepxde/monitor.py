@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from phasecore import registry
 from phasecore.backends import Monitored
 from phasecore.monitoring.deepxde.evaluation import Evaluator
 from phasecore.monitoring.deepxde.terms import Terms
@@ -18,7 +19,18 @@ from phasecore.monitoring.deepxde.weighting import BACKEND, Steering
 from phasecore.monitoring.host_weighting import HostWeighting, check_points_stay
 from phasecore.monitoring.measuring import Measuring
 from phasecore.monitoring.monitor import Monitor, check_batches, choose_probes
+from phasecore.policies.actions import (
+    Action,
+    ChangeWeighting,
+    HoldWeighting,
+    ReleaseWeighting,
+    Resample,
+    ScaleLearningRate,
+    SetLearningRate,
+    SwitchOptimizer,
+)
 from phasecore.probes import Probe
+from phasecore.recording.acting import changes_of, required_by, standing_of
 from phasecore.recording.recorder import Loggers
 from phasecore.signals import (
     ADAM_LEARNING_RATES,
@@ -29,6 +41,13 @@ from phasecore.signals import (
     RESIDUALS,
 )
 from phasecore.weighting.rba import rba
+
+RATES = frozenset({SetLearningRate.name, ScaleLearningRate.name})
+WEIGHTS = frozenset({HoldWeighting.name, ReleaseWeighting.name, ChangeWeighting.name})
+
+
+DRAWN = ("pseudo", "LHS")
+"""Distributions of DeepXDE's that draw other points each time."""
 
 
 class Monitoring(Monitor):
@@ -51,6 +70,7 @@ class Monitoring(Monitor):
         resume: bool = False,
         loggers: Loggers = (),
         on_capture: Callable[[Mapping[str, float]], None] | None = None,
+        policy: registry.Policies | None = None,
     ) -> None:
         super().__init__(
             every=every,
@@ -60,6 +80,7 @@ class Monitoring(Monitor):
             resume=resume,
             loggers=loggers,
             on_capture=on_capture,
+            policy=policy,
         )
         self._asked = probes
         self._batches = batches
@@ -87,7 +108,10 @@ class Monitoring(Monitor):
         self.iteration = int(self.model.train_state.iteration)
         known = {"every": self.every, "batches": self._batches, "points": points}
         described = Monitored(self.adapter, None, None, known, self.probes, self._wanted, self._log.folder)
+        if self._policies:
+            self._take_up_policies(self._evaluator)
         self._begin(described, {"deepxde": metadata.version("deepxde")})
+        self._go_on()
         self._clock.start()
 
     def on_batch_begin(self) -> None:
@@ -108,12 +132,71 @@ class Monitoring(Monitor):
             self._save_snapshot()
         if due is not None and self._evaluator is not None:
             self._record(self._measure(self._evaluator, due))
+            was_stopped = self.stopped
+            self._act()
+            if self.stopped and not was_stopped:
+                self.model.stop_training = True
 
     def on_train_end(self) -> None:
         """Capture once more if steps passed unseen, as those of TensorFlow's L-BFGS do, and finish the record."""
         self.on_batch_end()
         self._clock.stop()
         self._finish()
+
+    def _take_up_policies(self, evaluator: Evaluator) -> None:
+        """Check what policies require."""
+        steering, declared, fix = self._steering(), set(), "Use another policy."
+        weightings = [weighting for policy in self._policies.values() for weighting in changes_of(policy)]
+        schemes = [scheme for weighting in weightings for scheme in registry.as_schemes(weighting).values()]
+        kept = self._attention is not None or (steering is not None and steering.per_point)
+        drawn = getattr(self.model.data, "train_distribution", None) in DRAWN
+        if drawn and not kept and not any(scheme.per_point for scheme in schemes):
+            declared |= {Resample.name}
+        if evaluator.learning_rate is not None:
+            declared |= RATES
+        if steering is not None:
+            declared |= WEIGHTS
+        required = required_by(self._policies)
+        if any(item.startswith(SwitchOptimizer.name) for item in required):
+            fix += (
+                " Optimizers are switched in your script: let a policy stop the training, then model.compile('L-BFGS')."
+            )
+        if not required.isdisjoint(RATES):
+            fix += " Learning rates are set on pytorch, and on tensorflow where compile was given an optimizer object."
+        if any(item.partition(":")[0] in WEIGHTS for item in required):
+            fix += " Weights are those of a Weighting among the callbacks."
+        if Resample.name in required:
+            fix += f" Points move where train_distribution is one of {DRAWN} and nothing keeps weights of each."
+        supplies = evaluator.supplies if steering is None else steering.supplies
+        self._check_policies(BACKEND, declared, supplies, saves=self._log.folder is not None, fix=fix)
+
+    def _go_on(self) -> None:
+        """Weight the loss as policies had left it."""
+        standing, steering = standing_of(self._log.actions), self._steering()
+        if steering is not None and self._policies:
+            if standing.weighting not in (None, steering.specification):
+                steering.change(str(standing.weighting))
+            steering.held = standing.held or steering.held
+
+    def _carry_out(self, action: Action) -> None:
+        evaluator, steering = self._evaluator, self._steering()
+        assert evaluator is not None
+        if isinstance(action, SetLearningRate | ScaleLearningRate):
+            now = evaluator.learning_rate or 0.0
+            evaluator.set_learning_rate(action.rate if isinstance(action, SetLearningRate) else action.factor * now)
+        elif isinstance(action, Resample):
+            self.model.data.resample_train_points()
+        elif isinstance(action, ChangeWeighting):
+            assert steering is not None
+            had_attention = steering.has_attention
+            former = steering.change(action.weighting)
+            is_read = RESIDUAL_ATTENTION in self._measuring.required()
+            if had_attention and is_read and not steering.has_attention:
+                self._attention = former.alone("rba")
+                self._tracked = self.model.data.train_x
+        else:
+            assert steering is not None
+            steering.held = isinstance(action, HoldWeighting)
 
     def _arrays(self) -> dict[str, Any] | None:
         if self._log.folder is None or self._evaluator is None:
@@ -135,10 +218,13 @@ class Monitoring(Monitor):
         )
         return choose_probes(self._asked, supplied, BACKEND, fix=fix)
 
+    def _steering(self) -> Steering | None:
+        """The weighting of this training, if it has one."""
+        return next((callback for callback in self.model.callbacks.callbacks if isinstance(callback, Steering)), None)
+
     def _attention_in_use(self) -> Steering | None:
-        callbacks = self.model.callbacks.callbacks
-        steering = (callback for callback in callbacks if isinstance(callback, Steering))
-        return next((callback for callback in steering if callback.has_attention), None)
+        steering = self._steering()
+        return steering if steering is not None and steering.has_attention else None
 
     def _measure(self, evaluator: Evaluator, due: Sequence[Probe]) -> dict[str, float]:
         required = self._measuring.required(due)

@@ -30,8 +30,10 @@ class Steering(ABC):
     def __init__(self, weighting: Weighting = "rba") -> None:
         super().__init__()
         self._host = HostWeighting(weighting, BACKEND, self.supplies)
+        self.specification = weighting if isinstance(weighting, str) else None
         self._evaluator: Evaluator | None = None
         self._factors: dict[str, Floats] = {}
+        self._is_stale = False
         self._points: Any = None
         self._table: Any = None
         self._targets: Any = None
@@ -53,6 +55,31 @@ class Steering(ABC):
     def attention(self) -> dict[str, Floats] | None:
         """Return the residual-based attention of each equation's points, or None before the first step."""
         return self._host.attention()
+
+    @property
+    def per_point(self) -> bool:
+        """Whether a scheme keeps a state for each point."""
+        return self._host.per_point
+
+    @property
+    def held(self) -> bool:
+        """Whether the weights stay as they are."""
+        return self._host.held
+
+    @held.setter
+    def held(self, held: bool) -> None:
+        """Hold them, or update them again."""
+        self._host.held = held
+
+    def change(self, weighting: str) -> HostWeighting:
+        """Go on with other schemes, which start anew, and return what ran the former ones.
+
+        Args:
+            weighting: their specification.
+        """
+        former, self._host = self._host, HostWeighting(weighting, BACKEND, self.supplies)
+        self.specification, self._is_stale = weighting, True
+        return former
 
     def on_train_begin(self) -> None:
         """Set up the evaluation of the model as it is compiled now.
@@ -82,7 +109,7 @@ class Steering(ABC):
         if self._points is not None and data.train_x is not self._points:
             check_points_stay(self._host, "callback Weighting")
         values: dict[str, Any] = {}
-        if required or data.train_y is not self._table or self._table is None:
+        if required or self._is_stale or data.train_y is not self._table or self._table is None:
             evaluation = self._evaluator.evaluate(weighted=False)
             terms = Terms(data, evaluation.errors)
             values = terms.signals(evaluation)
@@ -117,7 +144,7 @@ class Steering(ABC):
         self._host.check(sizes)
         if data.train_y is not self._table or self._table is None:
             self._targets = data.train_y
-        self._factors = {term: self._host.factor(term) for term in sizes}
+        self._factors, self._is_stale = {term: self._host.factor(term) for term in sizes}, False
         self._table = data.train_y = terms.table(self._factors, sizes)
         self._points = data.train_x
         data.losses_train = TermReader(data).losses_train

@@ -1,0 +1,70 @@
+"""What a saved PINN has beside its variables: where its points are, and what policies had done to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from phasecore.problems import CollocationPoints
+from phasecore_keras.loss import PhysicsLoss
+
+HELD = "weighting_held"
+CHANGED = "weighting_changed_to"
+
+
+def store(store: Any, model: Any) -> None:
+    """Save it.
+
+    Args:
+        store: of a saved model, by name.
+        model: the PINN.
+    """
+    store_points(store, model.physics)
+    if model.weighting.held:
+        store[HELD] = np.asarray(True)
+    if model.specification != model.made_with:
+        store[CHANGED] = np.frombuffer(model.specification.encode(), dtype=np.uint8)
+    model.quasi_newton.store(store)
+
+
+def take_stored(store: Any, model: Any) -> None:
+    """Go on from what `store` saved; the weights, which are saved beside, find their places.
+
+    Args:
+        store: of a saved model, by name.
+        model: the PINN.
+    """
+    if take_stored_points(store, model.physics):
+        changed = np.asarray(store[CHANGED]).tobytes().decode() if CHANGED in store else model.made_with
+        if changed != model.specification:
+            model.change_weighting(changed)
+        model.physics.hold_weighting(HELD in store)
+        model.renew()
+    model.quasi_newton.take_stored(store)
+
+
+def store_points(store: Any, physics: PhysicsLoss) -> None:
+    """Save the collocation points, with those of the conditions, wherever they have moved.
+
+    Args:
+        store: of a saved model, by name.
+        physics: the loss.
+    """
+    points = physics.collocation
+    if points is not None:
+        store["points"] = points.interior
+        for index, own in enumerate(points.conditions):
+            store[f"condition_points_{index}"] = own
+        store["tracks_attention"] = np.asarray(physics.attention.points > 0)
+
+
+def take_stored_points(store: Any, physics: PhysicsLoss) -> bool:
+    """Take the points that `store_points` saved, and return whether there were any; the weights are saved beside."""
+    if "points" not in store:
+        return False
+    conditions = [np.asarray(store[f"condition_points_{k}"]) for k in range(len(physics.problem.conditions))]
+    physics.set_points(CollocationPoints(np.asarray(store["points"]), tuple(conditions)))
+    if bool(np.asarray(store["tracks_attention"])):
+        physics.track_attention()
+    return True
