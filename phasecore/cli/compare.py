@@ -67,6 +67,8 @@ def command(
     """
     from phasecore import registry
     from phasecore.recording.folder import COMPARISON, reserve_folder, write_json
+    from phasecore.recording.record import refused
+    from phasecore.recording.trouble import reason, remedy
     from phasecore.reporting.comparison_figure import check_matplotlib, draw_comparison
     from phasecore.runs.attempts import Failure
     from phasecore.runs.several import check_jobs
@@ -99,14 +101,20 @@ def command(
         ordered = [one for weighting in dict.fromkeys(one.scheme_name for one in trainings)
                    for one in trainings if one.scheme_name == weighting]  # fmt: skip
         request["runs"] = [one.folder.name for one in ordered if one.folder is not None]
-        write_json(folder / COMPARISON, {**request, **comparison.file_of_problem(request["problem"])})
+        with refused(folder / COMPARISON):
+            write_json(folder / COMPARISON, {**request, **comparison.file_of_problem(request["problem"])})
         again = ["phasecore", "compare", problem, "--output", str(folder), "--resume"]
         again += ["--jobs", str(jobs)] if jobs > 1 else []
         with interruptible(ctx, [one.folder for one in ordered if one.folder is not None], again):
             ended = _train(trainings, jobs, loggers, several="seeds" in request)
         results = dict(zip(map(id, trainings), ended, strict=True))
         runs = [_compared(one, results[id(one)]) for one in ordered]
-        draw_comparison(runs, folder / FIGURE)
+        try:
+            draw_comparison(runs, folder / FIGURE)
+        except OSError as error:
+            click.echo(
+                f"Warning: no figure: cannot write {folder / FIGURE} ({reason(error)}). {remedy(error)}", err=True
+            )
         failures = [item for item in ended if isinstance(item, Failure)]
         for failure in failures:
             click.echo(failure.trace, err=True, nl=False)
