@@ -125,7 +125,12 @@ def read_arrays(file: Path, most: int = MOST_ARRAYS) -> dict[str, NDArray[Any]]:
     try:
         check_archive(file, most)
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
+            found = {name: arrays[name] for name in arrays.files}
+            # numpy hands over as bytes what is no array
+            odd = next((name for name, values in found.items() if not isinstance(values, np.ndarray)), None)
+            if odd is not None:
+                raise InputError(f"cannot read {file}", received=f"{odd!r}, which is no array", expected="arrays")
+            return found
     except InputError:
         raise
     except Exception as error:  # a damaged archive raises whatever its reader stumbles over

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from abc import ABC, abstractmethod
@@ -21,6 +22,7 @@ from phasecore.probes import Probe
 from phasecore.recording.acting import call, may_resample
 from phasecore.recording.record import refused
 from phasecore.recording.schedule import Schedule
+from phasecore.recording.untrusted import parsed
 from phasecore.runs.interruption import Interruption, noticed_between_iterations
 from phasecore.sampling import Resampler, uniform
 
@@ -125,7 +127,11 @@ class Session(ABC):
         if self.loaded and hasattr(observer, "resumed"):
             observer.resumed(self.iteration)
         if self._observer is not None and self._policies:
-            self._observer.restore_policies(self._policies)
+            try:
+                self._observer.restore_policies(self._policies)
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                received = f"{type(error).__name__}: {error}"
+                raise InputError("resuming: the policies in the saved state", received=received, expected=EXPECTED) from error
         began = time.perf_counter() - self.seconds
         with refused(Path() if file is None else file, "the first checkpoint"):
             self._save(file)
@@ -221,10 +227,12 @@ class Session(ABC):
         try:
             standing = self.read(file)
             self.iteration, self.seconds = int(standing["iteration"]), float(standing["seconds"])
+            if self.iteration < 0 or not math.isfinite(self.seconds):
+                raise ValueError(f"iteration {self.iteration} after {self.seconds} s")
             if self.resampler is not None:
                 self.resampler.go_on(self.iteration)
             if self.training.policies and "policies" in standing:
-                acted = json.loads(standing["policies"])
+                acted = parsed(standing["policies"])
                 self.stopped, self.evaluations, self._policies = acted["stopped"], acted["evaluations"], acted["state"]
                 if self.resampler is not None and acted.get("moved_at") == self.iteration:
                     # a policy moved the points after this iteration
