@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ import click
 from phasecore.cli import comparison
 from phasecore.cli.comparison import FIGURE
 from phasecore.cli.options import check_resume, common_options
-from phasecore.cli.session import interruptible, standard_output_kept_clean
+from phasecore.cli.session import interruptible, print_json, standard_output_kept_clean
 
 if TYPE_CHECKING:
     from phasecore.backends import Training
@@ -119,7 +118,7 @@ def command(
         for failure in failures:
             click.echo(failure.trace, err=True, nl=False)
     if as_json:
-        click.echo(json.dumps(_document(runs), allow_nan=False))
+        print_json(_document(runs))
         click.echo(f"Figure: {folder / FIGURE}", err=True)
     else:
         _print(runs, folder / FIGURE)
