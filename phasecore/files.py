@@ -78,8 +78,8 @@ class Growing:
         >>> growing = Growing(Path(tempfile.mkdtemp()) / "lines")
         >>> growing.add("one" + chr(10))
         >>> growing.close()
-        >>> growing.file.read_text(), growing.is_gone()
-        ('one\\n', False)
+        >>> growing.file.read_text().splitlines(), growing.is_gone()
+        (['one'], False)
     """
 
     def __init__(self, file: Path) -> None:

@@ -101,9 +101,7 @@ def make(kind: Kind, name: str, options: Mapping[str, Any]) -> Any:
         with random_state_kept():
             return factory(**options)
     except SystemExit as error:
-        raise PluginError(
-            f"{kind} {name!r} of {source} could not be made", received=f"SystemExit: {error}"
-        ) from error
+        raise PluginError(f"{kind} {name!r} of {source} could not be made", received=f"SystemExit: {error}") from error
     except TypeError as error:
         if not options and not any(_is_required(item) for item in parameters.values()):
             raise PluginError(

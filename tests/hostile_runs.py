@@ -13,9 +13,9 @@ def payloads(server):
         f"<script>{run}</script>",
         f"</script><script>{run}</script>",
         f"</title><script>{run}</script>",
-        f"\"><img src={server}/a onerror=\"{run}\">",
+        f'"><img src={server}/a onerror="{run}">',
         f"<svg onload=\"{run}\"><image href='{server}/b'/></svg>",
-        f"<a href=\"javascript:{run}\">click</a>",
+        f'<a href="javascript:{run}">click</a>',
         f"<iframe src='{server}/c'></iframe><link rel=stylesheet href='{server}/d'>",
         f"</pre></details><meta http-equiv=refresh content='0;url={server}/e'>",
         f"{{{{ 7 * 7 }}}}{{% raw %}}<style>@import url({server}/f);</style>",
@@ -28,7 +28,9 @@ def hostile_run(folder, server="http://127.0.0.1:9"):
     texts = payloads(server)
     every = " ".join(texts)
     (folder / "snapshots").mkdir(parents=True)
-    configuration = {name: f"{name} {every}" for name in ("problem", "backend", "weighting", "sampling", "preset", "policy")}
+    configuration = {
+        name: f"{name} {every}" for name in ("problem", "backend", "weighting", "sampling", "preset", "policy")
+    }
     configuration |= {
         "failure": f"failure {every}",
         "problem_parameters": dict.fromkeys(texts, every),
@@ -45,7 +47,9 @@ def hostile_run(folder, server="http://127.0.0.1:9"):
         {"iteration": 50 + place, "policy": text, "action": text, "to": text, "reason": text}
         for place, text in enumerate(texts)
     ]
-    rows = [{"iteration": k, "snr": 100.0 / k, **dict.fromkeys(texts, 1.0 * k), "coefficient": 1.0} for k in range(1, 80)]
+    rows = [
+        {"iteration": k, "snr": 100.0 / k, **dict.fromkeys(texts, 1.0 * k), "coefficient": 1.0} for k in range(1, 80)
+    ]
     rows[49]["actions"] = acted
     (folder / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     axes = np.meshgrid(np.linspace(0, 1, 6), np.linspace(0, 1, 5), indexing="ij")

@@ -19,7 +19,6 @@ from phasecore.errors import PluginWarning
 from phasecore.recording.folder import has_checkpoint
 from phasecore.recording.history import HISTORY, read_rows
 
-
 OUTPUT, ERROR = 1, 2
 """The descriptors of standard output and standard error."""
 

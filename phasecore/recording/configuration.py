@@ -69,8 +69,9 @@ def points_per_batch(settings: Mapping[str, Any]) -> float | None:
         (25.0, None)
     """
     points, batches = settings.get("points"), settings.get("batches")
-    are_counts = is_whole(points, least=1) and is_whole(batches, least=1)
-    return points / batches if are_counts and max(points, batches) <= LARGEST else None
+    if not (is_whole(points, least=1) and is_whole(batches, least=1)) or max(points, batches) > LARGEST:
+        return None
+    return points / batches
 
 
 def _identity(training: Training | Monitored) -> dict[str, Any]:

@@ -119,7 +119,7 @@ def number_of(value: Any, *, decimal_comma: bool = False) -> float | None:
         try:
             return float(value)
         except OverflowError:  # a whole number of hundreds of digits
-            return math.inf if value > 0 else -math.inf
+            return -math.inf if str(value).startswith("-") else math.inf
     text = str(value).strip().lower()
     if text in NOT_RECORDED:
         return None

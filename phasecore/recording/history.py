@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from phasecore.arguments import is_number, is_whole
 from phasecore.backends import Acted
-from phasecore.errors import InputError
+from phasecore.errors import InputError, PluginError, described
 from phasecore.files import Growing, replacing
 from phasecore.phases import Timeline, detect
 from phasecore.phases.curve import Column
+from phasecore.probes.checks import checked_row
 from phasecore.recording.untrusted import MOST_TEXT, parsed, read_text
 
 HISTORY = "history.jsonl"
@@ -71,6 +72,23 @@ def read_rows(file: Path) -> list[Row]:
             )
         rows.append(row)
     return rows
+
+
+def checked_capture(backend: str, row: Mapping[str, Any]) -> Row:
+    """Return a capture as a row.
+
+    Raises:
+        PluginError: for anything but a mapping of name to number with a whole "iteration", naming the backend.
+
+    Example:
+        >>> checked_capture("torch", {"iteration": 10.0, "snr": 2.0})
+        {'iteration': 10, 'snr': 2.0}
+    """
+    what = f"backend {backend!r}, row of the history"
+    numbers = checked_row(what, row)
+    if not numbers.get("iteration", math.nan).is_integer():
+        raise PluginError(what, received=described(row), expected='a mapping with a whole "iteration"')
+    return {**numbers, "iteration": int(numbers["iteration"])}
 
 
 def parse_rows(file: Path, text: str) -> Iterator[tuple[int, Row]]:

@@ -16,15 +16,14 @@ from numpy.typing import NDArray
 
 from phasecore import plugins, registry
 from phasecore.backends import WENT_BACK, Acted, Monitored, Outcome, Training
-from phasecore.errors import InputError, PhasecoreError, PluginError, PluginWarning, TrainingError, described
+from phasecore.errors import InputError, PhasecoreError, PluginWarning, TrainingError
 from phasecore.phases import Phase, Timeline, detect, tracker
 from phasecore.policies.actions import Action, Stop, SwitchOptimizer
-from phasecore.probes.checks import checked_row
 from phasecore.recording.acting import Acting
 from phasecore.recording.configuration import configuration_of, provenance, summary
 from phasecore.recording.display import Display, Silent, level_outside, nonfinite_warning
 from phasecore.recording.folder import FAILURE, read_configuration
-from phasecore.recording.history import acted_of, plain, recorded_columns
+from phasecore.recording.history import acted_of, checked_capture, plain, recorded_columns
 from phasecore.recording.hooks import RunHooks
 from phasecore.recording.outcome import outcome_of
 from phasecore.recording.own_problem import changed_file, recorded_source, reference_arrays
@@ -183,7 +182,7 @@ class Recorder:
             InputError: if another recorder writes the same file meanwhile.
         """
         training = self._listened()
-        checked = self._checked(training, row)
+        checked = checked_capture(training.backend, row)
         if self._record.goes_on:
             self._cut(int(checked["iteration"]))
         if self._is_over:
@@ -368,13 +367,6 @@ class Recorder:
         """Return a row as the history has it, with what policies had done."""
         done = self._done.get(int(row["iteration"]))
         return {**row, "actions": done} if done else row
-
-    def _checked(self, training: Training | Monitored, row: Mapping[str, Any]) -> dict[str, Any]:
-        backend = f"backend {training.backend!r}, row of the history"
-        numbers = checked_row(backend, row)
-        if not numbers.get("iteration", math.nan).is_integer():
-            raise PluginError(backend, received=described(row), expected='a mapping with a whole "iteration"')
-        return {**numbers, "iteration": int(numbers["iteration"])}
 
     def _decide(self, row: Row) -> list[Acted]:
         """Ask the policies, and return what they have done."""

@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-
-from phasecore import registry
 from numpy.typing import NDArray
 
+from phasecore import registry
 from phasecore.errors import InputError, PhasecoreError
 from phasecore.problems import Problem
 from phasecore.recording.folder import Run, snapshot_file

@@ -131,7 +131,9 @@ class Session(ABC):
                 self._observer.restore_policies(self._policies)
             except (KeyError, TypeError, ValueError, AttributeError) as error:
                 received = f"{type(error).__name__}: {error}"
-                raise InputError("resuming: the policies in the saved state", received=received, expected=EXPECTED) from error
+                raise InputError(
+                    "resuming: the policies in the saved state", received=received, expected=EXPECTED
+                ) from error
         began = time.perf_counter() - self.seconds
         with refused(Path() if file is None else file, "the first checkpoint"):
             self._save(file)

@@ -9,6 +9,7 @@ import json
 import shutil
 import subprocess
 import threading
+from typing import ClassVar
 
 import pytest
 from hostile_runs import hostile_run
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.campaign
 
 
 class Counting(http.server.BaseHTTPRequestHandler):
-    requests = []
+    requests: ClassVar[list[str]] = []
 
     def do_GET(self):
         self.requests.append(self.path)

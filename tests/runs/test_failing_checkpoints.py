@@ -100,6 +100,6 @@ def test_a_first_checkpoint_that_does_not_fit_is_refused_before_the_first_iterat
     recorder = recorder_of(training)
     monkeypatch.setattr(Counting, "step", lambda self: pytest.fail("an iteration was made"))
     disk.fill()
-    with pytest.raises(InputError, match="cannot write the first checkpoint.*No space left.*Free space"):
+    with pytest.raises(InputError, match=r"cannot write the first checkpoint.*No space left.*Free space"):
         Counting(training).run(recorder, tmp_path / "run" / "checkpoint" / "state")
     recorder.close()
