@@ -11,7 +11,7 @@ from pathlib import Path
 import hostile
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from phasecore.backends import Acted
@@ -65,7 +65,7 @@ OF_JSON = {
 def read_any(name, folder, examples):
     sound = hostile.READERS[name][1]
 
-    @settings(max_examples=examples)
+    @settings(max_examples=examples, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
     @given(damaged(sound) | OF_JSON.get(name, st.binary(max_size=200)))
     def never_fails(content):
         hostile.read(name, content, folder / "run")
