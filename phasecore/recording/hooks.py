@@ -21,7 +21,7 @@ TRACE = "PHASECORE_TRACE"
 SHARE = 0.1
 """Of the time of a run: whose hooks take more is named at its end."""
 
-LEAST_SECONDS = 1.0
+LEAST_SECONDS = 10.0
 """That they take together at least."""
 
 
