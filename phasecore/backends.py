@@ -192,9 +192,9 @@ class Acted:
     @property
     def words(self) -> str:
         """The action in words, as it follows the iteration."""
-        template = WORDS.get(self.action, self.action)
         to = f"{self.to:g}" if isinstance(self.to, float | int) else self.to
-        return template.format(to=to)
+        # what is none of ours is no template: it may come from anybody's history
+        return WORDS[self.action].format(to=to) if self.action in WORDS else self.action
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain names and values, as the history keeps it."""

@@ -120,7 +120,7 @@ def called(where: str, call: Callable[[], Any]) -> Any:
         return call()
     except (PhasecoreError, MemoryError):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if "Memory" in type(error).__name__ or "Exhausted" in type(error).__name__:  # as frameworks call it
             raise
         missing = isinstance(error, KeyError)

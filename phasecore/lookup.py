@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from phasecore.errors import InputError, MissingDependencyError, PluginError, PluginWarning, UnknownNameError
+from phasecore.foreign import named_if_slow, random_state_kept
 from phasecore.hookspecs import Entry, Kind
 from phasecore.plugins import Source, loaded
 
@@ -97,7 +98,10 @@ def make(kind: Kind, name: str, options: Mapping[str, Any]) -> Any:
         if option not in parameters and not accepts_any:
             raise UnknownNameError(f"option of {kind} {name!r}", option, parameters)
     try:
-        return factory(**options)
+        with random_state_kept():
+            return factory(**options)
+    except SystemExit as error:
+        raise PluginError(f"{kind} {name!r} of {source} could not be made", received=f"SystemExit: {error}") from error
     except TypeError as error:
         if not options and not any(_is_required(item) for item in parameters.values()):
             raise PluginError(
@@ -144,7 +148,8 @@ def _resolve(entry: Entry, source: Source) -> Any:
         )
     module, _, attribute = entry.target.partition(":")
     try:
-        return getattr(importlib.import_module(module), attribute)
+        with named_if_slow(f"loading {entry.kind} {entry.name!r} of {source}"), random_state_kept():
+            return getattr(importlib.import_module(module), attribute)
     except (Exception, SystemExit) as error:
         raise PluginError(
             f"{entry.kind} {entry.name!r} of {source} could not be loaded from {entry.target!r}",

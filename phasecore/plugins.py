@@ -14,6 +14,7 @@ import pluggy
 
 from phasecore import builtin
 from phasecore.errors import PluginError
+from phasecore.foreign import named_if_slow, random_state_kept
 from phasecore.hookspecs import Entry, Hooks
 
 GROUP = "phasecore"
@@ -114,7 +115,8 @@ def load(entry_points: Iterable[importlib.metadata.EntryPoint]) -> Plugins:
         source = Source(point.name, _distribution(point), point.dist.version if point.dist else "unknown")
         unique = f"{source.distribution}:{source.plugin}"
         try:
-            plugin = point.load()
+            with named_if_slow(f"loading {source}"), random_state_kept():
+                plugin = point.load()
             check_hook_names(plugin)
             first = manager.get_name(plugin)
             if first in sources:
@@ -144,10 +146,11 @@ def _collect(
         plugin = manager.get_plugin(unique)
         others = [other for other in manager.get_plugins() if other is not plugin]
         try:
-            answers = manager.subset_hook_caller("phasecore_entries", others)()
-            if hasattr(plugin, "phasecore_entries") and not answers:
-                raise PluginError("phasecore_entries returned None", expected="an iterable of Entry objects")
-            offered = [entry for answer in answers for entry in answer]
+            with named_if_slow(f"asking {source} for its entries"), random_state_kept():
+                answers = manager.subset_hook_caller("phasecore_entries", others)()
+                if hasattr(plugin, "phasecore_entries") and not answers:
+                    raise PluginError("phasecore_entries returned None", expected="an iterable of Entry objects")
+                offered = [entry for answer in answers for entry in answer]
         except (Exception, SystemExit) as error:
             failures.append(Failure(source, _reason(error), traceback.format_exc()))
             continue

@@ -27,6 +27,7 @@ from phasecore.policies.actions import (
 )
 from phasecore.probes import Probe
 from phasecore.problems.finite import diverged
+from phasecore.recording.untrusted import parsed, read_arrays
 from phasecore.runs.session import Session
 from phasecore.sampling import Resampler
 from phasecore_keras import capture
@@ -196,19 +197,19 @@ class KerasSession(Session):
 
     def read(self, file: Path) -> Mapping[str, Any]:
         """Restore the state of all parts, and return where the training stood."""
-        with np.load(file, allow_pickle=False) as state:
-            standing: dict[str, Any] = json.loads(str(state["standing"]))
-            if self.resampler is not None:
-                # before the weights, of which there are as many
-                self._train_on(self.model.resample(state["points"]))
-            self._act_again(standing.get("acted"))
-            variables = self._variables()
-            prefix = "lbfgs_"
-            lbfgs = {name.removeprefix(prefix): state[name] for name in state.files if name.startswith(prefix)}
-            found = sum(name.startswith("variable_") for name in state.files)
-            if found != len(variables):
-                raise ValueError(f"{found} variables in place of {len(variables)}")
-            arrays = [state[f"variable_{k}"] for k in range(len(variables))]
+        state = read_arrays(file, most=max(file.stat().st_size, 2**20))
+        standing: dict[str, Any] = parsed(str(state["standing"]))
+        if self.resampler is not None:
+            # before the weights, of which there are as many
+            self._train_on(self.model.resample(state["points"]))
+        self._act_again(standing.get("acted"))
+        variables = self._variables()
+        prefix = "lbfgs_"
+        lbfgs = {name.removeprefix(prefix): state[name] for name in state if name.startswith(prefix)}
+        found = sum(name.startswith("variable_") for name in state)
+        if found != len(variables):
+            raise ValueError(f"{found} variables in place of {len(variables)}")
+        arrays = [state[f"variable_{k}"] for k in range(len(variables))]
         for variable, array in zip(variables, arrays, strict=True):
             variable.assign(array)
         self.quasi_newton.load_state_dict(lbfgs, (standing.get("acted") or {}).get("quasi_newton_steps", 0))

@@ -25,6 +25,7 @@ from phasecore.policies.actions import (
 )
 from phasecore.probes import Probe
 from phasecore.problems.finite import diverged
+from phasecore.recording.untrusted import check_archive
 from phasecore.runs.session import EXPECTED, Session
 from phasecore.sampling import Resampler
 from phasecore_torch import capture
@@ -171,6 +172,8 @@ class TorchSession(Session):
 
     def read(self, file: Path) -> Mapping[str, Any]:
         """Restore the state of all parts, and return where the training stood."""
+        # torch packs nothing: what declares more than the file holds is none of its files
+        check_archive(file, most=file.stat().st_size)
         try:
             state: dict[str, Any] = torch.load(file, weights_only=True, map_location=_device())
         except Exception as error:

@@ -44,11 +44,21 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except PhasecoreError as error:
-            click.echo(f"Error: {error}", err=True)
+            click.echo(f"Error: {printable(str(error))}", err=True)
             ctx.exit(1 if isinstance(error, TrainingError) else 2)
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)
             ctx.exit(130)
+
+
+def printable(text: str) -> str:
+    r"""Return a text whose control characters, which could command a terminal, are written out.
+
+    Example:
+        >>> printable("a\x1b[2Jb")
+        'a\\x1b[2Jb'
+    """
+    return "".join(letter if letter.isprintable() or letter in "\n\t" else repr(letter)[1:-1] for letter in text)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

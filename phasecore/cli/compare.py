@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ import click
 from phasecore.cli import comparison
 from phasecore.cli.comparison import FIGURE
 from phasecore.cli.options import check_resume, common_options
-from phasecore.cli.session import interruptible, standard_output_kept_clean
+from phasecore.cli.session import interruptible, print_json, standard_output_kept_clean
 
 if TYPE_CHECKING:
     from phasecore.backends import Training
@@ -67,6 +66,8 @@ def command(
     """
     from phasecore import registry
     from phasecore.recording.folder import COMPARISON, reserve_folder, write_json
+    from phasecore.recording.record import refused
+    from phasecore.recording.trouble import reason, remedy
     from phasecore.reporting.comparison_figure import check_matplotlib, draw_comparison
     from phasecore.runs.attempts import Failure
     from phasecore.runs.several import check_jobs
@@ -99,19 +100,25 @@ def command(
         ordered = [one for weighting in dict.fromkeys(one.scheme_name for one in trainings)
                    for one in trainings if one.scheme_name == weighting]  # fmt: skip
         request["runs"] = [one.folder.name for one in ordered if one.folder is not None]
-        write_json(folder / COMPARISON, {**request, **comparison.file_of_problem(request["problem"])})
+        with refused(folder / COMPARISON):
+            write_json(folder / COMPARISON, {**request, **comparison.file_of_problem(request["problem"])})
         again = ["phasecore", "compare", problem, "--output", str(folder), "--resume"]
         again += ["--jobs", str(jobs)] if jobs > 1 else []
         with interruptible(ctx, [one.folder for one in ordered if one.folder is not None], again):
             ended = _train(trainings, jobs, loggers, several="seeds" in request)
         results = dict(zip(map(id, trainings), ended, strict=True))
         runs = [_compared(one, results[id(one)]) for one in ordered]
-        draw_comparison(runs, folder / FIGURE)
+        try:
+            draw_comparison(runs, folder / FIGURE)
+        except OSError as error:
+            click.echo(
+                f"Warning: no figure: cannot write {folder / FIGURE} ({reason(error)}). {remedy(error)}", err=True
+            )
         failures = [item for item in ended if isinstance(item, Failure)]
         for failure in failures:
             click.echo(failure.trace, err=True, nl=False)
     if as_json:
-        click.echo(json.dumps(_document(runs), allow_nan=False))
+        print_json(_document(runs))
         click.echo(f"Figure: {folder / FIGURE}", err=True)
     else:
         _print(runs, folder / FIGURE)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
+from phasecore.cli.session import print_json
 from phasecore.phases import Timeline, detect, replay
 from phasecore.recording.column_names import parse_columns
 from phasecore.recording.reading import read_curve
@@ -45,7 +45,7 @@ def command(file: Path, as_json: bool, online: bool, columns: tuple[str, ...], p
 
         draw_timeline(curve, timeline, plot)
     if as_json:
-        click.echo(json.dumps(timeline.to_json()))
+        print_json(timeline.to_json())
     else:
         _print(timeline, moved(detect(curve) if online else timeline, curve))
 

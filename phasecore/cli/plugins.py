@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
+from phasecore.cli.session import print_json, standard_output_kept_clean
 from phasecore.errors import InputError
 from phasecore.hookspecs import KINDS, Kind
 from phasecore.plugins import Plugins, loaded, run_hooks_of
@@ -31,15 +31,14 @@ def command(ctx: click.Context, check: bool, problem: str | None, as_json: bool)
         return
     if problem is not None and not check:
         raise InputError("--problem", received="no --check", expected="--check with it: it is for checking probes")
-    document = describe(loaded())
-    if check:
-        from phasecore.cli.plugin_checks import check_entries
-        from phasecore.cli.session import standard_output_kept_clean
+    with standard_output_kept_clean():
+        document = describe(loaded())
+        if check:
+            from phasecore.cli.plugin_checks import check_entries
 
-        with standard_output_kept_clean():
             document["checked"] = check_entries(loaded(), problem)
     if as_json:
-        click.echo(json.dumps(document))
+        print_json(document)
     else:
         _print(document)
     if check and (document["failed"] or any(item["outcome"] == "failed" for item in document["checked"])):

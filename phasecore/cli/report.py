@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
+
+from phasecore.cli.session import print_json, standard_output_kept_clean
 
 REPORT = "report.html"
 
@@ -28,9 +29,10 @@ def command(runs: tuple[Path, ...], output: Path | None, as_json: bool) -> None:
     from phasecore.reporting import write_report
 
     file = output or (runs[0] / REPORT if len(runs) == 1 else Path(REPORT))
-    reported = write_report(runs, file)
+    with standard_output_kept_clean():
+        reported = write_report(runs, file)
     if as_json:
         document = {"runs": [item.summary() for item in reported], "output": str(file)}
-        click.echo(json.dumps(document, allow_nan=False))
+        print_json(document)
     else:
         click.echo(f"report: {file}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import click
 
 from phasecore.cli.options import all_probes, check_resume, common_options
-from phasecore.cli.session import interruptible, standard_output_kept_clean
+from phasecore.cli.session import interruptible, print_json, standard_output_kept_clean
 
 
 @click.command("run", short_help="Train one network on a problem.")
@@ -71,7 +70,7 @@ def command(
             outcome = execute_prepared(training, resume=resume, display=display, loggers=loggers or None)
     if as_json:
         document = {**summary(training, outcome), "output": str(training.folder)}
-        click.echo(json.dumps(document, allow_nan=False))
+        print_json(document)
     else:
         from rich.console import Console
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import json
+import os
 import shlex
 import sys
 import warnings
@@ -16,12 +19,47 @@ from phasecore.errors import PluginWarning
 from phasecore.recording.folder import has_checkpoint
 from phasecore.recording.history import HISTORY, read_rows
 
+OUTPUT, ERROR = 1, 2
+"""The descriptors of standard output and standard error."""
+
 
 @contextlib.contextmanager
 def standard_output_kept_clean() -> Iterator[None]:
-    """Send what frameworks and plugins print to standard error; standard output is for results."""
-    with contextlib.redirect_stdout(sys.stderr), _plugin_warnings_told():
+    """Send what frameworks and plugins print to standard error; standard output is for results.
+
+    Also what they print past Python, as libraries in C and processes that they start do.
+    """
+    with _descriptor_redirected(), contextlib.redirect_stdout(sys.stderr), _plugin_warnings_told():
         yield
+
+
+@contextlib.contextmanager
+def _descriptor_redirected() -> Iterator[None]:
+    sys.stdout.flush()
+    try:
+        kept = os.dup(OUTPUT)
+        os.dup2(ERROR, OUTPUT)
+    except OSError:  # one of them is closed
+        yield
+        return
+    try:
+        yield
+    finally:
+        os.dup2(kept, OUTPUT)
+        os.close(kept)
+
+
+def print_json(document: Any) -> None:
+    """Print the one document on standard output; whatever is printed as the process ends is sent elsewhere."""
+    click.echo(json.dumps(document, allow_nan=False))
+    atexit.register(_nothing_more)
+
+
+def _nothing_more() -> None:
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+        os.dup2(ERROR, OUTPUT)
+        sys.stdout = sys.stderr
 
 
 @contextlib.contextmanager

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO, final
+from typing import Any, final
 
 from phasecore.backends import Monitored, Training
 from phasecore.errors import InputError
+from phasecore.files import Growing
 from phasecore.hookspecs import hookimpl
 from phasecore.loggers.content import folder_of, name_of
+from phasecore.recording.display import level_outside
 from phasecore.recording.history import numbers_of, replace_file
+from phasecore.recording.trouble import Trouble
 
 
 @final
@@ -31,8 +35,10 @@ class CSVLogger:
     def __init__(self, path: str | None = None) -> None:
         self._path = None if path is None else Path(path)
         self._columns: list[str] = []
-        self._stream: TextIO | None = None
+        self._file: Growing | None = None
         self._kept: list[dict[str, str]] = []
+        self._waiting: list[dict[str, str]] = []
+        self._trouble = Trouble(_warn)
 
     @hookimpl
     def phasecore_run_started(self, training: Training | Monitored, resumed: bool) -> None:
@@ -40,8 +46,7 @@ class CSVLogger:
         default = "history.csv" if training.folder is not None else f"{name_of(training)}.csv"
         self._path = self._path or folder_of(training) / default
         if resumed and self._path.exists():
-            with self._path.open(encoding="utf-8", newline="") as stream:
-                self._kept = list(csv.DictReader(stream))
+            self._kept = self._read()
         elif self._path.exists():
             raise InputError(
                 "option 'path'", received=f"{self._path}, which exists", expected="a file that does not exist yet"
@@ -49,15 +54,11 @@ class CSVLogger:
 
     @hookimpl
     def phasecore_captured(self, row: Mapping[str, Any]) -> None:
-        """Write a line."""
+        """Write a line; one that cannot be written waits for the next."""
         lost = {name: "nan" for name, value in row.items() if value is None}
-        line = {"iteration": str(row["iteration"]), **lost, **{k: repr(value) for k, value in numbers_of(row).items()}}
-        new = [name for name in line if name not in self._columns]
-        if new or self._stream is None:
-            self._rewrite(new, before=int(row["iteration"]))
-        assert self._stream is not None
-        csv.DictWriter(self._stream, self._columns).writerow(line)
-        self._stream.flush()
+        numbers = {name: repr(value) for name, value in numbers_of(row).items()}
+        self._waiting.append({"iteration": str(row["iteration"]), **lost, **numbers})
+        self._write_if_possible()
 
     @hookimpl
     def phasecore_run_finished(self) -> None:
@@ -69,27 +70,60 @@ class CSVLogger:
         """Close the file."""
         self._close()
 
-    def _rewrite(self, new: list[str], before: int) -> None:
-        """Write the lines so far again, under a header with new columns."""
+    def _write_if_possible(self) -> None:
         assert self._path is not None
-        if self._stream is not None:
-            self._close()
-            with self._path.open(encoding="utf-8", newline="") as stream:
-                self._kept = list(csv.DictReader(stream))
-        self._columns = list(dict.fromkeys([*self._columns, *(name for line in self._kept for name in line), *new]))
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, self._columns)
-        writer.writeheader()
-        writer.writerows(line for line in self._kept if _is_before(line, before))
-        self._kept = []
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(self._path, text.getvalue())
-        self._stream = self._path.open("a", encoding="utf-8", newline="")
+        try:
+            self._write(self._path)
+        except OSError as error:
+            self._trouble.met(self._path, error)
+
+    def _write(self, path: Path) -> None:
+        new = [name for line in self._waiting for name in line if name not in self._columns]
+        if new or self._file is None or self._file.is_gone():
+            self._rewrite(path, new, before=int(self._waiting[0]["iteration"]))
+        else:
+            self._file.add(_text(self._waiting, self._columns))
+        self._waiting = []
+
+    def _rewrite(self, path: Path, new: list[str], before: int) -> None:
+        """Write the lines so far again, under a header with new columns."""
+        if self._file is not None:
+            self._file.close()
+            self._kept = self._read() if path.exists() else []
+        columns = list(dict.fromkeys([*self._columns, *(name for line in self._kept for name in line), *new]))
+        kept = [line for line in self._kept if _is_before(line, before)]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        header = dict(zip(columns, columns, strict=True))
+        replace_file(path, _text([header, *kept, *self._waiting], columns))
+        self._columns, self._kept = columns, []
+        self._file = Growing(path)
+        self._file.take_as_it_is()
+
+    def _read(self) -> list[dict[str, str]]:
+        assert self._path is not None
+        with self._path.open(encoding="utf-8", newline="") as stream:
+            reader = csv.DictReader(stream)
+            if "iteration" not in (reader.fieldnames or ()):
+                raise InputError(
+                    "option 'path'", received=f"{self._path}, no history", expected="a file with a column 'iteration'"
+                )
+            return list(reader)
 
     def _close(self) -> None:
-        if self._stream is not None:
-            self._stream.close()
-            self._stream = None
+        if self._waiting:
+            self._write_if_possible()
+        if self._file is not None:
+            self._file.close()
+
+
+def _text(lines: Iterable[Mapping[str, str]], columns: Sequence[str]) -> str:
+    text = io.StringIO(newline="")
+    csv.DictWriter(text, columns).writerows(lines)
+    return text.getvalue()
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, RuntimeWarning, stacklevel=level_outside())
 
 
 def _is_before(line: Mapping[str, str | None], iteration: int) -> bool:

@@ -76,7 +76,7 @@ class Measuring:
         label = self._labels[place]
         try:
             found = checked_row(label, probe.measure(signals.declared_by(label, probe.requires)))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self._switch_off(place, iteration, error)
             return {}
         try:
@@ -89,7 +89,7 @@ class Measuring:
         self._owners |= dict.fromkeys(found, place)
         return found
 
-    def _switch_off(self, place: int, iteration: int | None, error: Exception) -> None:
+    def _switch_off(self, place: int, iteration: int | None, error: BaseException) -> None:
         del self._probes[place]
         label = self._labels[place]
         when = "" if iteration is None else f" at iteration {iteration}"

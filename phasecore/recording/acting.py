@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, final
 from phasecore import registry
 from phasecore.backends import Acted
 from phasecore.errors import PluginError, PluginWarning
+from phasecore.foreign import random_state_kept
 from phasecore.phases import Timeline
 from phasecore.policies.actions import (
     Action,
@@ -145,7 +146,8 @@ class Acting:
     @contextlib.contextmanager
     def _guarded(self, name: str) -> Iterator[None]:
         try:
-            yield
+            with random_state_kept():
+                yield
         except PluginError as error:
             self._off.add(name)
             self._warn(f"{str(error).rstrip('.')}; it is disabled for the rest of this run, which goes on without it")
@@ -170,8 +172,9 @@ def call(action: Call, timeline: Timeline, row: Mapping[str, Any]) -> None:
         10
     """
     try:
-        action.function(timeline, MappingProxyType(dict(row)))
-    except Exception as error:
+        with random_state_kept():
+            action.function(timeline, MappingProxyType(dict(row)))
+    except (Exception, SystemExit) as error:
         warnings.warn(
             f"{action.to}, called by a policy, raised {type(error).__name__}: {error}; the training goes on",
             PluginWarning,

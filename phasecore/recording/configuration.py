@@ -17,7 +17,7 @@ from phasecore.backends import DEFAULT_SAMPLING, Monitored, Outcome, Settings, T
 from phasecore.errors import InputError
 from phasecore.probes.base import Probe
 from phasecore.problems.coefficients import final_coefficients
-from phasecore.recording.history import plain
+from phasecore.recording.history import LARGEST, plain
 from phasecore.recording.own_problem import check_unchanged
 from phasecore.specifications import parse_composed, specification_of
 
@@ -69,7 +69,9 @@ def points_per_batch(settings: Mapping[str, Any]) -> float | None:
         (25.0, None)
     """
     points, batches = settings.get("points"), settings.get("batches")
-    return points / batches if is_whole(points, least=1) and is_whole(batches, least=1) else None
+    if not (is_whole(points, least=1) and is_whole(batches, least=1)) or max(points, batches) > LARGEST:
+        return None
+    return points / batches
 
 
 def _identity(training: Training | Monitored) -> dict[str, Any]:

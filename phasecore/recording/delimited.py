@@ -10,6 +10,7 @@ import contextlib
 import csv
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -74,7 +75,7 @@ def read_table(file: Path, text: str) -> Table:
         names, listing = _named(len(names), comments)
     else:
         start += 1
-    duplicated = sorted({name for name in names if name and names.count(name) > 1})
+    duplicated = sorted(name for name, count in Counter(names).items() if name and count > 1)
     if duplicated:
         raise InputError(
             f"{file}, line {filled[0] + 1}", received=f"column {duplicated[0]!r} twice", expected="distinct names"
@@ -115,7 +116,10 @@ def number_of(value: Any, *, decimal_comma: bool = False) -> float | None:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise ValueError(value)
     with contextlib.suppress(ValueError):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:  # a whole number of hundreds of digits
+            return -math.inf if str(value).startswith("-") else math.inf
     text = str(value).strip().lower()
     if text in NOT_RECORDED:
         return None

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasecore.backends import Acted
-from phasecore.errors import InputError
+from phasecore.errors import InputError, described
 from phasecore.files import PART, replacing
 from phasecore.recording.history import HISTORY, acted_of, columns_of, plain, read_rows, recorded_columns, replace_file
+from phasecore.recording.untrusted import MOST_DOCUMENT, parsed, read_arrays, read_text
 
 CONFIGURATION = "run.json"
 OUTCOME = "outcome.json"
@@ -26,7 +27,15 @@ FAILURE = "failure"
 """Key of `run.json`: why the training could not go on; absent where it could."""
 COMPARISON = "compare.json"
 """In the folder of a comparison, which holds run folders: what was asked for, and the names of those folders."""
-_SNAPSHOT = re.compile(r"iteration_(\d+)\.npz")
+_KINDS: dict[str, type] = {
+    **dict.fromkeys(("problem", "backend", "weighting", "sampling", "preset", "policy", FAILURE), str),
+    **dict.fromkeys(("problem_parameters", "settings", "problem_source"), dict),
+    **dict.fromkeys(("probes", "loggers", "plugins", "resumed"), list),
+    "seed": int,
+}
+"""What `run.json` holds under its keys, where it is not null."""
+
+_SNAPSHOT = re.compile(r"iteration_([0-9]{8,15})\.npz")
 
 
 @final
@@ -64,12 +73,13 @@ class Run:
             )
         file = snapshot_file(self.folder, iteration)
         try:
-            with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-                return dict(arrays)
-        except Exception as error:  # a damaged archive raises whatever its reader stumbles over
-            raise InputError(
-                f"cannot read {file}", received=str(error), expected="a snapshot", fix="Delete it to go on without it."
-            ) from None
+            arrays = read_arrays(file)
+            odd = next((name for name, values in arrays.items() if values.dtype.kind not in "biuf"), None)
+            if odd is not None:
+                raise InputError(f"array {odd!r} of {file}", received=arrays[odd].dtype, expected="real numbers")
+        except InputError as error:
+            raise InputError(f"{str(error).rstrip('.')}. Delete it to go on without it") from None
+        return arrays
 
 
 def open_run(folder: str | Path) -> Run:
@@ -175,7 +185,15 @@ def read_configuration(folder: Path) -> dict[str, Any]:
     """
     if not (folder / CONFIGURATION).is_file():
         raise InputError(f"no run at {folder}", expected=f"a folder with {CONFIGURATION}")
-    return read_json(folder / CONFIGURATION)
+    document = read_json(folder / CONFIGURATION)
+    for name, kind in _KINDS.items():
+        if not isinstance(document.get(name), kind | None):
+            raise InputError(
+                f"{name!r} in {folder / CONFIGURATION}",
+                received=described(document[name]),
+                expected={dict: "a JSON object", list: "a list", str: "a text", int: "a whole number"}[kind],
+            )
+    return document
 
 
 def read_json(file: Path) -> dict[str, Any]:
@@ -184,9 +202,10 @@ def read_json(file: Path) -> dict[str, Any]:
     Raises:
         InputError: if it cannot be read or is not one.
     """
+    text = read_text(file, MOST_DOCUMENT, "a JSON object")
     try:
-        document = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        document = parsed(text)
+    except ValueError as error:
         raise InputError(f"cannot read {file}", received=str(error), expected="a JSON object") from None
     if not isinstance(document, dict):
         raise InputError(f"cannot read {file}", received=type(document).__name__, expected="a JSON object")

@@ -6,23 +6,32 @@ NaN. `pandas.read_json("history.jsonl", lines=True)` reads the file.
 
 from __future__ import annotations
 
+import bisect
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TextIO, final
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from phasecore.arguments import is_number
+from phasecore.arguments import is_number, is_whole
 from phasecore.backends import Acted
-from phasecore.errors import InputError
-from phasecore.files import replacing
+from phasecore.errors import InputError, PluginError, described
+from phasecore.files import Growing, replacing
 from phasecore.phases import Timeline, detect
 from phasecore.phases.curve import Column
+from phasecore.probes.checks import checked_row
+from phasecore.recording.untrusted import MOST_TEXT, parsed, read_text
 
 HISTORY = "history.jsonl"
+
+LARGEST = 2**53
+"""Iterations at most: more cannot be told apart as numbers."""
+
+SPARSEST = 20
+"""Cells of a table for each value at most."""
 
 Row = dict[str, Any]
 
@@ -53,13 +62,10 @@ def read_rows(file: Path) -> list[Row]:
     Raises:
         InputError: if the file cannot be read, or any other line is not a JSON object with an "iteration".
     """
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {file}", received=str(error), expected="a history in UTF-8") from None
+    text = read_text(file, MOST_TEXT, "a history")
     rows: list[Row] = []
     for number, row in parse_rows(file, text):
-        if not isinstance(row.get("iteration"), int):
+        if not is_whole(row.get("iteration"), least=0) or row["iteration"] > LARGEST:
             raise InputError(
                 f"{file}, line {number}",
                 received=json.dumps(row)[:60],
@@ -67,6 +73,23 @@ def read_rows(file: Path) -> list[Row]:
             )
         rows.append(row)
     return rows
+
+
+def checked_capture(backend: str, row: Mapping[str, Any]) -> Row:
+    """Return a capture as a row.
+
+    Raises:
+        PluginError: for anything but a mapping of name to number with a whole "iteration", naming the backend.
+
+    Example:
+        >>> checked_capture("torch", {"iteration": 10.0, "snr": 2.0})
+        {'iteration': 10, 'snr': 2.0}
+    """
+    what = f"backend {backend!r}, row of the history"
+    numbers = checked_row(what, row)
+    if not numbers.get("iteration", math.nan).is_integer():
+        raise PluginError(what, received=described(row), expected='a mapping with a whole "iteration"')
+    return {**numbers, "iteration": int(numbers["iteration"])}
 
 
 def parse_rows(file: Path, text: str) -> Iterator[tuple[int, Row]]:
@@ -80,8 +103,8 @@ def parse_rows(file: Path, text: str) -> Iterator[tuple[int, Row]]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
+            row = parsed(line)
+        except ValueError as error:
             if number == len(lines):
                 return
             raise InputError(f"{file}, line {number}", received=str(error), expected="one JSON object") from None
@@ -101,6 +124,7 @@ def columns_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, NDArray[np.float6
     names = dict.fromkeys(
         name for row in rows for name, value in row.items() if value is None or isinstance(value, int | float)
     )
+    check_table(len(rows), len(names), sum(map(len, rows)))
     return {name: np.asarray([_number(row.get(name)) for row in rows], dtype=np.float64) for name in names}
 
 
@@ -115,8 +139,24 @@ def recorded_columns(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[float 
     return {name: [_number(row[name]) if name in row else None for row in rows] for name in columns_of(rows)}
 
 
+def check_table(rows: int, names: int, values: int) -> None:
+    """Refuse a table that is far larger than the values that are to be put into it.
+
+    Raises:
+        InputError: if so: every row has columns of its own.
+
+    Example:
+        >>> check_table(rows=1_000_000, names=50, values=20_000_000)
+    """
+    if rows * names > max(SPARSEST * values, 10_000_000):
+        raise InputError("history", received=f"{names} columns in {rows} rows", expected="rows with the same columns")
+
+
 def _number(value: object) -> float:
-    return float(value) if isinstance(value, int | float) else math.nan
+    try:
+        return float(value) if isinstance(value, int | float) else math.nan
+    except OverflowError:  # a whole number of hundreds of digits
+        return math.nan
 
 
 def timeline_of(columns: Mapping[str, Column]) -> Timeline:
@@ -170,39 +210,101 @@ def acted_of(rows: Iterable[Mapping[str, Any]]) -> list[Acted]:
     for row in rows:
         own = row.get("actions")
         listed += own if isinstance(own, list) else []
-    return [Acted.of(item) for item in listed if isinstance(item, Mapping) and "action" in item]
+    return [Acted.of(item) for item in listed if isinstance(item, Mapping) and _is_record(item)]
+
+
+def done_by_row(rows: Iterable[Mapping[str, Any]], actions: Iterable[Acted]) -> dict[int, list[dict[str, Any]]]:
+    """Return what policies had done as the rows of a history have it: in the first row from its iteration on.
+
+    Example:
+        >>> done = Acted(7, "halving", "scale_learning_rate", 0.5, "diffusion declared")
+        >>> [(at, own[0]["iteration"]) for at, own in done_by_row([{"iteration": 5}, {"iteration": 10}], [done]).items()]
+        [(10, 7)]
+    """
+    iterations = [int(row["iteration"]) for row in rows]
+    found: dict[int, list[dict[str, Any]]] = {}
+    for acted in actions:
+        place = bisect.bisect_left(iterations, acted.iteration)
+        if place < len(iterations):
+            found.setdefault(iterations[place], []).append(acted.to_json())
+    return found
+
+
+def _is_record(item: Mapping[str, Any]) -> bool:
+    texts = all(isinstance(item.get(name), str) for name in ("policy", "action", "reason"))
+    is_known = item.get("to") is None or isinstance(item["to"], str) or is_number(item["to"])
+    return texts and is_known and is_whole(item.get("iteration"), least=0)
 
 
 @final
 class History:
-    """Appends rows to a history file.
+    """Appends rows to a history file. What cannot be written waits, and is written with the next row that can be.
 
     Args:
         file: the history; made if absent, appended to otherwise.
+        rows: returns all rows, for a file that vanished; by default those that wait.
     """
 
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        self._stream: TextIO | None = None
+    def __init__(self, file: Path, rows: Callable[[], Iterable[Mapping[str, Any]]] | None = None) -> None:
+        self.file = file
+        self._lines = Growing(file)
+        self._rows = rows
+        self._read: list[Row] | None = None
+        self._waiting: list[str] = []
+        self._is_to_be_replaced = False
+
+    @property
+    def waiting(self) -> int:
+        """How many rows could not be written yet."""
+        return len(self._waiting)
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """Write one row, in one go, and hand it to the operating system at once."""
-        if self._stream is None:
-            self._stream = self._file.open("a", encoding="utf-8", newline="\n")
-        self._stream.write(json.dumps(plain(row), allow_nan=False) + "\n")
-        self._stream.flush()
-
-    def late(self, iteration: int) -> int:
-        """Return how many rows would be dropped by going on from an iteration, and refuse to drop all.
+        """Write one row, in one go, and hand it to the operating system at once.
 
         Raises:
-            InputError: if the training begins at iteration 0, and there are rows.
+            OSError: if it cannot be written; it waits then.
         """
-        rows = read_rows(self._file)
+        self.add(row)
+        self.write()
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Take a row that is to be written."""
+        self._waiting.append(_line(row))
+
+    def write(self) -> bool:
+        """Write what waits, and return whether the file had vanished and was written anew.
+
+        Raises:
+            OSError: if it cannot be written; it goes on waiting, and no part of it is in the file.
+        """
+        is_gone = self._lines.is_gone() and not self._is_to_be_replaced
+        if is_gone or self._is_to_be_replaced:
+            whole = [_line(row) for row in self._rows()] if is_gone and self._rows is not None else self._waiting
+            self._replace(whole)
+        elif self._waiting:
+            self._lines.add("".join(self._waiting))
+        self._waiting = []
+        return is_gone
+
+    def read(self) -> None:
+        """Read the rows that are there, to be gone on with.
+
+        Raises:
+            InputError: if they cannot be read.
+        """
+        self._read = read_rows(self.file)
+
+    def late(self, iteration: int) -> int:
+        """Return how many of the rows that were read would be dropped by going on from an iteration.
+
+        Raises:
+            InputError: if that would be all of them, as the training begins at iteration 0.
+        """
+        rows = self._there()
         late = [row["iteration"] for row in rows if row["iteration"] > iteration]
         if late and iteration == 0:
             raise InputError(
-                f"resuming the history {self._file}",
+                f"resuming the history {self.file}",
                 received=f"a training that begins at iteration 0, and {len(rows)} rows to iteration {late[-1]}",
                 expected="a training whose state was restored",
                 fix="Restore its state (in Keras with BackupAndRestore), or name another file.",
@@ -213,17 +315,40 @@ class History:
         """Drop the rows from an iteration on, and a half-written last line; return the rows that stay.
 
         The file is replaced in one step, so that it is whole at every moment.
+
+        Raises:
+            OSError: if it cannot be written; that waits then.
         """
-        self.close()
-        kept = [row for row in read_rows(self._file) if row["iteration"] < iteration] if self._file.exists() else []
-        replace_file(self._file, "".join(json.dumps(row, allow_nan=False) + "\n" for row in kept))
+        kept = self.keep_before(iteration)
+        self.write()
+        return kept
+
+    def keep_before(self, iteration: int) -> list[Row]:
+        """Return the rows that stay where those from an iteration on are dropped: the next row replaces the file."""
+        kept = [row for row in self._there() if row["iteration"] < iteration]
+        self._read, self._is_to_be_replaced = None, True
+        self._waiting = [*map(_line, kept), *self._waiting]
         return kept
 
     def close(self) -> None:
         """Close the file; a later row opens it again."""
-        if self._stream is not None:
-            self._stream.close()
-            self._stream = None
+        self._lines.close()
+
+    def _there(self) -> list[Row]:
+        if self._read is None:
+            self._read = read_rows(self.file) if self.file.exists() else []
+        return self._read
+
+    def _replace(self, lines: list[str]) -> None:
+        self._lines.close()
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(self.file, "".join(lines))
+        self._lines.take_as_it_is()
+        self._is_to_be_replaced = False
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    return json.dumps(plain(row), allow_nan=False) + "\n"
 
 
 def replace_file(file: Path, text: str) -> None:

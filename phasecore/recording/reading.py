@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import csv
-import json
 import math
 import warnings
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from phasecore.recording.column_names import as_columns, choose_columns
 from phasecore.recording.delimited import Table, number_of, read_table
 from phasecore.recording.history import HISTORY, parse_rows
 from phasecore.recording.row_order import in_order
+from phasecore.recording.untrusted import MOST_TEXT, parsed, read_bytes
 
 LINES_OF_JSON = frozenset({".jsonl", ".ndjson"})
 SCALARS = ("Wall time", "Step", "Value")
@@ -55,7 +55,9 @@ def read_curve(path: str | Path, columns: Mapping[str, str] | None = None) -> Cu
     is_json = file.suffix in LINES_OF_JSON or text.lstrip()[:1] in {"{", "["}
     try:
         table = as_columns(file, _json_table(file, text) if is_json else read_table(file, text))
-    except csv.Error as error:
+    except InputError:
+        raise
+    except (csv.Error, TypeError, ValueError) as error:  # of csv where "sep=" names what cannot separate
         raise InputError(f"cannot read {file}", received=str(error), expected="one row per line") from None
     chosen = choose_columns(file, table, columns or {})
     numbers = _numbers(file, table, chosen, is_json=is_json)
@@ -73,11 +75,11 @@ def read_curve(path: str | Path, columns: Mapping[str, str] | None = None) -> Cu
 
 
 def _text(file: Path) -> str:
+    content = read_bytes(file, MOST_TEXT)
     try:
-        content = file.read_bytes()
         wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         text = content.decode("utf-16" if wide else "utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise InputError(f"cannot read {file}", received=str(error), expected="a text file in UTF-8") from None
     if not text.strip():
         raise InputError(f"{file} is empty", expected="a header and one line per capture")
@@ -88,8 +90,8 @@ def _json_table(file: Path, text: str) -> Table:
     """Return the objects of a file, one per line or all in one list; TensorBoard's lists have no names."""
     if text.lstrip().startswith("["):
         try:
-            items = json.loads(text)
-        except json.JSONDecodeError as error:
+            items = parsed(text)
+        except ValueError as error:
             raise InputError(f"cannot read {file}", received=str(error), expected="a list of JSON objects") from None
         objects = [dict(zip(SCALARS, item, strict=False)) if isinstance(item, list) else item for item in items]
         rows = list(enumerate(objects, start=1))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import math
+import sys
 import warnings
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -16,36 +16,28 @@ from numpy.typing import NDArray
 
 from phasecore import plugins, registry
 from phasecore.backends import WENT_BACK, Acted, Monitored, Outcome, Training
-from phasecore.errors import InputError, PhasecoreError, PluginError, PluginWarning, TrainingError, described
+from phasecore.errors import InputError, PhasecoreError, PluginWarning, TrainingError
 from phasecore.phases import Phase, Timeline, detect, tracker
 from phasecore.policies.actions import Action, Stop, SwitchOptimizer
-from phasecore.probes.checks import checked_row
 from phasecore.recording.acting import Acting
 from phasecore.recording.configuration import configuration_of, provenance, summary
 from phasecore.recording.display import Display, Silent, level_outside, nonfinite_warning
-from phasecore.recording.folder import (
-    CONFIGURATION,
-    FAILURE,
-    OUTCOME,
-    check_free,
-    create,
-    read_configuration,
-    save_snapshot,
-    snapshot_file,
-    write_json,
-)
-from phasecore.recording.history import HISTORY, History, acted_of, plain, read_rows, recorded_columns
+from phasecore.recording.folder import FAILURE, read_configuration
+from phasecore.recording.history import acted_of, checked_capture, done_by_row, plain, recorded_columns
 from phasecore.recording.hooks import RunHooks
 from phasecore.recording.outcome import outcome_of
 from phasecore.recording.own_problem import changed_file, recorded_source, reference_arrays
 from phasecore.recording.provided import KEY, check_provided, provided_for
+from phasecore.recording.record import Record
 
 Loggers = str | Sequence[str | object]
 Row = dict[str, float]
 
 _NOTHING_YET = Timeline((), None, "cannot tell: nothing was captured yet")
-_WRITERS: weakref.WeakValueDictionary[Path, Recorder] = weakref.WeakValueDictionary()
-"""Who writes each file."""
+NOT_WRITTEN = (
+    "not written: {}. It is lost when this process ends: make room and call finish() again, or go on from the last "
+    "checkpoint (--resume, resume=True)"
+)
 
 
 @final
@@ -93,31 +85,25 @@ class Recorder:
         on_capture: Callable[[Mapping[str, float]], None] | None = None,
     ) -> None:
         self.folder = None if folder is None else Path(folder)
-        if history_file is not None and Path(history_file).exists() and not resume:
-            raise InputError(
-                "argument 'history_file'",
-                received=f"{history_file}, which exists",
-                expected="a file that does not exist yet",
-                fix="Name another file, move this one away, or go on with it: resume=True.",
-            )
-        if self.folder is not None and not resume:
-            check_free(self.folder)
-        files = [] if history_file is None else [Path(history_file)]
-        files += [] if self.folder is None else [self.folder / HISTORY]
-        self._histories = {file: History(file) for file in files}
-        self._resume = resume
         self._display = Silent() if display is None else display
+        self._record = Record(
+            self.folder,
+            None if history_file is None else Path(history_file),
+            resume=resume,
+            rows=lambda: map(self._written, self.rows),
+            warn=self._warned,
+        )
         self._on_capture = on_capture
         self._loggers = [loggers] if isinstance(loggers, str) else list(loggers)
         listeners = [*plugins.loaded().listeners(), *registry.as_listeners(self._loggers)]
-        self._hooks = RunHooks(listeners, self._display.warned)
+        self._hooks = RunHooks(listeners, self._warned)
         self._training: Training | Monitored | None = None
         self._reference: Mapping[str, NDArray[np.float64]] | None = None
-        self._acting = Acting({}, None, self._display.warned)
+        self._acting = Acting({}, None, self._warned)
         self._pending: list[Action] = []
         self._unwritten: list[Acted] = []
         self._restored: Mapping[str, Any] = {}
-        self._to_cut: list[Path] = []
+        self._done: dict[int, list[dict[str, Any]]] = {}
         self._is_over = self._has_warned = False
         self._tracker = tracker()
         self.replay([])
@@ -146,57 +132,68 @@ class Recorder:
             iteration: optimizer steps done so far; None where the first row tells from where the training goes on.
 
         Raises:
-            InputError: if the folder cannot be made or read, if other packages provide now what its run is made of, or
-                if nothing is done yet and there are rows already: they would all be lost.
+            InputError: if the folder cannot be made, written or read, if another process writes it, if other packages
+                provide now what its run is made of, or if nothing is done yet and there are rows already: they would
+                all be lost.
         """
         if self._training is not None:
             return
-        there = [file for file in self._histories if self._resume and file.exists()]
-        dropped = {} if iteration is None else {file: self._histories[file].late(iteration) for file in there}
-        goes_on = self.folder is not None and self._begin_folder(self.folder, training, versions or {})
+        self._record.take()
+        try:
+            self._begin(training, versions or {}, iteration)
+        except BaseException:
+            self._record.let_go()
+            raise
+
+    def _begin(self, training: Training | Monitored, versions: Mapping[str, str], iteration: int | None) -> None:
+        dropped = {} if iteration is None else self._record.late(iteration)
+        goes_on = self.folder is not None and self._begin_folder(self.folder, training, versions)
         self._training = training
-        self._acting = Acting(training.policies, training.settings.iterations, self._display.warned)
+        self._acting = Acting(training.policies, training.settings.iterations, self._warned)
         self._acting.restore(self._restored)
-        _WRITERS.update({file.resolve(): self for file in self._histories})
+        self._record.begin()
         for file, late in dropped.items():
             if late:
                 warnings.warn(
                     f"{file}: rows after iteration {iteration} dropped ({late}): the training goes on from there",
                     stacklevel=level_outside(),
                 )
-        self._to_cut = there
+        there = self._record.goes_on
         if iteration is not None:
             self._cut(iteration + 1)
-        self._start(resumed=goes_on or bool(there) or bool(iteration))
+            self._record.write()
+        self._start(resumed=goes_on or there or bool(iteration))
 
     def resumed(self, iteration: int) -> None:
         """Hear which iteration was the last one of the saved state that the training goes on from."""
-        self._display.resumed(iteration, self.folder)
+        self._show("resumed", iteration, self.folder)
 
     def progressed(self, iteration: int, loss: float) -> None:
         """Hear that iterations passed."""
-        self._display.progressed(iteration, loss)
+        self._show("progressed", iteration, loss)
 
     def captured(self, row: Mapping[str, Any]) -> None:
         """Record a capture: the files first, so that nothing else can lose it.
+
+        What cannot be written now is written later, see `phasecore.recording.record`.
 
         Raises:
             PluginError: for a row that is no mapping of name to number with an "iteration", naming the backend.
             InputError: if another recorder writes the same file meanwhile.
         """
         training = self._listened()
-        checked = self._checked(training, row)
-        if self._to_cut:
+        checked = checked_capture(training.backend, row)
+        if self._record.goes_on:
             self._cut(int(checked["iteration"]))
         if self._is_over:
             self._start(resumed=True)
-        for file in self._histories:
-            self._check_alone(file)
+        self._record.check_alone()
         self._track(checked)
         made = self._decide(checked)
         done, self._unwritten = [*self._unwritten, *made], []
-        for history in self._histories.values():
-            history.append({**checked, "actions": [item.to_json() for item in done]} if done else checked)
+        if done:
+            self._done[checked["iteration"]] = [item.to_json() for item in done]
+        self._record.append(self._written(checked))
         if self._on_capture is not None:
             self._on_capture(checked)
         clean = plain(checked)
@@ -205,19 +202,19 @@ class Recorder:
             if transition.phase not in self._declared:
                 self._declared.add(transition.phase)
                 self._hooks.call("phase_changed", training=training, transition=transition)
-        self._display.captured(clean, self.timeline)
+        self._show("captured", clean, self.timeline)
         for acted in made:
             self._announce(acted)
         if self.timeline.nonfinite is not None and not self._has_warned:
             self._has_warned = True
-            self._display.warned(nonfinite_warning(self.timeline.nonfinite))
+            self._show("warned", nonfinite_warning(self.timeline.nonfinite))
 
     def snapshot(self, iteration: int, arrays: Mapping[str, NDArray[np.float64]]) -> None:
         """Save fields, residuals and weights by name, where there is a run folder."""
         if self.folder is not None:
             if self._reference is None:
                 self._reference = reference_arrays(self._listened().problem, arrays)
-            save_snapshot(self.folder, iteration, {**arrays, **self._reference})
+            self._record.snapshot(iteration, {**arrays, **self._reference})
 
     @property
     def stopped_by_policy(self) -> bool:
@@ -248,13 +245,18 @@ class Recorder:
 
     def has_snapshot(self, iteration: int) -> bool:
         """Return whether fields were saved after an iteration, or there is no folder to save them in."""
-        return self.folder is None or snapshot_file(self.folder, iteration).exists()
+        return self._record.has_snapshot(iteration)
+
+    def could_not_write(self, file: Path, error: OSError) -> None:
+        """Hear that a checkpoint could not be written; the person is told once of each cause."""
+        self._record.could_not_write(file, error)
 
     def replay(self, rows: Sequence[Mapping[str, Any]], actions: Sequence[Acted] | None = None) -> None:
         """Start again from rows that were taken before, and from what policies had done; by default the rows tell."""
         self._acting.restart()
         self.rows: list[Row] = []
         self.actions = acted_of(rows) if actions is None else list(actions)
+        self._done = done_by_row(rows, self.actions)
         self.timeline, self._state = _NOTHING_YET, self._tracker.init()
         self._declared: set[Phase] = set()
         for row in rows:
@@ -281,17 +283,15 @@ class Recorder:
             seconds: training time, likewise; by default that of the last row.
         """
         training = self._listened()
-        if self._to_cut and self.folder is not None:
-            self.replay(read_rows(self.folder / HISTORY))
+        if self._record.goes_on:
+            self._cut(sys.maxsize)
         if self.stopped_by_policy and self.rows:
             iterations = int(self.rows[-1]["iteration"])
         outcome = outcome_of(self.rows, iterations, seconds, self.actions)
-        if self.folder is not None:
-            write_json(self.folder / OUTCOME, summary(training, outcome))
-        self.close()
-        self._is_over = True
+        self._record.outcome(summary(training, outcome))
+        self._end()
         self._hooks.call("run_finished", training=training, outcome=outcome)
-        self._display.finished(outcome)
+        self._show("finished", outcome)
         return outcome
 
     def stopped(self, error: BaseException) -> None:
@@ -303,18 +303,25 @@ class Recorder:
         if row is not None and (not self.rows or self.rows[-1]["iteration"] < row["iteration"]):
             self._has_warned = True
             self.captured(row)
-        self.close()
-        self._is_over = True
-        if self.folder is not None and isinstance(error, Exception):
-            reason = str(error) if isinstance(error, PhasecoreError) else f"{type(error).__name__}: {error}"
-            with contextlib.suppress(OSError, InputError):  # what ended the training is what the caller is to hear of
-                write_json(self.folder / CONFIGURATION, {**read_configuration(self.folder), FAILURE: reason})
+        if isinstance(error, Exception):
+            self._record.failure(
+                str(error) if isinstance(error, PhasecoreError) else f"{type(error).__name__}: {error}"
+            )
+        self._end()
         self._hooks.call("run_stopped", training=self._listened(), error=error)
 
     def close(self) -> None:
         """Close the history files; a later row opens them again."""
-        for history in self._histories.values():
-            history.close()
+        self._record.close()
+
+    def _end(self) -> None:
+        """Write what waits, say what cannot be written, and let others write there."""
+        self._record.write(everything=True)
+        if left := self._record.unwritten():
+            self._warned(NOT_WRITTEN.format(left))
+        self.close()
+        self._record.let_go()
+        self._is_over = True
 
     def _listened(self) -> Training | Monitored:
         assert self._training is not None, "begin() comes first"
@@ -325,15 +332,15 @@ class Recorder:
         training = self._listened()
         self._hooks.call("run_started", training=training, resumed=resumed)
         if isinstance(training, Training):
-            self._display.started(training)
+            self._show("started", training)
 
     def _begin_folder(self, folder: Path, training: Training | Monitored, versions: Mapping[str, str]) -> bool:
         """Make the folder, or note in `run.json` that its run goes on, and return whether it does."""
         names = [name for name in self._loggers if isinstance(name, str)]
         provided = provided_for(training, names)
-        if not (self._resume and (folder / CONFIGURATION).exists()):
+        if not self._record.has_run:
             configuration = {**configuration_of(training), "loggers": names, KEY: provided}
-            create(folder, {**configuration, **recorded_source(training), **provenance(versions)})
+            self._record.create({**configuration, **recorded_source(training), **provenance(versions)})
             return False
         recorded = read_configuration(folder)
         recorded.pop(FAILURE, None)
@@ -342,39 +349,25 @@ class Recorder:
             if isinstance(self._display, Silent):
                 warnings.warn(change, PluginWarning, stacklevel=level_outside())
             else:
-                self._display.warned(change)
+                self._show("warned", change)
         sessions = [*recorded.get("resumed", []), {**provenance(versions), KEY: provided}]
         now = {"settings": configuration_of(training)["settings"], "loggers": names, "resumed": sessions}
-        write_json(folder / CONFIGURATION, {**recorded, **now})
-        (folder / OUTCOME).unlink(missing_ok=True)
+        self._record.go_on({**recorded, **now})
         return True
 
     def _cut(self, iteration: int) -> None:
         """Drop what was recorded from an iteration on."""
         state = self._acting.state()
-        for file in self._to_cut:
-            kept = self._histories[file].cut(iteration)
+        for kept in self._record.cut(iteration):
             if not self.rows:
                 self.replay(kept)
                 if self._restored:
                     self._acting.restore(state)
-        self._to_cut = []
 
-    def _check_alone(self, file: Path) -> None:
-        if _WRITERS.get(file.resolve()) is not self:
-            raise InputError(
-                f"{file}",
-                received="rows of two trainings",
-                expected="one that writes it",
-                fix="Give each a run_folder or history_file of its own; the one that began last may go on.",
-            )
-
-    def _checked(self, training: Training | Monitored, row: Mapping[str, Any]) -> dict[str, Any]:
-        backend = f"backend {training.backend!r}, row of the history"
-        numbers = checked_row(backend, row)
-        if not numbers.get("iteration", math.nan).is_integer():
-            raise PluginError(backend, received=described(row), expected='a mapping with a whole "iteration"')
-        return {**numbers, "iteration": int(numbers["iteration"])}
+    def _written(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a row as the history has it, with what policies had done."""
+        done = self._done.get(int(row["iteration"]))
+        return {**row, "actions": done} if done else row
 
     def _decide(self, row: Row) -> list[Acted]:
         """Ask the policies, and return what they have done."""
@@ -390,7 +383,15 @@ class Recorder:
     def _announce(self, acted: Acted) -> None:
         self._hooks.call("policy_acted", training=self._listened(), acted=acted)
         if hasattr(self._display, "acted"):
-            self._display.acted(acted)
+            self._show("acted", acted)
+
+    def _warned(self, message: str) -> None:
+        self._show("warned", message)
+
+    def _show(self, event: str, *arguments: Any) -> None:
+        """Call the display; where its stream is full or gone, nothing is shown."""
+        with contextlib.suppress(OSError):
+            getattr(self._display, event)(*arguments)
 
     def _track(self, row: Row) -> None:
         self.rows.append(row)

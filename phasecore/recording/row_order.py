@@ -15,6 +15,10 @@ from collections.abc import Mapping, Sequence
 from phasecore.errors import InputError
 
 UNSORTED = 3
+"""Rows between two steps back, on average, that are too few for a training that was resumed."""
+
+MOST_RESUMED = 1000
+"""Times that a training was resumed at most."""
 
 
 def in_order(
@@ -63,7 +67,7 @@ def _column(name: str, series: Sequence[tuple[int, float, float]], notes: list[s
         if not parts or item[1] < parts[-1][-1][1]:
             parts.append([])
         parts[-1].append(item)
-    if len(parts) > 1 and len(parts) * UNSORTED > len(series):
+    if len(parts) > min(1 + MOST_RESUMED, len(series) / UNSORTED):
         parts = [sorted(series, key=lambda item: item[1])]
     kept: list[tuple[int, float, float]] = []
     for part in parts:
@@ -77,7 +81,8 @@ def _column(name: str, series: Sequence[tuple[int, float, float]], notes: list[s
                 f"from row {part[0][0] + 1} on the iterations from {begin:.0f} to {kept[-1][1]:.0f} are there again, "
                 "as after a training was resumed: the later rows count"
             )
-        kept = kept[:place] + part
+        del kept[place:]
+        kept += part
     return _by_step(name, kept)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasecore.backends import Acted
+from phasecore.files import replacing
 from phasecore.phases import Phase, Timeline, Transition
 from phasecore.reporting.coefficients import Panel, coefficient_panels
 from phasecore.reporting.comparison import Compared
@@ -104,7 +105,8 @@ def draw_comparison(runs: Sequence[Compared], file: Path) -> None:
     for panel in panels[: len(rows), 0]:
         _label_ticks(panel)
     figure.suptitle(_title(runs), fontsize=11, color=INK)
-    figure.savefig(file, dpi=150)
+    with replacing(Path(file)) as stream:
+        figure.savefig(stream, dpi=150, format=Path(file).suffix.removeprefix("."))
 
 
 def _share_scales(panels: NDArray[Any], rows: int) -> None:

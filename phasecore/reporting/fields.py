@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from phasecore import registry
-from phasecore.errors import PhasecoreError
+from phasecore.errors import InputError, PhasecoreError
 from phasecore.problems import Problem
-from phasecore.recording.folder import Run
+from phasecore.recording.folder import Run, snapshot_file
 from phasecore.recording.own_problem import KEY
 from phasecore.recording.provided import recorded_plugins
 from phasecore.reporting.curves import plain_layout
@@ -46,7 +47,7 @@ def fields_figure(run: Run) -> Figure | None:
     if not kept and problem is not None and problem.has_reference and grid is not None and is_drawn(grid):
         kept = dict(problem.reference(grid))
     names = coordinates_of(run.configuration, problem)
-    pages = {iteration: panels_of(arrays, kept, names) for iteration, arrays in snapshots.items()}
+    pages = {iteration: _panels(run, iteration, arrays, kept, names) for iteration, arrays in snapshots.items()}
     pages = {iteration: panels for iteration, panels in pages.items() if panels}
     if not pages:
         return None
@@ -128,7 +129,25 @@ def coordinates_of(configuration: Mapping[str, Any], problem: Problem | None) ->
     if problem is not None:
         return problem.coordinates
     kept = (configuration.get(KEY) or {}).get("coordinates")
-    return kept if isinstance(kept, list) and 1 <= len(kept) <= 3 else NAMES
+    return [str(name) for name in kept] if isinstance(kept, list) and 1 <= len(kept) <= 3 else NAMES
+
+
+def _panels(
+    run: Run,
+    iteration: int,
+    arrays: Mapping[str, NDArray[np.float64]],
+    reference: Mapping[str, NDArray[np.float64]],
+    names: Sequence[str],
+) -> list[Panel | Curves]:
+    try:
+        return panels_of(arrays, reference, names)
+    except (ValueError, IndexError, TypeError, ArithmeticError) as error:
+        raise InputError(
+            f"cannot draw {snapshot_file(run.folder, iteration)}",
+            received=str(error),
+            expected="arrays of fields on a grid, and of residuals and weights at points",
+            fix="Delete it to go on without it.",
+        ) from None
 
 
 def _traces(figure: Figure, panel: Panel | Curves, row: int, column: int, visible: bool) -> list[Heatmap | Scatter]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
+import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from phasecore.errors import InputError
 from phasecore.phases import Phase
@@ -79,9 +81,11 @@ def page(reported: Sequence[Reported]) -> str:
     from plotly.offline import get_plotlyjs
 
     groups = grouped_by_weighting(reported)
+    mark = secrets.token_hex(16)
     text: str = _template().render(
         generator=Markup(GENERATOR),
         plotly=Markup(get_plotlyjs()),
+        nonce=mark,
         title=_title(reported),
         runs=reported,
         has_error=any(math.isfinite(item.error) for item in reported),
@@ -91,12 +95,13 @@ def page(reported: Sequence[Reported]) -> str:
         trained=coefficient_panels([item.run.history for item in reported]),
         legend={PHASE_NAMES[phase]: colour for phase, colour in PHASE_COLOURS.items()} | {"not known": NOT_KNOWN},
         batches=batches_of_the_snr(reported),
-        curves=_html(curves_figure(reported), "curves"),
+        curves=_html(curves_figure(reported), "curves", mark),
         most_drawn=MOST_DRAWN,
-        fields=[_html(fields_figure(item.run), f"fields-{place}") for place, item in enumerate(reported)],
-        recorded=_html(recorded_figure(reported), "recorded"),
+        fields=[_html(fields_figure(item.run), f"fields-{place}", mark) for place, item in enumerate(reported)],
+        recorded=_html(recorded_figure(reported), "recorded", mark),
     )
-    return text
+    # a number that no content can know, as it depends on all of it, and that is the same for the same runs
+    return text.replace(mark, hashlib.sha256(text.replace(mark, "").encode("utf-8", "replace")).hexdigest())
 
 
 def batches_of_the_snr(reported: Sequence[Reported]) -> str:
@@ -146,14 +151,29 @@ def _title(reported: Sequence[Reported]) -> str:
     return f"{what}: {reported[0].label}" if len(reported) == 1 else f"{what}: {len(reported)} runs"
 
 
-def _html(figure: Figure | None, identity: str) -> Markup | None:
-    """Return plotly's own HTML of a figure, which is not to be escaped again."""
+def _html(figure: Figure | None, identity: str, nonce: str) -> Markup | None:
+    """Return plotly's own HTML of a figure, which is not to be escaped again; the page lets its scripts run.
+
+    Plotly makes links and the like of the text that it draws: of what comes from runs it is to make none.
+    """
     from markupsafe import Markup
 
     if figure is None:
         return None
     options = {"responsive": True, "displaylogo": False}
-    return Markup(figure.to_html(full_html=False, include_plotlyjs=False, div_id=identity, config=options))
+    text = _as_text(figure.to_plotly_json())
+    drawn: Figure = type(figure)(text, skip_invalid=True)
+    html = drawn.to_html(full_html=False, include_plotlyjs=False, div_id=identity, config=options)
+    return Markup(html.replace("<script", f'<script nonce="{nonce}"'))
+
+
+def _as_text(part: Any, name: str = "") -> Any:
+    """Return a part of a figure in which no text but our own templates is markup."""
+    if isinstance(part, dict):
+        return {key: _as_text(value, key) for key, value in part.items()}
+    if isinstance(part, list | tuple):
+        return [_as_text(value, name) for value in part]
+    return part.replace("<", "&lt;") if isinstance(part, str) and name != "hovertemplate" else part
 
 
 def _check_replaceable(file: Path) -> None:

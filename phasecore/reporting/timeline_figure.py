@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasecore.errors import InputError
+from phasecore.files import replacing
 from phasecore.phases import Curve, Timeline, Transition
 from phasecore.phases.statistics import signal_to_noise_ratio
 from phasecore.reporting.dependencies import check_installed
@@ -77,7 +78,9 @@ def draw_timeline(curve: Curve, timeline: Timeline, file: str | Path) -> None:
         panel.axis("off")
         panel.text(0.0, 0.5, timeline.reason, color=INK, fontsize=9, va="center", wrap=True)
     try:
-        figure.savefig(file, dpi=130)
+        file = Path(file) if Path(file).suffix else Path(file).with_suffix(".png")
+        with replacing(file) as stream:
+            figure.savefig(stream, dpi=130, format=file.suffix.removeprefix("."))
     except (OSError, ValueError) as error:
         raise InputError(
             f"cannot save the figure {file}", received=str(error), expected="a file such as phases.png"

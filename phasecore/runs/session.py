@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from abc import ABC, abstractmethod
@@ -19,7 +20,9 @@ from phasecore.files import replacing
 from phasecore.policies.actions import Action, Call, Resample, Snapshot, Stop
 from phasecore.probes import Probe
 from phasecore.recording.acting import call, may_resample
+from phasecore.recording.record import refused
 from phasecore.recording.schedule import Schedule
+from phasecore.recording.untrusted import parsed
 from phasecore.runs.interruption import Interruption, noticed_between_iterations
 from phasecore.sampling import Resampler, uniform
 
@@ -108,6 +111,10 @@ class Session(ABC):
         Args:
             observer: hears of captures and snapshots, and from which iteration a saved state goes on.
             file: the checkpoint, or None to save nothing.
+
+        Raises:
+            InputError: before the first iteration, if the first checkpoint cannot be saved. A later one that cannot be
+                is told to the observer.
         """
         with noticed_between_iterations() as interruption:
             self._run(observer, file, interruption)
@@ -120,9 +127,16 @@ class Session(ABC):
         if self.loaded and hasattr(observer, "resumed"):
             observer.resumed(self.iteration)
         if self._observer is not None and self._policies:
-            self._observer.restore_policies(self._policies)
+            try:
+                self._observer.restore_policies(self._policies)
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                received = f"{type(error).__name__}: {error}"
+                raise InputError(
+                    "resuming: the policies in the saved state", received=received, expected=EXPECTED
+                ) from error
         began = time.perf_counter() - self.seconds
-        self._save(file)
+        with refused(Path() if file is None else file, "the first checkpoint"):
+            self._save(file)
         saved = time.perf_counter()
         while self.iteration < settings.iterations and not self.stopped:
             if self.resampler is not None and self.resampler.is_due(self.iteration):
@@ -152,11 +166,11 @@ class Session(ABC):
                 observer.snapshot(self.iteration, self.arrays())
             if interruption.came or time.perf_counter() - saved > SECONDS_BETWEEN_CHECKPOINTS:
                 self.seconds = time.perf_counter() - began
-                self._save(file)
+                self._save_if_possible(file, observer)
                 saved = time.perf_counter()
             if interruption.came:
                 raise KeyboardInterrupt
-        self._save(file)
+        self._save_if_possible(file, observer)
 
     def went_back(self, iteration: int, optimizer: str, reason: str) -> None:
         """Hear that an optimizer failed in the iteration after this one, and which one goes on from where it began."""
@@ -187,6 +201,14 @@ class Session(ABC):
         with replacing(file) as stream:
             self.write(stream, self._standing())
 
+    def _save_if_possible(self, file: Path | None, observer: Observer) -> None:
+        """Save the state; where that cannot be, the one that was saved last stays, and the training goes on."""
+        try:
+            self._save(file)
+        except OSError as error:
+            if file is not None and hasattr(observer, "could_not_write"):
+                observer.could_not_write(file, error)
+
     def _standing(self) -> dict[str, Any]:
         """Where the training stands; of one without policies nothing more than it ever was."""
         standing: dict[str, Any] = {"iteration": self.iteration, "seconds": self.seconds}
@@ -207,10 +229,12 @@ class Session(ABC):
         try:
             standing = self.read(file)
             self.iteration, self.seconds = int(standing["iteration"]), float(standing["seconds"])
+            if self.iteration < 0 or not math.isfinite(self.seconds):
+                raise ValueError(f"iteration {self.iteration} after {self.seconds} s")
             if self.resampler is not None:
                 self.resampler.go_on(self.iteration)
             if self.training.policies and "policies" in standing:
-                acted = json.loads(standing["policies"])
+                acted = parsed(standing["policies"])
                 self.stopped, self.evaluations, self._policies = acted["stopped"], acted["evaluations"], acted["state"]
                 if self.resampler is not None and acted.get("moved_at") == self.iteration:
                     # a policy moved the points after this iteration

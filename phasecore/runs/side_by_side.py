@@ -26,6 +26,7 @@ from phasecore.backends import Acted, Outcome, Training
 from phasecore.errors import InputError, MissingDependencyError
 from phasecore.phases import Timeline
 from phasecore.recording.display import Display
+from phasecore.recording.record import refused
 from phasecore.runs.attempts import Displays, Ended, Failure, Loggers, attempt
 from phasecore.runs.interruption import Interruption, interrupt, noticed_between_iterations
 
@@ -137,10 +138,9 @@ def _beside(trainings: Sequence[Training]) -> Path | None:
     folder = next((training.folder for training in trainings if training.folder is not None), None)
     if folder is None:
         return None
-    try:
+    with refused(folder.parent):
         folder.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot make {folder.parent}", received=str(error)) from None
+        tempfile.TemporaryDirectory(dir=folder.parent).cleanup()
     return folder.parent.absolute()
 
 
@@ -326,7 +326,7 @@ class _Watch:
         return self
 
     def __exit__(self, *_: object) -> None:
-        (self._directory / STOP).touch()
+        self._tell_to_stop()
         self._done.set()
         self._thread.join(timeout=60)
 
@@ -355,13 +355,17 @@ class _Watch:
                 display.finished(ended)
             self._displays.end(place, ended)
 
+    def _tell_to_stop(self) -> None:
+        with contextlib.suppress(OSError):  # a folder that vanished is looked for in vain: processes end with this one
+            (self._directory / STOP).touch()
+
     def _file(self, place: int) -> Path:
         return self._directory / f"{place}.standing"
 
     def _watch(self) -> None:
         while not self._done.wait(SECONDS_BETWEEN_LOOKS):
             if self._interruption.came and not (self._directory / STOP).exists():
-                (self._directory / STOP).touch()
+                self._tell_to_stop()
                 self._displays.said(STOPPING)
             for place in range(len(self._trainings)):
                 with self._lock:

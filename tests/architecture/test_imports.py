@@ -17,7 +17,7 @@ LAZY |= {"tensorboard", "mlflow", "wandb", "platformdirs", "jinja2", "markupsafe
 IMPORTED_AT_ONCE = {"numpy", "pluggy"}
 
 LAYERS = [
-    ("vocabulary", ("errors", "arrays", "partials", "signals", "specifications", "arguments", "files")),
+    ("vocabulary", ("errors", "arrays", "partials", "signals", "specifications", "arguments", "files", "foreign")),
     ("mathematics", ("phases", "jets")),
     (
         "contracts",

@@ -1,9 +1,12 @@
 import csv
+import warnings
 
 import numpy as np
 import pytest
+from faults import Disk
 
-from phasecore import TrainingError, detect
+from phasecore import InputError, TrainingError, detect
+from phasecore.backends import Monitored
 from phasecore.loggers.csv_file import CSVLogger
 from phasecore.recording.reading import read_curve
 from phasecore.runs import open_run
@@ -79,3 +82,30 @@ def test_a_column_that_comes_late_is_added_to_the_whole_file(tmp_path, train):
         {"iteration": "2", "snr": "3.0", "layers/first": "0.5", "layers/second": ""},
         {"iteration": "3", "snr": "", "layers/first": "", "layers/second": "0.25"},
     ]
+
+
+def test_lines_that_do_not_fit_on_the_disk_are_written_later(tmp_path, monkeypatch):
+    disk = Disk(monkeypatch)
+    logger = CSVLogger(str(tmp_path / "curve.csv"))
+    logger.phasecore_run_started(Monitored("torch"), False)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for k in range(1, 9):
+            if k in (3, 6):
+                disk.fill(5) if k == 3 else disk.free()
+            logger.phasecore_captured({"iteration": k, "snr": 0.5, **({"late": 1.0} if k >= 4 else {})})
+            written = [int(line["iteration"]) for line in lines(tmp_path / "curve.csv")]
+            assert written == ([1, 2] if 3 <= k < 6 else list(range(1, k + 1)))
+    logger.phasecore_run_finished()
+    (warning,) = caught
+    assert "curve.csv (No space left on device): the training goes on" in str(warning.message)
+    assert [int(line["iteration"]) for line in lines(tmp_path / "curve.csv")] == list(range(1, 9))
+    assert [line["late"] for line in lines(tmp_path / "curve.csv")] == [""] * 3 + ["1.0"] * 5
+
+
+def test_a_file_that_is_no_history_is_not_replaced_by_a_run_that_goes_on(tmp_path):
+    (tmp_path / "precious").write_text("precious\n")
+    logger = CSVLogger(str(tmp_path / "precious"))
+    with pytest.raises(InputError, match="no history"):
+        logger.phasecore_run_started(Monitored("torch"), True)
+    assert (tmp_path / "precious").read_text() == "precious\n"
