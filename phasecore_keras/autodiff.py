@@ -239,7 +239,7 @@ def autodiff() -> Autodiff:
 
     Example:
         >>> square = autodiff().derivative(lambda points: points[:, 0] * points[:, 0], axis=0)
-        >>> float(square(keras.ops.convert_to_tensor([[3.0]]))[0])
+        >>> float(to_numpy(square(keras.ops.convert_to_tensor([[3.0]])))[0])
         6.0
     """
     name = keras.backend.backend()

@@ -28,8 +28,8 @@ class OwnValues(keras.StatelessScope):  # type: ignore[misc, unused-ignore]
     Example:
         >>> variable = keras.Variable(1.0)
         >>> with OwnValues() as scope:
-        ...     value = float(scope.get_current_value(variable))
-        >>> value, len(scope.read)
+        ...     value = scope.get_current_value(variable)
+        >>> float(keras.ops.convert_to_numpy(value)), len(scope.read)
         (1.0, 1)
     """
 

@@ -4,11 +4,12 @@ import doctest
 import importlib
 import importlib.util
 import json
+import os
 import pkgutil
 import warnings
 
 import pytest
-from processes import python
+from processes import QUIET, ROOT, python
 
 ADAPTERS = {"phasecore_torch": "torch", "phasecore_keras": "keras"}
 ELSEWHERE = {"phasecore_torch.lightning", "phasecore_torch.pina", "phasecore_torch.deepxde", "phasecore_keras.deepxde"}
@@ -55,15 +56,29 @@ def test_examples_of_the_core(name, results):
 
 @pytest.mark.parametrize("name", [n for package in ADAPTERS for n in modules(package) if n not in ELSEWHERE])
 def test_examples_of_the_adapters(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", os.environ.get("KERAS_BACKEND", "torch"))
     pytest.importorskip(ADAPTERS[name.partition(".")[0]])
     monkeypatch.chdir(tmp_path)
     report = []
     runner = doctest.DocTestRunner(verbose=False)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        # Keras reads its own variables so, with numpy 2
+        warnings.filterwarnings("ignore", "__array__ implementation doesn't accept", DeprecationWarning, "keras.src")
         for test in doctest.DocTestFinder(exclude_empty=True).find(importlib.import_module(name), name):
             runner.run(test, out=report.append)
     assert not report, "".join(report)
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_examples_of_the_keras_adapter_run_on(backend):
+    """The suite runs them on torch, which compiles nothing."""
+    chosen = "test_examples_of_the_adapters and phasecore_keras"
+    variables = os.environ | QUIET | {"KERAS_BACKEND": backend}
+    done = python("-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", chosen, env=variables, cwd=ROOT)
+    assert done.returncode == 0, done.stdout[-8000:]
+    assert " passed" in done.stdout
 
 
 PROMISED = [

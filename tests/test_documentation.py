@@ -1,14 +1,19 @@
-"""Every python block of the README and of the documentation runs, in order, page by page."""
+"""Every python block of the README and of the documentation runs, in order, page by page.
+
+Those of Keras run on torch, which compiles nothing, and on the other backends as a campaign.
+"""
 
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import sys
 import types
 from pathlib import Path
 
 import pytest
+from processes import QUIET, python
 
 from phasecore.problems import Problem
 from phasecore.testing import check_problem
@@ -27,12 +32,24 @@ def test_python_blocks_run(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KERAS_BACKEND", os.environ.get("KERAS_BACKEND", "torch"))
     module = types.ModuleType("documentation")
     monkeypatch.setitem(sys.modules, "documentation", module)
     for number, block in enumerate(BLOCK.findall(page.read_text()), start=1):
         exec(compile(block, f"{page.name}, block {number}", "exec"), module.__dict__)
     for shown in [item for item in vars(module).values() if is_problem(item)]:
         check_problem(shown())
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_blocks_of_keras_run_on(backend: str) -> None:
+    pages = [page.name for page in HERE if any("keras" in block for block in BLOCK.findall(page.read_text()))]
+    chosen = f"test_python_blocks_run and ({' or '.join(pages)})"
+    variables = os.environ | QUIET | {"KERAS_BACKEND": backend}
+    done = python("-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", chosen, env=variables, cwd=ROOT)
+    assert done.returncode == 0, done.stdout[-8000:]
+    assert f"{len(pages)} passed" in done.stdout
 
 
 def is_problem(item: object) -> bool:

@@ -40,7 +40,7 @@ def test_json_holds_the_runs_as_run_prints_them() -> None:
     assert "Figure: runs/helmholtz-compare-seed0-1/compare.png" in result.stderr
 
 
-def test_the_table_has_a_column_per_weighting_and_the_figure_is_saved() -> None:
+def test_the_table_has_a_column_per_weighting_and_the_figure_is_saved(drawn_figures: None) -> None:
     result = invoke(*COMPARE, "--output", "here", "--weightings", "rba:gamma=0.9,eta=0.1,uniform")
     assert result.exit_code == 0, result.output
     header, *rows = result.stdout.splitlines()

@@ -16,12 +16,6 @@ STOP = "at_phase:phase=total_diffusion,do=stop"
 COMPARE = ["compare", "helmholtz", "--backend", "acting", "--points", "60", "--iterations", "700", "--output", "here"]
 
 
-@pytest.fixture(autouse=True)
-def _no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing takes seconds, and is tested by itself."""
-    monkeypatch.setattr("phasecore.reporting.comparison_figure.draw_comparison", lambda runs, file: file.touch())
-
-
 def invoke(*arguments: str) -> Result:
     return CliRunner().invoke(main, [*arguments])
 

@@ -56,7 +56,7 @@ def test_each_weighting_is_trained_with_each_seed() -> None:
     assert "total_diffusion" not in pair, "uniform does not reach it in these iterations"
 
 
-def test_the_table_has_medians_ranges_and_ratios() -> None:
+def test_the_table_has_medians_ranges_and_ratios(drawn_figures: None) -> None:
     result = invoke(*COMPARE, "--seeds", "0,1,2", "--output", "here")
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()

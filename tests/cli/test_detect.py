@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from campaigns import campaign
 from click.testing import CliRunner
 
 from phasecore.cli import main
@@ -56,12 +57,13 @@ def test_a_table_and_the_evidence_in_words(file):
     assert "declared at" in detect(file, "--online").stdout
 
 
-@pytest.mark.parametrize("suffix", ["png", "svg"])
-def test_the_picture(file, tmp_path, suffix):
-    for options in ([], ["--online"]):
-        picture = tmp_path / f"phases.{suffix}"
-        assert detect(file, *options, "--plot", picture).exit_code == 0
-        assert picture.stat().st_size > 10_000
+@pytest.mark.parametrize(
+    ("suffix", "options"), [("png", []), ("svg", ["--online"]), *campaign(("png", ["--online"]), ("svg", []))]
+)
+def test_the_picture(file, tmp_path, suffix, options):
+    picture = tmp_path / f"phases.{suffix}"
+    assert detect(file, *options, "--plot", picture).exit_code == 0
+    assert picture.stat().st_size > 10_000
 
 
 def test_the_picture_of_a_curve_of_which_nothing_can_be_told(tmp_path):
@@ -87,11 +89,20 @@ def test_bad_input_is_one_message_and_status_two(tmp_path, options):
         assert "Traceback" not in result.stderr
 
 
-def test_a_picture_that_cannot_be_saved(file, tmp_path):
+def test_a_picture_that_cannot_be_saved(tmp_path):
+    (tmp_path / "short.csv").write_text("iteration,snr\n0,1\n1,nan\n2,3\n")
     for picture in (tmp_path / "phases.unknown", tmp_path / "nowhere" / "phases.png"):
-        result = detect(file, "--plot", picture)
+        result = detect(tmp_path / "short.csv", "--plot", picture)
         assert result.exit_code == 2
         assert "cannot save the figure" in result.stderr
+
+
+def test_the_picture_of_a_training_that_has_gone_to_nan(tmp_path):
+    rows = [f"{step},{'nan,nan' if step >= 1230 else '30,0.1'}" for step in range(10, 2000, 10)]
+    (tmp_path / "nan.csv").write_text("\n".join(["iteration,snr,training_loss", *rows]) + "\n")
+    printed = detect(tmp_path / "nan.csv", "--online", "--plot", tmp_path / "nan.svg").stdout
+    assert "NaN from iteration 1230 on" in printed
+    assert (tmp_path / "nan.svg").exists()
 
 
 @pytest.mark.parametrize("options", [[], ["--online"]])
@@ -102,11 +113,9 @@ def test_a_training_that_has_gone_to_nan(tmp_path, options):
     assert document["current"] is None
     assert document["nonfinite"]["iteration"] == 1230
     assert "the training loss and the SNR are NaN from iteration 1230 on" in document["reason"]
-    picture = tmp_path / "nan.svg"
-    printed = detect(tmp_path / "nan.csv", *options, "--plot", picture).stdout
+    printed = detect(tmp_path / "nan.csv", *options).stdout
     assert "now:" not in printed
     assert "NaN from iteration 1230 on" in printed
-    assert picture.exists()
 
 
 def test_the_picture_of_a_training_that_was_told_apart_and_has_gone_to_nan(file, tmp_path):

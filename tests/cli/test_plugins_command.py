@@ -92,6 +92,14 @@ def _bound_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
     sys.modules.pop("bound_plugin", None)
 
 
+@pytest.mark.parametrize(("outcome", "status"), [("passed", 0), ("not checked", 0), ("failed", 1)])
+def test_the_status_says_whether_a_check_failed(outcome: str, status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    checked = [{"kind": "weighting", "name": "mine", "outcome": outcome}]
+    monkeypatch.setattr("phasecore.cli.plugin_checks.check_entries", lambda loaded, problem: checked)
+    result = CliRunner().invoke(main, ["plugins", "--check", "--json"])
+    assert (result.exit_code, json.loads(result.stdout)["checked"]) == (status, checked)
+
+
 @pytest.mark.usefixtures("_bound_plugin")
 def test_a_probe_of_one_problems_terms_is_checked_with_them() -> None:
     def checked(*options: str) -> dict[str, str]:

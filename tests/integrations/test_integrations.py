@@ -1,6 +1,7 @@
 """Lightning, PINA and DeepXDE, each against the real package, in an environment that has them beside phasecore's own.
 
-Without that environment these tests fail, and say how to make it. To run one suite by hand:
+Of DeepXDE's tests PyTorch runs all, the other backends those that are not marked `any_backend`; what the suites leave
+out is a campaign. Without that environment these tests fail, and say how to make it. To run one suite by hand:
 `PHASECORE_INTEGRATIONS_SUITE=1 .venv/integrations/bin/python -m pytest tests/integrations/suite/test_pina.py`.
 """
 
@@ -23,12 +24,17 @@ RUNS = {
     },
 }
 RUNS["deepxde-pytorch"][0].append("test_deepxde_examples.py")
+COMPILED = ["deepxde-tensorflow", "deepxde-jax"]
 
 
-def start(name, output):
+def start(name, output, chosen):
     files, variables = RUNS[name]
     command = [str(PYTHON), "-m", "pytest", *(str(SUITE / file) for file in files), "-q", "-p", "no:cacheprovider"]
-    return Started(command, output, **variables, PHASECORE_INTEGRATIONS_SUITE="1")
+    return Started([*command, "-m", chosen], output, **variables, PHASECORE_INTEGRATIONS_SUITE="1")
+
+
+def chosen(name):
+    return "not campaign and not any_backend" if name in COMPILED else "not campaign"
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +45,7 @@ def suites(tmp_path_factory, request):
     ours = [item for item in request.session.items if item.path == request.path and "suites" in item.fixturenames]
     asked = {item.callspec.params["name"] for item in ours}
     with ExitStack() as stack:
-        yield {name: stack.enter_context(start(name, folder / name)) for name in RUNS if name in asked}
+        yield {name: stack.enter_context(start(name, folder / name, chosen(name))) for name in RUNS if name in asked}
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -48,6 +54,15 @@ def test_the_suite_passes_on(name, suites):
     assert status == 0, output[-8000:]
     assert " passed" in output
     assert " skipped" not in output
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize(("name", "left_out"), [("pina", "campaign"), *((name, "any_backend") for name in COMPILED)])
+def test_what_the_suite_leaves_out_passes_on(name, left_out, tmp_path):
+    with start(name, tmp_path / "output", left_out) as process:
+        status, output = process.finish()
+    assert status == 0, output[-8000:]
+    assert " passed" in output
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ import phasecore
 from phasecore import InputError
 from phasecore.probes import Probe
 from phasecore.signals import DESCRIPTIONS
-from phasecore.testing import PROBE_LAWS, check_probe, checks_of, made_signals
+from phasecore.testing import PROBE_LAWS, ProbeSubject, check_probe, checks_of, made_signals
+from phasecore.testing.laws import run_laws
 from phasecore.testing.made_signals import Layout, make_signals
 
 COUNTER = itertools.count()
@@ -69,7 +70,7 @@ def test_the_probe_that_the_broken_ones_start_from_is_sound():
 @pytest.mark.parametrize("law", PROBE_LAWS, ids=lambda law: law.__name__)
 def test_each_law_can_fail_and_says_so(law):
     with pytest.raises(AssertionError, match=rf"  - (\w+, )*{law.__name__}(, \w+)*: (?!it raised).{{20}}"):
-        check_probe(BROKEN[law.__name__])
+        run_laws("probe", [law], ProbeSubject(BROKEN[law.__name__]))
 
 
 def test_a_probe_that_reads_more_than_it_requires_is_told_to_name_it():

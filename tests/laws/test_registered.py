@@ -56,13 +56,15 @@ def scheme_of(specification):
 
 
 def problems_of_all_presets():
+    """Each problem with the parameters of each preset; presets of the same parameters have the same problem."""
     cases = []
     for name in phasecore.names("problem"):
         try:
-            presets = list(type(phasecore.problem(name)).presets)
+            presets = type(phasecore.problem(name)).presets
+            different = {repr(dict(preset.parameters)): preset_name for preset_name, preset in presets.items()}
         except phasecore.PhasecoreError:
-            presets = ["quick"]
-        cases += [pytest.param(name, preset, id=f"{name}-{preset}") for preset in presets]
+            different = {"": "quick"}
+        cases += [pytest.param(name, preset, id=f"{name}-{preset}") for preset in different.values()]
     return cases
 
 

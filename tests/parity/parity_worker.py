@@ -1,7 +1,8 @@
 """One problem through one adapter, from given parameters and points: `parity_worker.py ADAPTER IN OUT [IN OUT ...]`.
 
-IN holds the layers' kernels of shape (inputs, outputs), biases, points, and the order of mini-batches; OUT gets
-residuals, losses, gradients, weights, statistics and a loss curve, float32 throughout.
+IN holds the layers' kernels of shape (inputs, outputs), biases, points, the order of mini-batches, and how many
+iterations the curve has; OUT gets residuals, losses, gradients, weights, statistics and a loss curve, float32
+throughout.
 """
 
 import sys
@@ -10,8 +11,7 @@ import numpy as np
 
 import phasecore
 
-UPDATES = 50
-CURVE = 100
+UPDATES = 25
 BATCHES = 20
 
 
@@ -24,7 +24,7 @@ def given(file):
     kernels = [data[f"kernel_{k}"] for k in range(layers)]
     biases = [data[f"bias_{k}"] for k in range(layers)]
     orders = [data[f"order_{k}"] for k in range(3)]
-    return problem, str(data["weighting"]), points, kernels, biases, orders
+    return problem, str(data["weighting"]), points, kernels, biases, orders, int(data["curve"])
 
 
 def balances_gradients(parts):
@@ -36,7 +36,7 @@ def named(prefix, values):
     return {f"{prefix}{name}": np.asarray(value, dtype=np.float64) for name, value in values.items()}
 
 
-def by_torch(problem, weighting, points, kernels, biases, orders):
+def by_torch(problem, weighting, points, kernels, biases, orders, curve):
     import torch
 
     import phasecore_torch
@@ -86,17 +86,17 @@ def by_torch(problem, weighting, points, kernels, biases, orders):
     model = network()
     loss = phasecore_torch.PhysicsLoss(problem, model, points, weighting=weighting)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    curve = []
-    for _ in range(CURVE):
+    found["curve"] = []
+    for _ in range(curve):
         optimizer.zero_grad()
         value = loss()
         torch.autograd.backward(value)
         optimizer.step()
-        curve.append(float(value.detach()))
-    return found | {"curve": curve}
+        found["curve"].append(float(value.detach()))
+    return found
 
 
-def by_keras(problem, weighting, points, kernels, biases, orders):
+def by_keras(problem, weighting, points, kernels, biases, orders, curve):
     import keras
     from keras import layers, ops
 
@@ -157,8 +157,10 @@ def by_keras(problem, weighting, points, kernels, biases, orders):
             model.fit(Batches(data, batches), epochs=1, shuffle=False, verbose=0)
         found |= named("weight_of_batches_", numbers(physics.point_weights()))
 
-    model, data = pinn(keras.optimizers.Adam(1e-3, epsilon=1e-8))
-    return found | {"curve": model.fit(data, epochs=CURVE, shuffle=False, verbose=0).history["loss"]}
+    if curve:
+        model, data = pinn(keras.optimizers.Adam(1e-3, epsilon=1e-8))
+        found["curve"] = model.fit(data, epochs=curve, shuffle=False, verbose=0).history["loss"]
+    return found
 
 
 if __name__ == "__main__":

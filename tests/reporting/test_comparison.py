@@ -131,6 +131,22 @@ def test_a_quantity_that_was_not_recorded_is_said_to_be_so(tmp_path: Path, colum
     assert (tmp_path / "compare.png").stat().st_size > 10_000
 
 
+def test_many_weightings_stand_in_bands_of_as_many_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from matplotlib.figure import Figure
+
+    drawn: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda self, *rest, **more: drawn.append(self))
+    monkeypatch.setattr("phasecore.reporting.comparison_figure.ABREAST", 2)
+    names = ("uniform", "rba", "vrba")
+    trainings = [prepare("helmholtz", backend="synthetic", points=60, weighting=name) for name in names]
+    columns = {"iteration": np.asarray([1.0, 10.0, 100.0]), "snr": np.asarray([3.0, 1.0, 2.0])}
+    outcome = Outcome(100, 10.0, math.nan, Timeline((), None, "cannot tell"))
+    draw_comparison([Compared(training, outcome, columns) for training in trainings], tmp_path / "compare.png")
+    panels = drawn[0].axes
+    assert len(panels) == 4, "a row of the SNR in each of two bands"
+    assert [panel.get_title().strip() for panel in panels if panel.get_visible()] == [*names]
+
+
 def test_without_matplotlib_the_remedy_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'phasecore\[report\]'"):

@@ -68,7 +68,8 @@ class SyntheticBackend(Backend):
             last = iteration == training.settings.iterations
             if how and iteration == int(at) and not (how == "kill_once" and resume):
                 _stop(how, training)
-            time.sleep(pause)
+            if pause:
+                time.sleep(pause)
             if is_due(iteration, training.settings.every) or last:
                 observer.captured(synthetic_row(training, iteration))
                 if training.policies:

@@ -3,6 +3,7 @@
 import itertools
 
 import torch
+from campaigns import campaign
 
 from phasecore_torch import PhaseMonitor
 
@@ -18,6 +19,22 @@ EVALUATIONS = {
 WAYS_BACK = ("loss.backward", "monitor.backward", "autograd.grad")
 UNCOMPILED = [path for path in itertools.product(EVALUATIONS, WAYS_BACK) if "compiled" not in path[0]]
 """The quick ones; compiling takes seconds for each loss."""
+
+
+def in_turn(cases=(None,), first=0):
+    """Return parameters for a law about each case on each uncompiled path: `(case, evaluation, way back)`.
+
+    In the suite each case goes through every evaluation, the ways back in turn, so that every two of the three meet
+    (where there are three cases or more); the whole product is a campaign. Without cases: `(evaluation, way back)`.
+    """
+    evaluations = [name for name in EVALUATIONS if "compiled" not in name]
+    suite, others = [], []
+    for (place, case), (row, evaluation), (column, way) in itertools.product(
+        enumerate(cases, first), enumerate(evaluations), enumerate(WAYS_BACK)
+    ):
+        taken = (place + row) % len(WAYS_BACK) == column
+        (suite if taken else others).append((evaluation, way) if case is None else (case, evaluation, way))
+    return [*suite, *campaign(*others)]
 
 
 class Training:

@@ -43,7 +43,7 @@ def test_a_step_finds_the_memory_of_the_one_before():
     # in some processes something else lies on top of the heap
     if not any(handed_back(anchored=False) > 100 * 2**20 for _ in range(8)):
         pytest.skip("here the heap keeps its memory anyway")
-    assert max(handed_back(anchored=True) for _ in range(3)) < 10 * 2**20
+    assert handed_back(anchored=True) < 10 * 2**20
 
 
 def test_there_are_few_and_none_without_gradients():

@@ -346,7 +346,7 @@ def test_an_unused_parameter_stays_without_a_gradient():
     assert row["snr"] > 0
 
 
-@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("compiled", [False, *campaign(True)])
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
 def test_evaluating_again_changes_nothing_but_what_is_kept(compiled):

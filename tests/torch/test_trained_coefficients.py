@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
-from paths import EVALUATIONS, UNCOMPILED, WAYS_BACK, Training
+from paths import EVALUATIONS, WAYS_BACK, Training, in_turn
 from torch import nn
 from torch_oracles import nested_conditions, nested_residuals
 
@@ -123,7 +123,7 @@ def test_the_free_numbers_are_parameters_of_the_loss():
     assert not any(value.requires_grad for value in loss.coefficients().values())
 
 
-@pytest.mark.parametrize(("evaluation", "way_back"), UNCOMPILED)
+@pytest.mark.parametrize(("evaluation", "way_back"), in_turn())
 def test_the_gradient_is_that_of_autograd(evaluation, way_back):
     model = network()
     loss = loss_of(model, evaluation)

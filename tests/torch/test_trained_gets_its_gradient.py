@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from campaigns import campaign
-from paths import EVALUATIONS, UNCOMPILED, WAYS_BACK, Training
+from paths import EVALUATIONS, UNCOMPILED, WAYS_BACK, Training, in_turn
 from torch import nn
 from torch_oracles import nested_conditions, nested_residuals
 
@@ -171,8 +171,7 @@ def agree(found, oracle):
             torch.testing.assert_close(own, other, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize(("evaluation", "way_back"), UNCOMPILED)
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(("case", "evaluation", "way_back"), in_turn(CASES))
 def test_whatever_holds_it(case, evaluation, way_back):
     model = network()
     problem, others = CASES[case](model)
@@ -188,9 +187,8 @@ def test_whatever_holds_it(case, evaluation, way_back):
 @pytest.mark.parametrize(
     ("case", "evaluation"),
     [
-        ("in_operator", "compiled, recomputed"),
         ("a_network_of_its_own", "compiled"),
-        *campaign(("in_residuals", "compiled")),
+        *campaign(("in_residuals", "compiled"), ("in_operator", "compiled, recomputed")),
     ],
 )
 def test_whatever_holds_it_compiled(case, evaluation):
@@ -206,7 +204,7 @@ def test_whatever_holds_it_compiled(case, evaluation):
     assert training.loss.blocks.compiled
 
 
-@pytest.mark.parametrize(("evaluation", "way_back"), [*UNCOMPILED, ("compiled", "monitor.backward")])
+@pytest.mark.parametrize(("evaluation", "way_back"), [*in_turn(), ("compiled", "monitor.backward")])
 def test_frozen_and_thawed_in_mid_training(evaluation, way_back):
     model = network()
     coefficient = number(0.3)
@@ -221,7 +219,7 @@ def test_frozen_and_thawed_in_mid_training(evaluation, way_back):
     assert len({frozenset(names) for names in layers}) > 1
 
 
-@pytest.mark.parametrize(("evaluation", "way_back"), UNCOMPILED)
+@pytest.mark.parametrize(("evaluation", "way_back"), in_turn(first=1))
 def test_added_later_and_replaced(evaluation, way_back):
     model, problem = network(), Diffusion()
     training = Training(loss_of(problem, model, evaluation), model.parameters(), way_back)
@@ -234,7 +232,7 @@ def test_added_later_and_replaced(evaluation, way_back):
         agree(training.gradients(), expected(problem, model, training.trained))
 
 
-@pytest.mark.parametrize(("evaluation", "way_back"), UNCOMPILED)
+@pytest.mark.parametrize(("evaluation", "way_back"), in_turn(first=2))
 def test_shared_between_models(evaluation, way_back):
     first, second = network(), network()
     second[2] = first[2]
@@ -246,7 +244,7 @@ def test_shared_between_models(evaluation, way_back):
             agree(training.gradients(), expected(problem, model, trained))
 
 
-@pytest.mark.parametrize(("evaluation", "way_back"), UNCOMPILED)
+@pytest.mark.parametrize(("evaluation", "way_back"), in_turn())
 def test_computed_once_for_all_blocks(evaluation, way_back):
     """What the user computes of a parameter once in an iteration is a part of the graph of every block."""
     model, raw, held = network(), number(-1.0), []
@@ -260,7 +258,7 @@ def test_computed_once_for_all_blocks(evaluation, way_back):
         agree(training.gradients(), oracle)
 
 
-@pytest.mark.parametrize(("evaluation", "way_back"), UNCOMPILED)
+@pytest.mark.parametrize(("evaluation", "way_back"), in_turn(first=1))
 def test_read_by_nothing_that_is_registered(evaluation, way_back):
     """A layer that a model holds in a plain list, beside registered ones that it reads by another name."""
 

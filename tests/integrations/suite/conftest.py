@@ -45,11 +45,17 @@ def snr_of():
 
 @pytest.fixture
 def run_section(tmp_path, monkeypatch):
-    """Return `run_section(title)`: runs the python blocks of a section of docs/integrations.md, in order."""
+    """Return `run_section(title, **others)`: runs the python blocks of a section of docs/integrations.md, in order.
+
+    What is given by name takes the place of that argument of a call on the page: other numbers, for a shorter run.
+    """
     monkeypatch.chdir(tmp_path)
 
-    def run_section(title):
+    def run_section(title, **others):
         section = PAGE.read_text().split(f"\n## {title}\n", 1)[1].split("\n## ", 1)[0]
+        for name, value in others.items():
+            section, count = re.subn(rf"\b{name}=\w+", f"{name}={value}", section)
+            assert count
         blocks = BLOCK.findall(section)
         assert blocks
         module = types.ModuleType("documentation")

@@ -1,4 +1,8 @@
-"""DeepXDE's Burgers example, smaller, on the backend that DDE_BACKEND names: captures, weights and refusals."""
+"""DeepXDE's Burgers example, smaller, on the backend that DDE_BACKEND names: captures, weights and refusals.
+
+TensorFlow and JAX compile for seconds, so `any_backend` marks what PyTorch shows for all, and campaigns go through on
+the others too: files, messages, and the parts of what is shown in one there.
+"""
 
 import doctest
 import importlib
@@ -154,10 +158,14 @@ SYSTEM = {
     "make": lambda: network(2, ["l1", 1e-3]),
     "loss": ["MSE", "MAE", "MSE", "MSE"],
 }
+SCHEME = "rba:gamma=0.5,eta=0.5+grad_norm:every=2"
+WEIGHTED_SYSTEM = {**SYSTEM, "loss_weights": [2.0, 1.0, 5.0, 3.0]}
+ONE = pytest.mark.any_backend
 CAPTURED = [
-    pytest.param({"loss_weights": [2.0, 1.0, 5.0]}, None, 7, id="loss_weights, batches of two sizes"),
-    pytest.param(SYSTEM, None, 23, id="system, losses of its own, regularizer"),
-    pytest.param({}, "rba:gamma=0.5,eta=0.5+grad_norm:every=2", 23, id="weighted"),
+    pytest.param({"loss_weights": [2.0, 1.0, 5.0]}, None, 7, id="loss_weights, batches of two sizes", marks=ONE),
+    pytest.param(SYSTEM, None, 23, id="system, losses of its own, regularizer", marks=ONE),
+    pytest.param({}, SCHEME, 23, id="weighted", marks=ONE),
+    pytest.param(WEIGHTED_SYSTEM, SCHEME, 7, id="all at once"),
 ]
 
 
@@ -251,6 +259,7 @@ def test_an_optimizer_that_is_not_adam_has_no_adam_snr_and_all_the_rest():
         train(compiled(optimizer=optimizer), PhaseMonitor(batches=23, probes=["adam_snr"]), iterations=1)
 
 
+@ONE
 def test_the_history_goes_on_over_trainings_and_into_a_file(tmp_path):
     file = tmp_path / "history.jsonl"
     monitor = PhaseMonitor(every=4, batches=23, history_file=file)
@@ -268,6 +277,7 @@ def test_the_history_goes_on_over_trainings_and_into_a_file(tmp_path):
         PhaseMonitor(history_file=file)
 
 
+@ONE
 def test_loggers_plugins_and_a_run_folder_follow_a_training(tmp_path):
     listener, folder = Listener(), tmp_path / "run"
     monitor = PhaseMonitor(every=4, batches=23, run_folder=folder, snapshots=[6], loggers=["csv", listener])
@@ -295,7 +305,7 @@ def test_loggers_plugins_and_a_run_folder_follow_a_training(tmp_path):
 
 
 WEIGHTED = [
-    ("rba:gamma=0.5,eta=0.5", burgers, ["pde", "dirichlet", "initial", "periodic"]),
+    pytest.param("rba:gamma=0.5,eta=0.5", burgers, ["pde", "dirichlet", "initial", "periodic"], marks=ONE),
     ("self_adaptive:start=2.0,start_conditions=3.0", burgers, ["pde", "dirichlet", "initial", "periodic"]),
     ("grad_norm:alpha=0.0+rba:eta=1.0", rotation, ["pde_1", "pde_2", "dirichlet", "initial", "periodic"]),
 ]
@@ -325,7 +335,10 @@ def by_hand(factor):
     return lambda true, error: dde.backend.reduce_mean(dde.backend.square((error - true) * column))
 
 
-@pytest.mark.parametrize("scheme", ["rba:gamma=0.5,eta=0.5+grad_norm:alpha=0.0", "grad_norm:alpha=0.0+rba:eta=0.5"])
+@pytest.mark.parametrize(
+    "scheme",
+    ["rba:gamma=0.5,eta=0.5+grad_norm:alpha=0.0", pytest.param("grad_norm:alpha=0.0+rba:eta=0.5", marks=ONE)],
+)
 def test_the_weights_are_those_of_the_formulas(scheme):
     """Attention of each point, and a balance of the terms as it weights them."""
     model = compiled(rate=1e-6)
@@ -355,6 +368,7 @@ def halved(*terms):
     return WeightingScheme(lambda signals: (), update, frozenset({"residuals", "condition_residuals"}))
 
 
+@ONE
 @pytest.mark.parametrize("pde", [burgers, rotation])
 def test_halved_points_are_made_up_for(pde):
     """A term whose points all weigh one half has a quarter of the gradient, and gets four times the weight."""
@@ -371,6 +385,7 @@ def test_halved_points_are_made_up_for(pde):
         np.testing.assert_allclose(ratio, 4 * alone[term] ** 2 / alone["dirichlet"] ** 2, rtol=1e-3)
 
 
+@ONE
 def test_the_weights_leave_with_the_callback():
     targets = {"solution": lambda x: -np.sin(np.pi * x[:, 0:1])}
     model = compiled(problem(**targets))
@@ -388,6 +403,7 @@ def test_the_weights_leave_with_the_callback():
     assert float(sum(model.train_state.loss_train)) == pytest.approx(row["unweighted_loss"], rel=1e-4)
 
 
+@ONE
 def test_points_that_change_are_refused_where_each_has_its_weight():
     model = compiled()
     resampler = dde.callbacks.PDEPointResampler(period=2)
@@ -403,6 +419,7 @@ def test_points_that_change_are_refused_where_each_has_its_weight():
     train(model)
 
 
+@ONE
 def test_refusals_before_the_first_step():
     model = compiled(optimizer="sgd" if BACKEND != "tensorflow" else "adam")
     for callback, named in [
@@ -421,6 +438,7 @@ def test_refusals_before_the_first_step():
         Weighting("rbb")
 
 
+@ONE
 def test_data_that_is_no_sum_over_points_is_refused():
     x = np.linspace(0, 1, 8, dtype=np.float32)[:, None]
     data = dde.data.DataSet(X_train=x, y_train=x, X_test=x, y_test=x)
@@ -444,6 +462,7 @@ def test_one_import_finds_the_adapter_of_the_backend():
         found.Other  # noqa: B018
 
 
+@ONE
 def test_the_adapters_import_deepxde_only_when_asked_to():
     code = (
         "import phasecore_torch, phasecore_keras, sys\n"
@@ -549,6 +568,7 @@ if BACKEND != "jax":
         failed, tried = doctest.testmod(adapter)
         assert (failed, tried > 0) == (0, True)
 
+    @ONE
     def test_the_documentation_runs(run_section, monkeypatch):
         """On the page the adapter is torch's; the same lines are right with the other name."""
         monkeypatch.setitem(sys.modules, "phasecore_torch.deepxde", adapter)
