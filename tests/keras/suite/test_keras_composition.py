@@ -101,12 +101,12 @@ def test_halved_points_are_made_up_for(multiplies, terms, expected, balance):
 @pytest.mark.parametrize(
     ("points", "kind"),
     [
-        ("rba", "grad_norm"),
+        ("causal:epsilon=0.5,cut=count+brdr", "grad_norm"),
         ("self_adaptive", "ntk"),
         *further(
+            ("rba", "grad_norm"),
             ("rba", "ntk"),
             ("self_adaptive", "grad_norm"),
-            ("causal:epsilon=0.5,cut=count+brdr", "grad_norm"),
             ("causal:epsilon=0.5,cut=count+brdr", "ntk"),
         ),
     ],

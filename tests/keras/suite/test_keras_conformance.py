@@ -18,8 +18,14 @@ COMPILED_BY_DEFAULT = {
 OF_SCHEDULES = {"captures_when_due", "measures_each_probe_when_it_is_due"}
 """Laws of what is the same on every backend."""
 
-COVERED = {"terms_are_balanced_as_points_weight_them"}
-"""Laws that test_keras_composition tests on every backend, with fewer trainings."""
+COVERED = {
+    "one_seed_gives_one_history",  # an interrupted training would not go on alike
+    "takes_snapshots_when_asked",  # test_keras_training, test_keras_run_folder
+    "terms_are_balanced_as_points_weight_them",  # test_keras_composition
+    "weights_enter_the_loss",  # test_keras_weighting, test_pinn
+    "wrong_weights_are_refused",  # test_keras_weighting, test_keras_plugin_returns
+}
+"""Laws that other tests test on every backend, with fewer trainings."""
 
 SHALLOW = Settings(iterations=12, points=24, width=5, depth=1, every=5, batches=4, condition_points=6)
 

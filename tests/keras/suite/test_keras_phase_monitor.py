@@ -121,8 +121,8 @@ def test_the_training_is_the_same_with_and_without_a_monitor(kind):
         keras.utils.set_random_seed(3)
         if kind == "pinn":
             model, points = pinn()
-            data, options = (points,), {"batch_size": 25}
-            monitor = PhaseMonitor(every=2, batches=5, probes=["gradient_snr", "term_losses", "relative_l2_error"])
+            data, options = (points,), {"batch_size": 20}
+            monitor = PhaseMonitor(every=2, batches=5, probes=["gradient_snr", "relative_l2_error"])
         else:
             model = classifier()
             data, options = (X, Y), {"batch_size": 50}
@@ -185,7 +185,7 @@ def test_going_on_in_a_second_fit_and_from_a_saved_state():
 @pytest.mark.skipif(BACKEND == "torch", reason="Keras itself refuses steps_per_execution with torch")
 def test_steps_per_execution_are_counted():
     model, points = pinn(compile_options={"steps_per_execution": 4})
-    monitor = PhaseMonitor(every=5, batches=6)
+    monitor = PhaseMonitor(every=5, batches=6, probes=["term_losses"])
     data = Batches(points, [np.arange(k, k + 10) for k in range(12)])
     model.fit(data, epochs=1, shuffle=False, verbose=0, callbacks=[monitor])
     assert [row["iteration"] for row in monitor.history] == [0, 4, 8, 12]
@@ -194,7 +194,7 @@ def test_steps_per_execution_are_counted():
 def test_attention_is_tracked_beside_another_scheme_from_the_first_step():
     model, points = pinn("uniform", optimizer=keras.optimizers.SGD(0.0))
     model.fit(points, epochs=1, verbose=0)
-    monitor = PhaseMonitor(every=2, batches=6)
+    monitor = PhaseMonitor(every=2, batches=6, probes=["residual_order"])
     model.fit(points, epochs=3, verbose=0, callbacks=[monitor])
     assert 0 < monitor.history[-1]["residual_order"] <= 1
     attention = to_numpy(model.physics.residual_attention()["pde"])
@@ -235,12 +235,10 @@ def test_a_model_read_by_autodiff_is_captured_too():
         [keras.Input((2,)), layers.Dense(6, activation="tanh"), layers.LayerNormalization(), layers.Dense(1)]
     )
     with pytest.warns(UserWarning, match="nested autodiff"):
-        model = PINN(network, problem, weighting="rba")
+        model = PINN(network, problem)
     model.compile(optimizer="adam")
-    points = model.points(20)
-    monitor = PhaseMonitor(every=1, batches=4)
-    model.fit(points, epochs=1, verbose=0, callbacks=[monitor])
-    assert math.isfinite(monitor.history[-1]["snr"])
+    model.points(20)
+    assert math.isfinite(Capture(model, probes=["gradient_snr"], batches=4).measure()["snr"])
 
 
 def fit_with(model, data, batches=5, **options):

@@ -8,7 +8,7 @@ import pytest
 from keras import ops
 from keras_models import BACKEND
 from plans import plan
-from repeats import further, repeated
+from repeats import repeated
 
 from phasecore.policies import (
     ChangeWeighting,
@@ -56,10 +56,9 @@ def test_adam_is_switched_to_lbfgs_and_back():
     assert rows[16]["evaluations"] == rows[12]["evaluations"] + 4
 
 
+@repeated
 @pytest.mark.parametrize(
-    "actions",
-    [(), *further((HoldWeighting(),), (ChangeWeighting("uniform"),))],
-    ids=["", "held", "uniform"],
+    "actions", [(), (HoldWeighting(),), (ChangeWeighting("uniform"),)], ids=["", "held", "uniform"]
 )
 def test_a_resume_goes_on_as_the_whole_training(tmp_path, actions):
     policy = plan((4, SwitchOptimizer("lbfgs")), *((4, action) for action in actions), (12, SwitchOptimizer("adam")))

@@ -81,7 +81,7 @@ def test_fit_moves_points_and_compiles_nothing_anew(name):
 
 def test_the_set_may_grow_within_fit():
     model, points = pinn("rba")
-    monitor = PhaseMonitor(every=2, batches=6)
+    monitor = PhaseMonitor(every=2, batches=6, probes=["gradient_snr"])
     fitted(model, points, 4, [monitor, Resampling(MOVING["rar_d"])])
     assert len(model.points()["coordinates"]) == 60 + 7
     assert model.physics.point_weights()["pde"].shape == (67,)

@@ -208,6 +208,7 @@ def test_weights_of_a_wrong_shape_are_refused(weights, message):
         still(counted(weight=lambda count, signals: made))
 
 
+@repeated
 def test_gradients_and_traces_are_those_of_each_term_and_point():
     model, points = still([balanced()])
     model.fit(points, epochs=1, verbose=0)
