@@ -113,7 +113,7 @@ def test_halved_points_are_made_up_for(multiplies, terms, expected, balance):
 )
 def test_weighted_terms_are_balanced_as_the_step_weights_them(points, kind):
     """A network that does not move: the weights that the step used are those that are there after it."""
-    model, data = still(f"{points}+{kind}:alpha=0.0,every=1", width=4, points=10, condition_points=4)
+    model, data = still(f"{points}+{kind}:alpha=0.0,every=1", condition_points=5)
     rows = jacobians(model)
     for _ in range(2):
         model.fit(data, epochs=1, verbose=0)

@@ -240,6 +240,7 @@ def test_a_system_has_traces_too():
     assert scalars(model) == pytest.approx(traces(model), rel=1e-3)
 
 
+@repeated
 def test_a_model_that_jets_do_not_know_has_traces_too():
     problem = phasecore.problem("burgers")
     network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3), keras.layers.LayerNormalization()])
