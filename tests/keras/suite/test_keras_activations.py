@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 from keras_models import mlp, pinn
+from repeats import further, repeated
 
 import phasecore
 from phasecore.signals import ACTIVATIONS
@@ -72,7 +73,10 @@ SHAPES = {
 }
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+FIRST = ("functional", "own layer")
+
+
+@pytest.mark.parametrize("shape", [*FIRST, *further(*(shape for shape in SHAPES if shape not in FIRST))])
 def test_models_of_any_form(shape):
     make, widths = SHAPES[shape]
     model = make()
@@ -81,6 +85,7 @@ def test_models_of_any_form(shape):
     assert [values.shape[1] for values in HiddenActivations(model)(x)] == widths
 
 
+@pytest.mark.any_backend
 def test_a_model_whose_activations_are_not_found_does_not_supply_them():
     class Own(layers.Layer):
         def build(self, shape):
@@ -98,6 +103,7 @@ def test_a_model_whose_activations_are_not_found_does_not_supply_them():
         Capture(model, probes=["saturation"], batches=5)
 
 
+@repeated
 def test_ordinary_networks_have_activations_too():
     model = mlp(3, 2)
     model.compile(optimizer="sgd", loss="mse")

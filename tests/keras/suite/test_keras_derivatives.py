@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 from keras_models import mlp
+from repeats import further, repeated
 
 from phasecore import InputError
 from phasecore_keras import PartialDerivatives
@@ -91,7 +92,10 @@ def evaluate(model, method, names=NAMES):
     return derivatives, {name: to_numpy(v) for name, v in derivatives(ops.convert_to_tensor(POINTS)).items()}
 
 
-@pytest.mark.parametrize("style", READ)
+FIRST = ("sequential", "subclassed")
+
+
+@pytest.mark.parametrize("style", [*FIRST, *further(*(style for style in READ if style not in FIRST))])
 def test_jets_read_the_model_and_agree_with_autodiff(style):
     model = READ[style]()
     derivatives, by_jets = evaluate(model, "auto")
@@ -112,6 +116,7 @@ def test_closed_form():
     np.testing.assert_allclose(found["u_xxy"], -4 * np.sin(2 * x) * np.exp(y), rtol=1e-5, atol=1e-5)
 
 
+@repeated
 def test_an_unknown_layer_falls_back_says_so_once_and_gives_the_same_numbers():
     model = keras.Sequential([layers.Dense(8, activation="tanh"), layers.LayerNormalization(), layers.Dense(1)])
     with pytest.warns(UserWarning, match="nested autodiff is used instead") as caught:
@@ -133,6 +138,7 @@ def test_a_layer_that_leaves_keras_ops_falls_back():
     assert derivatives.method == "autodiff"
 
 
+@pytest.mark.any_backend
 def test_jets_can_be_insisted_on():
     with pytest.raises(InputError, match="jets cannot read this model"):
         evaluate(keras.Sequential([layers.Dense(8, activation="relu"), layers.Dense(1)]), "jets")
@@ -145,6 +151,7 @@ def test_a_constant_model_has_zero_derivatives():
     np.testing.assert_array_equal(found["u_x"], 0.0)
 
 
+@pytest.mark.any_backend
 def test_the_model_is_left_as_it_was():
     model = functional()
     before = [len(layer._inbound_nodes) for layer in model.layers]
@@ -156,6 +163,7 @@ def test_the_model_is_left_as_it_was():
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("model", "message"),
     [
@@ -169,7 +177,7 @@ def test_models_that_do_not_fit(model, message):
         PartialDerivatives(model(), ["u"], ["x", "y"], NAMES, POINTS)
 
 
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("policy", ["mixed_float16", *further("mixed_bfloat16")])
 def test_mixed_precision_is_computed_as_keras_does(policy):
     model = mlp(dtype=policy)
     derivatives = PartialDerivatives(model, ["u"], ["x", "y"], ["u", "u_x"], POINTS, "jets")

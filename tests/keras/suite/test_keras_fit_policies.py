@@ -45,6 +45,7 @@ def fitted(policy, epochs=12, rate=1e-3, callbacks=(), **options):
     return monitor
 
 
+@pytest.mark.any_backend
 def test_the_learning_rate_is_set_and_scaled_within_fit():
     monitor = fitted(plan((4, SetLearningRate(1e-2)), (8, ScaleLearningRate(0.5))))
     rates = {row["iteration"]: row["learning_rate"] for row in monitor.history}
@@ -79,6 +80,7 @@ def test_a_policy_that_never_acts_changes_no_number():
     assert repr(rows[0]) == repr(rows[1])
 
 
+@pytest.mark.any_backend
 def test_a_policy_ends_fit_and_saves_and_calls(tmp_path):
     heard = []
     policy = plan((4, Snapshot()), (6, Call(lambda timeline, row: heard.append(row["iteration"]))), (8, Stop()))

@@ -1,10 +1,14 @@
 """Policies in `phasecore run` with Keras: what is asked for is done, as told, and a resume goes on with it."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
+from keras import ops
+from keras_models import BACKEND
 from plans import plan
+from repeats import repeated
 
 from phasecore.policies import (
     ChangeWeighting,
@@ -20,6 +24,7 @@ from phasecore.recording.recorder import Recorder
 from phasecore.runs import execute, open_run, prepare, prepare_resumed
 from phasecore_keras.autodiff import to_numpy
 from phasecore_keras.quasi_newton import LBFGS
+from phasecore_keras.steps import synchronize
 from phasecore_keras.training import KerasSession
 
 
@@ -51,11 +56,12 @@ def test_adam_is_switched_to_lbfgs_and_back():
     assert rows[16]["evaluations"] == rows[12]["evaluations"] + 4
 
 
+@repeated
 @pytest.mark.parametrize(
-    "further", [(), (HoldWeighting(),), (ChangeWeighting("uniform"),)], ids=["", "held", "uniform"]
+    "actions", [(), (HoldWeighting(),), (ChangeWeighting("uniform"),)], ids=["", "held", "uniform"]
 )
-def test_a_resume_goes_on_as_the_whole_training(tmp_path, further):
-    policy = plan((4, SwitchOptimizer("lbfgs")), *((4, action) for action in further), (12, SwitchOptimizer("adam")))
+def test_a_resume_goes_on_as_the_whole_training(tmp_path, actions):
+    policy = plan((4, SwitchOptimizer("lbfgs")), *((4, action) for action in actions), (12, SwitchOptimizer("adam")))
     whole = execute(make(policy, tmp_path / "whole"))
     execute(make(policy, tmp_path / "parts", iterations=8))
     resumed = execute(prepare_resumed(tmp_path / "parts", policy=policy, iterations=16), resume=True)
@@ -64,27 +70,37 @@ def test_a_resume_goes_on_as_the_whole_training(tmp_path, further):
         assert row == pytest.approx(expected, rel=1e-4, nan_ok=True)
 
 
-def weights_after(policy, iterations):
-    session = KerasSession(make(policy, iterations=iterations))
-    recorder = Recorder()
+def trained(policy, monkeypatch):
+    """The session after its training, and the weights of points before each iteration."""
+    seen, own = [], KerasSession.step
+
+    def step(self):
+        synchronize(self.model)
+        weights = self.model.physics.point_weights()
+        seen.append({term: to_numpy(weight).copy() for term, weight in weights.items()})
+        return own(self)
+
+    monkeypatch.setattr(KerasSession, "step", step)
+    session, recorder = KerasSession(make(policy)), Recorder()
     recorder.begin(session.training)
     session.run(recorder, None)
-    return session, {term: to_numpy(weight).copy() for term, weight in session.model.physics.point_weights().items()}
+    return session, seen
 
 
-def test_weights_that_are_held_stay_and_released_ones_go_on():
-    _, before = weights_after(None, 8)
-    session, held = weights_after(plan((8, HoldWeighting())), 16)
-    _, released = weights_after(plan((8, HoldWeighting()), (12, ReleaseWeighting())), 16)
-    assert np.array_equal(before["pde"], held["pde"])
-    assert not np.array_equal(before["pde"], released["pde"])
-    assert session.model.weighting.held
+def test_weights_that_are_held_stay_and_released_ones_go_on(monkeypatch):
+    _, seen = trained(plan((8, HoldWeighting()), (12, ReleaseWeighting())), monkeypatch)
+    still = [k for k in range(1, 16) if np.array_equal(seen[k]["pde"], seen[k - 1]["pde"])]
+    assert still == [9, 10, 11, 12], "the iterations after the eighth and up to the twelfth"
 
 
-def test_the_weighting_is_changed_and_the_attention_goes_on():
-    session, weights = weights_after(plan((8, ChangeWeighting("uniform"))), 16)
-    assert weights == {}
+def test_the_weighting_is_changed(monkeypatch):
+    session, seen = trained(plan((8, ChangeWeighting("uniform"))), monkeypatch)
+    assert [k for k, weights in enumerate(seen) if not weights] == list(range(8, 16))
     assert session.model.specification == "uniform"
+
+
+@repeated
+def test_the_attention_goes_on_where_the_weighting_is_changed():
     rows, alone = (execute(make(policy)).rows for policy in (plan((8, ChangeWeighting("uniform"))), None))
     assert max(abs(a["residual_order"] - b["residual_order"]) for a, b in zip(rows, alone, strict=True)) < 0.2
 
@@ -119,7 +135,8 @@ def test_a_loss_that_is_not_finite_leads_back_to_adam(monkeypatch, at):
             self._evaluate = evaluate
 
     monkeypatch.setattr(LBFGS, "_at", spoilt)
-    with pytest.warns(RuntimeWarning, match="L-BFGS failed") as caught:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", RuntimeWarning)
         outcome = execute(make(plan((4, SwitchOptimizer("lbfgs")))))
     assert sum("L-BFGS failed" in str(item.message) for item in caught) == 1
     assert [acted.to for acted in outcome.actions] == ["lbfgs", "adam"]
@@ -131,19 +148,23 @@ def test_lbfgs_agrees_with_scipys_own_on_a_function_of_many_variables():
     from scipy.optimize import minimize, rosen, rosen_der
 
     class Held:
-        """A variable in double precision on every backend."""
+        """A variable in double precision on every backend: JAX has none of its own."""
 
-        shape, dtype, value = (6,), "float64", np.full(6, -0.5)
+        shape, dtype = (6,), "float64"
+
+        def __init__(self):
+            self.assign(np.full(6, -0.5))
 
         def assign(self, value):
-            self.value = value
+            self.held = value
+            self.value = ops.convert_to_tensor(value) if BACKEND == "torch" else value
 
     x = Held()
-    optimizer = LBFGS([x], lambda: (rosen(x.value), [rosen_der(x.value)]), is_fixed=lambda: True)
+    optimizer = LBFGS([x], lambda: (rosen(x.held), [rosen_der(x.held)]), is_fixed=lambda: True)
     losses = []
     while optimizer.failure is None and len(losses) < 100 and (not losses or losses[-1] > 1e-14):
         losses.append(optimizer.step())
     theirs = minimize(rosen, np.full(6, -0.5), jac=rosen_der, method="L-BFGS-B", options={"maxcor": 50, "ftol": 0})
-    assert np.allclose(x.value, 1.0, atol=1e-5)
+    assert np.allclose(x.held, 1.0, atol=1e-5)
     assert optimizer.evaluations < 1.5 * theirs.nfev
     assert losses == sorted(losses, reverse=True)

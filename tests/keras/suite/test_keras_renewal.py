@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 from keras_models import mlp
+from repeats import COMPILES, further, repeated
 
 from phasecore import InputError
 from phasecore.problems import Preset, Problem
@@ -118,7 +119,11 @@ OTHER_POINTS = {
 
 
 @pytest.mark.parametrize(
-    ("weighting", "changes"), [("rba", list(OTHER_POINTS)), ("grad_norm:every=1", ["another number"])]
+    ("weighting", "changes"),
+    [
+        *([("rba", ["another number"])] if COMPILES else []),
+        *further(("rba", list(OTHER_POINTS)), ("grad_norm:every=1", ["another number"])),
+    ],
 )
 def test_after_other_points(weighting, changes, tmp_path):
     model, points = used(weighting)
@@ -126,7 +131,7 @@ def test_after_other_points(weighting, changes, tmp_path):
     for what in changes:
         change = OTHER_POINTS[what]
         points = change(model)
-        assert_like_a_fresh_one(model, points, what, WAYS if what == "another number" else SHORT)
+        assert_like_a_fresh_one(model, points, what, WAYS if what == "another number" and not COMPILES else SHORT)
     model.load_weights(tmp_path / "before.weights.h5")
     collocation = model.physics.points
     assert len(collocation) == 20
@@ -143,6 +148,7 @@ def test_new_points_of_the_same_number_compile_nothing_anew():
     assert (model.train_function, model.test_function) == functions
 
 
+@repeated
 def test_use_alone_is_no_change():
     model, points = used()
     functions = model.train_function, model.test_function, model.predict_function
@@ -198,7 +204,13 @@ CHANGES = [
 ]
 
 
-@pytest.mark.parametrize(("derivatives", "changes"), [("auto", CHANGES), ("autodiff", [set_flag])])
+@pytest.mark.parametrize(
+    ("derivatives", "changes"),
+    [
+        *([("auto", [remove_and_add_layers])] if COMPILES else []),
+        *further(("auto", CHANGES), ("autodiff", [set_flag])),
+    ],
+)
 def test_after_a_change_of_network_or_problem(derivatives, changes):
     model, points = used(derivatives=derivatives)
     for change in changes:
@@ -210,6 +222,7 @@ def test_after_a_change_of_network_or_problem(derivatives, changes):
         assert np.abs(np.subtract(model.evaluate(points, verbose=0), before)).max() > 1e-7, change.__name__
 
 
+@repeated
 def test_what_only_a_closure_holds_is_read_anew_by_compile():
     rate = [1.0]
     network = keras.Sequential([keras.Input((2,)), layers.Lambda(lambda x: x * rate[0]), *mlp(2).layers])
@@ -228,6 +241,7 @@ def test_a_change_within_fit_counts_from_the_next_epoch():
     assert losses[1:] == pytest.approx(model.fit(points, epochs=2, verbose=0).history["loss"], rel=1e-6)
 
 
+@pytest.mark.any_backend
 def test_adapters_of_low_rank_are_trained():
     model, points = used("uniform")
     layer = model.network.layers[2]
@@ -247,6 +261,7 @@ def test_adapters_of_low_rank_are_trained():
     assert moved[2] == 0
 
 
+@repeated
 @pytest.mark.filterwarnings("ignore::UserWarning")  # of layers without weights, and of autodiff in place of jets
 def test_a_quantized_network_is_differentiated_as_it_is():
     model, points = used("uniform")
@@ -255,6 +270,7 @@ def test_a_quantized_network_is_differentiated_as_it_is():
     assert_like_a_fresh_one(model, points, "quantize")
 
 
+@repeated
 def test_jets_and_autodiff_change_places_with_the_network():
     model, points = used("uniform")
     assert model.physics.method == "jets"

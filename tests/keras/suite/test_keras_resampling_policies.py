@@ -74,6 +74,7 @@ def test_points_move_within_fit_when_a_policy_asks():
     assert len(pinn.points()["coordinates"]) == 35
 
 
+@pytest.mark.any_backend
 def test_points_that_move_of_themselves_go_on_with_their_schedule():
     resampling = Resampling("rar_d:every=4,added=5,candidates=100", seed=0)
     _, seen = fitted(plan((2, Resample()), (4, Resample())), resampling, listed=True)

@@ -51,6 +51,8 @@ def test_a_run_folder_is_as_that_of_a_run(tmp_path):
     assert run.snapshots == (3, 5)
     arrays = run.snapshot(5)
     assert {"points", "residual_pde", "weight_pde", "field_u", "grid"} <= set(arrays)
+    for name in ("residual_pde", "weight_pde", "field_u"):
+        assert not np.array_equal(run.snapshot(3)[name], arrays[name]), "each is of its own iteration"
     assert run.outcome["iterations"] == 5
     assert run.outcome["relative_l2_error"] == monitor.history[-1]["relative_l2_error"]
     assert run.outcome["phases"] == monitor.detect().to_json()

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from captures import due
 from keras_models import mlp, pinn, variables_of
+from repeats import further
 
 import phasecore
 from phasecore import InputError
@@ -47,7 +48,7 @@ def assert_equal(one, other):
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("weighting", ["rba:gamma=0.9", "uniform"])
+@pytest.mark.parametrize("weighting", ["rba:gamma=0.9", *further("uniform")])
 def test_a_saved_pinn_goes_on_as_if_nothing_had_happened(weighting, tmp_path):
     model, points = pinn(weighting)
     model.fit(points, epochs=4, verbose=0, callbacks=[PhaseMonitor(every=4, batches=5)])

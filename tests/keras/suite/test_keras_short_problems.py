@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from keras_models import mlp
+from repeats import repeated
 
 import phasecore
 from phasecore_keras import PINN, PhaseMonitor
@@ -50,6 +51,7 @@ def trained(problem, epochs=4, network=None):
     return model, losses, monitor
 
 
+@pytest.mark.any_backend
 def test_losses_are_those_of_the_long_form():
     (_, short, without), (_, long, with_reference) = trained(Wave()), trained(LongWave())
     assert short["loss"] == pytest.approx(long["loss"], rel=1e-5)
@@ -68,6 +70,7 @@ def test_a_system_in_a_tuple_without_conditions_is_trained():
     assert last < first
 
 
+@pytest.mark.any_backend
 def test_a_saved_model_finds_the_class_again(tmp_path):
     model, _, _ = trained(Wave(speed=3.0), epochs=1)
     model.save(tmp_path / "wave.keras")
@@ -77,6 +80,7 @@ def test_a_saved_model_finds_the_class_again(tmp_path):
     assert again.evaluate(points, verbose=0) == pytest.approx(model.evaluate(points, verbose=0), rel=1e-5)
 
 
+@repeated
 def test_the_error_against_data_is_taken_at_their_points():
     points = np.random.default_rng(0).uniform(0, 1, (17, 2))
     problem = type("Known", (Wave,), {"reference": phasecore.ReferenceData(points, points.sum(axis=1))})()

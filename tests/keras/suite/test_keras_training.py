@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from keras_models import BACKEND
+from repeats import repeated
 
 import phasecore
 from phasecore import InputError, TrainingError
@@ -41,6 +42,7 @@ def test_run_writes_a_run_folder(tmp_path):
         assert snapshot["residual_pde"].shape == snapshot["weight_pde"].shape == (40,)
 
 
+@repeated
 def test_two_runs_with_one_seed_give_one_history_and_a_resumed_one_the_same(tmp_path):
     for name in ("first", "second"):
         execute(prepare("burgers", weighting="rba", backend="keras", output=tmp_path / name, **SMALL))
@@ -65,6 +67,7 @@ def test_a_state_of_another_network_is_refused(tmp_path):
         execute(prepare_resumed(tmp_path / "run", iterations=14), resume=True)
 
 
+@pytest.mark.any_backend
 def test_a_loss_that_explodes_ends_the_training():
     with pytest.raises(TrainingError, match="expected a finite number"):
         execute(prepare("burgers", backend="keras", **{**SMALL, "iterations": 60}, learning_rate=1e25))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 from keras_models import BACKEND, mlp
+from repeats import further, repeated
 
 from phasecore import InputError
 from phasecore.problems import Condition, Prescribed, Preset, Problem
@@ -114,8 +115,9 @@ def assert_a_step_follows_the_gradients(model, points, variables):
         np.testing.assert_allclose(moved, gradient, rtol=1e-2, atol=1e-3, err_msg=variable.path)
 
 
-@pytest.mark.parametrize("derivatives", ["jets", "autodiff"])
-@pytest.mark.parametrize("eagerly", [False, True])
+@pytest.mark.parametrize(
+    ("derivatives", "eagerly"), [("jets", False), *further(("jets", True), ("autodiff", False), ("autodiff", True))]
+)
 def test_what_is_read_is_trained_wherever_it_is_held(derivatives, eagerly):
     model, points = made(derivatives, **({"run_eagerly": True} if eagerly else {}))
     held = model.problem.held()
@@ -125,7 +127,7 @@ def test_what_is_read_is_trained_wherever_it_is_held(derivatives, eagerly):
     assert float(to_numpy(model.problem.fixed.value)) == 1.5
 
 
-@pytest.mark.parametrize("derivatives", ["jets", "autodiff"])
+@pytest.mark.parametrize("derivatives", ["jets", *further("autodiff")])
 def test_gradients_of_terms_know_what_is_read(derivatives):
     model, _ = made(derivatives)
     problem, physics = model.problem, model.physics
@@ -136,7 +138,7 @@ def test_gradients_of_terms_know_what_is_read(derivatives):
         np.testing.assert_allclose(summed, by_differences(model, variable), rtol=5e-3, atol=5e-3)
 
 
-@pytest.mark.parametrize("weighting", ["rba", "grad_norm:every=2"])
+@pytest.mark.parametrize("weighting", ["grad_norm:every=2", *further("rba")])
 def test_fit_trains_what_is_read_under_every_way_of_weighting(weighting):
     model, points = made(weighting=weighting, optimizer=keras.optimizers.Adam(0.05))
     before = [to_numpy(v.value).copy() for v in model.problem.held()]
@@ -156,6 +158,7 @@ def test_a_value_assigned_to_what_is_not_trained_is_seen_by_what_was_compiled():
     np.testing.assert_allclose([pair[0] for pair in losses], [pair[1] for pair in losses], rtol=1e-5)
 
 
+@repeated
 def test_frozen_thawed_and_added_in_mid_training():
     """After each change and a new compile, a step moves what is trained then, by its gradient, and nothing else."""
     network = keras.Sequential([keras.Input((1,)), layers.Dense(4, activation="tanh"), layers.Dense(1)])
@@ -226,8 +229,9 @@ class Factored(Growth):
         return {"ode": partials["u_t - 2*rate*u + 0.5*u_tt"]}
 
 
-@pytest.mark.parametrize("derivatives", ["jets", "autodiff"])
-@pytest.mark.parametrize("shape", [(), (1,)])
+@pytest.mark.parametrize(
+    ("derivatives", "shape"), [("autodiff", ()), *further(("jets", ()), ("jets", (1,)), ("autodiff", (1,)))]
+)
 def test_a_factor_of_an_operator_is_trained(derivatives, shape):
     problem = Factored(keras.Variable(np.full(shape, 0.5)))
     model, points = made(derivatives, problem=problem)
@@ -236,6 +240,7 @@ def test_a_factor_of_an_operator_is_trained(derivatives, shape):
     assert_a_step_follows_the_gradients(model, points, [problem.rate, model.network.layers[0].bias])
 
 
+@repeated
 def test_a_saved_pinn_goes_on_with_what_its_problem_holds(tmp_path):
     model, points = made(problem=Growth(), optimizer=keras.optimizers.Adam(0.05))
     model.fit(points, epochs=3, verbose=0)
@@ -253,6 +258,7 @@ def test_a_saved_pinn_goes_on_with_what_its_problem_holds(tmp_path):
     np.testing.assert_array_equal(to_numpy(other.problem.rate.value), to_numpy(model.problem.rate.value))
 
 
+@pytest.mark.any_backend
 def test_two_pinns_share_what_their_problems_share():
     rate = keras.Variable(0.5)
     models = [made(problem=Growth(rate))[0] for _ in range(2)]

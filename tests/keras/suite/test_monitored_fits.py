@@ -10,6 +10,7 @@ import pytest
 from captures import due, latest
 from keras import layers
 from keras_models import mlp, pinn
+from repeats import further, repeated
 
 from phasecore import InputError
 from phasecore_keras import AtCaptures, PhaseMonitor
@@ -60,7 +61,7 @@ def lora(model):
     return model
 
 
-@pytest.mark.parametrize("change", [nothing, other_loss, other_optimizer, frozen, lora, other_model])
+@pytest.mark.parametrize("change", [frozen, *further(nothing, other_loss, other_optimizer, lora, other_model)])
 def test_a_monitor_used_again_says_what_a_fresh_one_says(change):
     model = model_of()
     again = PhaseMonitor(**OPTIONS, points=(X, Y))
@@ -122,6 +123,7 @@ def test_rows_after_a_state_that_was_restored_are_dropped():
     assert [row["iteration"] for row in monitor.history] == [0, *due(2, 5)]
 
 
+@pytest.mark.any_backend
 def test_a_second_fit_compiles_nothing_anew():
     model = model_of()
     monitor = PhaseMonitor(**OPTIONS, points=(X, Y))
@@ -132,6 +134,7 @@ def test_a_second_fit_compiles_nothing_anew():
     assert [row["iteration"] for row in monitor.history] == [0, *due(2, 8)]
 
 
+@repeated
 def test_other_points_of_a_pinn_are_captured_as_by_a_fresh_monitor():
     model, points = pinn("rba")
     monitor = PhaseMonitor(every=2, batches=4)
@@ -248,6 +251,7 @@ def test_a_restored_training_gives_the_rows_of_one_that_was_not_interrupted():
         assert all(one[name] == other[name] or math.isnan(one[name]) for name in one if name != "seconds")
 
 
+@repeated
 def test_a_layer_thawed_in_the_meantime_is_counted():
     model = model_of()
     model.layers[0].trainable = False

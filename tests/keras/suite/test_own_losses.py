@@ -9,6 +9,7 @@ import pytest
 from captures import due
 from keras import layers, ops
 from keras_models import BACKEND, mlp
+from repeats import further, repeated
 
 from phasecore import InputError
 from phasecore_keras import Capture, PhaseMonitor
@@ -83,6 +84,7 @@ def decay(**options):
     return model
 
 
+@pytest.mark.any_backend
 def test_a_step_of_ones_own_is_refused_before_the_first_epoch_without_its_loss():
     model = decay()
     before = [to_numpy(v.value).copy() for v in model.trainable_variables]
@@ -92,6 +94,7 @@ def test_a_step_of_ones_own_is_refused_before_the_first_epoch_without_its_loss()
         np.testing.assert_array_equal(one, to_numpy(other.value))
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("where", ["instance", "make_train_function", "parent"])
 def test_a_step_is_found_wherever_it_is_overridden(where):
     class Parent(keras.Sequential):
@@ -108,6 +111,7 @@ def test_a_step_is_found_wherever_it_is_overridden(where):
     assert Capture(model, loss=lambda x, y: ops.mean(ops.square(model(x) - y)), points=(X, Y), batches=4).measure()
 
 
+@repeated
 def test_what_only_changes_the_loss_needs_no_loss():
     class Own(keras.Sequential):
         def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None):
@@ -137,6 +141,7 @@ def test_the_rows_are_those_of_the_loss_that_the_step_minimizes():
     assert {"adam_snr", "learning_rate"} <= set(monitor.history[-1])
 
 
+@repeated
 def test_a_step_of_ones_own_is_the_same_with_and_without_a_monitor():
     finals = []
     for monitored in (False, True):
@@ -182,13 +187,17 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
+OF_ALL = ("vector", "number")
+
+
+@pytest.mark.parametrize("name", [*OF_ALL, *further(*(name for name in BAD if name not in OF_ALL))])
 def test_a_loss_that_is_no_scalar_is_refused_at_the_set_up(name):
     loss, message = BAD[name]
     with pytest.raises(InputError, match=f"the loss of a batch: {message}; expected its mean"):
         own(loss)
 
 
+@repeated
 def test_a_compiled_loss_that_is_no_scalar_is_refused_too():
     class Wrong(keras.Sequential):
         def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
@@ -210,7 +219,10 @@ WITHOUT_GRADIENT = {
 }
 
 
-@pytest.mark.parametrize("name", WITHOUT_GRADIENT)
+DETACHED = ("stopped", "of another model")
+
+
+@pytest.mark.parametrize("name", [*DETACHED, *further(*(name for name in WITHOUT_GRADIENT if name not in DETACHED))])
 def test_a_loss_without_gradient_is_refused_and_never_measured_as_zero(name):
     with pytest.raises(InputError, match="no gradient leads to the model's variables"):
         own(WITHOUT_GRADIENT[name])
@@ -221,6 +233,7 @@ def test_a_gradient_of_zero_is_none_that_is_missing():
     assert capture.measure()["gradient_mean_norm"] == 0.0
 
 
+@repeated
 def test_a_compiled_loss_without_gradient_and_a_model_that_is_frozen_are_refused():
     model = mlp(1, 1)
     model.compile("adam", loss=lambda y, prediction: ops.square(ops.stop_gradient(prediction) - y))
@@ -242,6 +255,7 @@ def test_variables_that_hide_in_a_loss_have_their_present_values():
         assert second[name] == pytest.approx(3.0 * first[name], rel=1e-5)
 
 
+@repeated
 def test_a_model_that_runs_eagerly_may_have_a_loss_that_cannot_be_compiled():
     seen = []
 
@@ -289,6 +303,7 @@ def data_sets():
     }
 
 
+@pytest.mark.any_backend
 def test_points_are_the_same_whatever_holds_them():
     rows = {}
     for name, points in data_sets().items():
@@ -298,6 +313,7 @@ def test_points_are_the_same_whatever_holds_them():
         assert row == pytest.approx(rows["arrays"], rel=1e-5), name
 
 
+@repeated
 def test_a_batch_is_handed_over_in_the_structure_of_the_points():
     def loss(model, batch):
         return ops.mean(ops.square(model(batch["inside"]["x"]))) + ops.mean(batch["all"][0] * batch["all"][1])
@@ -330,6 +346,7 @@ def refused():
     }
 
 
+@pytest.mark.any_backend
 def test_other_points_are_refused_at_the_set_up_by_name():
     for name, (points, message) in refused().items():
         with pytest.raises(InputError) as caught:

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 from keras_models import BACKEND, Batches, mlp, pinn, rba, residuals, still, variables_of
+from repeats import further, repeated
 
 import phasecore
 from phasecore import InputError
@@ -50,6 +51,7 @@ def test_weights_follow_their_points_through_shuffled_mini_batches_and_a_short_l
     np.testing.assert_allclose(weights_of(model), expected, rtol=1e-5, atol=1e-9)
 
 
+@repeated
 def test_keras_own_batches_and_shuffling():
     model, points = still()
     model.fit(points, batch_size=25, epochs=2, verbose=0)
@@ -70,7 +72,14 @@ def test_steps_per_execution():
     np.testing.assert_allclose(weights_of(model), rba(residuals(model)["pde"], batches), rtol=1e-5, atol=1e-9)
 
 
-@pytest.mark.parametrize("options", [{"run_eagerly": True}, *([] if BACKEND == "torch" else [{"jit_compile": True}])])
+WAYS = [{"run_eagerly": True}]
+if BACKEND == "tensorflow":
+    WAYS.append({"jit_compile": True})
+if BACKEND == "jax":
+    WAYS += further({"jit_compile": False})
+
+
+@pytest.mark.parametrize("options", WAYS)
 def test_ways_to_run_a_step(options):
     reference, points = pinn()
     model, _ = pinn(compile_options=options)
@@ -99,7 +108,7 @@ def test_a_step_of_jets_is_compiled_by_default_where_the_backend_compiles():
     assert not model.jit_compile
 
 
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("policy", ["mixed_float16", *further("mixed_bfloat16")])
 def test_mixed_precision(policy):
     keras.config.set_dtype_policy(policy)
     try:
@@ -144,6 +153,7 @@ def test_evaluate_and_predict_leave_everything_as_it_is():
         np.testing.assert_array_equal(one, other)
 
 
+@repeated
 def test_validation_at_other_points_is_not_weighted():
     model, points = still()
     other = model.problem.sample(40, seed=5).interior.astype("float32")
@@ -152,6 +162,7 @@ def test_validation_at_other_points_is_not_weighted():
     assert history["val_loss"][0] == pytest.approx(terms, rel=1e-5)
 
 
+@repeated
 def test_a_scheme_of_ones_own_with_scalar_weights():
     from typing import NamedTuple
 
@@ -186,6 +197,7 @@ def test_regularizers_count():
     assert history["loss"][0] == pytest.approx(terms + 0.1 * float((kernel**2).sum()), rel=1e-5)
 
 
+@repeated
 def test_new_points_keep_the_weights_unless_their_number_changes():
     model, points = still()
     model.fit(points, epochs=1, verbose=0)
@@ -198,6 +210,7 @@ def test_new_points_keep_the_weights_unless_their_number_changes():
     assert (weights_of(model) > 0).all()
 
 
+@repeated
 def test_a_system_of_equations():
     model, points = pinn("rba", "lid_driven_cavity", points=30, depth=1)
     assert np.isfinite(model.fit(points, epochs=2, verbose=0).history["loss"]).all()
@@ -294,6 +307,7 @@ def test_single_batches_are_looked_at_too(method):
     assert model.test_function is None
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("bound", [True, False])
 def test_a_list_of_callbacks_of_keras(bound):
     model, points = pinn("grad_norm:every=1")
@@ -307,6 +321,7 @@ def test_a_list_of_callbacks_of_keras(bound):
     assert sum(isinstance(one, keras.callbacks.History) for one in callbacks.callbacks) == int(bound)
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("made", ["inputs", "list", "dictionary"])
 def test_networks_of_another_shape_are_told_how_to_be_wrapped(made):
     x, t = keras.Input((1,)), keras.Input((1,))
@@ -322,6 +337,7 @@ def test_networks_of_another_shape_are_told_how_to_be_wrapped(made):
         PINN(network, phasecore.problem("burgers"))
 
 
+@pytest.mark.any_backend
 def test_fit_takes_what_keras_fit_takes_by_position():
     model, points = pinn()
     model.fit(points, None, 30, 2, 0)
@@ -344,6 +360,7 @@ def test_a_loss_or_metrics_of_compile_are_refused(option):
         model.compile(optimizer="adam", **{option: ["mse"]})
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("network", "message"),
     [
