@@ -218,8 +218,9 @@ def done_by_row(rows: Iterable[Mapping[str, Any]], actions: Iterable[Acted]) -> 
 
     Example:
         >>> done = Acted(7, "halving", "scale_learning_rate", 0.5, "diffusion declared")
-        >>> [(at, own[0]["iteration"]) for at, own in done_by_row([{"iteration": 5}, {"iteration": 10}], [done]).items()]
-        [(10, 7)]
+        >>> found = done_by_row([{"iteration": 5}, {"iteration": 10}], [done])
+        >>> {iteration: own[0]["iteration"] for iteration, own in found.items()}
+        {10: 7}
     """
     iterations = [int(row["iteration"]) for row in rows]
     found: dict[int, list[dict[str, Any]]] = {}
