@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 """Seconds after which a plugin that is still loading is named."""
 
 
