@@ -125,9 +125,10 @@ class Record:
         if self.folder is not None and not self._resume:
             check_free(self.folder)
         for file, lock in self._locks.items():
-            with refused(file):
-                if self.folder is not None and file.parent == self.folder:
+            if self.folder is not None and file.parent == self.folder:
+                with refused(self.folder, verb="make the run folder"):
                     self.folder.mkdir(parents=True, exist_ok=True)
+            with refused(file):
                 try:
                     lock.take()
                 except BlockingIOError as error:
@@ -319,12 +320,13 @@ class Record:
 
 
 @contextlib.contextmanager
-def refused(file: Path, what: str = "") -> Iterator[None]:
+def refused(file: Path, what: str = "", verb: str = "write") -> Iterator[None]:
     """Refuse, before anything is trained, what cannot be written.
 
     Args:
         file: that is to be written.
         what: to call it.
+        verb: what cannot be done.
 
     Raises:
         InputError: naming the file, the reason and what to do.
@@ -340,4 +342,4 @@ def refused(file: Path, what: str = "") -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise InputError(f"cannot write {what or file}", received=reason(error), fix=remedy(error)) from None
+        raise InputError(f"cannot {verb} {what or file}", received=reason(error), fix=remedy(error)) from None
