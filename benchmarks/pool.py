@@ -34,6 +34,7 @@ from phasecore.backends import Training
 from phasecore.errors import InputError, TrainingError
 from phasecore.files import replacing
 from phasecore.probes import DEFAULT_PROBES
+from phasecore.problems.coefficients import Trained
 from phasecore.recording.folder import slug
 from phasecore.runs import execute, prepare
 
@@ -91,7 +92,11 @@ def configuration(run: Run, training: Training) -> dict[str, Any]:
     """Return all that decides what a run measures."""
     return {
         "problem": run.problem,
-        "parameters": {name: value for name, value in training.problem.parameters.items() if value is not None},
+        "parameters": {
+            name: str(value) if isinstance(value, Trained) else value
+            for name, value in training.problem.parameters.items()
+            if value is not None
+        },
         "weighting": training.scheme_name,
         "steps": run.steps,
         "settings": asdict(training.settings),
