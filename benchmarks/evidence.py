@@ -116,8 +116,8 @@ def _there(pairs: Mapping[tuple[str, str], Sequence[Measured]]) -> str:
     ]
     return (
         f"## What is there\n{there} of the {len(runs)} runs that are planned, of which the pairs below are the main "
-        "part; `python -m benchmarks.pool` goes on with the others. Final values are medians over the last tenth of a "
-        f"run, seconds are processor time.\n\n{_table(head, rows)}"
+        f"part{'; `python -m benchmarks.pool` goes on with the others' if there < len(runs) else ''}. Final values are "
+        f"medians over the last tenth of a run, seconds are processor time.\n\n{_table(head, rows)}"
     )
 
 

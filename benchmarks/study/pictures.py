@@ -77,6 +77,7 @@ def draw_prediction(groups: Mapping[str, Sequence[Measured]], file: Path) -> Non
         file: of the picture.
     """
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     figure, places = plt.subplots(1, max(len(groups), 1), figsize=(12.0, 2.8), squeeze=False)
     for axes, (problem, runs) in zip(places.flat, groups.items(), strict=False):
@@ -87,6 +88,10 @@ def draw_prediction(groups: Mapping[str, Sequence[Measured]], file: Path) -> Non
             axes.plot(at, run.final(ERROR), "x" if never else "o", color=color, markersize=4)
         axes.set_xscale("log")
         axes.set_yscale("log")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_formatter(NullFormatter())
         axes.set_title(problem, fontsize=9)
         axes.set_xlabel("total diffusion begins (x: never)", fontsize=8)
         axes.tick_params(labelsize=7)
