@@ -172,9 +172,9 @@ class TorchSession(Session):
 
     def read(self, file: Path) -> Mapping[str, Any]:
         """Restore the state of all parts, and return where the training stood."""
-        # torch packs nothing: what declares more than the file holds is none of its files
-        check_archive(file, most=file.stat().st_size)
         try:
+            # torch packs nothing: what declares more than the file holds is none of its files
+            check_archive(file, most=file.stat().st_size)
             state: dict[str, Any] = torch.load(file, weights_only=True, map_location=_device())
         except Exception as error:
             received = f"a damaged file ({type(error).__name__})"

@@ -43,7 +43,7 @@ def settable():
 def test_the_learning_rate_is_that_of_the_next_step_or_the_action_is_refused():
     policy = plan((4, SetLearningRate(1e-12)), (8, ScaleLearningRate(0.5)))
     if BACKEND == "jax":
-        with pytest.raises(InputError, match="set_learning_rate"):
+        with pytest.raises(InputError, match="_learning_rate"):
             monitored(policy)
         return
     _, monitor = monitored(policy, model=compiled(optimizer=settable()))
@@ -69,6 +69,7 @@ def test_weights_are_held_released_and_changed():
     assert np.isfinite(orders).all(), "the attention goes on as a statistic"
 
 
+@pytest.mark.any_backend
 def test_a_policy_ends_the_training_saves_and_calls_and_a_second_training_goes_on(tmp_path):
     heard = []
     policy = plan((4, Snapshot()), (6, Call(lambda timeline, row: heard.append(row["iteration"]))), (8, Stop()))
@@ -90,11 +91,13 @@ def test_points_are_drawn_anew_where_nothing_is_kept_of_each():
             monitored(plan((4, Resample())), weighting, model=compiled(other))
 
 
+@pytest.mark.any_backend
 def test_a_policy_that_never_acts_changes_no_parameter():
     found = [parameters(monitored(policy)[0]) for policy in (None, plan((10**9, Stop())))]
     assert all(np.array_equal(one, other) for one, other in zip(*found, strict=True))
 
 
+@pytest.mark.any_backend
 def test_a_training_gone_on_with_from_its_history_repeats_nothing(tmp_path):
     file = tmp_path / "rows.jsonl"
     policy = plan((4, HoldWeighting()), (8, Stop()))
@@ -105,6 +108,7 @@ def test_a_training_gone_on_with_from_its_history_repeats_nothing(tmp_path):
     assert weighting.held
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("policy", "message"),
     [
@@ -120,6 +124,7 @@ def test_what_the_training_cannot_do_is_refused_before_the_first_step(policy, me
     assert model.train_state.step in (None, 0)
 
 
+@pytest.mark.any_backend
 def test_no_faulty_policy_ends_a_training_and_bad_input_is_refused():
     def trained(policy):
         monitor = PhaseMonitor(every=1, batches=6, policy=policy)
