@@ -91,7 +91,7 @@ SYMPTOMS = (
         "later times count when earlier ones are solved; `initial_factor` where the initial condition itself is not "
         "met.",
         "The error at the end on the convection equation, over that with uniform weights. The quick set-up is mild: "
-        "there uniform weights solve it too, so the symptom itself is not seen, and what is compared is who does better.",
+        "there uniform weights solve it too, so the symptom itself is not seen; what is compared is who does better.",
         lambda run: run.final(ERROR),
         problems=(FRONT,),
     ),
@@ -105,8 +105,8 @@ SYMPTOMS = (
         "A step takes too long",
         "Schemes of losses alone (`soft_adapt`, `relobralo`) read what is there; `grad_norm`, "
         "`learning_rate_annealing` and `ntk` need passes of their own, every so many iterations.",
-        "Processor time of a run with its captures, over that with uniform weights. Most runs were trained beside other "
-        "work, those of uniform weights and `rba` at quieter times: up to two fifths may be the machine's.",
+        "Processor time of a run with its captures, over that with uniform weights. Most runs were trained beside "
+        "other work, those of uniform weights and `rba` at quieter times: up to two fifths may be the machine's.",
         lambda run: float(run.kept["processor_seconds"]),
     ),
 )
