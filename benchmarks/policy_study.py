@@ -10,6 +10,7 @@ iterations, and the branch at half of them where it does not.
 
 from __future__ import annotations
 
+import functools
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -55,10 +56,15 @@ def quasi_newton(results: Results) -> Mapping[str, Any]:
     return results["adam"] if half is None else half
 
 
-def errors(problem: str, start: str, chosen: Chosen, seeds: Sequence[int] = SEEDS) -> list[float]:
+@functools.cache
+def there(problem: str, start: str) -> list[Results]:
+    """Return what is there of each reported seed, read once: to tell whether it is of now, its training is prepared."""
+    return [kept["results"] for seed in SEEDS if (kept := result(Job(problem, start, seed))) is not None]
+
+
+def errors(problem: str, start: str, chosen: Chosen) -> list[float]:
     """Return the final errors of the seeds that are there; infinity where a training failed."""
-    found = [kept["results"] for seed in seeds if (kept := result(Job(problem, start, seed))) is not None]
-    ends = [chosen(results).get("error") for results in found]
+    ends = [chosen(results).get("error") for results in there(problem, start)]
     return [math.inf if error is None else float(error) for error in ends]
 
 
@@ -99,7 +105,7 @@ def table(problem: str, start: str) -> str:
 
 
 def _switched(problem: str, start: str, rule: str, weights: str) -> str:
-    found = [kept["results"] for seed in SEEDS if (kept := result(Job(problem, start, seed))) is not None]
+    found = there(problem, start)
     at = [results[name]["began"]["iteration"] for results in found if (name := f"{rule}, {weights}") in results]
     never = f"; never in {len(found) - len(at)} of {len(found)}" if len(at) < len(found) else ""
     return f"{spread(at)}{never}" if at else "never"
@@ -112,7 +118,7 @@ def bars() -> str:
         return min(middle(problem, "rba", branch(rule, weights)) for rule in rules for weights in WEIGHTS)
 
     def of(problems: Sequence[str]) -> list[str]:
-        return [problem for problem in problems if errors(problem, "rba", quasi_newton)]
+        return [problem for problem in problems if there(problem, "rba")]
 
     own = {problem: middle(problem, "rba", quasi_newton) for problem in of((*TUNED, *LATER))}
     tuned = of(TUNED)
@@ -135,20 +141,17 @@ def bars() -> str:
         ("problems kept aside: Adam + rba over the policy", "3", geometric(aside)),
     ]
     rows = [f"| {what} | {bar} | {'-' if math.isnan(found) else f'{found:.2g}'} |" for what, bar, found in lines]
-    there = f"From `rba`, on {', '.join(tuned) or 'no problem yet'}."
-    return "\n".join(["## `quasi_newton`, as it is", there, "", "| error of | bar | found |\n|---|---|---|", *rows, ""])
+    told = f"From `rba`, on {', '.join(tuned) or 'no problem yet'}."
+    return "\n".join(["## `quasi_newton`, as it is", told, "", "| error of | bar | found |\n|---|---|---|", *rows, ""])
 
 
 def page() -> str:
     """Return the page of the documentation, made of all jobs that are there."""
-    parts = [HEADING, bars(), "## Every rule"]
-    for problem in (*TUNED, *LATER):
-        for start in STARTS:
-            if errors(problem, start, quasi_newton):
-                parts.append(table(problem, start))
-    planned = [(problem, start, seed) for problem in (*TUNED, *LATER) for start in STARTS for seed in SEEDS]
-    there = sum(result(Job(*job)) is not None for job in planned)
-    return "\n".join([*parts, f"{there} of the {len(planned)} trainings with all their branches are there."]) + "\n"
+    starts = [(problem, start) for problem in (*TUNED, *LATER) for start in STARTS]
+    tables = [table(*own) for own in starts if there(*own)]
+    count = sum(len(there(*own)) for own in starts)
+    told = f"{count} of the {len(starts) * len(SEEDS)} trainings with all their branches are there.\n"
+    return "\n".join([HEADING, bars(), "## Every rule", *tables, told])
 
 
 def main() -> None:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks.pool import Run, result, train_missing
-from benchmarks.study.measures import Measured
+from benchmarks.evidence import ERROR, measured
+from benchmarks.pool import Run, train_missing
 from phasecore import registry
 from phasecore.phases import Phase
 from phasecore.reporting.wording import number
@@ -27,16 +27,15 @@ def runs() -> list[Run]:
 
 def line(run: Run) -> str:
     """Return what came out, a row in Markdown; dashes where it was not trained with the preset of now."""
-    kept = result(run)
-    if kept is None or "history" not in kept:
+    found = measured(run)
+    if found is None:
         return f"| `{run.problem}` | - | - | - |"
-    found = Measured(kept)
     starts = [
         f"{item.phase.replace('_', ' ')} from {item.iteration} ({item.confidence:.0%})"
         for item in found.timeline.transitions
         if item.phase is not Phase.FITTING
     ]
-    error, seconds = number(found.final("relative_l2_error")), f"{kept['processor_seconds']:.0f}"
+    error, seconds = number(found.final(ERROR)), f"{found.kept['processor_seconds']:.0f}"
     return f"| `{run.problem}` | {error} | {seconds} | {', '.join(starts) or found.timeline.reason} |"
 
 

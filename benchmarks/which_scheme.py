@@ -21,7 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.pool import PROBLEMS, SEEDS_OF_OTHERS, Run, applies, planned, result, train_missing
+from benchmarks.evidence import ERROR, measured
+from benchmarks.pool import PROBLEMS, SEEDS_OF_OTHERS, Run, applies, planned, train_missing
 from benchmarks.study.measures import Measured
 from phasecore.reporting.wording import number
 
@@ -29,7 +30,6 @@ PAGE = Path(__file__).parents[1] / "docs" / "which_scheme.md"
 EQUATIONS = ("loss_pde", "loss_momentum_x", "loss_momentum_y")
 BOTH, FRONT = "rba+grad_norm", "convection"
 FRONT_SCHEMES = ("uniform", "causal", "rba", "grad_norm", "ntk", "causal+grad_norm")
-ERROR = "relative_l2_error"
 
 
 @dataclass(frozen=True)
@@ -130,13 +130,6 @@ def runs() -> tuple[Run, ...]:
     both = [Run(problem, BOTH, seed) for problem in PROBLEMS for seed in SEEDS_OF_OTHERS]
     front = [Run(FRONT, scheme, seed) for scheme in FRONT_SCHEMES for seed in SEEDS_OF_OTHERS]
     return (*shared, *front, *both)
-
-
-@functools.cache
-def measured(run: Run) -> Measured | None:
-    """Return a run that is there and did not diverge, read once."""
-    kept = result(run)
-    return Measured(kept) if kept is not None and "history" in kept else None
 
 
 def against_uniform(symptom: Symptom, problem: str, scheme: str) -> list[float]:

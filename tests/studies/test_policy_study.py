@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +76,18 @@ def stored(job: Job) -> dict[str, Any] | None:
     return {"results": results}
 
 
-def test_the_page_has_the_gain_of_the_built_in_policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(policy_study, "result", stored)
+@pytest.fixture
+def page_of(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Callable[[Job], Any]], None]]:
+    """Have the page made of what a function returns for each job."""
+    policy_study.there.cache_clear()
+    yield lambda stored: monkeypatch.setattr(policy_study, "result", stored)
+    policy_study.there.cache_clear()
+
+
+def test_the_page_has_the_gain_of_the_built_in_policy(
+    page_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page_of(stored)
     monkeypatch.setattr(policy_study, "PAGE", tmp_path / "policy_study.md")
     policy_study.main()
     page = policy_study.PAGE.read_text()
@@ -87,6 +98,6 @@ def test_the_page_has_the_gain_of_the_built_in_policy(tmp_path: Path, monkeypatc
     assert "6 of the 36 trainings" in page
 
 
-def test_a_page_is_made_of_no_jobs_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(policy_study, "result", lambda job: None)
+def test_a_page_is_made_of_no_jobs_too(page_of: Any) -> None:
+    page_of(lambda job: None)
     assert "no problem yet" in policy_study.page()
