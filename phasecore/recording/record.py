@@ -271,8 +271,7 @@ class Record:
 
     def _save(self, iteration: int, arrays: Mapping[str, NDArray[Any]]) -> None:
         assert self.folder is not None
-        self._hold(self.folder / HISTORY)
-        save_snapshot(self.folder, iteration, arrays)
+        self._held(functools.partial(save_snapshot, self.folder, iteration, arrays))
 
     def _write_rows(self, file: Path) -> None:
         self._hold(file)

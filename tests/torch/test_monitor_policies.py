@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 from broken_policies import check_broken_policies, check_refused
+from failing_steps import spoil_steps
 from plans import plan
 
 import phasecore
@@ -161,13 +162,7 @@ def test_a_restored_monitor_goes_on_with_the_optimizer_in_charge(where):
 @pytest.mark.parametrize("loop", [in_blocks, by_optimize])
 def test_a_failure_leads_back_to_the_former_optimizer_and_is_said_once(loop, monkeypatch):
     _, loss_fn, optimizer, monitor = made(plan((5, SwitchOptimizer("lbfgs"))))
-    own, count = LBFGS.step, [0]
-
-    def step(self, closure):
-        count[0] += 1
-        return own(self, (lambda: closure() * math.nan) if count[0] > 3 else closure)
-
-    monkeypatch.setattr(LBFGS, "step", step)
+    spoil_steps(monkeypatch, LBFGS, after=3)
     with pytest.warns(RuntimeWarning, match="lbfgs failed") as caught:
         loop(monitor, loss_fn, 20)
     assert sum("lbfgs failed" in str(item.message) for item in caught) == 1

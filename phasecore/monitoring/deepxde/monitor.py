@@ -45,7 +45,6 @@ from phasecore.weighting.rba import rba
 RATES = frozenset({SetLearningRate.name, ScaleLearningRate.name})
 WEIGHTS = frozenset({HoldWeighting.name, ReleaseWeighting.name, ChangeWeighting.name})
 
-
 DRAWN = ("pseudo", "LHS")
 """Distributions of DeepXDE's that draw other points each time."""
 

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from broken_policies import check_broken_policies, check_refused
+from failing_steps import spoil_steps
 from plans import plan
 from test_lightning import Helmholtz, Regression, fit, indices, inputs
 
@@ -97,13 +98,7 @@ def test_a_policy_that_never_acts_changes_no_parameter():
 
 
 def test_a_failure_leads_back_to_the_modules_optimizer_and_is_said_once(monkeypatch):
-    own, count = LBFGS.step, [0]
-
-    def step(self, closure):
-        count[0] += 1
-        return own(self, (lambda: closure() * math.nan) if count[0] > 3 else closure)
-
-    monkeypatch.setattr(LBFGS, "step", step)
+    spoil_steps(monkeypatch, LBFGS, after=3)
     with pytest.warns(RuntimeWarning, match="lbfgs failed") as caught:
         _, phases, trainer = trained(plan((4, SwitchOptimizer("lbfgs"))))
     assert sum("lbfgs failed" in str(item.message) for item in caught) == 1

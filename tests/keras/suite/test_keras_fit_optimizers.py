@@ -5,6 +5,7 @@ import math
 import keras
 import numpy as np
 import pytest
+from failing_steps import spoil_evaluations
 from plans import plan
 
 import phasecore
@@ -75,26 +76,9 @@ def test_the_weighting_is_changed_within_fit():
     assert "residual_order" in rows[8]
 
 
-def spoil(monkeypatch, after):
-    """Have the loss of L-BFGS be NaN after some evaluations."""
-    own, count = LBFGS._at, [0]
-
-    def spoilt(self, point):
-        count[0] += 1
-        evaluate = self._evaluate
-        if count[0] > after:
-            self._evaluate = lambda: (math.nan, evaluate()[1])
-        try:
-            return own(self, point)
-        finally:
-            self._evaluate = evaluate
-
-    monkeypatch.setattr(LBFGS, "_at", spoilt)
-
-
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_a_failure_leads_back_to_adam_which_makes_the_step(monkeypatch):
-    spoil(monkeypatch, after=5)
+    spoil_evaluations(monkeypatch, LBFGS, after=5)
     with pytest.warns(RuntimeWarning, match="L-BFGS failed") as caught:
         monitor = fitted(plan((4, SwitchOptimizer("lbfgs"))))
     assert sum("L-BFGS failed" in str(item.message) for item in caught) == 1

@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
+from failing_steps import spoil_evaluations
 from keras import ops
 from keras_models import BACKEND
 from plans import plan
@@ -122,19 +123,7 @@ def test_a_policy_ends_the_training_and_saves_a_snapshot(tmp_path):
 @pytest.mark.any_backend
 @pytest.mark.parametrize("at", [0, 5])
 def test_a_loss_that_is_not_finite_leads_back_to_adam(monkeypatch, at):
-    own, count = LBFGS._at, [0]
-
-    def spoilt(self, point):
-        count[0] += 1
-        evaluate = self._evaluate
-        if count[0] > at:
-            self._evaluate = lambda: (math.nan, evaluate()[1])
-        try:
-            return own(self, point)
-        finally:
-            self._evaluate = evaluate
-
-    monkeypatch.setattr(LBFGS, "_at", spoilt)
+    spoil_evaluations(monkeypatch, LBFGS, after=at)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", RuntimeWarning)
         outcome = execute(make(plan((4, SwitchOptimizer("lbfgs")))))
