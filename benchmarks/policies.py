@@ -297,12 +297,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--problems", default=",".join((*TUNED, *LATER)))
     parser.add_argument("--seeds", default=",".join(map(str, (*SEEDS, *TUNING_SEEDS))))
+    parser.add_argument("--starts", default=",".join(STARTS))
     parser.add_argument("--minutes", type=float, default=math.inf, help="begin no further job after so many")
     parser.add_argument("--list", action="store_true", help="say what is there and what is missing")
     given = parser.parse_args()
-    wanted = [
-        job for job in planned() if job.problem in given.problems.split(",") and str(job.seed) in given.seeds.split(",")
-    ]
+    problems, starts, seeds = (chosen.split(",") for chosen in (given.problems, given.starts, given.seeds))
+    wanted = [job for job in planned() if job.problem in problems and job.start in starts and str(job.seed) in seeds]
     if given.list:
         for job in wanted:
             print(f"{job.file.name}: {'missing' if result(job) is None else 'there'}")

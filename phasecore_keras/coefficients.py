@@ -33,7 +33,7 @@ class Coefficients:
         >>> import phasecore
         >>> burgers = phasecore.problem("burgers", viscosity=phasecore.trained(0.5))
         >>> coefficients = Coefficients(burgers, "float32")
-        >>> float(coefficients.problem().viscosity), list(coefficients.free)
+        >>> float(to_numpy(coefficients.problem().viscosity)), list(coefficients.free)
         (0.5, ['viscosity'])
     """
 

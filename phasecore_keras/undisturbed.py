@@ -22,7 +22,7 @@ def undisturbed() -> Iterator[None]:
         >>> variable = keras.Variable(1.0)
         >>> with undisturbed():
         ...     _ = variable.assign(2.0)
-        >>> float(variable.value)
+        >>> float(keras.ops.convert_to_numpy(variable.value))
         1.0
     """
     with random_state_kept(), _torch_left_alone(), OwnValues():

@@ -29,6 +29,13 @@ def synthetic_backend(monkeypatch):
     sys.modules.pop("synthetic_backend", None)
 
 
+def pytest_runtest_setup(item):
+    """Torch tells some causes once in a process: whoever came first would hear of them, and no other."""
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_warn_always(True)
+
+
 LONGEST_FIRST = ("test_keras_backends.py", "test_integrations.py", "test_parity.py")
 """Files whose tests run in processes of their own, for minutes."""
 
