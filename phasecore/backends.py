@@ -41,6 +41,7 @@ class Settings:
         batches: number of batches of the SNR.
         condition_points: number of points of each condition; None lets the problem choose.
         compiled: compile the training step where the framework does not do so by itself. Numbers differ by rounding.
+        processes: in how many processes of this machine to train, each with a part of the points. Likewise.
 
     Raises:
         InputError: if a count is not a positive integer, the seed is negative, a rate is not a positive number, or
@@ -59,6 +60,7 @@ class Settings:
     batches: int = 100
     condition_points: int | None = None
     compiled: bool = False
+    processes: int = 1
 
     def __post_init__(self) -> None:
         if not isinstance(self.compiled, bool):
@@ -276,6 +278,7 @@ class Backend(ABC):
     Class attributes:
         name: the name that it is registered under.
         supplies: names of the signals that it can supply (`phasecore.signals`).
+        takes_processes: whether it trains in as many processes as the settings say.
         moves_points: whether it moves the points of a training as `Training.sampling` says, and its checkpoints hold
             where they are.
         actions: requirements of the policies' actions that it can carry out (`phasecore.policies`), such as "stop",
@@ -284,6 +287,7 @@ class Backend(ABC):
 
     name: ClassVar[str]
     supplies: ClassVar[frozenset[str]]
+    takes_processes: ClassVar[bool] = False
     moves_points: ClassVar[bool] = False
     actions: ClassVar[frozenset[str]] = frozenset()
 

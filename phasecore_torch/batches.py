@@ -48,6 +48,7 @@ class BatchedResiduals:
         batches: number of batches, as equal as can be.
         stackable: whether the evaluation can be vectorized, see `phasecore_torch.blocks.is_stackable`.
         compiled: compile the evaluation, if it is vectorized, and the accumulation.
+        share: what the mean over all points is multiplied by in the loss, see `phasecore_torch.layout.Layout`.
 
     Example:
         >>> model = torch.nn.Linear(1, 1, bias=False)
@@ -73,8 +74,10 @@ class BatchedResiduals:
         *,
         stackable: bool,
         compiled: bool = False,
+        share: float = 1.0,
     ) -> None:
         self._evaluate = evaluate
+        self.share = share
         self.parameters = dict(parameters)
         self._stackable = stackable
         self.measured = list(measured)
@@ -277,9 +280,10 @@ class BackwardPass:
         for name, (mean, deviation) in zip(self._batched.measured, self._accumulator.result(), strict=True):
             if name in self.totals or name in shift:
                 # what came are gradients of a mean over all points
-                mean = mean * self._batched.batches
+                count = self._batched.batches / self._batched.share
+                mean = mean * count
                 mean = mean + widened(shift[name]) if name in shift else mean
-                found[name] = Moments(mean / factor, deviation * (self._batched.batches / abs(factor)))
+                found[name] = Moments(mean / factor, deviation * (count / abs(factor)))
         overflown = factor != 1.0 and not all(bool(moments.mean.isfinite().all()) for moments in found.values())
         return None if overflown else found
 

@@ -135,7 +135,7 @@ class Capture(capture.Capture):
     def _values(self, required: frozenset[str], moments: Mapping[str, Moments] | None = None) -> dict[str, Any]:
         """The signals, gradient moments as they came of a backward pass, or None to take them now."""
         with torch.inference_mode(False), torch.enable_grad(), self._source.undisturbed():
-            return gathered(self._signals(required, moments))
+            return gathered(self._signals(required, moments), self._source.layout)
 
     def _coefficients(self) -> Mapping[str, Tensor]:
         """Their values; one warning tells of those that are trained and that nothing has moved."""

@@ -22,6 +22,7 @@ from phasecore_torch.capture import Capture, Probes
 from phasecore_torch.exchange import Exchange, hindrances, restored_in_time
 from phasecore_torch.loss import PhysicsLoss
 from phasecore_torch.points import Points
+from phasecore_torch.processes import check_policy, processes, refuse
 from phasecore_torch.record import Snapshots, monitored, versions
 from phasecore_torch.resampling import Resampling
 from phasecore_torch.sources import BatchLoss
@@ -29,10 +30,12 @@ from phasecore_torch.undisturbed import undisturbed
 
 try:
     from lightning.pytorch import Callback, LightningModule, Trainer
+    from lightning.pytorch.strategies import DDPStrategy
     from lightning.pytorch.utilities.rank_zero import rank_zero_info
 except ModuleNotFoundError:
     try:
         from pytorch_lightning import Callback, LightningModule, Trainer
+        from pytorch_lightning.strategies import DDPStrategy
         from pytorch_lightning.utilities.rank_zero import rank_zero_info
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
@@ -97,7 +100,8 @@ class PhaseCallback(Monitor, Callback):  # type: ignore[misc, unused-ignore]
 
     Raises:
         InputError: for bad arguments, or a `history_file` or run that exists without `resume`; when training starts,
-            also for an action that cannot be carried out, several optimizers, several devices, no loss or several to
+            also for an action that cannot be carried out, several optimizers, several devices by another strategy
+            than 'ddp' or with a policy, no loss or several to
             choose from, a callback that has followed another training already, and what cannot be captured (see
             `Capture`).
 
@@ -157,7 +161,9 @@ class PhaseCallback(Monitor, Callback):  # type: ignore[misc, unused-ignore]
         self._loss = loss
         self._points = points
         self._options: dict[str, Any] = {"probes": probes, "batches": batches, "biases": biases}
+        self._records = run_folder is not None
         self._snapshots: Snapshots | None = None
+        self._saved = -1
         self._capture: Capture | None = None
         self._optimizer: torch.optim.Optimizer | None = None
         self._release: Callable[[], None] = lambda: None
@@ -179,12 +185,8 @@ class PhaseCallback(Monitor, Callback):  # type: ignore[misc, unused-ignore]
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Set up the capture, and check everything; the state of a checkpoint is restored by now."""
         if trainer.world_size > 1:
-            raise InputError(
-                "PhaseCallback",
-                received=f"a training on {trainer.world_size} devices, each of which sees its own part of the points",
-                expected="a training on one device",
-                fix="Train with devices=1.",
-            )
+            self._check_strategy(trainer)
+            self._log = self._log if trainer.is_global_zero else self._log.unheard()
         if self.iteration > trainer.global_step == 0:
             raise InputError(
                 "PhaseCallback",
@@ -248,6 +250,17 @@ class PhaseCallback(Monitor, Callback):  # type: ignore[misc, unused-ignore]
         if self._log.begun:
             self._log.stopped(exception)
 
+    def _check_strategy(self, trainer: Trainer) -> None:
+        """Refuse to follow a training on several devices that is not made in processes with the whole model each."""
+        check_policy(self._policies or None)
+        if not isinstance(trainer.strategy, DDPStrategy):
+            refuse(
+                "PhaseCallback",
+                received=f"a training on {trainer.world_size} devices by {type(trainer.strategy).__name__}",
+                expected="one device, or the strategy 'ddp', in which each has the whole model",
+                fix="Train with strategy='ddp', or with devices=1.",
+            )
+
     def _follow(self, trainer: Trainer, module: LightningModule) -> None:
         if len(trainer.optimizers) != 1:
             raise InputError(
@@ -264,7 +277,7 @@ class PhaseCallback(Monitor, Callback):  # type: ignore[misc, unused-ignore]
         self._measures(self._capture.probes)
         self._followed, self._module = loss, module
         self._snapshots = None
-        if self._log.folder is not None and isinstance(loss, PhysicsLoss):
+        if self._records and isinstance(loss, PhysicsLoss):
             self._snapshots = Snapshots(loss)
         self._listen(trainer, module, self._optimizer)
         if self._policies:
@@ -349,10 +362,14 @@ class PhaseCallback(Monitor, Callback):  # type: ignore[misc, unused-ignore]
             rank_zero_info(f"iteration {acted.iteration}: {acted.words} ({acted.policy}: {acted.reason})")
 
     def _arrays(self) -> dict[str, Any] | None:
+        self._saved = self.iteration
         if self._snapshots is None or self._module is None:
             return None
         with undisturbed(self._module):
             return self._snapshots.arrays()
+
+    def _has_last_snapshot(self) -> bool:
+        return self._saved == self.iteration if processes() > 1 else super()._has_last_snapshot()
 
     def _let_go(self) -> None:
         self._release()

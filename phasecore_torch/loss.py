@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, final
 
 import numpy as np
@@ -18,7 +17,7 @@ from phasecore.losses import ResidualLoss, attention_of, checked_schemes, signal
 from phasecore.problems import CollocationPoints, Problem
 from phasecore.problems.checks import fields_of, residuals_of
 from phasecore.sampling.places import places_of_terms
-from phasecore.signals import TANGENT_KERNEL_TRACES, TERM_GRADIENTS, UNIT_COORDINATES, Signals
+from phasecore.signals import UNIT_COORDINATES, Signals
 from phasecore.weighting import WeightingScheme
 from phasecore.weighting.composition import Products
 from phasecore.weighting.rba import RBAState, rba
@@ -31,12 +30,14 @@ from phasecore_torch.compiling import is_compilable
 from phasecore_torch.conditions import Conditions
 from phasecore_torch.derivatives import Model, Parameters, PartialDerivatives
 from phasecore_torch.device import placement, points_in_cache
-from phasecore_torch.distribution import checked_sizes, of_all_points, reduction
 from phasecore_torch.evaluation import Evaluation, Losses, evaluation_of
+from phasecore_torch.layout import Layout, layout_of_loss, of_this_process
 from phasecore_torch.movements import evaluates_again
 from phasecore_torch.namespace import namespace
 from phasecore_torch.points import Points, coordinates_given
+from phasecore_torch.processes import check_whole, processes
 from phasecore_torch.tangents import Tangents
+from phasecore_torch.term_signals import with_blank_gradients, with_gradients
 from phasecore_torch.undisturbed import undisturbed
 from phasecore_torch.weighting import Weighting, check_indices, weighted_loss, with_or_without_attention
 
@@ -103,6 +104,7 @@ class PhysicsLoss(ResidualLoss, nn.Module):
         recompute: bool = False,
     ) -> None:
         super().__init__()
+        check_whole(model)
         self.problem = problem
         problem.check_terms()
         held = coordinates_given(points, problem.coordinates)
@@ -128,7 +130,8 @@ class PhysicsLoss(ResidualLoss, nn.Module):
         self._take_conditions(given.conditions)
         schemes = self._schemes_of(weighting)
         self.check_residuals()
-        self._sizes = checked_sizes(dict.fromkeys(problem.equations, len(self.points)) | self._conditions.sizes())
+        self._sizes = dict.fromkeys(problem.equations, len(self.points)) | self._conditions.sizes()
+        self._layout: Layout | None = None
         self.register_buffer("_domain", torch.as_tensor(problem.bounds, dtype=dtype, device=device), persistent=False)
         zeros = dict.fromkeys(problem.fields_read, self._domain.new_zeros(2))
         at = self._named(self._domain)
@@ -137,6 +140,7 @@ class PhysicsLoss(ResidualLoss, nn.Module):
         self.attention: Weighting | None = None
         self.updates = 0
         self.register_load_state_dict_pre_hook(with_or_without_attention)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(of_this_process)  # type: ignore[no-untyped-call]
         self.losses = Losses({}, {})
 
     def forward(self, indices: Tensor | None = None) -> Tensor:
@@ -157,6 +161,7 @@ class PhysicsLoss(ResidualLoss, nn.Module):
         if self.training and not evaluates_again():
             self._update_weights(residuals, conditions, indices)
         evaluation = evaluation_of(residuals, conditions, self.weighting.current(indices))
+        evaluation = self.layout.shared(evaluation, indices)
         self.losses = Losses.of(evaluation)
         loss = torch.stack(list(evaluation.weighted.values())).sum()
         if batched is not None:
@@ -165,7 +170,7 @@ class PhysicsLoss(ResidualLoss, nn.Module):
 
     def evaluate(self) -> Evaluation:
         """Return residuals and losses at all points with the current weights, which stay as they are."""
-        return evaluation_of(self.residuals(), self._conditions(), self.weighting.current())
+        return self.layout.shared(evaluation_of(self.residuals(), self._conditions(), self.weighting.current()))
 
     def residuals(self, indices: Tensor | None = None) -> dict[str, Tensor]:
         """Return the unweighted residual of each equation at the collocation points, shape (batch,) each."""
@@ -193,8 +198,8 @@ class PhysicsLoss(ResidualLoss, nn.Module):
         Args:
             weights: those of the equations are not used.
         """
-        losses = [weighted_loss(term, residual, weights) for term, residual in self._conditions().items()]
-        return torch.stack(losses).sum() if losses else torch.zeros_like(self.points[0, 0])
+        losses = self.layout.shared(evaluation_of({}, self._conditions(), weights)).weighted
+        return torch.stack(list(losses.values())).sum() if losses else torch.zeros_like(self.points[0, 0])
 
     def resample(self, points: CollocationPoints | ArrayLike | Points) -> None:
         """Go on with other collocation points, any number of them; what is known of a point stays with the point.
@@ -225,7 +230,8 @@ class PhysicsLoss(ResidualLoss, nn.Module):
         self.points = torch.as_tensor(given.interior, dtype=self.points.dtype, device=self.points.device)
         if not all(map(np.array_equal, given.conditions, before.conditions)):
             self._take_conditions(given.conditions)
-        self._sizes = checked_sizes(dict.fromkeys(self.problem.equations, len(self.points)) | self._conditions.sizes())
+        self._sizes = dict.fromkeys(self.problem.equations, len(self.points)) | self._conditions.sizes()
+        self._layout = None
         places = places_of_terms(self.problem, given, before, self._sizes, sizes_before)
         signals = self._blank_signals()
         for kept in (self.weighting, self.attention):
@@ -243,6 +249,13 @@ class PhysicsLoss(ResidualLoss, nn.Module):
         if self.attention is None and attention_of(self.weighting.parts) is None:
             schemes = {"rba": rba()}
             self.attention = Weighting(schemes, self._blank_signals(), self._sizes)
+
+    @property
+    def layout(self) -> Layout:
+        """How the points lie in the processes of the training, all of which ask for it at the same place."""
+        if self._layout is None or self._layout.processes != processes():
+            self._layout = layout_of_loss(self, self._sizes)
+        return self._layout
 
     def coefficients(self) -> dict[str, Tensor]:
         """Return the value of each trained coefficient now, a scalar, by name."""
@@ -334,9 +347,10 @@ class PhysicsLoss(ResidualLoss, nn.Module):
     def _update_weights(
         self, residuals: Mapping[str, Tensor], conditions: Mapping[str, Tensor], indices: Tensor | None
     ) -> None:
+        further = functools.partial(with_gradients, self, indices)
+        indices, residuals = self.layout.of_all_batches(indices, residuals)
         points = self.points if indices is None else self.points[indices]
         signals = self.signals(points, residuals, conditions)
-        further = functools.partial(self._with_gradients, indices)
         if not self.weighting.held:
             self.weighting.update(signals, indices, further)
         if self.attention is not None:
@@ -347,15 +361,6 @@ class PhysicsLoss(ResidualLoss, nn.Module):
         if self.updates == 1 or self.updates % UPDATES_BETWEEN_CHECKS == 0:
             self.check_weights(self.updates)
             self.trained_coefficients.warn_of_forgotten(self.model)
-
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
-    def _with_gradients(self, indices: Tensor | None, signals: Signals, required: frozenset[str]) -> Signals:
-        values = dict(signals.values)
-        if TERM_GRADIENTS in required:
-            values[TERM_GRADIENTS] = self.term_gradients(indices, weighted=True)
-        if TANGENT_KERNEL_TRACES in required:
-            values[TANGENT_KERNEL_TRACES] = self.tangent_kernel_traces(indices, weighted=True)
-        return replace(signals, values=of_all_points(values))
 
     def _schemes_of(self, weighting: registry.Weighting) -> dict[str, WeightingScheme]:
         schemes = checked_schemes(registry.as_schemes(weighting), "torch")
@@ -383,18 +388,11 @@ class PhysicsLoss(ResidualLoss, nn.Module):
         residuals = {term: residual.detach() for term, residual in residuals.items()}
         conditions = {term: residual.detach() for term, residual in conditions.items()}
         read = self.problem, self._domain, points, residuals, conditions, namespace
-        return signals_of(*read, unit=UNIT_COORDINATES in self._required, reduce=reduction())
+        reduce = None if self._layout is None else self._layout.reduction()
+        return signals_of(*read, unit=UNIT_COORDINATES in self._required, reduce=reduce)
 
     def _blank_signals(self) -> Signals:
         blank = {term: self.points.new_zeros(size) for term, size in self._sizes.items()}
         equations = {term: blank[term] for term in self.problem.equations}
         conditions = {term: zeros for term, zeros in blank.items() if term not in equations}
-        signals = self.signals(self.points, equations, conditions)
-        values = dict(signals.values)
-        if TERM_GRADIENTS in self._required:
-            some = torch.arange(1, device=self.points.device)
-            gradients = self.term_gradients(some).items()
-            values[TERM_GRADIENTS] = {t: {name: torch.zeros_like(g) for name, g in own.items()} for t, own in gradients}
-        if TANGENT_KERNEL_TRACES in self._required:
-            values[TANGENT_KERNEL_TRACES] = {term: zeros.sum() for term, zeros in blank.items()}
-        return replace(signals, values=values)
+        return with_blank_gradients(self, self.signals(self.points, equations, conditions), self._required)

@@ -11,15 +11,15 @@ from torch import Tensor
 
 from phasecore import losses, registry
 from phasecore.errors import InputError
-from phasecore.monitoring.monitor import Monitor
+from phasecore.monitoring.monitor import Monitor, checked_snapshots
 from phasecore.policies import Action
 from phasecore.probes import Probe
 from phasecore.recording.recorder import Loggers, Recorder
 from phasecore_torch.acting import InCharge, fix_of
 from phasecore_torch.capture import Capture, Probes
-from phasecore_torch.distribution import check_policy, is_first
 from phasecore_torch.loss import PhysicsLoss
 from phasecore_torch.points import Points
+from phasecore_torch.processes import check_policy, is_first, processes
 from phasecore_torch.record import Snapshots, monitored, versions
 from phasecore_torch.resampling import Resampling
 from phasecore_torch.sources import BatchLoss
@@ -122,27 +122,31 @@ class PhaseMonitor(Monitor):
     ) -> None:
         check_policy(policy)
         first = is_first()
-        run_folder = run_folder if first else None
         super().__init__(
             every=every,
             history_file=history_file if first else None,
-            run_folder=run_folder,
+            run_folder=run_folder if first else None,
             snapshots=snapshots if first else (),
             resume=resume,
             loggers=loggers if first else (),
             on_capture=on_capture,
             policy=policy,
         )
+        if not first:
+            self._log = self._log.unheard()
         self.capture = Capture(loss, optimizer, points=points, probes=probes, batches=batches, biases=biases)
         self._measures(self.capture.probes)
         self._loss = loss
         self._in_charge = InCharge(loss, optimizer, optimizers or {}, resampling)
+        # all processes make a snapshot together, and the first one saves it
+        self._wanted = checked_snapshots(snapshots, run_folder)
         self._snapshots = Snapshots(loss) if run_folder is not None and isinstance(loss, PhysicsLoss) else None
         fix, saves = fix_of(self._policies, resampling), self._snapshots is not None
         self._check_policies("torch", self._in_charge.declared, losses.SUPPLIES, saves=saves, fix=fix)
         self._training = monitored(loss, self.capture, every, batches, self._wanted, self._log.folder)
         device = next(p for group in optimizer.param_groups for p in group["params"]).device
         self._versions = {**versions(), "device": str(device)}
+        self._saved = -1
         self._awaited: list[Probe] | None = None
         self._release: Callable[[], None] | None = None
         self._takes_backward = False
@@ -290,7 +294,11 @@ class PhaseMonitor(Monitor):
         self.capture.prepare_backward(measure=self._awaited is not None, due=self._awaited)
 
     def _arrays(self) -> dict[str, Any] | None:
+        self._saved = self.iteration
         return None if self._snapshots is None else self._snapshots.arrays()
+
+    def _has_last_snapshot(self) -> bool:
+        return self._saved == self.iteration if processes() > 1 else super()._has_last_snapshot()
 
     def _count(self) -> None:
         self.iteration += 1

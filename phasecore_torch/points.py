@@ -56,7 +56,7 @@ class Batches:
         # several arguments are those of a loss, whatever holds them
         arguments = (structure,) if is_one else tuple(structure)
         self._structure = tuple(_mapped(lambda leaf: self._tensor(leaf, like), own) for own in arguments)
-        lengths = [len(leaf) if leaf.ndim else 0 for leaf in _leaves(self._structure)]
+        lengths = [len(leaf) if leaf.ndim else 0 for leaf in leaves_of(self._structure)]
         if len(set(lengths)) != 1 or not lengths[0]:
             raise InputError(
                 WHAT, received=f"tensors of lengths {lengths}", expected="tensors of one length, 1 or more"
@@ -166,7 +166,8 @@ def _mapped(function: Callable[[Any], Any], structure: Any) -> Any:
     return function(structure)
 
 
-def _leaves(structure: Any) -> list[Tensor]:
+def leaves_of(structure: Any) -> list[Tensor]:
+    """Return the tensors of a structure, in order."""
     found: list[Tensor] = []
     _mapped(found.append, structure)
     return found

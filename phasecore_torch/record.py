@@ -11,6 +11,7 @@ import torch
 
 from phasecore.backends import Monitored
 from phasecore_torch.capture import Capture
+from phasecore_torch.distribution import points_of_all
 from phasecore_torch.loss import PhysicsLoss
 from phasecore_torch.undisturbed import undisturbed
 
@@ -62,4 +63,5 @@ class Snapshots:
             arrays |= {f"residual_{term}": values for term, values in loss.residuals().items()}
             arrays |= {f"weight_{term}": values for term, values in loss.point_weights().items()}
             arrays |= {f"field_{name}": values for name, values in loss.fields(points).items()}
-        return {name: np.asarray(v.detach().cpu().double()) for name, v in arrays.items()} | {"grid": grid}
+        found = {name: np.asarray(v.detach().cpu().double()) for name, v in arrays.items()}
+        return points_of_all(found, loss.layout) | {"grid": grid}

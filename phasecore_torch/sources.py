@@ -40,14 +40,15 @@ from phasecore.signals import (
 from phasecore_torch.activations import HiddenActivations
 from phasecore_torch.arrays import all_as_numpy, as_numpy
 from phasecore_torch.batches import BatchedResiduals, can_be_copied
-from phasecore_torch.distribution import averaged, own_batches
+from phasecore_torch.evaluation import evaluation_of
 from phasecore_torch.gradients import filled, gradients
 from phasecore_torch.keeping import modules_called
+from phasecore_torch.layout import Layout, digest, layout_of
 from phasecore_torch.loss import PhysicsLoss
 from phasecore_torch.moments import MomentAccumulator
-from phasecore_torch.points import EXPECTED, Batches, Points
+from phasecore_torch.points import EXPECTED, Batches, Points, leaves_of
+from phasecore_torch.processes import check_whole, processes
 from phasecore_torch.undisturbed import undisturbed
-from phasecore_torch.weighting import weighted_loss
 
 BatchLoss = Callable[..., Tensor]
 """A user's own loss: from a batch of points, in one or several arguments, to a scalar, a mean."""
@@ -64,6 +65,11 @@ class Source(sources.Source):
     @abstractmethod
     def undisturbed(self) -> AbstractContextManager[Any]:
         """Return what surrounds an evaluation that the training must not notice."""
+
+    @property
+    @abstractmethod
+    def layout(self) -> Layout:
+        """How the points lie in the processes of the training."""
 
     @abstractmethod
     def listen(self) -> None:
@@ -93,7 +99,7 @@ class PhysicsSource(Source):
     def __init__(self, loss: PhysicsLoss, parameters: Parameters, batches: int) -> None:
         self._loss = loss
         self._parameters = parameters
-        self._number = own_batches(batches)
+        self._number = loss.layout.own_batches(batches)
         check_batches(self._number, len(loss.points))
         self._targets: Mapping[str, Any] = {}
         self._targets_of: Any = None
@@ -161,19 +167,17 @@ class PhysicsSource(Source):
         """
         loss, parameters, weights = self._loss, self._parameters(), self._loss.weighting.current()
         found = zip(parameters, gradients(loss.shared_loss(weights), parameters.values()), strict=True)
-        shared = averaged({name: gradient for name, gradient in found if gradient is not None})
+        common = loss.layout.averaged({name: gradient for name, gradient in found if gradient is not None})
         batched = self._batches_of(parameters)
         if batched is None:
             indices = torch.arange(len(loss.points), device=loss.points.device).tensor_split(len(self._sizes))
             losses = (loss.batch_loss(loss.points[own], loss.weighting.current(own)) for own in indices)
-            return _moments_of_losses(losses, parameters, shared)
+            return _moments_of_losses(losses, parameters, common)
         residuals = batched(loss.points)
-        gradients(
-            torch.stack([weighted_loss(term, r, weights) for term, r in residuals.items()]).sum(),
-            parameters.values(),
-        )
+        weighted = loss.layout.shared(evaluation_of(residuals, {}, weights)).weighted
+        gradients(torch.stack(list(weighted.values())).sum(), parameters.values())
         taken = batched.take()
-        return {} if taken is None else taken.moments(shared) or {}
+        return {} if taken is None else taken.moments(common) or {}
 
     def listen(self) -> None:
         """Let the next loss be evaluated batch by batch, so that what its way back goes through is noted.
@@ -189,13 +193,18 @@ class PhysicsSource(Source):
         self._loss.evaluate_through(None)
         taken = None if self._batched is None else self._batched.take()
         common = None if taken is None else taken.common()
-        return None if taken is None or common is None else taken.moments(averaged(common))
+        return None if taken is None or common is None else taken.moments(self._loss.layout.averaged(common))
 
     def backward(self, loss: Tensor) -> None:
         """Do `loss.backward()`, of which alone it is noted what was gone back through."""
         if self._batched is not None:
             self._batched.forget()
         torch.autograd.backward(loss)
+
+    @property
+    def layout(self) -> Layout:
+        """How the points lie in the processes of the training."""
+        return self._loss.layout
 
     @property
     def batched_points(self) -> int:
@@ -223,7 +232,8 @@ class PhysicsSource(Source):
         named = loss.model.named_parameters() if isinstance(loss.model, nn.Module) else ()
         trained = {name: parameter for name, parameter in named if parameter.requires_grad}
         points = loss.points
-        made_for = [*trained, *map(id, trained.values()), *parameters, points.shape, points.dtype, points.device]
+        share = loss.layout.shares.get(next(iter(loss.problem.equations)), 1.0)
+        made_for = [*trained, *map(id, trained.values()), *parameters, points.shape, points.dtype, points.device, share]
         if made_for == self._made_for:
             return self._batched
         self._made_for, self._batched = made_for, None
@@ -239,6 +249,7 @@ class PhysicsSource(Source):
                 len(self._sizes),
                 stackable=loss.is_stackable,
                 compiled=loss.blocks.compiled,
+                share=share,
             )
         return self._batched
 
@@ -268,7 +279,9 @@ class CustomSource(Source):
         self._loss = loss
         self._parameters = parameters
         measured = list(parameters().values())
-        self._batches = Batches(points, own_batches(batches), measured[0])
+        check_whole(loss, measured)
+        self._layout = self._layout_of(points, parameters())
+        self._batches = Batches(points, self._layout.own_batches(batches), measured[0])
         self._hidden = HiddenActivations(loss)
         self._called: list[nn.Module] = []
         with torch.inference_mode(False), torch.enable_grad(), undisturbed(loss) as keeper:
@@ -280,6 +293,11 @@ class CustomSource(Source):
                 self._lacks = "a loss that depends on none"
             count = self._hidden.count(*first)
         self.supplies = self.can_supply if count else self.can_supply - {ACTIVATIONS}
+
+    @property
+    def layout(self) -> Layout:
+        """How the points lie in the processes of the training."""
+        return self._layout
 
     @property
     def batched_points(self) -> int:
@@ -309,7 +327,8 @@ class CustomSource(Source):
         if required & {TERM_LOSSES, WEIGHTED_TERM_LOSSES}:
             # with gradients: a loss of a physics-informed network differentiates within
             losses = [float(self._of(batch).detach()) for batch in self._batches]
-            mean = {"data": float(np.average(losses, weights=self._batches.sizes))}
+            share = self._layout.shares.get("data", 1.0)
+            mean = {"data": share * float(np.average(losses, weights=self._batches.sizes))}
             values |= {TERM_LOSSES: mean, WEIGHTED_TERM_LOSSES: mean}
         return values
 
@@ -322,6 +341,14 @@ class CustomSource(Source):
 
     def _of(self, batch: tuple[Any, ...]) -> Tensor:
         return self._checked(self._loss(*batch))
+
+    @staticmethod
+    def _layout_of(points: Points, parameters: Mapping[str, Tensor]) -> Layout:
+        if processes() == 1:
+            return Layout()
+        whole = Batches(points, 1, next(iter(parameters.values())))
+        same = {"initial parameters": digest(map(as_numpy, parameters.values()))}
+        return layout_of(map(as_numpy, leaves_of(whole.first)), {"data": whole.sizes[0]}, same)
 
     @staticmethod
     def _checked(value: Any) -> Tensor:

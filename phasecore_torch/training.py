@@ -24,6 +24,7 @@ from phasecore.policies.actions import (
     SwitchOptimizer,
 )
 from phasecore.probes import Probe
+from phasecore.problems import CollocationPoints
 from phasecore.problems.finite import diverged
 from phasecore.recording.untrusted import check_archive
 from phasecore.runs.session import EXPECTED, Session
@@ -32,8 +33,10 @@ from phasecore_torch import capture
 from phasecore_torch.capture import Capture
 from phasecore_torch.checks import residuals_now
 from phasecore_torch.loss import PhysicsLoss
+from phasecore_torch.processes import is_first, of_all, processes, rank, summed
 from phasecore_torch.quasi_newton import LBFGS
 from phasecore_torch.record import Snapshots, versions
+from phasecore_torch.workers import in_processes
 
 
 @final
@@ -45,6 +48,7 @@ class TorchBackend(Backend):
 
     name: ClassVar[str] = "torch"
     supplies: ClassVar[frozenset[str]] = losses.SUPPLIES | capture.SUPPLIES
+    takes_processes: ClassVar[bool] = True
     moves_points: ClassVar[bool] = True
     actions: ClassVar[frozenset[str]] = frozenset(
         {
@@ -55,11 +59,8 @@ class TorchBackend(Backend):
 
     def train(self, training: Training, observer: Observer, checkpoint: Path | None, *, resume: bool) -> None:
         """Train until `training.settings.iterations` are done, see `phasecore.backends.Backend.train`."""
-        session = TorchSession(training)
-        file = None if checkpoint is None else checkpoint / "state.pt"
-        if resume:
-            session.load(file)
-        session.run(observer, file)
+        with in_processes(training, checkpoint, resume=resume, train=_train) as own:
+            _train(own, observer, checkpoint, resume)
 
     def versions(self) -> Mapping[str, str]:
         """Return torch's version and the device."""
@@ -68,6 +69,15 @@ class TorchBackend(Backend):
     def limit_threads(self, count: int) -> None:
         """Use at most so many threads, see `phasecore.backends.Backend.limit_threads`."""
         torch.set_num_threads(min(count, torch.get_num_threads()))
+
+
+def _train(training: Training, observer: Observer, checkpoint: Path | None, resume: bool) -> None:
+    """Train in this process, with the points that are its own."""
+    session = TorchSession(training)
+    file = None if checkpoint is None else checkpoint / "state.pt"
+    if resume:
+        session.load(file)
+    session.run(observer, file)
 
 
 def network(inputs: int, outputs: int, settings: Settings) -> nn.Sequential:
@@ -106,6 +116,7 @@ class TorchSession(Session):
         self.lbfgs: LBFGS | None = None
         self.in_charge = "adam"
         self.seen: tuple[Any, Any] = (None, None)
+        self.losses: list[dict[str, Tensor]] = []
 
     def step(self) -> Tensor:
         """Make one iteration, and return its loss, a scalar tensor."""
@@ -135,8 +146,9 @@ class TorchSession(Session):
         """Refuse to go on with weights or a loss that are not finite, see `Session.check`."""
         if not bool(torch.isfinite(loss)):
             self.loss.check_weights(self.iteration)
-            residuals = residuals_now(self.loss)
-            raise diverged(self.training.problem, self.iteration, self.loss.collocation, residuals, float(loss))
+            found = of_all((self.loss.collocation, residuals_now(self.loss)))
+            points, residuals = next(filter(_has_lost, found), found[0])
+            raise diverged(self.training.problem, self.iteration, points, residuals, float(loss))
 
     def interior(self) -> NDArray[np.float64]:
         """Return where the collocation points are, shape (n, dimension)."""
@@ -161,6 +173,8 @@ class TorchSession(Session):
     def write(self, stream: BinaryIO, standing: Mapping[str, Any]) -> None:
         """Write the state of all parts, and where the training stands."""
         state = {**standing, **{name: part.state_dict() for name, part in self._parts().items()}}
+        if self.losses:
+            state["loss"] = self.losses
         if self.resampler is not None:
             state["points"] = torch.from_numpy(self.interior())
         if self.training.policies:
@@ -192,19 +206,40 @@ class TorchSession(Session):
             same = acted.get("sees_the_same", self.resampler is None)
             self.seen = (self.loss.points, self.loss.weighting) if same else (None, None)
         for name, part in self._parts().items():
-            part.load_state_dict(state[name])
+            own = state[name]
+            part.load_state_dict(own[rank()] if name == "loss" and processes() > 1 else own)
         return state
 
     def _parts(self) -> dict[str, Any]:
         parts = {"model": self.model, "optimizer": self.optimizer, "scheduler": self.scheduler, "loss": self.loss}
         return parts if self.lbfgs is None else {**parts, "lbfgs": self.lbfgs}
 
+    def agreed(self, wishes: Sequence[bool]) -> Sequence[bool]:
+        """Return what any of the processes wishes for."""
+        if processes() == 1:
+            return wishes
+        every = summed({"wishes": torch.tensor(wishes, dtype=torch.float32, device=_device())})["wishes"]
+        return [bool(wish) for wish in every]
+
+    def _save(self, file: Path | None) -> None:
+        """Save the state of all processes, of whose loss each has the weights of its points."""
+        if processes() > 1 and file is not None:
+            self.losses = of_all({name: own.cpu() for name, own in self.loss.state_dict().items()})
+        if is_first():
+            super()._save(file)
+
     def _evaluated(self) -> Tensor:
-        """The loss, whose gradient is there."""
+        """The loss, whose gradient is there, of all processes' points."""
         self.optimizer.zero_grad()
         value: Tensor = self.loss()
         torch.autograd.backward(value)
-        return value
+        if processes() == 1:
+            return value
+        held = [own for group in self.optimizer.param_groups for own in group["params"] if own.grad is not None]
+        means = summed({"": value.detach(), **{f"{k}": own.grad for k, own in enumerate(held)}}, 1.0 / processes())
+        for k, own in enumerate(held):
+            own.grad = means[f"{k}"]
+        return means[""]
 
     def _switch_to(self, optimizer: str) -> None:
         self.in_charge = optimizer
@@ -235,6 +270,10 @@ class TorchSession(Session):
             self.went_back(self.iteration + 1, "adam", f"L-BFGS failed: {self.lbfgs.failure}")
             return self.step()
         return value
+
+
+def _has_lost(found: tuple[CollocationPoints, Mapping[str, NDArray[Any]]]) -> bool:
+    return not all(np.isfinite(residual).all() for residual in found[1].values())
 
 
 def _device() -> torch.device:

@@ -21,6 +21,7 @@ from phasecore.cli.session import interruptible, print_json, standard_output_kep
     metavar="NAME[:key=value,...]",
     help="Weighting scheme with its options, such as rba:gamma=0.99. Default: uniform.",
 )
+@click.option("--processes", type=int, help="Processes to train in, each with a part of the points. Default: 1.")
 @click.pass_context
 def command(
     ctx: click.Context,

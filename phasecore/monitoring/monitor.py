@@ -199,10 +199,14 @@ class Monitor(ABC):
         """Do what a policy asks for and what only the framework can do."""
         raise NotImplementedError(action.name)
 
+    def _has_last_snapshot(self) -> bool:
+        """Whether there is nothing to save at the end."""
+        return self._log.has_snapshot(self.iteration)
+
     def _finish(self) -> None:
         """Save the last snapshot, and say that the training is over, if it ever began; it may go on later."""
         if self._log.begun:
-            if not self._log.has_snapshot(self.iteration):
+            if not self._has_last_snapshot():
                 self._save_snapshot()
             self._log.finish(self.iteration, self._clock.seconds)
 

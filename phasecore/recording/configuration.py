@@ -180,5 +180,6 @@ def _comparable(configuration: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(flat["problem_parameters"], Mapping):
         # a parameter that came later, and does nothing unless it is given
         flat["problem_parameters"] = {k: v for k, v in flat["problem_parameters"].items() if v is not None}
-    settings = configuration.get("settings") or {}
+    # runs of older versions were of one process
+    settings = {"processes": 1, **(configuration.get("settings") or {})}
     return {**flat, **{name: value for name, value in settings.items() if name != "compiled"}}

@@ -108,6 +108,13 @@ class Recorder:
         self._tracker = tracker()
         self.replay([])
 
+    def unheard(self) -> Recorder:
+        """Return a recorder of the same rows that writes nothing and tells nobody, for processes beside the first."""
+        other = Recorder(on_capture=self._on_capture)
+        other._hooks = RunHooks([], other._warned)
+        other.replay(self.rows, self.actions)
+        return other
+
     @property
     def declared(self) -> frozenset[Phase]:
         """The phases of which listeners were told that they began, each once, even if that was taken back later."""

@@ -84,6 +84,35 @@ def probes_of(problem: Problem, given: Sequence[str | Probe]) -> list[Probe]:
     return probes
 
 
+def check_processes(training: Training) -> None:
+    """Refuse, before anything is trained, to train in several processes what cannot be cut into as many parts.
+
+    Raises:
+        InputError: for a backend, a policy or a sampling that cannot, or too few batches or points.
+    """
+    count = training.settings.processes
+    if count == 1:
+        return
+    backend = registry.backend(training.backend)
+    conditions = [len(own) for own in training.points.conditions]
+    hindrances = {
+        f"backend {training.backend!r}": not backend.takes_processes,
+        f"policy {training.policy_name!r}, which acts in one process": bool(training.policies),
+        f"sampling {training.sampling_name!r}, which moves points": training.sampling.move is not None,
+        f"{training.settings.batches} batches of the gradient statistics": training.settings.batches < count,
+        f"a condition of {min(conditions, default=0)} points": min(conditions, default=count) < count,
+    }
+    for hindrance, is_there in hindrances.items():
+        if is_there:
+            raise InputError(
+                f"a training in {count} processes",
+                received=hindrance,
+                expected="the backend torch, without policies, with points that stay, and of batches and of the points "
+                "of each condition as many as processes",
+                fix="Train in one process, or in fewer.",
+            )
+
+
 def check_schemes_apply(training: Training) -> None:
     """Refuse, before anything is trained, a scheme that the problem has nothing for, such as a time.
 

@@ -27,6 +27,7 @@ from phasecore.runs.applicability import (
     check_conditions,
     check_own,
     check_points_can_move,
+    check_processes,
     check_schemes_apply,
     probes_of,
 )
@@ -50,6 +51,7 @@ class Overrides(TypedDict, total=False):
     seed: int | None
     every: int | None
     compiled: bool | None
+    processes: int | None
 
 
 def prepare(
@@ -80,7 +82,7 @@ def prepare(
             `phasecore.probes.DEFAULT_PROBES`.
         policy: what changes the training while it goes on: "name" or "name:key=value,key=value", several joined by
             "+", or policies; None changes nothing.
-        overrides: iterations, points, width, depth, learning_rate, seed and every.
+        overrides: iterations, points, width, depth, learning_rate, seed, every, compiled and processes.
 
     Raises:
         InputError: for an unknown name or option, a setting out of range, a signal that a scheme or probe
@@ -305,6 +307,7 @@ def _assemble(
     )
     check_supplies(training)
     check_schemes_apply(training)
+    check_processes(training)
     check_points_can_move(training)
     check_conditions(training)
     return training

@@ -102,6 +102,14 @@ class Session(ABC):
     def read(self, file: Path) -> Mapping[str, Any]:
         """Restore the state of all parts, and return where the training stood."""
 
+    def agreed(self, wishes: Sequence[bool]) -> Sequence[bool]:
+        """Return what is to be done after an iteration, where processes that train together may wish for different.
+
+        Args:
+            wishes: of this process.
+        """
+        return wishes
+
     def run(self, observer: Observer, file: Path | None) -> None:
         """Train to the end, telling the observer and saving checkpoints, the first before the first iteration.
 
@@ -164,11 +172,13 @@ class Session(ABC):
                 snapshot |= self._act(row)
             if snapshot or self.stopped:
                 observer.snapshot(self.iteration, self.arrays())
-            if interruption.came or time.perf_counter() - saved > SECONDS_BETWEEN_CHECKPOINTS:
+            is_old = time.perf_counter() - saved > SECONDS_BETWEEN_CHECKPOINTS
+            interrupted, is_old = self.agreed([interruption.came, is_old])
+            if interrupted or is_old:
                 self.seconds = time.perf_counter() - began
                 self._save_if_possible(file, observer)
                 saved = time.perf_counter()
-            if interruption.came:
+            if interrupted:
                 raise KeyboardInterrupt
         self._save_if_possible(file, observer)
 

@@ -379,11 +379,15 @@ TORCH_ALONE = {
     "exchange.py",
     "gradients.py",
     "keeping.py",
+    "layout.py",
     "lightning.py",
     "memory.py",
     "movements.py",
     "pina.py",
+    "processes.py",
     "rewritten.py",
+    "term_signals.py",
+    "workers.py",
 }
 """What the backends of Keras do by themselves, and packages for torch alone."""
 

@@ -118,7 +118,13 @@ DIFFERENCES: dict[str, set[str]] = {
         "quasi_newton.py: LBFGS.step",
     },
     "`fit` has metrics and regularizers": {"evaluation.py: Losses", "loss.py: PhysicsLoss.penalty"},
-    "torch warns of what Keras has to refuse": {"distribution.py"},
+    "each process of torch has its own points; a strategy of Keras sees those of all": {
+        "distribution.py",
+        "loss.py: PhysicsLoss.layout",
+        "points.py: leaves_of",
+        "sources.py: CustomSource.layout",
+        "sources.py: PhysicsSource.layout",
+    },
     "a rule takes what the function of the framework takes that it is for": {"propagation.py"},
 }
 """Why, and where the adapters differ, because their frameworks do: a file, a class or function in it, or a method."""

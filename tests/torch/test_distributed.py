@@ -7,11 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from processes import Started
 
+import phasecore
 from phasecore import registry
 from phasecore.recording.reading import read_curve
 from phasecore.runs import open_run
+from phasecore_torch import PhysicsLoss
 
 WORKER = Path(__file__).with_name("distributed_worker.py")
 CASES = [
@@ -22,6 +25,10 @@ CASES = [
     "self_adaptive:start=0.5,start_conditions=0.5+soft_adapt",
     "rba step",
     "rba ddp",
+    "rba+grad_norm:every=2 uneven",
+    "causal:cut=count+ntk:every=3 uneven step",
+    "rba+grad_norm:every=2 batches",
+    "brdr+ntk:every=2 batches ddp",
 ]
 """Schemes, and how the training goes."""
 
@@ -66,9 +73,11 @@ def test_parameters_weights_and_history_are_those_of_one_process(case, trained):
         for name, values in history.items():
             np.testing.assert_allclose(values, expected[name], rtol=1e-8, atol=1e-10, err_msg=name)
     for term, weights in alone[case]["weights"].items():
-        together = np.concatenate([found[case]["weights"][term] for found in others])
+        own = [found[case]["weights"][term] for found in others]
+        together = own[0] if "batches" in case else np.concatenate(own)
         # a term of several conditions has their points one condition after the other, in each process
         np.testing.assert_allclose(np.sort(together), np.sort(weights), rtol=1e-10, err_msg=term)
+        assert "batches" not in case or all(one == own[0] for one in own)
 
 
 def test_one_process_writes(trained):
@@ -81,8 +90,40 @@ def test_one_process_writes(trained):
         assert len(run.history["iteration"]) == len(found["history"])
 
 
-def test_processes_with_different_numbers_of_points_and_policies_are_refused_in_each(trained):
+def test_policies_are_refused_in_each_process(trained):
     for found in trained[1]:
-        assert "processes: received 32, 33" in found["sizes"]
-        assert "as many in each" in found["sizes"]
         assert "argument 'policy': received a policy in" in found["policy"]
+
+
+@pytest.mark.parametrize(
+    ("what", "told"),
+    {
+        "problem": "the problem: received allen_cahn {",
+        "weighting": "the weighting: received uniform in process 0, rba in process 1",
+        "seed": "the initial parameters: received ",
+        "fsdp": "received parameters of which each process has a part, as of FullyShardedDataParallel",
+        "fully_shard": "received parameters of which each process has a part",
+        "fsdp of a loss of one's own": "received parameters of which each process has a part",
+        "ddp around the loss": "received those of process 0 in process 1 too, which was given others",
+    }.items(),
+)
+def test_what_cannot_be_ends_all_processes_with_one_message(what, told, trained):
+    first, *others = (found[what] for found in trained[1])
+    assert told in first
+    assert set(others) == {1}
+
+
+def test_the_state_of_another_process_is_refused(trained):
+    for rank, found in enumerate(trained[1]):
+        *own, fresh, used = found["rba step"]["restored"]
+        assert all("All keys matched" in told or "IncompatibleKeys" in told for told in own)
+        other = (rank + 1) % len(trained[1])
+        assert f"received that of process {other} of {len(trained[1])}, with the weights of its points" in fresh
+        assert fresh == used
+
+
+def test_the_state_of_several_processes_is_refused_in_one():
+    problem = phasecore.problem("burgers")
+    loss_fn = PhysicsLoss(problem, torch.nn.Linear(2, 1), problem.sample(20, seed=0), weighting="rba")
+    with pytest.raises(phasecore.InputError, match=r"that of process 1 of 4.*one of a training in one process"):
+        loss_fn.load_state_dict(loss_fn.state_dict() | {"process": torch.tensor([1, 4])})

@@ -6,6 +6,7 @@ import itertools
 import json
 import logging
 import re
+import types
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -424,10 +425,42 @@ def test_a_callback_follows_one_training():
         fit(Helmholtz(), indices(), phases)
 
 
-def test_several_devices_are_refused():
-    with pytest.raises(Exception, match="a training on 2 devices") as caught:
-        fit(Helmholtz(), indices(), PhaseCallback(batches=4), devices=2, strategy="ddp_fork")
+class InParts(Helmholtz):
+    """The batches of all devices together are the same, however many there are."""
+
+    def train_dataloader(self):
+        points, devices = torch.arange(POINTS), self.trainer.world_size
+        sampler = torch.utils.data.DistributedSampler(points, devices, self.global_rank, shuffle=False)
+        return torch.utils.data.DataLoader(points, batch_size=24 // devices, sampler=sampler)
+
+
+def test_a_training_on_two_devices_is_that_on_one(tmp_path):
+    def run_of(**options):
+        folder = tmp_path / f"{len(options)}"
+        phases = PhaseCallback(batches=4, every=2, run_folder=folder, snapshots=[2], loggers=["csv"])
+        fit(InParts("rba+grad_norm:every=2").double(), None, phases, use_distributed_sampler=False, **options)
+        return open_run(folder)
+
+    alone, together = run_of(), run_of(devices=2, strategy="ddp_fork")
+    assert alone.history["iteration"].tolist()[-1] == 15
+    for name in alone.history.keys() - {"seconds"}:
+        np.testing.assert_allclose(together.history[name], alone.history[name], rtol=1e-8, atol=1e-12, err_msg=name)
+    assert list(together.snapshots) == list(alone.snapshots) == [2, 15]
+    for name, values in alone.snapshot(15).items():
+        np.testing.assert_allclose(together.snapshot(15)[name], values, rtol=1e-7, atol=1e-10, err_msg=name)
+
+
+def test_a_policy_on_two_devices_is_refused():
+    phases = PhaseCallback(batches=4, policy="stop_when_done")
+    with pytest.raises(Exception, match="received a policy in 2 processes") as caught:
+        fit(Helmholtz(), indices(), phases, devices=2, strategy="ddp_fork")
     assert "InputError" in str(caught.value)
+
+
+def test_devices_that_share_a_model_are_refused():
+    trainer = types.SimpleNamespace(world_size=2, strategy="FSDPStrategy, say")
+    with pytest.raises(InputError, match="a training on 2 devices by str"):
+        PhaseCallback().on_train_start(trainer, Helmholtz())
 
 
 def test_an_error_in_training_lets_go_of_the_optimizer():
