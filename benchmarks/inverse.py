@@ -33,10 +33,10 @@ ALLEN_CAHN = (
     "reaction=trained(2,positive=True,learning_rate=0.03)"
 )
 CASES: dict[str, tuple[str, float, int, str | None]] = {
-    "burgers": (FASTER, 0.01, 5000, "quasi_newton:latest=0.1"),
-    "allen_cahn": (ALLEN_CAHN, 0.02, 5000, "quasi_newton:latest=0.1"),
-    "burgers, early": (FASTER, 0.01, 3500, "quasi_newton:latest=0.15"),
-    "burgers, half": (BURGERS, 0.01, 3000, "quasi_newton:latest=0.5"),
+    "burgers": (FASTER, 0.01, 5000, "quasi_newton:phase=total_diffusion,latest=0.1,weights=updated"),
+    "allen_cahn": (ALLEN_CAHN, 0.02, 5000, "quasi_newton:phase=total_diffusion,latest=0.1,weights=updated"),
+    "burgers, early": (FASTER, 0.01, 3500, "quasi_newton:phase=total_diffusion,latest=0.15,weights=updated"),
+    "burgers, half": (BURGERS, 0.01, 3000, "quasi_newton:phase=total_diffusion,latest=0.5,weights=updated"),
     "burgers, Adam": (BURGERS, 0.01, 10_000, None),
 }
 """Problem, largest relative error aimed at, iterations and policy. The first two are the study."""

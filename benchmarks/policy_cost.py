@@ -15,7 +15,11 @@ import time
 
 from phasecore.runs import execute, prepare
 
-POLICIES = ("quasi_newton:latest=1000000", "stop_when_done", "learning_rate_by_phase:total_diffusion=0.5")
+POLICIES = (
+    "quasi_newton:earliest=1000000,latest=1000000",
+    "stop_when_done",
+    "learning_rate_by_phase:total_diffusion=0.5",
+)
 
 
 def seconds(policy: str | None, given: argparse.Namespace) -> float:

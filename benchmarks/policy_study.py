@@ -4,8 +4,8 @@
     python -m benchmarks.policy_study
 
 Fixed before looking: medians over the seeds, geometric means over the problems. The built-in policy `quasi_newton`
-needs no training of its own: it is the branch at the declared total diffusion where that comes before half of the
-iterations, and the branch at half of them where it does not.
+needs no training of its own: it is the branch at the declared diffusion, but that at a tenth of the iterations where it
+is declared before, and that at a quarter where it is not declared until then, each with the weights held.
 """
 
 from __future__ import annotations
@@ -49,11 +49,16 @@ def branch(rule: str, weights: str = "updated") -> Chosen:
 
 
 def quasi_newton(results: Results) -> Mapping[str, Any]:
-    """Return the result of the built-in policy with its defaults."""
-    declared, half = results.get("total diffusion declared, updated"), results.get("share 0.5, updated")
-    if declared is not None and (half is None or declared["began"]["iteration"] <= half["began"]["iteration"]):
-        return declared
-    return results["adam"] if half is None else half
+    """Return the result of the built-in policy with its defaults: see `phasecore.policies.quasi_newton`."""
+    weights = "held" if "share 0.1, held" in results else "updated"
+    declared, early, late = (
+        results.get(f"{rule}, {weights}") for rule in ("diffusion declared", "share 0.1", "share 0.25")
+    )
+    if early is None or late is None:
+        return results["adam"]
+    if declared is None or declared["began"]["iteration"] > late["began"]["iteration"]:
+        return late
+    return max(early, declared, key=lambda own: own["began"]["iteration"])
 
 
 @functools.cache
@@ -97,7 +102,7 @@ def table(problem: str, start: str) -> str:
                 f"| {spread(found)} | {adam / statistics.median(found):.2g} |"
             )
     lines.append(
-        f"| **`quasi_newton`** | updated | | {spread(errors(problem, start, quasi_newton))} "
+        f"| **`quasi_newton`** | {'held' if start != 'uniform' else 'none'} | | {spread(errors(problem, start, quasi_newton))} "
         f"| {adam / middle(problem, start, quasi_newton):.2g} |"
     )
     head = "| switch | weights | at iteration | error | gain |\n|---|---|---|---|---|"

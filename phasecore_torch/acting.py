@@ -26,6 +26,24 @@ from phasecore_torch.quasi_newton import LBFGS
 from phasecore_torch.resampling import Resampling
 
 
+def change_rates(optimizer: torch.optim.Optimizer, action: SetLearningRate | ScaleLearningRate) -> None:
+    """Set or scale the learning rate of the first parameter group; those of the others keep their ratios to it.
+
+    Example:
+        >>> weight, bias = torch.zeros(1, requires_grad=True), torch.zeros(1, requires_grad=True)
+        >>> optimizer = torch.optim.Adam([{"params": [weight], "lr": 1e-3}, {"params": [bias], "lr": 1e-2}])
+        >>> change_rates(optimizer, SetLearningRate(2e-3))
+        >>> [group["lr"] for group in optimizer.param_groups]
+        [0.002, 0.02]
+    """
+    first = float(optimizer.param_groups[0]["lr"])
+    for group in optimizer.param_groups:
+        if isinstance(action, ScaleLearningRate):
+            group["lr"] *= action.factor
+        else:
+            group["lr"] = action.rate * (float(group["lr"]) / first) if first else action.rate
+
+
 @final
 class InCharge:
     """The optimizers of a training, by name, of which one is in charge.
@@ -135,8 +153,7 @@ class InCharge:
             self._switch_to(action.optimizer)
         elif isinstance(action, SetLearningRate | ScaleLearningRate):
             of_rates = self._former if isinstance(self.optimizer, torch.optim.LBFGS) else self.name
-            for group in self._optimizers[of_rates].param_groups:
-                group["lr"] = action.rate if isinstance(action, SetLearningRate) else action.factor * group["lr"]
+            change_rates(self._optimizers[of_rates], action)
         elif isinstance(action, ChangeWeighting):
             self._loss.change_weighting(action.weighting)
         elif isinstance(action, Resample):

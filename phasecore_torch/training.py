@@ -30,6 +30,7 @@ from phasecore.recording.untrusted import check_archive
 from phasecore.runs.session import EXPECTED, Session
 from phasecore.sampling import Resampler
 from phasecore_torch import capture
+from phasecore_torch.acting import change_rates
 from phasecore_torch.capture import Capture
 from phasecore_torch.checks import residuals_now
 from phasecore_torch.loss import PhysicsLoss
@@ -133,10 +134,7 @@ class TorchSession(Session):
         if isinstance(action, SwitchOptimizer):
             self._switch_to(action.optimizer)
         elif isinstance(action, SetLearningRate | ScaleLearningRate):
-            groups = self.optimizer.param_groups
-            factor = action.rate / groups[0]["lr"] if isinstance(action, SetLearningRate) else action.factor
-            for group in groups:
-                group["lr"] *= factor
+            change_rates(self.optimizer, action)
         elif isinstance(action, ChangeWeighting):
             self.loss.change_weighting(action.weighting)
         else:

@@ -1,7 +1,8 @@
-"""From Adam to L-BFGS at a phase, or where that phase does not come in time."""
+"""From Adam to L-BFGS once a phase has come, not too early and not too late."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -22,14 +23,22 @@ class QuasiNewtonState(NamedTuple):
 
 
 def quasi_newton(
-    phase: str = "total_diffusion", latest: float = 0.5, weights: str = "updated", optimizer: str = "lbfgs"
+    phase: str = "diffusion",
+    earliest: float = 0.1,
+    latest: float = 0.25,
+    weights: str = "held",
+    optimizer: str = "lbfgs",
 ) -> Policy:
-    """Return a policy that goes on with a quasi-Newton method when a phase is declared, or at the latest at a moment.
+    """Return a policy that goes on with a quasi-Newton method once a phase is declared, within a span of moments.
+
+    The defaults are those that were best on three problems, see `docs/policy_study.md`.
 
     Args:
         phase: "diffusion" or "total_diffusion".
+        earliest: where the phase comes before, the switch waits until this share of the iterations is done; or, above
+            1, until an iteration. A share waits for nothing in loops whose number of iterations is not known.
         latest: where the phase does not come, the share of the iterations after which the switch is made in any case;
-            or, above 1, an iteration, for loops whose number of iterations is not known.
+            or, above 1, an iteration, for loops whose number of iterations is not known. It goes before `earliest`.
         weights: what becomes of the weights: "updated" once per step and never within a line search, "held" as they
             are then, or "uniform".
         optimizer: the method.
@@ -43,12 +52,13 @@ def quasi_newton(
         ['hold_weighting', 'switch_optimizer:lbfgs']
     """
     awaited = phase_of("quasi_newton", "phase", phase)
-    if not (is_number(latest) and latest > 0 and (latest <= 1 or is_whole(latest))):
-        raise InputError(
-            "policy 'quasi_newton', option 'latest'",
-            received=repr(latest),
-            expected="a share of the iterations, above 0 and at most 1, or an iteration",
-        )
+    for option, moment, least in (("earliest", earliest, 0.0), ("latest", latest, math.ulp(0.0))):
+        if not (is_number(moment) and moment >= least and (moment <= 1 or is_whole(moment))):
+            raise InputError(
+                f"policy 'quasi_newton', option {option!r}",
+                received=repr(moment),
+                expected="a share of the iterations, above 0 and at most 1, or an iteration",
+            )
     if weights not in WEIGHTS:
         raise InputError(
             "policy 'quasi_newton', option 'weights'", received=repr(weights), expected=f"one of {', '.join(WEIGHTS)}"
@@ -66,9 +76,9 @@ def quasi_newton(
         return QuasiNewtonState(done=False)
 
     def update(timeline: Timeline, row: Row, state: QuasiNewtonState) -> tuple[Sequence[Action], QuasiNewtonState]:
-        reason = declared(timeline, awaited)
-        if reason is None and _is_late(row, latest):
-            reason = f"no {awaited.replace('_', ' ')} until iteration {row['iteration']:.0f}"
+        reason = declared(timeline, awaited) if _reached(row, earliest, unknown=True) else None
+        if reason is None and _reached(row, latest, unknown=False):
+            reason = f"iteration {row['iteration']:.0f} is the latest, whatever the phase"
         if state.done or reason is None:
             return (), state
         return actions_for(reason), QuasiNewtonState(done=True)
@@ -76,5 +86,8 @@ def quasi_newton(
     return Policy(init, update, frozenset(action.requirement for action in actions_for("")))
 
 
-def _is_late(row: Row, latest: float) -> bool:
-    return row["iteration"] >= latest if latest > 1 else row.get(PROGRESS, 0.0) >= latest
+def _reached(row: Row, moment: float, *, unknown: bool) -> bool:
+    """Whether a moment has come; `unknown` where it is a share of what is not known."""
+    if moment > 1:
+        return row["iteration"] >= moment
+    return row[PROGRESS] >= moment if PROGRESS in row else unknown

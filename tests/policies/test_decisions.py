@@ -113,17 +113,30 @@ def test_optimizers_follow_the_phases():
 
 @pytest.mark.parametrize(
     ("options", "at"),
-    [({}, 500), ({"latest": 0.2}, 200), ({"latest": 300}, 300), ({"latest": 1.0}, 1000), ({"phase": "diffusion"}, 100)],
+    [
+        ({}, 150),
+        ({"earliest": 0.2}, 200),
+        ({"earliest": 180}, 180),
+        ({"earliest": 0}, 150),
+        ({"latest": 0.05}, 50),
+        ({"phase": "total_diffusion"}, 250),
+        ({"phase": "total_diffusion", "latest": 0.2}, 200),
+        ({"phase": "total_diffusion", "latest": 300}, 300),
+        ({"phase": "total_diffusion", "latest": 1.0}, 1000),
+    ],
 )
-def test_quasi_newton_waits_for_its_phase_or_at_the_latest_for_its_moment(options, at):
+def test_quasi_newton_waits_for_its_phase_within_its_moments(options, at):
     captures = [
-        (FITTING if k < 100 else DIFFUSION, {"iteration": k, "progress": k / 1000}) for k in range(10, 1001, 10)
+        (FITTING if k < 150 else DIFFUSION, {"iteration": k, "progress": k / 1000}) for k in range(10, 1001, 10)
     ]
-    assert decisions(quasi_newton(**options), captures) == [(at, "switch_optimizer", "lbfgs")]
+    found = decisions(quasi_newton(**options), captures)
+    assert found == [(at, "switch_optimizer", "lbfgs"), (at, "hold_weighting", None)]
 
 
-def test_quasi_newton_waits_where_the_number_of_iterations_is_not_known():
-    assert decisions(quasi_newton(), [(DIFFUSION, {"iteration": k}) for k in range(10, 1000)]) == []
+def test_quasi_newton_waits_for_its_phase_alone_where_the_number_of_iterations_is_not_known():
+    captures = [(FITTING if k < 150 else DIFFUSION, {"iteration": k}) for k in range(10, 1000, 10)]
+    assert decisions(quasi_newton(), captures)[0] == (150, "switch_optimizer", "lbfgs")
+    assert decisions(quasi_newton(phase="total_diffusion"), captures) == []
 
 
 @pytest.mark.parametrize(

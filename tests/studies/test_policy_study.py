@@ -66,13 +66,16 @@ def test_a_plateau_begins_when_nothing_lower_was_seen_for_the_patience() -> None
 
 
 def stored(job: Job) -> dict[str, Any] | None:
-    """Two problems: on one total diffusion is declared early and pays, on the other never, and the half is worse."""
+    """Two problems: on one diffusion is declared within the span and pays, on the other never, and the end is worse."""
     if job.start != "rba" or job.problem not in ("helmholtz", "burgers"):
         return None
-    half = {"error": 0.05 if job.problem == "helmholtz" else 0.2, "began": {"iteration": 1000}}
-    results = {"adam": {"error": 0.1}, **{f"share 0.5, {weights}": half for weights in policy_study.WEIGHTS}}
+    error = 0.05 if job.problem == "helmholtz" else 0.2
+    results: dict[str, Any] = {"adam": {"error": 0.1}}
+    for share, at in ((0.1, 250), (0.25, 600)):
+        own = {"error": error, "began": {"iteration": at}}
+        results |= {f"share {share:g}, {weights}": own for weights in policy_study.WEIGHTS}
     if job.problem == "helmholtz":
-        results["total diffusion declared, updated"] = {"error": 0.01, "began": {"iteration": 400}}
+        results["diffusion declared, held"] = {"error": 0.01, "began": {"iteration": 400}}
     return {"results": results}
 
 
@@ -93,11 +96,19 @@ def test_the_page_has_the_gain_of_the_built_in_policy(
     page = policy_study.PAGE.read_text()
     assert "| Adam + rba over the policy, geometric mean over the problems | 5 | 2.2 |" in page
     assert "| the same, worst problem | 1.5 | 0.5 |" in page
-    assert "| total diffusion declared | updated | 400 (400 to 400) | 0.01 (0.01 to 0.01) | 10 |" in page
-    assert "| total diffusion declared | updated | never | 0.1 (0.1 to 0.1) | 1 |" in page
+    assert "| diffusion declared | held | 400 (400 to 400) | 0.01 (0.01 to 0.01) | 10 |" in page
+    assert "| diffusion declared | held | never | 0.1 (0.1 to 0.1) | 1 |" in page
     assert "6 of the 36 trainings" in page
 
 
 def test_a_page_is_made_of_no_jobs_too(page_of: Any) -> None:
     page_of(lambda job: None)
     assert "no problem yet" in policy_study.page()
+
+
+@pytest.mark.parametrize(("declared", "at"), [(16, 250), (250, 250), (400, 400), (900, 600), (None, 600)])
+def test_the_built_in_policy_is_the_branch_within_its_span(declared: int | None, at: int) -> None:
+    found = {"share 0.1, held": 250, "share 0.25, held": 600}
+    found |= {} if declared is None else {"diffusion declared, held": declared}
+    results = {name: {"began": {"iteration": iteration}} for name, iteration in found.items()}
+    assert policy_study.quasi_newton(results)["began"]["iteration"] == at
