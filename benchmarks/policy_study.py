@@ -101,8 +101,9 @@ def table(problem: str, start: str) -> str:
                 f"| {rule} | {weights if start != 'uniform' else 'none'} | {_switched(problem, start, rule, weights)} "
                 f"| {spread(found)} | {adam / statistics.median(found):.2g} |"
             )
+    held = "held" if start != "uniform" else "none"
     lines.append(
-        f"| **`quasi_newton`** | {'held' if start != 'uniform' else 'none'} | | {spread(errors(problem, start, quasi_newton))} "
+        f"| **`quasi_newton`** | {held} | | {spread(errors(problem, start, quasi_newton))} "
         f"| {adam / middle(problem, start, quasi_newton):.2g} |"
     )
     head = "| switch | weights | at iteration | error | gain |\n|---|---|---|---|---|"

@@ -7,7 +7,7 @@ from typing import Any
 
 from phasecore.errors import InputError, PluginError, UnknownNameError, called, described
 from phasecore.phases import Timeline
-from phasecore.policies.actions import ACTIONS, Action, ChangeWeighting, Row, SwitchOptimizer
+from phasecore.policies.actions import ACTIONS, Action, ChangeWeighting, HoldWeighting, Row, SwitchOptimizer
 from phasecore.policies.base import Policy, State
 
 PLAIN = (bool, int, float, str, type(None))
@@ -73,7 +73,8 @@ def check_carried_out(
     """
     known = sorted(declared)
     optimizers = [item.partition(":")[2] for item in known if item.startswith(f"{SwitchOptimizer.name}:")]
-    for requirement in sorted(policy.requires):
+    # whether the optimizer can be switched comes before what becomes of the weights then
+    for requirement in sorted(policy.requires, key=lambda item: (not item.startswith(SwitchOptimizer.name), item)):
         action, _, of = requirement.partition(":")
         if requirement in known or (action == ChangeWeighting.name and action in known):
             continue
@@ -81,6 +82,8 @@ def check_carried_out(
             raise UnknownNameError(
                 f"optimizer of policy {name!r}", of, optimizers, fix=f"These are the optimizers of backend {backend!r}."
             )
+        if action == HoldWeighting.name:
+            fix = f"Where no weights of phasecore's are held, quasi_newton takes weights=updated. {fix}"
         raise InputError(
             f"policy {name!r} requires action {requirement!r}",
             received=f"backend {backend!r}, which carries out {known}",
