@@ -99,6 +99,12 @@ class Problem(ABC):
             complete(type(self), _CONTRACT)
             bind(self, values, named)
 
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        if type(self).__init__ is Problem.__init__:
+            # nothing was made of this class yet in a process that is sent one
+            complete(type(self), _CONTRACT)
+        vars(self).update(state)
+
     @property
     @abstractmethod
     def domain(self) -> Mapping[Any, Any]:

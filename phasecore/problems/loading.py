@@ -5,6 +5,7 @@ Only what a user types is loaded. A file that is loaded is executed, as `python 
 
 from __future__ import annotations
 
+import copyreg
 import hashlib
 import importlib
 import importlib.util
@@ -115,7 +116,27 @@ def load_class(written: Written) -> type[Problem]:
     if not _is_problem(found):
         what = f"the class {found.__name__}" if isinstance(found, type) else described(found)
         raise InputError(f"problem {str(written)!r}", received=what, expected="a subclass of phasecore.Problem")
+    if written.where.endswith(".py"):
+        copyreg.pickle(found, _sent)
     return found  # type: ignore[no-any-return]
+
+
+def _sent(problem: Problem) -> tuple[Any, ...]:
+    """Return how another process makes a problem whose class is in a file: it executes the file, too."""
+    cls = type(problem)
+    return _received, (sys.modules[cls.__module__].__file__, cls.__module__, cls.__name__), vars(problem)
+
+
+def _received(file: str, module: str, name: str) -> Problem:
+    if module not in sys.modules and load_class(Written(file, name, {})).__module__ != module:
+        raise InputError(
+            f"problem '{Path(file).name}:{name}' in another process",
+            received=f"another text of {file} than the one that was loaded",
+            expected="a file that does not change while its problem is sent to processes",
+            fix="Start again.",
+        )
+    made: Problem = object.__new__(getattr(sys.modules[module], name))
+    return made
 
 
 def _is_problem(value: Any) -> bool:

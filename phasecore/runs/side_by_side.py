@@ -64,7 +64,7 @@ def execute_side_by_side(
         loggers: as for `execute`.
     """
     import joblib
-    from joblib.externals.loky.process_executor import BrokenProcessPool
+    from joblib.externals.loky.process_executor import BrokenProcessPool, TerminatedWorkerError
 
     threads = max(1, joblib.cpu_count() // jobs)
     here = os.getpid(), os.getcwd()
@@ -91,7 +91,7 @@ def execute_side_by_side(
             displays.said(KILLED.format(watch.name(place)))
             try:
                 train([place])
-            except BrokenProcessPool:
+            except TerminatedWorkerError:
                 results[place] = Failure(KILLED_TWICE)
                 watch.ended(place, results[place])
 
@@ -100,17 +100,18 @@ def execute_side_by_side(
             while left and not interruption.came:
                 try:
                     train(left)
-                except BrokenProcessPool:
+                except TerminatedWorkerError:
                     # joblib cannot tell whose process it was: each of those that had begun goes on alone
                     unfinished = [place for place in left if place not in results]
                     for place in list(filter(watch.has_begun, unfinished)) or unfinished:
                         if not watch.is_stopping():
                             train_alone(place)
                 left = [place for place in left if place not in results]
-        except pickle.PicklingError as error:
+        except (pickle.PicklingError, BrokenProcessPool) as error:
+            why = str(error.__cause__ or error).strip().splitlines()[-1]
             raise InputError(
                 "training side by side",
-                received=f"something that cannot be sent to another process ({error.__cause__ or error})",
+                received=f"something that cannot be sent to another process ({why})",
                 expected="problems, probes and loggers that can be pickled",
                 fix="Name them, or train one network after the other: jobs=1.",
             ) from error

@@ -1,8 +1,11 @@
 """A problem's class as a user types it: a file or a module, its class, its parameters."""
 
+import pickle
 import sys
 
+import cloudpickle
 import pytest
+from processes import python
 
 import phasecore
 from phasecore import InputError
@@ -128,3 +131,40 @@ def test_a_class_named_as_a_registered_one_is_ones_own(folder):
     assert problem.name == "burgers"
     assert is_own(problem)
     assert not is_own(phasecore.problem("burgers"))
+
+
+RECEIVE = """
+import pickle, sys
+sys.path[:] = pickle.loads(bytes.fromhex(sys.argv[1]))
+for sent in sys.argv[2:]:
+    problem = pickle.loads(bytes.fromhex(sent))
+    print(problem, problem.parameters, problem.residuals({}, {"u_t": 1.0, "u": 2.0}, None))
+"""
+
+
+def told_elsewhere(*problems):
+    sent = [cloudpickle.dumps(problem).hex() for problem in problems]
+    return python("-c", RECEIVE, pickle.dumps(sys.path).hex(), *sent)
+
+
+def test_a_problem_is_the_same_in_another_process():
+    problems = [
+        load("decay.py:Decay:rate=3"),
+        load("package_of_mine/decay.py:Decay"),
+        load("package_of_mine.decay:Decay"),
+    ]
+    told = told_elsewhere(*problems)
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.splitlines() == [
+        "Decay(rate=3) {'rate': 3} 7.0",
+        "Decay(rate=2.0) {'rate': 2.0} 5.0",
+        "Decay(rate=2.0) {'rate': 2.0} 5.0",
+    ]
+
+
+def test_a_file_that_has_changed_meanwhile_is_refused_in_another_process(folder):
+    problem = load("decay.py:Decay")
+    (folder / "decay.py").write_text(DECAY.replace("+ self.rate", "- self.rate"))
+    assert pickle.loads(cloudpickle.dumps(problem)) == problem
+    told = told_elsewhere(problem)
+    assert "a file that does not change while its problem is sent to processes" in told.stderr
