@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import phasecore
-from benchmarks.pool import machine_of_now, written
+from benchmarks.pool import machine_of_now, settings_stored, written
 from phasecore.phases import Phase, Timeline
 from phasecore.policies import Action, ChangeWeighting, HoldWeighting, Policy, Row, Stop, SwitchOptimizer
 from phasecore.runs import execute, prepare
@@ -218,7 +218,7 @@ class Study:
 def configuration(job: Job, settings: Any) -> dict[str, Any]:
     """Return all that decides what a job measures, but for the code."""
     fixed = {"shares": SHARES, "patiences": PATIENCES, "gain": GAIN, "last_share": LAST_SHARE}
-    return json.loads(json.dumps({"job": asdict(job), "settings": asdict(settings), **fixed}))
+    return json.loads(json.dumps({"job": asdict(job), "settings": settings_stored(settings), **fixed}))
 
 
 def prepared(job: Job, policy: Policy | None = None) -> Any:

@@ -30,7 +30,7 @@ from typing import Any, Literal
 import phasecore
 from benchmarks.peers.results import machine
 from phasecore import registry
-from phasecore.backends import Training
+from phasecore.backends import Settings, Training
 from phasecore.errors import InputError, TrainingError
 from phasecore.files import replacing
 from phasecore.probes import DEFAULT_PROBES
@@ -41,6 +41,8 @@ from phasecore.runs import execute, prepare
 POOL = Path(__file__).parent / "results" / "pool"
 PROBLEMS = ("helmholtz", "burgers", "allen_cahn", "lid_driven_cavity")
 PAIR = ("uniform", "rba")
+CAME_LATER = (("processes", 1),)
+"""Settings that results were stored without."""
 SEEDS_OF_PAIR, SEEDS_OF_OTHERS = (0, 1, 2, 3, 4), (0, 1, 2)
 PROBES = (*DEFAULT_PROBES, "adam_learning_rates:per_layer=False", "saturation", "layer_entropy")
 BATCHES_AN_EPOCH, EVERY = 4, 20
@@ -88,6 +90,11 @@ class Run:
         )
 
 
+def settings_stored(settings: Settings) -> dict[str, Any]:
+    """Return settings as results are stored with, which those that came later and change nothing leave as they were."""
+    return {name: value for name, value in asdict(settings).items() if (name, value) not in CAME_LATER}
+
+
 def configuration(run: Run, training: Training) -> dict[str, Any]:
     """Return all that decides what a run measures."""
     return {
@@ -99,7 +106,7 @@ def configuration(run: Run, training: Training) -> dict[str, Any]:
         },
         "weighting": training.scheme_name,
         "steps": run.steps,
-        "settings": asdict(training.settings),
+        "settings": settings_stored(training.settings),
         "probes": [probe if isinstance(probe, str) else probe.name for probe in PROBES],
     }
 

@@ -16,6 +16,7 @@ from phasecore.policies import (
     SetLearningRate,
     SwitchOptimizer,
 )
+from phasecore.policies.going_back import gentle
 from phasecore_keras.internals import inner
 from phasecore_keras.model import PINN
 from phasecore_keras.optimizers import learning_rates
@@ -115,3 +116,18 @@ def put_in_charge(model: PINN, optimizer: str, failed: Failed) -> None:
         model.quasi_newton.take_over(failed)
     else:
         model.quasi_newton.give_back()
+
+
+def slowed_down(model: PINN) -> float:
+    """Have Keras' optimizer go on no faster than L-BFGS ended, and return the factor of its learning rate.
+
+    See `phasecore.policies.going_back`. A schedule stays as it is.
+    """
+    optimizer, lbfgs = inner(model.optimizer), model.quasi_newton.lbfgs
+    if lbfgs is None or not carried_out(model) >= RATES:
+        return 1.0
+    now = learning_rates(optimizer)["learning_rate"]
+    factor = gentle(lbfgs.length, float(now))
+    if factor < 1.0:
+        optimizer.learning_rate = factor * now
+    return factor

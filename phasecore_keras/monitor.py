@@ -13,10 +13,19 @@ from phasecore import losses, registry
 from phasecore.errors import InputError
 from phasecore.monitoring.monitor import Monitor
 from phasecore.policies import Action, ChangeWeighting, Resample, SwitchOptimizer
+from phasecore.policies.going_back import said
 from phasecore.probes import Probe
 from phasecore.recording.acting import may_resample, required_by, standing_of
 from phasecore.recording.recorder import Loggers
-from phasecore_keras.acting import RATES, carried_out, carry_out, hindrances, optimizer_name, put_in_charge
+from phasecore_keras.acting import (
+    RATES,
+    carried_out,
+    carry_out,
+    hindrances,
+    optimizer_name,
+    put_in_charge,
+    slowed_down,
+)
 from phasecore_keras.capture import Capture, Probes
 from phasecore_keras.model import PINN
 from phasecore_keras.optimizers import learning_rates
@@ -317,7 +326,7 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
             put_in_charge(self.model, optimizer, self._failed)
 
     def _failed(self, iteration: int, reason: str) -> None:
-        self._log.went_back(iteration, optimizer_name(self.model), reason)
+        self._log.went_back(iteration, optimizer_name(self.model), said(reason, slowed_down(self.model)))
 
     def _act(self) -> None:
         super()._act()

@@ -33,8 +33,9 @@ Evaluated = tuple[Floats, float, Floats]
 class LBFGS:
     """L-BFGS with strong Wolfe conditions, of which each `step()` makes one step: a direction and a line search.
 
-    A loss that is not finite, and a line search that finds no other variables, are failures: the variables are those of
-    the last finite loss again, and `failure` says why; another optimizer goes on.
+    A line search that finds no other variables, or leaves the finite numbers, is made once more along the gradient,
+    with nothing remembered. Where that fails too, and for a loss that is not finite, the variables are those of the
+    last finite loss again, and `failure` says why; another optimizer goes on.
 
     Args:
         variables: that are trained.
@@ -46,6 +47,7 @@ class LBFGS:
     Attributes:
         evaluations: of loss and gradient, so far.
         failure: why the last step failed, or None.
+        length: of the last step that did not, root mean square over the variables; None before the first.
 
     Example:
         >>> import keras
@@ -70,6 +72,7 @@ class LBFGS:
         self._is_fixed = is_fixed
         self.evaluations = 0
         self.failure: str | None = None
+        self.length: float | None = None
         self._steps: list[Floats] = []
         self._changes: list[Floats] = []
         self._before: Evaluated | None = None
@@ -84,13 +87,17 @@ class LBFGS:
             if known is None or not self._is_fixed() or not np.array_equal(known[0], point):
                 known = self._at(point)
             self._remember(known)
-            self._search(known)
+            self.failure = self._searched(known)
+            if self.failure is not None and self._steps:
+                self._steps, self._changes = [], []
+                self.failure = self._searched(known)
         except _NotFiniteError:
-            begun = self._before is not None and np.array_equal(self._before[0], point)
-            self.failure = "the line search left the finite numbers" if begun else "the loss was not finite"
+            self.failure = "the loss was not finite"
         if self.failure is not None:
             self._put(point if self._before is None else self._before[0])
             self._steps, self._changes, self._evaluated = [], [], None
+        else:
+            self.length = float(np.sqrt(np.mean(np.square(self._point() - point))))
         return float("nan") if self._before is None else self._before[1]
 
     def state_dict(self) -> dict[str, Any]:
@@ -101,6 +108,8 @@ class LBFGS:
             "steps": np.asarray(self._steps).reshape(-1, size),
             "changes": np.asarray(self._changes).reshape(-1, size),
         }
+        if self.length is not None:
+            state["length"] = np.asarray(self.length)
         for name, own in (("before", self._before), ("evaluated", self._evaluated)):
             if own is not None:
                 state |= {f"{name}_point": own[0], f"{name}_loss": np.asarray(own[1]), f"{name}_gradient": own[2]}
@@ -118,6 +127,7 @@ class LBFGS:
         self.evaluations = int(state_dict["evaluations"])
         self._steps, self._changes = list(state_dict["steps"]), list(state_dict["changes"])
         self._before, self._evaluated = evaluated("before"), evaluated("evaluated")
+        self.length = float(state_dict["length"]) if "length" in state_dict else None
 
     def _remember(self, now: Evaluated) -> None:
         """Keep the last step and its change of the gradient."""
@@ -141,6 +151,15 @@ class LBFGS:
         # in units in which that guess is one
         inverse = LbfgsInvHessProduct(np.asarray(self._steps) / scale, np.asarray(self._changes) * scale)
         return np.asarray(-scale * inverse.matvec(scale * gradient))
+
+    def _searched(self, start: Evaluated) -> str | None:
+        """Move along the direction, and return why that failed, or None."""
+        try:
+            self._search(start)
+        except _NotFiniteError:
+            return "the line search left the finite numbers"
+        moved = self._evaluated is not None and not np.array_equal(self._evaluated[0], start[0])
+        return None if moved else "the line search found nothing better"
 
     def _search(self, start: Evaluated) -> None:
         """Move along the direction."""
@@ -172,8 +191,6 @@ class LBFGS:
         found = min(seen.values(), key=_loss_of) if length is None else at(point + length * direction)
         self._put(found[0])
         self._evaluated = (self._point(), *found[1:])
-        if np.array_equal(self._evaluated[0], point):
-            self.failure = "the line search found nothing better"
 
     def _at(self, point: Floats) -> Evaluated:
         self._put(point)

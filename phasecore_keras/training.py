@@ -25,6 +25,7 @@ from phasecore.policies.actions import (
     SetLearningRate,
     SwitchOptimizer,
 )
+from phasecore.policies.going_back import gentle, said
 from phasecore.probes import Probe
 from phasecore.problems.finite import diverged
 from phasecore.recording.untrusted import parsed, read_arrays
@@ -267,6 +268,10 @@ class KerasSession(Session):
         self.evaluations += lbfgs.evaluations - before
         if value is None:
             self.in_charge = "adam"
-            self.went_back(self.iteration + 1, "adam", f"L-BFGS failed: {lbfgs.failure}")
+            factor = gentle(lbfgs.length, self._rate_now())
+            if factor < 1.0:
+                self.factor *= factor
+                self._take_schedule()
+            self.went_back(self.iteration + 1, "adam", said(f"L-BFGS failed: {lbfgs.failure}", factor))
             return self.step()
         return value

@@ -20,6 +20,7 @@ from phasecore.policies import (
     SetLearningRate,
     SwitchOptimizer,
 )
+from phasecore.policies.going_back import gentle, said
 from phasecore.recording.acting import may_resample
 from phasecore_torch.loss import PhysicsLoss
 from phasecore_torch.quasi_newton import LBFGS
@@ -182,7 +183,10 @@ class InCharge:
         if failure is None:
             return None
         failed, self.name = self.name, self._former
-        return f"{failed} failed: {failure}"
+        rate = self.optimizer.param_groups[0].get("lr")
+        factor = gentle(optimizer.length if isinstance(optimizer, LBFGS) else None, rate and float(rate))
+        change_rates(self.optimizer, ScaleLearningRate(factor))
+        return said(f"{failed} failed: {failure}", factor)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint must carry: which optimizer is in charge, the weighting, and our own L-BFGS."""

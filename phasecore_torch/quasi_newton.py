@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any, final
 
@@ -19,8 +20,9 @@ MOST_EVALUATIONS = 25
 class LBFGS(torch.optim.LBFGS):
     """L-BFGS with strong Wolfe conditions, of which each `step(closure)` makes one step: a direction and a line search.
 
-    A loss that is not finite, and a line search that finds no other parameters, are failures: the parameters are those
-    of the last finite loss again, and `failure` says why; another optimizer goes on.
+    A line search that finds no other parameters, or leaves the finite numbers, is made once more along the gradient,
+    with nothing remembered. Where that fails too, and for a loss that is not finite, the parameters are those of the
+    last finite loss again, and `failure` says why; another optimizer goes on.
 
     Args:
         params: the parameters, one group.
@@ -31,6 +33,7 @@ class LBFGS(torch.optim.LBFGS):
     Attributes:
         evaluations: of loss and gradient, so far.
         failure: why the last step failed, or None.
+        length: of the last step that did not, root mean square over the parameters; None before the first.
 
     Example:
         >>> x = torch.tensor([3.0, -1.0], requires_grad=True)
@@ -59,6 +62,7 @@ class LBFGS(torch.optim.LBFGS):
         )
         self.evaluations = 0
         self.failure: str | None = None
+        self.length: float | None = None
         self._is_fixed = is_fixed
         self._good: tuple[list[Tensor], Tensor] | None = None
         self._evaluated: tuple[list[Tensor], list[Tensor | None], Tensor] | None = None
@@ -69,8 +73,23 @@ class LBFGS(torch.optim.LBFGS):
         Args:
             closure: clears the gradients, evaluates the loss, goes back through it, and returns it.
         """
+        before = [parameter.detach().clone() for parameter in self._trained()]
+        remembers = any(own.get("old_dirs") for own in self.state.values())
+        value, self.failure = self._attempt(closure, before)
+        if self.failure is not None and value is not None and remembers:
+            self._go_back(before)
+            value, self.failure = self._attempt(closure, before)
+        if value is not None:
+            self._good = before, value
+        if self.failure is None:
+            self.length = self._moved(before)
+        else:
+            self._go_back(before if self._good is None else self._good[0])
+        return self._good[1] if self._good is not None else torch.full_like(before[0].sum(), torch.nan)
+
+    def _attempt(self, closure: Callable[[], Tensor], before: list[Tensor]) -> tuple[Tensor | None, str | None]:
+        """Make a step of torch's: return the loss before it, None where that is not finite, and why it failed."""
         trained = self._trained()
-        before = [parameter.detach().clone() for parameter in trained]
         first: list[Tensor] = []
 
         def counted() -> Tensor:
@@ -87,18 +106,14 @@ class LBFGS(torch.optim.LBFGS):
 
         try:
             _step_of_torch()(self, counted)
-            self.failure = self._failure(before)
+            failure = self._failure(before)
         except _NotFiniteError:
-            self.failure = "the line search left the finite numbers" if first else "the loss was not finite"
-        if first:
-            self._good = before, first[0]
-        if self.failure is not None:
-            self._go_back(before)
-        return self._good[1] if self._good is not None else torch.full_like(before[0].sum(), torch.nan)
+            failure = "the line search left the finite numbers" if first else "the loss was not finite"
+        return (first[0] if first else None), failure
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint must carry: torch's own, and what the next step begins with."""
-        own = {"evaluations": self.evaluations, "good": self._good, "evaluated": self._evaluated}
+        own = {"evaluations": self.evaluations, "good": self._good, "evaluated": self._evaluated, "length": self.length}
         return {**super().state_dict(), "one_step": own}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -106,6 +121,7 @@ class LBFGS(torch.optim.LBFGS):
         super().load_state_dict(state_dict)
         own = state_dict["one_step"]
         self.evaluations, self._good, self._evaluated = own["evaluations"], own["good"], own["evaluated"]
+        self.length = own.get("length")
         if self._evaluated is not None:
             for parameter, gradient in zip(self._trained(), self._evaluated[1], strict=True):
                 parameter.grad = None if gradient is None else gradient.to(parameter.device).clone()
@@ -136,9 +152,13 @@ class LBFGS(torch.optim.LBFGS):
         return None
 
     @torch.no_grad()
-    def _go_back(self, before: list[Tensor]) -> None:
-        """Put back the parameters of the last finite loss, or those before; what is remembered ends."""
-        good = before if self._good is None else self._good[0]
+    def _moved(self, before: list[Tensor]) -> float:
+        squares = [(one - other).square().sum() for one, other in zip(self._trained(), before, strict=True)]
+        return math.sqrt(float(torch.stack(squares).sum()) / sum(parameter.numel() for parameter in before))
+
+    @torch.no_grad()
+    def _go_back(self, good: list[Tensor]) -> None:
+        """Put back good parameters; what is remembered ends."""
         for parameter, value in zip(self._trained(), good, strict=True):
             parameter.copy_(value)
         self.state.clear()

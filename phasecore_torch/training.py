@@ -23,6 +23,7 @@ from phasecore.policies.actions import (
     SetLearningRate,
     SwitchOptimizer,
 )
+from phasecore.policies.going_back import gentle, said
 from phasecore.probes import Probe
 from phasecore.problems import CollocationPoints
 from phasecore.problems.finite import diverged
@@ -265,7 +266,9 @@ class TorchSession(Session):
         self.evaluations += self.lbfgs.evaluations - before
         if self.lbfgs.failure is not None:
             self.in_charge = "adam"
-            self.went_back(self.iteration + 1, "adam", f"L-BFGS failed: {self.lbfgs.failure}")
+            factor = gentle(self.lbfgs.length, self.learning_rate())
+            change_rates(self.optimizer, ScaleLearningRate(factor))
+            self.went_back(self.iteration + 1, "adam", said(f"L-BFGS failed: {self.lbfgs.failure}", factor))
             return self.step()
         return value
 

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from broken_policies import check_broken_policies, check_refused
+from failing_steps import spoil_steps
 from plans import plan
 
 import phasecore
@@ -253,3 +254,36 @@ def test_no_faulty_policy_ends_a_run_and_bad_input_is_refused():
 
     check_broken_policies(train)
     check_refused(make)
+
+
+def test_a_direction_that_leads_nowhere_is_forgotten_before_the_method_fails():
+    x = torch.tensor([3.0, -1.0], requires_grad=True)
+    optimizer = LBFGS([x])
+
+    def closure():
+        optimizer.zero_grad()
+        loss = (x.square() * torch.tensor([1.0, 10.0])).sum()
+        loss.backward()
+        return loss
+
+    for _ in range(3):
+        optimizer.step(closure)
+    # pairs that say that uphill is downhill
+    (state,) = optimizer.state.values()
+    state["old_dirs"] = [-direction for direction in state["old_dirs"]]
+    state["ro"], state["H_diag"] = [-ro for ro in state["ro"]], -state["H_diag"]
+    before = closure().item()
+    optimizer.step(closure)
+    assert optimizer.failure is None
+    assert closure().item() < before
+
+
+def test_adam_undoes_nothing_of_what_lbfgs_reached_before_it_failed(monkeypatch):
+    """Adam's steps are as long as its learning rate, and what L-BFGS leaves is sharper than that."""
+    spoil_steps(monkeypatch, LBFGS, after=100)
+    options = {"learning_rate": 0.05, "every": 5, "iterations": 160, "weighting": "uniform", "width": 32, "points": 200}
+    with pytest.warns(RuntimeWarning, match="the learning rate is .* of what it was"):
+        outcome = execute(make(plan((20, SwitchOptimizer("lbfgs"))), **options))
+    losses = {row["iteration"]: row["unweighted_loss"] for row in outcome.rows}
+    assert losses[120] < 0.5 * losses[20]
+    assert max(losses[iteration] for iteration in range(125, 161, 5)) < 1.2 * losses[120]

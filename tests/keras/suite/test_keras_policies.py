@@ -121,6 +121,21 @@ def test_a_policy_ends_the_training_and_saves_a_snapshot(tmp_path):
 
 
 @pytest.mark.any_backend
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def test_adam_undoes_nothing_of_what_lbfgs_reached_before_it_failed(monkeypatch):
+    """Adam's steps are as long as its learning rate, and what L-BFGS leaves is sharper than that."""
+    spoil_evaluations(monkeypatch, LBFGS, after=120)
+    options = {"learning_rate": 0.05, "every": 5, "iterations": 160, "weighting": "uniform", "width": 32, "points": 200}
+    with pytest.warns(RuntimeWarning, match="the learning rate is .* of what it was"):
+        outcome = execute(make(plan((20, SwitchOptimizer("lbfgs"))), **options))
+    losses = {row["iteration"]: row["unweighted_loss"] for row in outcome.rows}
+    failed = outcome.actions[-1].iteration
+    reached = min(loss for iteration, loss in losses.items() if iteration < failed)
+    assert reached < 0.5 * losses[20]
+    assert max(loss for iteration, loss in losses.items() if iteration >= failed) < 1.5 * reached
+
+
+@pytest.mark.any_backend
 @pytest.mark.parametrize("at", [0, 5])
 def test_a_loss_that_is_not_finite_leads_back_to_adam(monkeypatch, at):
     spoil_evaluations(monkeypatch, LBFGS, after=at)

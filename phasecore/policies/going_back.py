@@ -1,0 +1,37 @@
+"""How an optimizer goes on where a quasi-Newton method failed: from its last good parameters, no faster than that."""
+
+from __future__ import annotations
+
+
+def gentle(length: float | None, rate: float | None) -> float:
+    """Return what the optimizer's learning rate is multiplied by, at most 1.
+
+    Adam and its like move each parameter by about their learning rate, however small the gradient has become: at the
+    rate that they began with they would undo what line searches found. So their steps are to be no longer than the last
+    one of these.
+
+    Args:
+        length: of that step, root mean square over the parameters; None where there was none.
+        rate: the learning rate; None where there is none.
+
+    Example:
+        >>> gentle(1e-5, 1e-3), gentle(None, 1e-3), gentle(1.0, 1e-3)
+        (0.01, 1.0, 1.0)
+    """
+    return min(1.0, length / rate) if length and rate else 1.0
+
+
+def said(failure: str, factor: float) -> str:
+    """Return the failure in words, with what became of the learning rate.
+
+    Args:
+        failure: which method failed, and why.
+        factor: see `gentle`.
+
+    Example:
+        >>> said("L-BFGS failed: nothing better", 0.01)
+        'L-BFGS failed: nothing better; the learning rate is 0.01 of what it was, as small as the last step'
+    """
+    return failure + (
+        f"; the learning rate is {factor:.2g} of what it was, as small as the last step" if factor < 1 else ""
+    )
