@@ -107,6 +107,7 @@ class Recorder:
         self._is_over = self._has_warned = False
         self._tracker = tracker()
         self.replay([])
+        self._was_replayed = False
 
     @property
     def declared(self) -> frozenset[Phase]:
@@ -123,8 +124,8 @@ class Recorder:
     ) -> None:
         """Hear that the training begins or goes on, before the first row; a second call does nothing.
 
-        The rows of a file that is gone on with are taken over up to the present iteration. Later ones were captured
-        after the state that the training goes on from, and are dropped.
+        The rows of a file that is gone on with are taken over up to the present iteration; after `replay`, up to the
+        last of the rows that it was given. Later ones are captured again, and are dropped.
 
         Args:
             training: what is known of it.
@@ -133,8 +134,8 @@ class Recorder:
 
         Raises:
             InputError: if the folder cannot be made, written or read, if another process writes it, if other packages
-                provide now what its run is made of, or if nothing is done yet and there are rows already: they would
-                all be lost.
+                provide now what its run is made of, or if without `replay` nothing is done yet and there are rows
+                already: they would all be lost.
         """
         if self._training is not None:
             return
@@ -146,7 +147,7 @@ class Recorder:
             raise
 
     def _begin(self, training: Training | Monitored, versions: Mapping[str, str], iteration: int | None) -> None:
-        dropped = {} if iteration is None else self._record.late(iteration)
+        dropped = {} if iteration is None else self._record.late(iteration, restored=self._was_replayed)
         goes_on = self.folder is not None and self._begin_folder(self.folder, training, versions)
         self._training = training
         self._acting = Acting(training.policies, training.settings.iterations, self._warned)
@@ -160,7 +161,7 @@ class Recorder:
                 )
         there = self._record.goes_on
         if iteration is not None:
-            self._cut(iteration + 1)
+            self._cut(1 + (int(self.rows[-1]["iteration"]) if self.rows else iteration))
             self._record.write()
         self._start(resumed=goes_on or there or bool(iteration))
 
@@ -254,6 +255,7 @@ class Recorder:
     def replay(self, rows: Sequence[Mapping[str, Any]], actions: Sequence[Acted] | None = None) -> None:
         """Start again from rows that were taken before, and from what policies had done; by default the rows tell."""
         self._acting.restart()
+        self._was_replayed = True
         self.rows: list[Row] = []
         self.actions = acted_of(rows) if actions is None else list(actions)
         self._done = done_by_row(rows, self.actions)
