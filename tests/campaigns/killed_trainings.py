@@ -3,6 +3,7 @@
 They take seconds, and save their state every few of their iterations. Each is what the documentation advises.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -106,13 +107,38 @@ def keras_fit(folder, epochs=30):
     network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(8, activation="tanh"), keras.layers.Dense(1)])
     pinn = phasecore_keras.PINN(network, problem, weighting="rba")
     pinn.compile(optimizer=keras.optimizers.Adam(1e-2))
-    if not (folder / "backup").exists() and not (folder / "run" / "outcome.json").exists():
+    if not repaired(folder / "backup"):
+        if (folder / "run" / "outcome.json").exists():
+            return
         begin_anew(folder)
     files = {"history_file": folder / "history.jsonl", "run_folder": folder / "run", "snapshots": [20, 51]}
     monitor = phasecore_keras.PhaseMonitor(every=4, batches=10, resume=True, loggers=["csv"], **files)
     backup = keras.callbacks.BackupAndRestore(folder / "backup", double_checkpoint=True)
     points = pinn.points(100, seed=0)
     pinn.fit(points, batch_size=50, epochs=epochs, shuffle=False, callbacks=[monitor, backup], verbose=0)
+
+
+def repaired(backup):
+    """Put the last backup in the place of one that Keras was killed in writing, and return whether there is one."""
+    import h5py
+
+    def read(name, item):
+        if isinstance(item, h5py.Dataset):
+            item[()]
+
+    files = backup / "latest.weights.h5", backup / "training_metadata.json"
+    for _ in range(2):
+        try:
+            with h5py.File(files[0]) as weights:
+                weights.visititems(read)
+            json.loads(files[1].read_text())
+            return True
+        except (OSError, RuntimeError, KeyError, ValueError):
+            for file in files:
+                with contextlib.suppress(OSError):
+                    shutil.copy(f"{file}.bkp", file)
+    shutil.rmtree(backup, ignore_errors=True)
+    return False
 
 
 def lightning_fit(folder, steps=120):
