@@ -21,7 +21,7 @@ KERAS = ["run-keras", "compare-keras", "keras-fit"]
     ("kind", "backend", "kills"),
     [
         ("run-torch", "torch", "3"),
-        ("torch-loop", "torch", "2"),
+        ("torch-loop", "torch", "1"),
         *campaign(
             *((kind, "torch", CAMPAIGN) for kind in [*TORCH, *KERAS, "lightning"]),
             *((kind, backend, CAMPAIGN) for kind in KERAS for backend in ("tensorflow", "jax")),
