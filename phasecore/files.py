@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,6 +65,30 @@ def replacing(file: Path) -> Iterator[BinaryIO]:
     finally:
         with contextlib.suppress(OSError):
             neighbour.unlink(missing_ok=True)
+
+
+def clear_parts(folder: Path, name: str | None = None) -> None:
+    """Remove what killed processes left of files that they were writing; nobody else may be writing there.
+
+    Args:
+        folder: where; it may be absent.
+        name: of the file that was to be; None for any.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> (folder / ".state.0123456789ab.part").touch()
+        >>> clear_parts(folder, "other")
+        >>> len(list(folder.iterdir()))
+        1
+        >>> clear_parts(folder)
+        >>> len(list(folder.iterdir()))
+        0
+    """
+    wanted = re.compile(rf"\.{'.+' if name is None else re.escape(name)}\.[0-9a-f]{{12}}{re.escape(PART)}")
+    with contextlib.suppress(OSError):
+        for file in filter(lambda file: wanted.fullmatch(file.name), list(folder.iterdir())):
+            file.unlink()
 
 
 @final

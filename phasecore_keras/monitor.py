@@ -167,6 +167,10 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Note where the epoch starts; what restores a state, wherever in the list, has done so by now."""
+        self._take_up()
+
+    def _take_up(self) -> None:
+        """Begin, or go on from a state that was restored."""
         steps = self._epoch_began_at = self._steps.start(self.model)
         if self._anew and self._captured_of and self._captured_of[1] is not self.model.optimizer:
             self._before = self.iteration - steps
@@ -181,6 +185,17 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
             if not (resumed or self.iteration or self.history):
                 self._take_row()
                 self._act()
+            elif resumed:
+                self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Capture what was due of the restored iteration, where the state was saved and no more."""
+        if self._is_wanted(self.iteration - 1) and not self._log.has_snapshot(self.iteration):
+            self._save_snapshot()
+        due = self._due()
+        if due is not None:
+            self._latest = self._take_row(due) or self._latest
+            self._act()
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Capture if the steps before this one have reached an iteration that is due.
@@ -206,6 +221,9 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
 
     def on_train_end(self, logs: Any = None) -> None:
         """Stop the clock, finish the run folder if there is one, and tell loggers and plugins; a later fit goes on."""
+        if self._anew and self._files and self._steps.start(self.model):
+            # it was done when its state was saved, and not when it was recorded
+            self._take_up()
         self._clock.stop()
         if isinstance(self.model, PINN):
             self.model.quasi_newton.give_back()

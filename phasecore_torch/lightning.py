@@ -230,6 +230,12 @@ class PhaseCallback(Monitor, Callback):  # type: ignore[misc, unused-ignore]
         self._let_go()
         self._finish()
 
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Finish the record of a training that was done when its checkpoint was saved, and not when it was recorded."""
+        if self.iteration and not self._log.begun:
+            self.on_train_start(trainer, pl_module)
+            self.on_train_end(trainer, pl_module)
+
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Have a checkpoint carry the optimizer that the module is configured with, whichever is in charge."""
         if self._exchange is not None:

@@ -149,13 +149,16 @@ def check_free(folder: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make the folder of a comparison.
+    """Make the folder of a comparison; what a killed process left half written there is removed.
 
     Raises:
         InputError: if it cannot be made.
     """
+    from phasecore.files import clear_parts
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        clear_parts(folder)
     except OSError as error:
         raise InputError(f"cannot make {folder}", received=str(error), fix="Name another with --output.") from None
 

@@ -145,7 +145,7 @@ def reserve_folder(name: str, parent: Path = Path("runs")) -> Path:
 
 
 def check_free(folder: Path) -> None:
-    """Refuse a folder that holds a run.
+    """Refuse a folder that holds a run, or a part of one; the empty folders of a process killed at once are none.
 
     Raises:
         InputError: if it does, or if the path is a file.
@@ -153,13 +153,17 @@ def check_free(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise InputError(f"output {folder}", received="a file", expected="a folder, or a path that does not exist")
     for name in (CONFIGURATION, HISTORY, OUTCOME, SNAPSHOTS, CHECKPOINT):
-        if (folder / name).exists():
+        if _is_there(folder / name):
             raise InputError(
                 f"output {folder} already holds a run",
                 received=f"a folder with {name}",
                 expected="a folder without one",
                 fix="Choose another folder, or go on with that run: --resume. Nothing was overwritten.",
             )
+
+
+def _is_there(path: Path) -> bool:
+    return any(path.iterdir()) if path.is_dir() else path.exists()
 
 
 def create(folder: Path, configuration: Mapping[str, Any]) -> None:
@@ -170,8 +174,8 @@ def create(folder: Path, configuration: Mapping[str, Any]) -> None:
     """
     check_free(folder)
     try:
-        (folder / CHECKPOINT).mkdir(parents=True)
-        (folder / SNAPSHOTS).mkdir()
+        (folder / CHECKPOINT).mkdir(parents=True, exist_ok=True)
+        (folder / SNAPSHOTS).mkdir(exist_ok=True)
         write_json(folder / CONFIGURATION, configuration)
     except OSError as error:
         raise InputError(f"cannot make the run folder {folder}", received=str(error)) from None

@@ -295,15 +295,15 @@ class History:
         """
         self._read = read_rows(self.file)
 
-    def late(self, iteration: int) -> int:
+    def late(self, iteration: int, *, restored: bool = False) -> int:
         """Return how many of the rows that were read would be dropped by going on from an iteration.
 
         Raises:
-            InputError: if that would be all of them, as the training begins at iteration 0.
+            InputError: if that would be all of them, as the training begins at iteration 0 and no state was restored.
         """
         rows = self._there()
         late = [row["iteration"] for row in rows if row["iteration"] > iteration]
-        if late and iteration == 0:
+        if late and iteration == 0 and not restored:
             raise InputError(
                 f"resuming the history {self.file}",
                 received=f"a training that begins at iteration 0, and {len(rows)} rows to iteration {late[-1]}",

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasecore.errors import InputError
+from phasecore.files import clear_parts
 from phasecore.recording.folder import (
     CHECKPOINT,
     CONFIGURATION,
@@ -42,6 +43,11 @@ SECONDS_BETWEEN_TRIES = 10.0
 
 _WRITERS: weakref.WeakValueDictionary[Path, Record] = weakref.WeakValueDictionary()
 """Who writes each file, in this process."""
+
+NOT_WRITTEN = (
+    "not written: {}. It is lost when this process ends: make room and call finish() again, or go on from the last "
+    "checkpoint (--resume, resume=True)"
+)
 
 
 @final
@@ -138,22 +144,30 @@ class Record:
                         expected="one process that writes it",
                         fix="End that one first, or choose another folder or file.",
                     ) from None
+        self._clear()
         self._there = [file for file in self._histories if self._resume and file.exists()]
         for file in self._there:
             self._histories[file].read()
+
+    def _clear(self) -> None:
+        for file in self._histories:
+            clear_parts(file.parent, file.name)
+        if self.has_run and self.folder is not None:
+            for place in (self.folder, self.folder / CHECKPOINT, self.folder / SNAPSHOTS):
+                clear_parts(place)
 
     def let_go(self) -> None:
         """Let other processes write there."""
         for lock in self._locks.values():
             lock.release()
 
-    def late(self, iteration: int) -> dict[Path, int]:
+    def late(self, iteration: int, *, restored: bool) -> dict[Path, int]:
         """Return how many rows of each file would be dropped by going on from an iteration.
 
         Raises:
-            InputError: if that would be all of a file's.
+            InputError: if that would be all of a file's, and no state was restored.
         """
-        return {file: self._histories[file].late(iteration) for file in self._there}
+        return {file: self._histories[file].late(iteration, restored=restored) for file in self._there}
 
     def begin(self) -> None:
         """Become the one in this process that writes."""

@@ -28,16 +28,12 @@ from phasecore.recording.hooks import RunHooks
 from phasecore.recording.outcome import outcome_of
 from phasecore.recording.own_problem import changed_file, recorded_source, reference_arrays
 from phasecore.recording.provided import KEY, check_provided, provided_for
-from phasecore.recording.record import Record
+from phasecore.recording.record import NOT_WRITTEN, Record
 
 Loggers = str | Sequence[str | object]
 Row = dict[str, float]
 
 _NOTHING_YET = Timeline((), None, "cannot tell: nothing was captured yet")
-NOT_WRITTEN = (
-    "not written: {}. It is lost when this process ends: make room and call finish() again, or go on from the last "
-    "checkpoint (--resume, resume=True)"
-)
 
 
 @final
@@ -107,6 +103,7 @@ class Recorder:
         self._is_over = self._has_warned = False
         self._tracker = tracker()
         self.replay([])
+        self._was_replayed = False
 
     def unheard(self) -> Recorder:
         """Return a recorder of the same rows that writes nothing and tells nobody, for processes beside the first."""
@@ -130,8 +127,8 @@ class Recorder:
     ) -> None:
         """Hear that the training begins or goes on, before the first row; a second call does nothing.
 
-        The rows of a file that is gone on with are taken over up to the present iteration. Later ones were captured
-        after the state that the training goes on from, and are dropped.
+        The rows of a file that is gone on with are taken over up to the present iteration; after `replay`, up to the
+        last of the rows that it was given. Later ones are captured again, and are dropped.
 
         Args:
             training: what is known of it.
@@ -140,8 +137,8 @@ class Recorder:
 
         Raises:
             InputError: if the folder cannot be made, written or read, if another process writes it, if other packages
-                provide now what its run is made of, or if nothing is done yet and there are rows already: they would
-                all be lost.
+                provide now what its run is made of, or if without `replay` nothing is done yet and there are rows
+                already: they would all be lost.
         """
         if self._training is not None:
             return
@@ -153,21 +150,19 @@ class Recorder:
             raise
 
     def _begin(self, training: Training | Monitored, versions: Mapping[str, str], iteration: int | None) -> None:
-        dropped = {} if iteration is None else self._record.late(iteration)
+        dropped = {} if iteration is None else self._record.late(iteration, restored=self._was_replayed)
         goes_on = self.folder is not None and self._begin_folder(self.folder, training, versions)
         self._training = training
         self._acting = Acting(training.policies, training.settings.iterations, self._warned)
         self._acting.restore(self._restored)
         self._record.begin()
         for file, late in dropped.items():
+            told = f"{file}: rows after iteration {iteration} dropped ({late}): the training goes on from there"
             if late:
-                warnings.warn(
-                    f"{file}: rows after iteration {iteration} dropped ({late}): the training goes on from there",
-                    stacklevel=level_outside(),
-                )
+                warnings.warn(told, stacklevel=level_outside())
         there = self._record.goes_on
         if iteration is not None:
-            self._cut(iteration + 1)
+            self._cut(1 + (int(self.rows[-1]["iteration"]) if self.rows else iteration))
             self._record.write()
         self._start(resumed=goes_on or there or bool(iteration))
 
@@ -261,6 +256,7 @@ class Recorder:
     def replay(self, rows: Sequence[Mapping[str, Any]], actions: Sequence[Acted] | None = None) -> None:
         """Start again from rows that were taken before, and from what policies had done; by default the rows tell."""
         self._acting.restart()
+        self._was_replayed = True
         self.rows: list[Row] = []
         self.actions = acted_of(rows) if actions is None else list(actions)
         self._done = done_by_row(rows, self.actions)
@@ -311,9 +307,8 @@ class Recorder:
             self._has_warned = True
             self.captured(row)
         if isinstance(error, Exception):
-            self._record.failure(
-                str(error) if isinstance(error, PhasecoreError) else f"{type(error).__name__}: {error}"
-            )
+            kind = "" if isinstance(error, PhasecoreError) else f"{type(error).__name__}: "
+            self._record.failure(f"{kind}{error}")
         self._end()
         self._hooks.call("run_stopped", training=self._listened(), error=error)
 

@@ -33,6 +33,7 @@ from phasecore.runs.interruption import Interruption, interrupt, noticed_between
 STARTED_BY = os.getppid()
 """The process that started this one, as long as it lives."""
 STOP = "stop"
+PREFIX = ".side-by-side-"
 SECONDS_BETWEEN_LOOKS = 0.2
 STOPPING = "Interrupted: each network finishes its iteration and saves its state. Ctrl-C again stops at once."
 KILLED = "A process that trained was killed, perhaps for want of memory: {} goes on alone."
@@ -68,11 +69,10 @@ def execute_side_by_side(
 
     threads = max(1, joblib.cpu_count() // jobs)
     here = os.getpid(), os.getcwd()
-    where = _beside(trainings)
     results: dict[int, Ended | None] = {}
     with (
         _fresh_processes(),
-        tempfile.TemporaryDirectory(prefix=".side-by-side-", dir=where, ignore_cleanup_errors=True) as made,
+        tempfile.TemporaryDirectory(prefix=PREFIX, dir=_beside(trainings), ignore_cleanup_errors=True) as made,
         noticed_between_iterations() as interruption,
         _Watch(Path(made), trainings, displays, interruption) as watch,
     ):
@@ -141,7 +141,7 @@ def _beside(trainings: Sequence[Training]) -> Path | None:
         return None
     with refused(folder.parent):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryDirectory(dir=folder.parent).cleanup()
+        tempfile.TemporaryDirectory(prefix=PREFIX, dir=folder.parent).cleanup()
     return folder.parent.absolute()
 
 

@@ -257,9 +257,11 @@ def test_what_ends_the_command_ends_all_networks(how: str) -> None:
     if how == "interrupted":
         assert process.returncode == 130
         assert "--resume --jobs 2" in said
+    Path("here/.compare.json.0123456789ab.part").write_text('{"probl')
     resumed = invoke(*arguments, "--resume", "--json")
     assert resumed.exit_code == 0, resumed.output
     assert [run["iterations"] for run in json.loads(resumed.stdout)["runs"]] == [400] * 4
+    assert not list(Path("here").glob(".*.part"))
 
 
 def test_a_report_reads_the_folder_and_what_a_shell_makes_of_a_star(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,6 +31,14 @@ def test_any_trace_of_a_run_is_refused(tmp_path: Path, name: str) -> None:
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_a_process_killed_before_run_json_leaves_a_folder_in_which_a_run_can_begin(tmp_path: Path) -> None:
+    for name in ("snapshots", "checkpoint"):
+        (tmp_path / name).mkdir()
+    (tmp_path / ".run.json.0123456789ab.part").write_text('{"probl')
+    create(tmp_path, {"problem": "helmholtz"})
+    assert open_run(tmp_path).configuration == {"problem": "helmholtz"}
+
+
 def test_a_folder_with_other_files_is_free_and_a_file_is_not(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("")
     check_free(tmp_path)

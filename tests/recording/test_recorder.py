@@ -224,6 +224,19 @@ def test_a_second_run_in_a_folder_is_refused_when_made_and_when_begun(tmp_path):
         Recorder(tmp_path / "run")
 
 
+def test_going_on_removes_what_a_killed_process_left_half_written(tmp_path):
+    run, history = tmp_path / "run", tmp_path / "own.jsonl"
+    begun(MONITORED, run, history_file=history, iteration=0).close()
+    left = [f"{place}.{name}.0123456789ab.part" for place, name in
+            [("run/", "history.jsonl"), ("run/", "run.json"), ("run/checkpoint/", "state.pt"),
+             ("run/snapshots/", "iteration_00000010.npz"), ("", "own.jsonl")]]  # fmt: skip
+    kept = [".other.jsonl.0123456789ab.part", "run/.mine.part", "run/checkpoint/.state.pt.part"]
+    for name in (*left, *kept):
+        (tmp_path / name).write_text("half")
+    begun(MONITORED, run, history_file=history, resume=True, iteration=0)
+    assert [name for name in (*left, *kept) if (tmp_path / name).exists()] == kept
+
+
 @pytest.mark.parametrize("row", [{"snr": 2.0}, {"iteration": 1.5}, {"iteration": 1, "snr": "high"}, None])
 def test_a_row_that_is_none_is_refused_and_not_kept(row, tmp_path):
     recorder = begun(MONITORED, tmp_path / "run", iteration=0)

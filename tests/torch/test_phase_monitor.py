@@ -252,6 +252,38 @@ def test_a_run_folder_is_gone_on_with(tmp_path):
         recorded(tmp_path / "run", 1, resume=True)
 
 
+@pytest.mark.parametrize("saved", [0, 4, 8])
+def test_a_loop_in_blocks_goes_on_alike_from_any_state_that_it_saved(saved, tmp_path):
+    """The row of an iteration at which the state is saved is captured in the block after it."""
+    states = {}
+
+    def train(folder, state=None):
+        torch.manual_seed(0)
+        model = mlp()
+        loss, optimizer, monitor = start(model=model, every=2, run_folder=folder, resume=True)
+        parts = {"model": model, "optimizer": optimizer, "loss": loss, "monitor": monitor}
+        for name, part in parts.items():
+            if state is not None:
+                part.load_state_dict(state[name])
+        while monitor.iteration < 8:
+            states[monitor.iteration] = copy.deepcopy({name: part.state_dict() for name, part in parts.items()})
+            with monitor:
+                optimizer.zero_grad()
+                loss().backward()
+                optimizer.step()
+        states[8] = copy.deepcopy({name: part.state_dict() for name, part in parts.items()})
+        monitor.finish()
+        return without_seconds(plain(row) for row in monitor.history)
+
+    whole = train(tmp_path / "run")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert train(tmp_path / "run", states[saved]) == whole
+    lines = (tmp_path / "run" / "history.jsonl").read_text().splitlines()
+    assert without_seconds(map(json.loads, lines)) == whole
+    assert open_run(tmp_path / "run").outcome["iterations"] == 8
+
+
 def test_what_a_run_folder_needs(tmp_path):
     with pytest.raises(InputError, match="snapshots without a run folder"):
         start(snapshots=[3])

@@ -307,6 +307,26 @@ def test_rows_after_the_checkpoint_are_dropped_from_the_file(tmp_path):
     assert [json.loads(line)["iteration"] for line in file.read_text().splitlines()] == due(2, 12)
 
 
+def test_a_training_that_was_killed_after_its_last_checkpoint_is_finished(tmp_path):
+    class Killed(Callback):
+        def on_train_batch_end(self, trainer, *unused):
+            if trainer.global_step == 8:
+                trainer.save_checkpoint(tmp_path / "last.ckpt")
+                raise SystemExit
+
+    def run(folder, *callbacks, ckpt_path=None):
+        phases = PhaseCallback(every=2, batches=4, run_folder=tmp_path / folder, resume=True)
+        fit(Helmholtz(), indices(), phases, *callbacks, max_epochs=2, ckpt_path=ckpt_path)
+        found = open_run(tmp_path / folder)
+        return found.outcome["phases"], found.snapshots, without_seconds(map(plain, phases.history))
+
+    whole = run("whole")
+    with pytest.raises(SystemExit):
+        run("run", Killed())
+    assert open_run(tmp_path / "run").outcome is None
+    assert run("run", ckpt_path=tmp_path / "last.ckpt") == whole
+
+
 def test_a_second_fit_of_the_same_trainer_goes_on():
     module, phases = Helmholtz(), PhaseCallback(every=4, batches=4)
     trainer = fit(module, indices(), phases, max_epochs=2)

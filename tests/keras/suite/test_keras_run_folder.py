@@ -109,6 +109,32 @@ def test_a_killed_training_goes_on_with_its_own_history(first, tmp_path):
     assert open_run(folder).outcome["iterations"] == 7
 
 
+class KilledAtTheEnd(keras.callbacks.Callback):
+    def on_train_end(self, logs=None):
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("first", ["monitor", "backup"])
+def test_a_training_that_was_killed_after_its_last_backup_is_finished(first, tmp_path):
+    """Nothing is left to train; with the backup before the monitor, the last row had not been captured either."""
+
+    def fit(folder, *killed):
+        keras.utils.set_random_seed(0)
+        model, points = pinn()
+        monitor = PhaseMonitor(**OPTIONS, run_folder=tmp_path / folder, resume=True)
+        backup = keras.callbacks.BackupAndRestore(tmp_path / f"{folder}-backup")
+        callbacks = [*killed, monitor, backup] if first == "monitor" else [backup, *killed, monitor]
+        model.fit(points, epochs=4, shuffle=False, verbose=0, callbacks=callbacks)
+        rows = [json.loads(line) for line in (tmp_path / folder / "history.jsonl").read_text().splitlines()]
+        run = open_run(tmp_path / folder)
+        return run.outcome["phases"], run.snapshots, [row | {"seconds": 0} for row in rows]
+
+    whole = fit("whole")
+    with pytest.raises(KeyboardInterrupt):
+        fit("run", KilledAtTheEnd() if first == "monitor" else Killed(3))
+    assert fit("run") == whole
+
+
 @pytest.mark.any_backend
 def test_rows_are_never_lost_to_a_training_that_starts_anew(tmp_path):
     file = tmp_path / "history.jsonl"
