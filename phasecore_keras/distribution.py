@@ -10,7 +10,8 @@ the residuals of their parts, so that each goes on with those of the whole batch
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, final
 
 import keras
@@ -18,6 +19,21 @@ from keras import ops
 
 from phasecore.errors import InputError
 from phasecore_keras.differentiation import Tensor
+from phasecore_keras.internals import inner
+
+OF_ONE_REPLICA: Mapping[str, Sequence[Any]] = MappingProxyType(
+    {
+        "jit_compile": (False, "auto"),
+        "steps_per_execution": (1,),
+        "gradient_accumulation_steps": (),
+        "use_ema": (False,),
+        "clipnorm": (),
+        "clipvalue": (),
+        "global_clipnorm": (),
+    }
+)
+"""Options of `compile` and of optimizers that fail with several replicas, and the clipping of each one's own gradients;
+and the values that do nothing."""
 
 Scope = Callable[[], contextlib.AbstractContextManager[Any]]
 
@@ -34,15 +50,20 @@ def replicas_of(model: Any) -> int:
     return int(model.distribute_strategy.num_replicas_in_sync)
 
 
-def check_distribution(model: Any) -> None:
+def check_distribution(model: Any, options: Mapping[str, Any]) -> None:
     """Refuse ways of distributing a PINN that are not supported.
 
+    Args:
+        model: the PINN.
+        options: what it is compiled with.
+
     Raises:
-        InputError: for several replicas of another strategy than `MirroredStrategy`, of a network that is not
-            mirrored, or several processes of JAX.
+        InputError: for several replicas of another strategy than `MirroredStrategy`, of variables that are not
+            mirrored, or with what Keras cannot do there; for several processes of JAX.
     """
     if replicas_of(model) > 1:
         _check_strategy(model)
+        _check_options(model, options)
     if keras.backend.backend() == "jax":
         import jax
 
@@ -64,13 +85,32 @@ def _check_strategy(model: Any) -> None:
             received=f"{type(strategy).__name__} with {replicas_of(model)} replicas",
             expected="tf.distribute.MirroredStrategy, or one replica",
         )
-    for variable in model.network.variables:
+    for variable in (*model.network.variables, *model.trainable_variables):
         if not isinstance(variable.value, tf.distribute.DistributedValues):
             raise InputError(
                 "a PINN under tf.distribute",
-                received=f"a network whose variable {variable.path!r} was made outside of the strategy's scope",
-                expected="a network, a problem and a PINN that are all made within strategy.scope()",
+                received=f"variable {variable.path!r}, which was made outside of the strategy's scope",
+                expected="a network, a problem and a PINN that are made within strategy.scope()",
             )
+
+
+def _check_options(model: Any, options: Mapping[str, Any]) -> None:
+    optimizer = options.get("optimizer")
+    optimizer = inner(optimizer) if isinstance(optimizer, keras.optimizers.Optimizer) else None
+    for name, harmless in OF_ONE_REPLICA.items():
+        value = options.get(name, getattr(optimizer, name, None))
+        if value is not None and value not in harmless:
+            raise InputError(
+                f"compiling a PINN on {replicas_of(model)} replicas of tf.distribute",
+                received=f"{name}={value!r}",
+                expected="none: with several replicas Keras does it wrongly, or not at all",
+                fix="Leave it out, or use keras.distribution.DataParallel with KERAS_BACKEND=jax.",
+            )
+
+
+def scope_of(model: Any) -> contextlib.AbstractContextManager[Any]:
+    """Enter the scope of `tf.distribute` that a model was made in, where it has replicas."""
+    return model.distribute_strategy.scope() if replicas_of(model) > 1 else contextlib.nullcontext()
 
 
 def scope_here() -> Scope:
@@ -82,22 +122,26 @@ def scope_here() -> Scope:
     return tf.distribute.get_strategy().scope if tf.distribute.has_strategy() else contextlib.nullcontext
 
 
-def of_whole_batch(residuals: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], ...]:
-    """Return the rows of all replicas in place of those of this one, which gradients lead back to.
+def of_whole_batch(
+    residuals: Mapping[str, Tensor], coordinates: Tensor, indices: Tensor | None
+) -> tuple[dict[str, Tensor], Tensor, Tensor | None]:
+    """Return the rows of all replicas in place of those of this one, which gradients of the residuals lead back to.
 
     Args:
-        residuals: of this replica's part of a batch, shape (part,), by name.
-        others: constants of the same points, shape (part, ...), by name.
+        residuals: of this replica's part of a batch, shape (part,), by term.
+        coordinates: of its points, shape (part, dimension).
+        indices: of these, shape (part,), if they are known.
 
     Returns:
-        Both, of shape (batch, ...).
+        The same of shape (batch,), (batch, dimension) and (batch,).
     """
     if _replicas_here() == 1:
-        return dict(residuals), dict(others)
+        return dict(residuals), coordinates, indices
     import tensorflow as tf
 
     gather = tf.distribute.get_replica_context().all_gather
-    return gather(dict(residuals), axis=0), gather(dict(others), axis=0)
+    known = None if indices is None else gather(indices, axis=0)
+    return gather(dict(residuals), axis=0), gather(coordinates, axis=0), known
 
 
 def own_part(rows: Tensor) -> Tensor:
@@ -107,7 +151,7 @@ def own_part(rows: Tensor) -> Tensor:
         return rows
     import tensorflow as tf
 
-    size, place = -(-len(rows) // count), tf.distribute.get_replica_context().replica_id_in_sync_group
+    size, place = -(-rows.shape[0] // count), tf.distribute.get_replica_context().replica_id_in_sync_group
     return rows[place * size : (place + 1) * size]
 
 
@@ -152,7 +196,7 @@ class _WholeBatches(keras.distribution.DataParallel):  # type: ignore[misc, unus
     """Another distribution, but that each device is handed all rows of a batch: Keras' own parts have to be equal."""
 
     def __init__(self, given: Any) -> None:
-        vars(self).update(vars(given))
+        self.__dict__.update(vars(given))
         self.cut = given.get_data_layout
 
     def get_data_layout(self, data_shape: Any) -> Any:
@@ -164,7 +208,8 @@ def whole_batches() -> contextlib.AbstractContextManager[Any]:
     """Have Keras hand over whole batches inside, to be cut by `cut_by_device`; nothing without `DataParallel`."""
     distribution = keras.distribution.distribution()
     if isinstance(distribution, keras.distribution.DataParallel) and not isinstance(distribution, _WholeBatches):
-        return _WholeBatches(distribution).scope()
+        whole: contextlib.AbstractContextManager[Any] = _WholeBatches(distribution).scope()
+        return whole
     return contextlib.nullcontext()
 
 
@@ -177,4 +222,5 @@ def cut_by_device(batch: Tensor) -> Tensor:
 
     if not isinstance(batch, jax.core.Tracer):
         return batch
-    return jax.lax.with_sharding_constraint(batch, distribution.cut(batch.shape).backend_layout)
+    cut: Any = jax.lax.with_sharding_constraint
+    return cut(batch, distribution.cut(batch.shape).backend_layout)

@@ -250,9 +250,7 @@ class PhysicsLoss(ResidualLoss):
                 collocation points, which are not weighted.
             training: whether weights are updated.
         """
-        known = {"coordinates": coordinates} if indices is None else {"coordinates": coordinates, "indices": indices}
-        residuals, known = of_whole_batch(self.residuals_at(coordinates), known)
-        coordinates, indices = known["coordinates"], known.get("indices")
+        residuals, coordinates, indices = of_whole_batch(self.residuals_at(coordinates), coordinates, indices)
         conditions = self._conditions()
         if training:
             signals = self.signals(coordinates, residuals, conditions)

@@ -34,12 +34,8 @@ def network(inputs):
     return model
 
 
-def monitor(**options):
-    return PhaseMonitor(every=2, batches=5, probes=["gradient_snr", "residual_order"], **options)
-
-
 def pinn(scope, case):
-    """Train a PINN: on batches, or as the second word says."""
+    """Train a PINN: on batches, or as the second word says; and use it in all ways but where that is "fit"."""
     weighting, _, way = case.partition(" ")
     with scope:
         viscosity = phasecore.trained(0.01, positive=True, learning_rate=0.02) if way == "trained" else 0.01
@@ -52,7 +48,7 @@ def pinn(scope, case):
         "moved": [Resampling("uniform:every=3", seed=0)],
         "changed": [ChangesWeighting()],
     }.get(way, [])
-    captures = [] if callbacks else [monitor()]
+    captures = [] if callbacks else [PhaseMonitor(every=2, batches=5, probes=["gradient_snr", "residual_order"])]
     data, batch_size = points, None if way in ("whole", "added") else 10
     if way == "dataset":
         import tensorflow as tf
@@ -62,18 +58,20 @@ def pinn(scope, case):
         data, batch_size=batch_size, epochs=3, shuffle=False, verbose=0, callbacks=[*captures, *callbacks]
     ).history
     found = {f"history of {name}": values for name, values in history.items()}
+    found["variables"] = np.concatenate([to_numpy(variable.value).ravel() for variable in model.trainable_variables])
+    found["weights"] = to_numpy(model.physics.point_weights()["pde"]) if "rba" in weighting else []
+    for row in captures and captures[0].history[-1:]:
+        found |= {f"captured {name}": value for name, value in row.items() if name != "seconds"}
+    if way == "fit":
+        return found
     points = model.points()
     elsewhere = {"coordinates": points["coordinates"][:7]}
     found["on a batch"] = model.train_on_batch({name: values[:7] for name, values in points.items()})
-    found["weights"] = to_numpy(model.physics.point_weights()["pde"]) if "rba" in weighting else []
     found["evaluated"] = model.evaluate(points, verbose=0)
     found["evaluated elsewhere"] = model.evaluate(elsewhere, batch_size=4, verbose=0)
     found["tested on a batch"] = model.test_on_batch(points)
     found["predicted"] = model.predict(points["coordinates"], batch_size=10, verbose=0)
     found["predicted on a batch"] = model.predict_on_batch(points["coordinates"])
-    found["variables"] = np.concatenate([to_numpy(variable.value).ravel() for variable in model.trainable_variables])
-    for row in captures and captures[0].history[-1:]:
-        found |= {f"captured {name}": value for name, value in row.items() if name != "seconds"}
     return found
 
 
@@ -81,19 +79,20 @@ def ordinary(scope):
     with scope:
         model = network(3)
         model.compile(keras.optimizers.SGD(0.05), loss="mse")
-    captures = monitor(points=(X, Y))
-    captures._options["probes"] = None
+    captures = PhaseMonitor(every=2, batches=4, points=(X, Y))
     history = model.fit(X, Y, batch_size=32, epochs=3, shuffle=False, verbose=0, callbacks=[captures]).history
     row = {f"captured {name}": value for name, value in captures.history[-1].items() if name != "seconds"}
     return {"history of loss": history["loss"], **row}
 
 
-def refused(make):
-    try:
-        make()
-    except InputError as error:
-        return str(error)
-    return None
+def refused(scope, made=None, optimizer="adam", **options):
+    with scope:
+        model = PINN(made or network(2), phasecore.problem("burgers"), derivatives="autodiff")
+        try:
+            model.compile(optimizer, **options)
+        except InputError as error:
+            return str(error)
+    return hindrances(model)
 
 
 def by_jax(devices, cases):
@@ -112,25 +111,18 @@ def by_tensorflow(devices, cases):
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     names = [f"CPU:{k}" for k in range(devices)]
     strategy = tf.distribute.MirroredStrategy(names)
-    found = {case: pinn(strategy.scope(), case) for case in cases}
-    found["ordinary"] = ordinary(strategy.scope())
+    found = {case: pinn(strategy.scope(), case) for case in cases} | {"ordinary": ordinary(strategy.scope())}
     if devices == 1:
         return found
-
-    def of_another_strategy():
-        with tf.distribute.experimental.CentralStorageStrategy(names).scope():
-            PINN(network(2), phasecore.problem("burgers")).compile("adam")
-
-    def of_a_network_made_before():
-        made = network(2)
-        with strategy.scope():
-            PINN(made, phasecore.problem("burgers")).compile("adam")
-
-    with strategy.scope():
-        model = PINN(network(2), phasecore.problem("burgers"))
-        model.compile("adam")
-    told = {"strategy": refused(of_another_strategy), "network": refused(of_a_network_made_before)}
-    return found | {"refused": told | {"L-BFGS": hindrances(model)}}
+    made, another = network(2), tf.distribute.experimental.CentralStorageStrategy(names)
+    told = {
+        "strategy": refused(another.scope()),
+        "network": refused(strategy.scope(), made),
+        "clipping": refused(strategy.scope(), optimizer=keras.optimizers.SGD(0.05, clipnorm=1.0)),
+        "executions": refused(strategy.scope(), steps_per_execution=2),
+        "nothing": refused(strategy.scope()),
+    }
+    return found | {"refused": told}
 
 
 if __name__ == "__main__":
