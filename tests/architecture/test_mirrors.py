@@ -118,7 +118,7 @@ DIFFERENCES: dict[str, set[str]] = {
         "quasi_newton.py: LBFGS.step",
     },
     "`fit` has metrics and regularizers": {"evaluation.py: Losses", "loss.py: PhysicsLoss.penalty"},
-    "torch warns of what Keras has to refuse": {"distribution.py"},
+    "processes of torch have points of their own; devices of Keras are dealt one batch": {"distribution.py"},
     "a rule takes what the function of the framework takes that it is for": {"propagation.py"},
 }
 """Why, and where the adapters differ, because their frameworks do: a file, a class or function in it, or a method."""
