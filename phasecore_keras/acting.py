@@ -17,6 +17,7 @@ from phasecore.policies import (
     SwitchOptimizer,
 )
 from phasecore.policies.going_back import gentle
+from phasecore_keras.distribution import replicas_of
 from phasecore_keras.internals import inner
 from phasecore_keras.model import PINN
 from phasecore_keras.optimizers import learning_rates
@@ -71,7 +72,7 @@ def hindrances(model: Any) -> list[str]:
     optimizer = inner(model.optimizer)
     found = {
         "a model that is no PINN": not isinstance(model, PINN),
-        "several devices (keras.distribution)": keras.distribution.distribution() is not None,
+        "several devices": keras.distribution.distribution() is not None or replicas_of(model) > 1,
         "an optimizer that accumulates gradients": bool(optimizer.gradient_accumulation_steps),
         "an optimizer that averages the variables (use_ema)": bool(getattr(optimizer, "use_ema", False)),
         "variables with constraints": any(

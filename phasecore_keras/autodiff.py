@@ -77,7 +77,7 @@ class _TensorFlow(Autodiff):
 
         with undisturbed(), tf.GradientTape() as tape:
             value, rest = function(*arguments)
-        found = tape.gradient(value, [v.value for v in variables], unconnected_gradients="zero") if variables else []
+        found = tape.gradient(value, _watched(variables), unconnected_gradients="zero") if variables else []
         return rest, [tf.convert_to_tensor(gradient) for gradient in found]
 
     def shapes(self, function: Callable[[], Any]) -> Any:
@@ -117,7 +117,7 @@ class _TensorFlow(Autodiff):
         def both(*arguments: Tensor) -> Any:
             with undisturbed(), tf.GradientTape() as tape:
                 value = loss(*arguments)
-            return value, tape.gradient(value, [v.value for v in variables], unconnected_gradients=unconnected)
+            return value, tape.gradient(value, _watched(variables), unconnected_gradients=unconnected)
 
         return both
 
@@ -212,6 +212,16 @@ class _Torch(Autodiff):
             return sum(keras.ops.sum(keras.ops.square(g).reshape(len(g), -1), axis=1) for g in gradients(*arguments))
 
         return every
+
+
+def _watched(variables: Sequence[Any]) -> list[Any]:
+    """What a tape of TensorFlow's knows variables as: within the scope of a strategy, the first replica's."""
+    import tensorflow as tf
+
+    values = [variable.value for variable in variables]
+    if tf.distribute.in_cross_replica_context():
+        values = [tf.distribute.get_strategy().experimental_local_results(value)[0] for value in values]
+    return values
 
 
 def _writes(graph: Any) -> bool:

@@ -11,7 +11,10 @@ from typing import Any
 
 import keras
 
-_SYNCED = "whether the variables have the values of a training with JAX"
+_OF_BACKENDS = {
+    "_jax_state_synced": ("jax", "whether the variables have the values of a training with JAX"),
+    "_maybe_symbolic_build": ("tensorflow", "looks at a batch before training, and fails where replicas' parts differ"),
+}
 
 USED: Mapping[str, tuple[str, Callable[[], Any]]] = MappingProxyType(
     {
@@ -27,7 +30,11 @@ USED: Mapping[str, tuple[str, Callable[[], Any]]] = MappingProxyType(
         "_momentums": ("Adam's first moments", lambda: _adam()),
         "_velocities": ("Adam's second moments", lambda: _adam()),
         "_velocity_hats": ("the largest second moments of AMSGrad", lambda: _adam()),
-        **({"_jax_state_synced": (_SYNCED, lambda: _functional())} if keras.backend.backend() == "jax" else {}),
+        **{
+            name: (what, lambda: _functional())
+            for name, (backend, what) in _OF_BACKENDS.items()
+            if keras.backend.backend() == backend
+        },
     }
 )
 """Attribute: what it is read for, and a small object that must have it."""

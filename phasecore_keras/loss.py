@@ -27,6 +27,7 @@ from phasecore_keras.coefficients import Coefficients
 from phasecore_keras.conditions import Conditions, check_targets
 from phasecore_keras.derivatives import Model, PartialDerivatives
 from phasecore_keras.differentiation import Tensor, variable_dtype
+from phasecore_keras.distribution import of_whole_batch
 from phasecore_keras.evaluation import Evaluation, evaluation_of
 from phasecore_keras.namespace import namespace
 from phasecore_keras.reading import check_trainable, named_variables, others_than, variables_read
@@ -249,7 +250,7 @@ class PhysicsLoss(ResidualLoss):
                 collocation points, which are not weighted.
             training: whether weights are updated.
         """
-        residuals = self.residuals_at(coordinates)
+        residuals, coordinates, indices = of_whole_batch(self.residuals_at(coordinates), coordinates, indices)
         conditions = self._conditions()
         if training:
             signals = self.signals(coordinates, residuals, conditions)

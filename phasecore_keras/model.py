@@ -14,7 +14,7 @@ from phasecore import registry
 from phasecore.errors import InputError
 from phasecore.jets.derivatives import Method
 from phasecore.problems import CollocationPoints, Problem
-from phasecore_keras import storing
+from phasecore_keras import distribution, storing
 from phasecore_keras.configuration import configuration_of, given_by, specification_of
 from phasecore_keras.data import (
     all_of,
@@ -27,7 +27,6 @@ from phasecore_keras.data import (
     each_callback,
 )
 from phasecore_keras.differentiation import Tensor
-from phasecore_keras.distribution import check_distribution
 from phasecore_keras.loss import PhysicsLoss
 from phasecore_keras.moving import COORDINATES, INDICES, Arrays, Points, WithinFit
 from phasecore_keras.reading import HeldVariables
@@ -175,9 +174,10 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         A training step calls the model on its batch and hands the outputs to metrics, which a PINN has none of; so a
         batch of `points` in training gives its coordinates back, and the network is evaluated once a step, not twice.
         """
-        if not isinstance(inputs, Mapping):
-            return self.network(inputs, training=False)
-        return inputs[COORDINATES] if training else self.network(inputs[COORDINATES], training=False)
+        points = inputs[COORDINATES] if isinstance(inputs, Mapping) else inputs
+        if training and isinstance(inputs, Mapping):
+            return points
+        return self.network(distribution.cut_by_device(points), training=False)
 
     def build(self, input_shape: Any = None) -> None:
         """Do nothing: the network was built when the PINN was made."""
@@ -189,16 +189,16 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         takes half the time with it.
 
         Raises:
-            InputError: for a loss or metrics, or a strategy of `tf.distribute` with several replicas.
+            InputError: for a loss or metrics, or a way of distributing the training that is not supported.
         """
-        check_distribution(self)
+        distribution.check_distribution(self, {"optimizer": optimizer, **options})
         check_no_loss({"loss": loss, **options})
         if self.compiled or self.physics.has_changed:
             self.physics.renew()
         super().compile(optimizer=optimizer, **options)
         self.physics.trained_coefficients.set_rates(self.optimizer)
         unsettled = options.get("jit_compile", "auto") == "auto" and not options.get("run_eagerly")
-        self._jit_of_keras = self.jit_compile if unsettled else None
+        self._jit_of_keras = self.jit_compile if unsettled and distribution.replicas_of(self) == 1 else None
         self.renew()
 
     def renew(self) -> None:
@@ -230,7 +230,8 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
 
     def change_weighting(self, weighting: registry.Weighting) -> None:
         """Go on with other weighting schemes, which start anew, see `PhysicsLoss.change_weighting`."""
-        self.physics.change_weighting(weighting)
+        with distribution.scope_of(self):
+            self.physics.change_weighting(weighting)
         self.weighting, self.attention = self.physics.weighting, self.physics.attention
         self.specification = specification_of(weighting)
         self.renew()
@@ -281,7 +282,7 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         self.renew()
         x, batch_size = arranged(x, batch_size, options)
         try:
-            with self._within_fit:
+            with self._within_fit, distribution.whole_batches():
                 return super().fit(x, y, batch_size, **options)
         finally:
             self.quasi_newton.give_back()
@@ -300,7 +301,8 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         if self._updates.needed:
             self._updates.refresh()
             self._updates.before_step(steps_done(self))
-        return super().train_on_batch(x, *arguments, **options)
+        with distribution.whole_batches():
+            return super().train_on_batch(distribution.in_parts(self, x), *arguments, **options)
 
     def evaluate(
         self, x: Any = None, y: Any = None, batch_size: int | None = None, *arguments: Any, **options: Any
@@ -323,12 +325,14 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         if not options.get("_use_cached_eval_dataset"):
             check_evaluated(options.get("x"), self.physics.points, options)
         options["batch_size"] = options.get("batch_size") or all_of(x)
-        return super().evaluate(**options)
+        with distribution.whole_batches():
+            return super().evaluate(**options)
 
     def predict(self, x: Any, *arguments: Any, **options: Any) -> Any:
         """Return the network's outputs, see `keras.Model.predict`."""
         self.renew()
-        return super().predict(x, *arguments, **options)
+        with distribution.whole_batches():
+            return super().predict(x, *arguments, **options)
 
     def test_on_batch(self, x: Any, *arguments: Any, **options: Any) -> Any:
         """Return the loss of a batch, see `keras.Model.test_on_batch` and `evaluate`.
@@ -338,12 +342,13 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         """
         self.renew()
         check_kind(x, by_name(super().test_on_batch, (x, *arguments), options), "test_on_batch", indices=False)
-        return super().test_on_batch(x, *arguments, **options)
+        with distribution.whole_batches():
+            return super().test_on_batch(distribution.in_parts(self, x), *arguments, **options)
 
     def predict_on_batch(self, x: Any) -> Any:
         """Return the network's outputs at a batch, see `keras.Model.predict_on_batch`."""
         self.renew()
-        return super().predict_on_batch(x)
+        return super().predict_on_batch(distribution.in_parts(self, x))
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
@@ -355,7 +360,10 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         evaluation = self.physics(coordinates, indices, training=training)
         for metric, loss in zip(self.term_losses, evaluation.unweighted.values(), strict=True):
             metric.update_state(ops.stop_gradient(loss))
-        return sum(evaluation.weighted.values(), self.physics.penalty())
+        return distribution.share(sum(evaluation.weighted.values(), self.physics.penalty()))
+
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        """Do nothing, where Keras adds the replicas' parts of a batch to see what they look like."""
 
     def get_config(self) -> dict[str, Any]:
         """Return what `from_config` makes the PINN from again.

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from phasecore.errors import InputError
 from phasecore.problems import CollocationPoints
 from phasecore_keras.differentiation import Tensor
+from phasecore_keras.distribution import cut_by_device, own_part
 from phasecore_keras.loss import PhysicsLoss
 
 Points = int | CollocationPoints | ArrayLike
@@ -89,7 +90,7 @@ class WithinFit:
         moving, indices = self._physics.moving, x.get(INDICES)
         if moving is None or indices is None:
             assert self._physics.points is not None
-            return ops.cast(x[COORDINATES], self._physics.points.dtype.name), indices
+            return cut_by_device(ops.cast(x[COORDINATES], self._physics.points.dtype.name)), indices
         if training and self._on_all:
-            return moving.value, ops.arange(moving.shape[0], dtype="int32")
-        return ops.take(moving.value, indices, axis=0), indices
+            indices = own_part(ops.arange(moving.shape[0], dtype="int32"))
+        return cut_by_device(ops.take(moving.value, indices, axis=0)), indices

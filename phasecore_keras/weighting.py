@@ -17,6 +17,7 @@ from phasecore.weighting.composition import Products, point_factor, products, re
 from phasecore.weighting.indexed import Composition, IndexedScheme, weights_of
 from phasecore_keras.autodiff import to_numpy
 from phasecore_keras.differentiation import Tensor
+from phasecore_keras.distribution import scope_here
 from phasecore_keras.namespace import namespace
 
 
@@ -39,6 +40,7 @@ class IndexedWeighting(IndexedScheme, keras.layers.Layer):  # type: ignore[misc,
         self.in_step = scheme.every == 1 and not reads_weighted_terms(scheme)
         self._owned: tuple[str, ...] = ()
         self._updated = -1
+        self._scope = scope_here()
 
     def build(self, input_shape: Any = None) -> None:
         """Do nothing: the state depends on the number of points, not on a shape of inputs."""
@@ -117,14 +119,16 @@ class IndexedWeighting(IndexedScheme, keras.layers.Layer):  # type: ignore[misc,
 
     def _own(self, name: str, value: Tensor) -> str:
         initial = ops.convert_to_numpy(value)
-        variable = self.add_weight(
-            name=name,
-            shape=tuple(value.shape),
-            dtype=keras.backend.standardize_dtype(value.dtype),
-            initializer=lambda shape, dtype: ops.convert_to_tensor(initial, dtype),
-            trainable=False,
-            autocast=False,
-        )
+        with self._scope():
+            variable = self.add_weight(
+                name=name,
+                shape=tuple(value.shape),
+                dtype=keras.backend.standardize_dtype(value.dtype),
+                initializer=lambda shape, dtype: ops.convert_to_tensor(initial, dtype),
+                trainable=False,
+                autocast=False,
+                aggregation="only_first_replica",  # each computes the same from the whole batch
+            )
         setattr(self, name, variable)
         return name
 
