@@ -112,7 +112,7 @@ class PhysicsLoss(ResidualLoss, nn.Module):
             held.detach().cpu().numpy() if isinstance(held, Tensor) else held
         )
         dtype, device = placement(model, held)
-        self.register_buffer("points", torch.as_tensor(given.interior, dtype=dtype, device=device), persistent=False)
+        self.register_buffer("points", torch.tensor(given.interior, dtype=dtype, device=device), persistent=False)
         self.trained_coefficients = Coefficients(problem, (dtype, device))
         self._equations = PartialDerivatives(
             model, problem.outputs, problem.coordinates, problem.all_partials(), self.points, derivatives,
@@ -227,7 +227,7 @@ class PhysicsLoss(ResidualLoss, nn.Module):
         before, sizes_before = self.collocation, self._sizes
         given = self._taken(held.detach().cpu().numpy() if isinstance(held, Tensor) else held)
         self.collocation = given
-        self.points = torch.as_tensor(given.interior, dtype=self.points.dtype, device=self.points.device)
+        self.points = torch.tensor(given.interior, dtype=self.points.dtype, device=self.points.device)
         if not all(map(np.array_equal, given.conditions, before.conditions)):
             self._take_conditions(given.conditions)
         self._sizes = dict.fromkeys(self.problem.equations, len(self.points)) | self._conditions.sizes()

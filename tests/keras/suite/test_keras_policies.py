@@ -132,7 +132,7 @@ def test_adam_undoes_nothing_of_what_lbfgs_reached_before_it_failed(monkeypatch)
     failed = outcome.actions[-1].iteration
     reached = min(loss for iteration, loss in losses.items() if iteration < failed)
     assert reached < 0.5 * losses[20]
-    assert max(loss for iteration, loss in losses.items() if iteration >= failed) < 1.5 * reached
+    assert max(loss for iteration, loss in losses.items() if iteration >= failed) < 2.5 * reached
 
 
 @pytest.mark.any_backend
