@@ -226,7 +226,7 @@ class PartialDerivatives(derivatives.PartialDerivatives):
             for name, value in values.items():
                 whole = ops.sum(value, axis=0) if len(value.shape) > 1 else value
                 found = ops.stop_gradient(ops.maximum(ops.max(ops.abs(whole)), 1e-30))
-                total = total + ops.mean(ops.square(whole / sizes.get(name, found)))
+                total = total + namespace.mean(ops.square(whole / sizes.get(name, found)))
             return total, values
 
         others = others_than(getattr(self.model, "variables", ()), variables)

@@ -9,6 +9,7 @@ from keras import ops
 
 from phasecore.weighting.composition import Products
 from phasecore_keras.differentiation import Tensor
+from phasecore_keras.namespace import namespace
 from phasecore_keras.weighting import weighted_loss
 
 
@@ -27,6 +28,6 @@ def evaluation_of(residuals: Mapping[str, Tensor], conditions: Mapping[str, Tens
     return Evaluation(
         residuals,
         conditions,
-        {term: ops.mean(ops.square(residual)) for term, residual in every.items()},
+        {term: namespace.mean(ops.square(residual)) for term, residual in every.items()},
         {term: weighted_loss(term, residual, weights) for term, residual in every.items()},
     )

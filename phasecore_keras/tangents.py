@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from phasecore_keras.autodiff import autodiff, to_numpy
 from phasecore_keras.differentiation import Tensor
+from phasecore_keras.namespace import namespace
 from phasecore_keras.reading import named_variables, others_than
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class Tangents:
 
     def _condition_gradient(self, term: str, factors: Factors) -> list[Tensor]:
         def mean(factor: Tensor) -> Tensor:
-            return ops.mean(ops.square(factor * self._physics.condition_residuals()[term]))
+            return namespace.mean(ops.square(factor * self._physics.condition_residuals()[term]))
 
         return list(self._gradient(term, mean)(ops.convert_to_tensor(self._factor(term, factors))))
 

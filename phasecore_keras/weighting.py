@@ -227,4 +227,4 @@ class Weighting(Composition, keras.layers.Layer):  # type: ignore[misc, unused-i
 
 def weighted_loss(term: str, residual: Tensor, weights: Products) -> Tensor:
     """Return a term's loss, a scalar: the mean of the squared residual with all its weights."""
-    return ops.mean(weighted_square(term, residual, weights, namespace))
+    return namespace.mean(weighted_square(term, residual, weights, namespace))

@@ -21,6 +21,7 @@ from phasecore.signals import (
 )
 from phasecore.weighting import WeightingScheme
 from phasecore_keras.autodiff import autodiff, to_numpy
+from phasecore_keras.namespace import namespace
 
 
 class Kept(NamedTuple):
@@ -380,3 +381,13 @@ def test_costly_signals_reach_probes_and_their_cost_is_paid_only_if_asked():
     assert norms == pytest.approx(gradient_norms(model), rel=1e-4)
     assert values[TANGENT_KERNEL_TRACES] == pytest.approx(traces(model), rel=1e-4)
     assert not required & set(source.signals(frozenset({RESIDUALS})))
+
+
+@pytest.mark.parametrize("axis", [None, 0])
+def test_means_have_the_precision_of_what_they_are_of(axis):
+    tensor = ops.convert_to_tensor(np.random.default_rng(0).normal(size=(50, 3)), dtype="float64")
+    values = to_numpy(tensor)
+    found = to_numpy(namespace.mean(tensor, axis=axis))
+    # float32 on JAX, as it is configured here
+    assert found.dtype == values.dtype
+    np.testing.assert_allclose(found, values.mean(axis=axis), atol=4 * np.finfo(values.dtype).eps)
