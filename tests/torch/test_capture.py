@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from campaigns import campaign
+from normalized import Normalized
 from torch import nn
 from torch_oracles import (
     batch_gradients,
@@ -228,7 +229,7 @@ class Stochastic(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.body = nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Dropout(0.3), nn.Linear(8, 1))
+        self.body = nn.Sequential(nn.Linear(2, 8), Normalized(8), nn.Tanh(), nn.Dropout(0.3), nn.Linear(8, 1))
 
     def forward(self, points):
         return self.body(points)

@@ -5,6 +5,7 @@ import warnings
 
 import pytest
 import torch
+from normalized import Normalized
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 from torch_oracles import double, mlp, nested_partials, relative
@@ -437,7 +438,7 @@ def test_complex_parameters():
 
 def test_setting_up_leaves_buffers_and_random_state_alone():
     problem = phasecore.problem("helmholtz")
-    model = nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Dropout(0.2), nn.Linear(8, 1))
+    model = nn.Sequential(nn.Linear(2, 8), Normalized(8), nn.Tanh(), nn.Dropout(0.2), nn.Linear(8, 1))
     before = {name: value.clone() for name, value in model.state_dict().items()}
     state = torch.random.get_rng_state()
     with pytest.warns(UserWarning, match="nested autodiff"):

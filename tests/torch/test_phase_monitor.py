@@ -9,6 +9,7 @@ import pytest
 import torch
 from captures import due
 from listeners import Listener
+from normalized import Normalized
 from torch import nn
 from torch_oracles import mlp
 
@@ -77,7 +78,7 @@ def test_training_with_and_without_a_monitor_is_the_same_bit_for_bit(weighting, 
         torch.manual_seed(0)
         model = mlp()
         if stochastic:
-            model = nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Dropout(0.3), nn.Linear(8, 1))
+            model = nn.Sequential(nn.Linear(2, 8), Normalized(8), nn.Tanh(), nn.Dropout(0.3), nn.Linear(8, 1))
         loss = PhysicsLoss(HELMHOLTZ, model, HELMHOLTZ.sample(120, seed=0), weighting=weighting)
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
         monitor = PhaseMonitor(loss, optimizer, every=2, batches=30) if watched else None
