@@ -7,7 +7,9 @@ SITE_PACKAGES := "import sysconfig; print(sysconfig.get_path('purelib'))"
 
 MINUTES ?= 10
 
-.PHONY: demo test campaigns check format bench paper clean
+ENVIRONMENTS ?= all
+
+.PHONY: demo test campaigns versions check format bench paper clean
 
 demo: .venv/for-demo  ## Train a vanilla and an RBA network on the Helmholtz equation and draw their phases.
 	$(BIN)/phasecore compare helmholtz --weightings uniform,rba
@@ -17,6 +19,14 @@ test: check  ## Lint, check types, run all tests.
 
 campaigns: .venv/for-test  ## Run the long forms of the tests, which `make test` leaves out.
 	$(BIN)/python -m pytest -m campaign --numprocesses auto --dist loadfile --no-loadscope-reorder
+
+versions: .venv-versions/tools/ready  ## Try the lowest and the newest versions in each ENVIRONMENTS that has not passed yet.
+	cd tests && ../.venv-versions/tools/bin/python -m versions $(ENVIRONMENTS)
+
+.venv-versions/tools/ready: constraints.txt
+	$(PYTHON) -m venv .venv-versions/tools
+	.venv-versions/tools/bin/python -m pip install --quiet --constraint constraints.txt uv findpython
+	touch $@
 
 check: .venv/for-test
 	$(BIN)/ruff check .
@@ -56,4 +66,4 @@ paper: .venv/for-demo  ## Train the paper's set-ups for MINUTES in all, going on
 	touch $@
 
 clean:
-	rm -rf .venv .venv-bench build dist
+	rm -rf .venv .venv-bench .venv-versions build dist
