@@ -13,11 +13,11 @@ from phasecore.arrays import NAMES, ArrayNamespace
 _RENAMED = {"concat": "concatenate"}
 
 
-def mean(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+def _mean(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
     """Return means in the precision of what they are of; `keras.ops.mean` computes in float32, also of float64.
 
     Example:
-        >>> float(mean(ops.convert_to_tensor([1.0, 2.0])))
+        >>> float(_mean(ops.convert_to_tensor([1.0, 2.0])))
         1.5
     """
     if keras.backend.standardize_dtype(x.dtype) != "float64":
@@ -27,6 +27,6 @@ def mean(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
 
 
 _namespace: Any = SimpleNamespace(
-    **{name: getattr(ops, _RENAMED.get(name, name)) for name in (*NAMES, "erf")} | {"mean": mean},
+    **{name: getattr(ops, _RENAMED.get(name, name)) for name in (*NAMES, "erf")} | {"mean": _mean},
 )
 namespace: ArrayNamespace = _namespace
