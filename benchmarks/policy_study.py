@@ -22,7 +22,6 @@ from benchmarks.policy_figure import draw
 from benchmarks.schemes import spread
 
 PAGE = Path(__file__).parents[1] / "docs" / "policy_study.md"
-PICTURE = PAGE.parent / "images" / "policy_study.png"
 Results = Mapping[str, Mapping[str, Any]]
 Chosen = Callable[[Results], Mapping[str, Any]]
 WEIGHTS = ("updated", "held", "uniform")
@@ -196,7 +195,9 @@ def page() -> str:
 
 def main() -> None:
     PAGE.write_text(page(), encoding="utf-8")
-    draw(PICTURE, {problem: there(problem, "rba") for problem in (*TUNED, *LATER) if there(problem, "rba")})
+    picture = PAGE.parent / "images" / "policy_study.png"
+    picture.parent.mkdir(exist_ok=True)
+    draw(picture, {problem: there(problem, "rba") for problem in (*TUNED, *LATER) if there(problem, "rba")})
     print(PAGE)
 
 
