@@ -64,7 +64,8 @@ def _draw_seed(panel: Any, results: Results) -> None:
                     found[at] = gain
                     size = 9 if marker == "*" else 5
                     panel.plot(at, gain, marker, color=colour, markeredgecolor=_edge(kind, colour), markersize=size)
-        panel.plot(*zip(*sorted(found.items()), strict=True), color=colour, linewidth=0.8, alpha=0.5) if found else None
+        if found:
+            panel.plot(*zip(*sorted(found.items()), strict=True), color=colour, linewidth=0.8, alpha=0.5)
 
 
 def _edge(kind: str, otherwise: str = FAINT) -> str:

@@ -45,6 +45,23 @@ def change_rates(optimizer: torch.optim.Optimizer, action: SetLearningRate | Sca
             group["lr"] = action.rate * (float(group["lr"]) / first) if first else action.rate
 
 
+def slow_down(optimizer: torch.optim.Optimizer, failed: object) -> float:
+    """Have an optimizer go on no faster than another ended, and return the factor of its learning rates.
+
+    See `phasecore.policies.going_back`.
+
+    Args:
+        optimizer: goes on.
+        failed: what it goes on after; the length of the last step is known of our own L-BFGS alone.
+    """
+    length = failed.length if isinstance(failed, LBFGS) else None
+    rate = optimizer.param_groups[0].get("lr")
+    factor = gentle(length, rate and float(rate))
+    if factor < 1.0:
+        change_rates(optimizer, ScaleLearningRate(factor))
+    return factor
+
+
 @final
 class InCharge:
     """The optimizers of a training, by name, of which one is in charge.
@@ -183,10 +200,7 @@ class InCharge:
         if failure is None:
             return None
         failed, self.name = self.name, self._former
-        rate = self.optimizer.param_groups[0].get("lr")
-        factor = gentle(optimizer.length if isinstance(optimizer, LBFGS) else None, rate and float(rate))
-        change_rates(self.optimizer, ScaleLearningRate(factor))
-        return said(f"{failed} failed: {failure}", factor)
+        return said(f"{failed} failed: {failure}", slow_down(self.optimizer, optimizer))
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint must carry: which optimizer is in charge, the weighting, and our own L-BFGS."""

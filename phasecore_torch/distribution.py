@@ -68,17 +68,16 @@ def gathered(values: dict[str, Any], layout: Layout) -> dict[str, Any]:
 
 
 def points_of_all(arrays: dict[str, Any], layout: Layout) -> dict[str, Any]:
-    """Return what a snapshot holds, with the points of all processes, which make it together.
+    """Return what a snapshot holds of the points, of those of all processes, which make it together.
 
     Args:
-        arrays: of this process, by name; fields are the same in each.
+        arrays: of this process's points, by name.
         layout: how the points lie.
     """
     if not layout.in_parts:
         return arrays
-    own = {name: values for name, values in arrays.items() if not name.startswith("field_")}
-    every = of_all(own)
-    return {**arrays, **{name: np.concatenate([other[name] for other in every]) for name in own}}
+    every = of_all(arrays)
+    return {name: np.concatenate([own[name] for own in every]) for name in arrays}
 
 
 def _merged(moments: Sequence[Moments], batches: Sequence[int]) -> Moments:

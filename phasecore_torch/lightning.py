@@ -22,7 +22,7 @@ from phasecore_torch.capture import Capture, Probes
 from phasecore_torch.exchange import Exchange, hindrances, restored_in_time
 from phasecore_torch.loss import PhysicsLoss
 from phasecore_torch.points import Points
-from phasecore_torch.processes import check_policy, processes, refuse
+from phasecore_torch.processes import check_policy, refuse
 from phasecore_torch.record import Snapshots, monitored, versions
 from phasecore_torch.resampling import Resampling
 from phasecore_torch.sources import BatchLoss
@@ -163,7 +163,6 @@ class PhaseCallback(Monitor, Callback):  # type: ignore[misc, unused-ignore]
         self._options: dict[str, Any] = {"probes": probes, "batches": batches, "biases": biases}
         self._records = run_folder is not None
         self._snapshots: Snapshots | None = None
-        self._saved = -1
         self._capture: Capture | None = None
         self._optimizer: torch.optim.Optimizer | None = None
         self._release: Callable[[], None] = lambda: None
@@ -186,6 +185,7 @@ class PhaseCallback(Monitor, Callback):  # type: ignore[misc, unused-ignore]
         """Set up the capture, and check everything; the state of a checkpoint is restored by now."""
         if trainer.world_size > 1:
             self._check_strategy(trainer)
+            self._saves_together = True
             self._log = self._log if trainer.is_global_zero else self._log.unheard()
         if self.iteration > trainer.global_step == 0:
             raise InputError(
@@ -368,14 +368,10 @@ class PhaseCallback(Monitor, Callback):  # type: ignore[misc, unused-ignore]
             rank_zero_info(f"iteration {acted.iteration}: {acted.words} ({acted.policy}: {acted.reason})")
 
     def _arrays(self) -> dict[str, Any] | None:
-        self._saved = self.iteration
         if self._snapshots is None or self._module is None:
             return None
         with undisturbed(self._module):
             return self._snapshots.arrays()
-
-    def _has_last_snapshot(self) -> bool:
-        return self._saved == self.iteration if processes() > 1 else super()._has_last_snapshot()
 
     def _let_go(self) -> None:
         self._release()

@@ -139,6 +139,7 @@ class PhaseMonitor(Monitor):
         self._loss = loss
         self._in_charge = InCharge(loss, optimizer, optimizers or {}, resampling)
         # all processes make a snapshot together, and the first one saves it
+        self._saves_together = processes() > 1
         self._wanted = checked_snapshots(snapshots, run_folder)
         self._snapshots = Snapshots(loss) if run_folder is not None and isinstance(loss, PhysicsLoss) else None
         fix, saves = fix_of(self._policies, resampling), self._snapshots is not None
@@ -146,7 +147,6 @@ class PhaseMonitor(Monitor):
         self._training = monitored(loss, self.capture, every, batches, self._wanted, self._log.folder)
         device = next(p for group in optimizer.param_groups for p in group["params"]).device
         self._versions = {**versions(), "device": str(device)}
-        self._saved = -1
         self._awaited: list[Probe] | None = None
         self._release: Callable[[], None] | None = None
         self._takes_backward = False
@@ -294,11 +294,7 @@ class PhaseMonitor(Monitor):
         self.capture.prepare_backward(measure=self._awaited is not None, due=self._awaited)
 
     def _arrays(self) -> dict[str, Any] | None:
-        self._saved = self.iteration
         return None if self._snapshots is None else self._snapshots.arrays()
-
-    def _has_last_snapshot(self) -> bool:
-        return self._saved == self.iteration if processes() > 1 else super()._has_last_snapshot()
 
     def _count(self) -> None:
         self.iteration += 1

@@ -62,6 +62,9 @@ class Snapshots:
             arrays = {"points": loss.points}
             arrays |= {f"residual_{term}": values for term, values in loss.residuals().items()}
             arrays |= {f"weight_{term}": values for term, values in loss.point_weights().items()}
-            arrays |= {f"field_{name}": values for name, values in loss.fields(points).items()}
-        found = {name: np.asarray(v.detach().cpu().double()) for name, v in arrays.items()}
-        return points_of_all(found, loss.layout) | {"grid": grid}
+            fields = {f"field_{name}": values for name, values in loss.fields(points).items()}
+        return points_of_all(_wide(arrays), loss.layout) | _wide(fields) | {"grid": grid}
+
+
+def _wide(tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+    return {name: np.asarray(values.detach().cpu().double()) for name, values in tensors.items()}

@@ -23,7 +23,7 @@ from phasecore.policies.actions import (
     SetLearningRate,
     SwitchOptimizer,
 )
-from phasecore.policies.going_back import gentle, said
+from phasecore.policies.going_back import said
 from phasecore.probes import Probe
 from phasecore.problems import CollocationPoints
 from phasecore.problems.finite import diverged
@@ -31,14 +31,14 @@ from phasecore.recording.untrusted import check_archive
 from phasecore.runs.session import EXPECTED, Session
 from phasecore.sampling import Resampler
 from phasecore_torch import capture
-from phasecore_torch.acting import change_rates
+from phasecore_torch.acting import change_rates, slow_down
 from phasecore_torch.capture import Capture
 from phasecore_torch.checks import residuals_now
 from phasecore_torch.loss import PhysicsLoss
 from phasecore_torch.processes import is_first, of_all, processes, rank, summed
 from phasecore_torch.quasi_newton import LBFGS
 from phasecore_torch.record import Snapshots, versions
-from phasecore_torch.workers import in_processes
+from phasecore_torch.workers import train_in_processes
 
 
 @final
@@ -61,8 +61,7 @@ class TorchBackend(Backend):
 
     def train(self, training: Training, observer: Observer, checkpoint: Path | None, *, resume: bool) -> None:
         """Train until `training.settings.iterations` are done, see `phasecore.backends.Backend.train`."""
-        with in_processes(training, checkpoint, resume=resume, train=_train) as own:
-            _train(own, observer, checkpoint, resume)
+        train_in_processes(_train, training, observer, checkpoint, resume)
 
     def versions(self) -> Mapping[str, str]:
         """Return torch's version and the device."""
@@ -266,9 +265,8 @@ class TorchSession(Session):
         self.evaluations += self.lbfgs.evaluations - before
         if self.lbfgs.failure is not None:
             self.in_charge = "adam"
-            factor = gentle(self.lbfgs.length, self.learning_rate())
-            change_rates(self.optimizer, ScaleLearningRate(factor))
-            self.went_back(self.iteration + 1, "adam", said(f"L-BFGS failed: {self.lbfgs.failure}", factor))
+            told = said(f"L-BFGS failed: {self.lbfgs.failure}", slow_down(self.optimizer, self.lbfgs))
+            self.went_back(self.iteration + 1, "adam", told)
             return self.step()
         return value
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -60,41 +60,41 @@ def _part(training: Training, place: int) -> Training:
     return replace(training, points=part_of(training.points, settings.batches, place, settings.processes))
 
 
-@contextlib.contextmanager
-def in_processes(training: Training, checkpoint: Path | None, *, resume: bool, train: Train) -> Iterator[Training]:
-    """Have as many processes as the settings say train: yields the training with the points that are this one's.
+def train_in_processes(train: Train, training: Training, observer: Any, checkpoint: Path | None, resume: bool) -> None:
+    """Train in as many processes as the settings say, each with its points, and the first alone with the observer.
 
     Args:
-        training: with all points.
-        checkpoint: where the others find a saved state.
-        resume: whether they go on from it.
         train: what each of them does, a function of a module: `train(training, observer, checkpoint, resume)`.
+        training: with all points.
+        observer: of the training.
+        checkpoint: where each finds a saved state.
+        resume: whether they go on from it.
 
     Raises:
         TrainingError: where one of the others ended.
     """
     count = training.settings.processes
     if count == 1:
-        yield training
-    else:
-        threads = torch.get_num_threads()
-        with tempfile.TemporaryDirectory(prefix="phasecore-", ignore_cleanup_errors=True) as made:
-            others = _Others(Path(made), [training, checkpoint, resume, train], count)
-            try:
-                others.start()
-                _join(Path(made), 0, count)
-                yield _part(training, 0)
-                others.finish()
-            except RuntimeError as error:
-                # what was sent to, or awaited of, a process that is no more
-                if isinstance(error, PhasecoreError) or not (ended := others.ended()):
-                    raise
-                raise ended from error
-            finally:
-                others.kill()
-                torch.set_num_threads(threads)
-                if processes() > 1:
-                    torch.distributed.destroy_process_group()
+        train(training, observer, checkpoint, resume)
+        return
+    threads = torch.get_num_threads()
+    with tempfile.TemporaryDirectory(prefix="phasecore-", ignore_cleanup_errors=True) as made:
+        others = _Others(Path(made), [training, checkpoint, resume, train], count)
+        try:
+            others.start()
+            _join(Path(made), 0, count)
+            train(_part(training, 0), observer, checkpoint, resume)
+            others.finish()
+        except RuntimeError as error:
+            # what was sent to, or awaited of, a process that is no more
+            if isinstance(error, PhasecoreError) or not (ended := others.ended()):
+                raise
+            raise ended from error
+        finally:
+            others.kill()
+            torch.set_num_threads(threads)
+            if processes() > 1:
+                torch.distributed.destroy_process_group()
 
 
 def _join(folder: Path, place: int, count: int) -> None:

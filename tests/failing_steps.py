@@ -2,6 +2,12 @@
 
 import math
 
+import pytest
+from plans import plan
+
+from phasecore.policies import SwitchOptimizer
+from phasecore.runs import execute
+
 
 def spoil_evaluations(monkeypatch, lbfgs, after):
     """Have the loss be NaN after some evaluations of the class that Keras trainings use."""
@@ -29,3 +35,17 @@ def spoil_steps(monkeypatch, lbfgs, after):
         return own(self, (lambda: closure() * math.nan) if count[0] > after else closure)
 
     monkeypatch.setattr(lbfgs, "step", step)
+
+
+def losses_around_a_failure(make):
+    """The losses at the switch to L-BFGS, and at the captures from there to its failure and after it, made by Adam.
+
+    Adam's steps are as long as its learning rate, and what L-BFGS leaves is sharper than that.
+    """
+    options = {"learning_rate": 0.05, "every": 5, "iterations": 160, "weighting": "uniform", "width": 32, "points": 200}
+    with pytest.warns(RuntimeWarning, match="the learning rate is .* of what it was"):
+        outcome = execute(make(plan((20, SwitchOptimizer("lbfgs"))), **options))
+    failed = outcome.actions[-1].iteration
+    losses = {row["iteration"]: row["unweighted_loss"] for row in outcome.rows}
+    before = [loss for iteration, loss in losses.items() if iteration < failed]
+    return losses[20], before, [loss for iteration, loss in losses.items() if iteration >= failed]

@@ -68,6 +68,9 @@ class Monitor(ABC):
         self._wanted = checked_snapshots(snapshots, run_folder)
         self._clock = Clock()
         self._schedule = Schedule(every, [])
+        self._saved = -1
+        self._saves_together = False
+        """Whether processes make snapshots together, and not all of them see the files."""
 
     @abstractmethod
     def _arrays(self) -> Mapping[str, NDArray[Any]] | None:
@@ -172,6 +175,7 @@ class Monitor(ABC):
         return any(since < snapshot <= self.iteration for snapshot in self._wanted)
 
     def _save_snapshot(self) -> None:
+        self._saved = self.iteration
         arrays = self._arrays()
         if arrays is not None:
             self._log.snapshot(self.iteration, arrays)
@@ -199,14 +203,11 @@ class Monitor(ABC):
         """Do what a policy asks for and what only the framework can do."""
         raise NotImplementedError(action.name)
 
-    def _has_last_snapshot(self) -> bool:
-        """Whether there is nothing to save at the end."""
-        return self._log.has_snapshot(self.iteration)
-
     def _finish(self) -> None:
         """Save the last snapshot, and say that the training is over, if it ever began; it may go on later."""
         if self._log.begun:
-            if not self._has_last_snapshot():
+            is_saved = self._saved == self.iteration if self._saves_together else self._log.has_snapshot(self.iteration)
+            if not is_saved:
                 self._save_snapshot()
             self._log.finish(self.iteration, self._clock.seconds)
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from broken_policies import check_broken_policies, check_refused
-from failing_steps import spoil_steps
+from failing_steps import losses_around_a_failure, spoil_steps
 from plans import plan
 
 import phasecore
@@ -279,11 +279,7 @@ def test_a_direction_that_leads_nowhere_is_forgotten_before_the_method_fails():
 
 
 def test_adam_undoes_nothing_of_what_lbfgs_reached_before_it_failed(monkeypatch):
-    """Adam's steps are as long as its learning rate, and what L-BFGS leaves is sharper than that."""
     spoil_steps(monkeypatch, LBFGS, after=100)
-    options = {"learning_rate": 0.05, "every": 5, "iterations": 160, "weighting": "uniform", "width": 32, "points": 200}
-    with pytest.warns(RuntimeWarning, match="the learning rate is .* of what it was"):
-        outcome = execute(make(plan((20, SwitchOptimizer("lbfgs"))), **options))
-    losses = {row["iteration"]: row["unweighted_loss"] for row in outcome.rows}
-    assert losses[120] < 0.5 * losses[20]
-    assert max(losses[iteration] for iteration in range(125, 161, 5)) < 1.2 * losses[120]
+    switched, before, after = losses_around_a_failure(make)
+    assert before[-1] < 0.5 * switched
+    assert max(after) < 1.2 * before[-1]

@@ -5,7 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
-from failing_steps import spoil_evaluations
+from failing_steps import losses_around_a_failure, spoil_evaluations
 from keras import ops
 from keras_models import BACKEND
 from plans import plan
@@ -123,16 +123,10 @@ def test_a_policy_ends_the_training_and_saves_a_snapshot(tmp_path):
 @pytest.mark.any_backend
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_adam_undoes_nothing_of_what_lbfgs_reached_before_it_failed(monkeypatch):
-    """Adam's steps are as long as its learning rate, and what L-BFGS leaves is sharper than that."""
     spoil_evaluations(monkeypatch, LBFGS, after=120)
-    options = {"learning_rate": 0.05, "every": 5, "iterations": 160, "weighting": "uniform", "width": 32, "points": 200}
-    with pytest.warns(RuntimeWarning, match="the learning rate is .* of what it was"):
-        outcome = execute(make(plan((20, SwitchOptimizer("lbfgs"))), **options))
-    losses = {row["iteration"]: row["unweighted_loss"] for row in outcome.rows}
-    failed = outcome.actions[-1].iteration
-    reached = min(loss for iteration, loss in losses.items() if iteration < failed)
-    assert reached < 0.5 * losses[20]
-    assert max(loss for iteration, loss in losses.items() if iteration >= failed) < 2.5 * reached
+    switched, before, after = losses_around_a_failure(make)
+    assert min(before) < 0.5 * switched
+    assert max(after) < 2.5 * min(before)
 
 
 @pytest.mark.any_backend
