@@ -123,12 +123,20 @@ def called(where: str, call: Callable[[], Any]) -> Any:
     except (Exception, SystemExit) as error:
         if "Memory" in type(error).__name__ or "Exhausted" in type(error).__name__:  # as frameworks call it
             raise
-        missing = isinstance(error, KeyError)
-        raise PluginError(
-            where,
-            received=f"{type(error).__name__}: {error}",
-            fix="That name is not there: read what is declared, and declare what is read." if missing else "",
-        ) from error
+        raise PluginError(where, received=f"{type(error).__name__}: {error}", fix=_advice(error)) from error
+
+
+USE_XP = "Compute with the functions of xp, such as xp.sin, in place of numpy's: the arrays are the framework's."
+_TO_NUMPY = ("call numpy() on", "to numpy", "to a numpy array", "numpy.ndarray conversion")
+"""How torch, TensorFlow and JAX say that one of numpy's functions was given an array of theirs."""
+
+
+def _advice(error: BaseException) -> str:
+    if isinstance(error, KeyError):
+        return "That name is not there: read what is declared, and declare what is read."
+    if any(words in str(error) for words in _TO_NUMPY):
+        return USE_XP
+    return ""
 
 
 def described(value: Any) -> str:

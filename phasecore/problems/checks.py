@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasecore.arrays import Array, ArrayNamespace
-from phasecore.errors import PluginError, called, described
+from phasecore.errors import USE_XP, PluginError, called, described
 from phasecore.problems.base import Floats, Problem
 from phasecore.problems.conditions import Condition
 from phasecore.problems.finite import places_not_finite
@@ -208,6 +208,7 @@ def _column(what: str, where: str, values: Any, coordinates: Mapping[str, Array]
             f"{where}: {what}",
             received=described(values),
             expected=f"an array of shape {tuple(like.shape)}, one value for each point",
+            fix=USE_XP if isinstance(values, _NUMPY) and not isinstance(like, _NUMPY) else "",
         )
     return values
 

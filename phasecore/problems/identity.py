@@ -131,4 +131,5 @@ def _differs(where: str, what: str, before: Any, after: Any) -> InputError:
 
 def _moments(values: Any) -> list[float]:
     numbers = np.nan_to_num(np.asarray(values, dtype=np.float64))
-    return [float(numbers.mean()), float(np.sqrt(np.square(numbers).mean()))]
+    with np.errstate(over="ignore"):  # of a division by zero: what is not finite is found by the first loss
+        return [float(numbers.mean()), float(np.sqrt(np.square(numbers).mean()))]

@@ -12,6 +12,7 @@ import torch
 from campaigns import campaign
 
 import phasecore
+from phasecore.errors import PluginError
 from phasecore_torch import PhaseMonitor, PhysicsLoss
 
 pytestmark = [
@@ -173,3 +174,15 @@ def test_a_robin_condition_on_a_shape_has_the_loss_of_autograd(compiled):
     normals = torch.as_tensor(problem.normals(points.conditions[0]))
     expected = ((slopes * normals).sum(1) + 2 * u - torch.sin(at[:, 2])).square().mean()
     assert loss_fn.losses.unweighted["cooled"].item() == pytest.approx(expected.item(), rel=1e-10)
+
+
+class NumpyOfPartials(Wave):
+    def residuals(self, x, u, xp):
+        return np.sin(u["u_t"]) - u["u_xx"]
+
+
+@pytest.mark.filterwarnings("ignore:__array_wrap__ must accept:DeprecationWarning")  # what torch does without gradients
+def test_functions_of_numpy_are_refused_with_what_to_use():
+    model = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1))
+    with pytest.raises(PluginError, match=r"residuals\(\).*[Cc]ompute with the functions of xp"):
+        PhysicsLoss(NumpyOfPartials(), model, NumpyOfPartials().sample(20, seed=0))()

@@ -9,6 +9,7 @@ from keras_models import mlp
 from repeats import repeated
 
 import phasecore
+from phasecore.errors import PluginError
 from phasecore_keras import PINN, PhaseMonitor
 
 
@@ -88,3 +89,15 @@ def test_the_error_against_data_is_taken_at_their_points():
     found = np.asarray(model.predict(points.astype("float32"), verbose=0))[:, 0]
     expected = np.linalg.norm(found - points.sum(axis=1)) / np.linalg.norm(points.sum(axis=1))
     assert monitor.history[-1]["relative_l2_error"] == pytest.approx(expected, rel=1e-3)
+
+
+class NumpyOfPartials(Wave):
+    def residuals(self, x, u, xp):
+        return np.sin(u["u_t"]) - u["u_xx"]
+
+
+@pytest.mark.any_backend
+@pytest.mark.filterwarnings("ignore:__array_wrap__ must accept:DeprecationWarning")  # what torch does without gradients
+def test_functions_of_numpy_are_refused_with_what_to_use():
+    with pytest.raises(PluginError, match=r"(?s)residuals\(\).*[Cc]ompute with the functions of xp"):
+        trained(NumpyOfPartials(), epochs=1)
