@@ -41,7 +41,7 @@ from phasecore.runs import execute, prepare
 POOL = Path(__file__).parent / "results" / "pool"
 PROBLEMS = ("helmholtz", "burgers", "allen_cahn", "lid_driven_cavity")
 PAIR = ("uniform", "rba")
-CAME_LATER = (("processes", 1),)
+CAME_LATER = (("processes", 1), ("precision", None))
 """Settings that results were stored without."""
 SEEDS_OF_PAIR, SEEDS_OF_OTHERS = (0, 1, 2, 3, 4), (0, 1, 2)
 PROBES = (*DEFAULT_PROBES, "adam_learning_rates:per_layer=False", "saturation", "layer_entropy")

@@ -23,6 +23,7 @@ from phasecore.sampling.base import Sampling
 from phasecore.weighting.base import WeightingScheme
 
 DEFAULT_SAMPLING = "latin_hypercube"
+PRECISIONS = ("float32", "float64")
 
 
 @final
@@ -42,10 +43,12 @@ class Settings:
         condition_points: number of points of each condition; None lets the problem choose.
         compiled: compile the training step where the framework does not do so by itself. Numbers differ by rounding.
         processes: in how many processes of this machine to train, each with a part of the points. Likewise.
+        precision: "float32" or "float64", of parameters, points and all that is computed of them; None leaves it to the
+            framework, whose default is float32.
 
     Raises:
-        InputError: if a count is not a positive integer, the seed is negative, a rate is not a positive number, or
-            `compiled` is neither True nor False.
+        InputError: if a count is not a positive integer, the seed is negative, a rate is not a positive number,
+            `compiled` is neither True nor False, or the precision is none of the two.
     """
 
     iterations: int
@@ -61,13 +64,16 @@ class Settings:
     condition_points: int | None = None
     compiled: bool = False
     processes: int = 1
+    precision: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.compiled, bool):
             raise InputError("setting 'compiled'", received=repr(self.compiled), expected="True or False")
+        if self.precision not in (None, *PRECISIONS):
+            raise InputError("setting 'precision'", received=repr(self.precision), expected=" or ".join(PRECISIONS))
         for item in fields(self):
             value = getattr(self, item.name)
-            if item.name == "compiled" or (item.name == "condition_points" and value is None):
+            if item.name in ("compiled", "precision") or (item.name == "condition_points" and value is None):
                 continue
             expected = _EXPECTED.get(item.name, "a positive integer")
             least = 0 if item.name == "seed" else 1
@@ -279,6 +285,7 @@ class Backend(ABC):
         name: the name that it is registered under.
         supplies: names of the signals that it can supply (`phasecore.signals`).
         takes_processes: whether it trains in as many processes as the settings say.
+        takes_precision: whether it trains in the precision that the settings say.
         moves_points: whether it moves the points of a training as `Training.sampling` says, and its checkpoints hold
             where they are.
         actions: requirements of the policies' actions that it can carry out (`phasecore.policies`), such as "stop",
@@ -288,6 +295,7 @@ class Backend(ABC):
     name: ClassVar[str]
     supplies: ClassVar[frozenset[str]]
     takes_processes: ClassVar[bool] = False
+    takes_precision: ClassVar[bool] = False
     moves_points: ClassVar[bool] = False
     actions: ClassVar[frozenset[str]] = frozenset()
 

@@ -36,6 +36,7 @@ from phasecore_keras.autodiff import to_numpy
 from phasecore_keras.capture import Capture
 from phasecore_keras.checks import residuals_now
 from phasecore_keras.model import PINN
+from phasecore_keras.precision import computing_in
 from phasecore_keras.record import Snapshots, versions
 from phasecore_keras.second_order import without_adam
 from phasecore_keras.steps import synchronize
@@ -54,6 +55,7 @@ class KerasBackend(Backend):
 
     name: ClassVar[str] = "keras"
     supplies: ClassVar[frozenset[str]] = losses.SUPPLIES | capture.SUPPLIES
+    takes_precision: ClassVar[bool] = True
     moves_points: ClassVar[bool] = True
     actions: ClassVar[frozenset[str]] = frozenset(
         {
@@ -64,11 +66,12 @@ class KerasBackend(Backend):
 
     def train(self, training: Training, observer: Observer, checkpoint: Path | None, *, resume: bool) -> None:
         """Train until `training.settings.iterations` are done, see `phasecore.backends.Backend.train`."""
-        session = KerasSession(training)
         file = None if checkpoint is None else checkpoint / "state.npz"
-        if resume:
-            session.load(file)
-        session.run(observer, file)
+        with computing_in(training.settings.precision):
+            session = KerasSession(training)
+            if resume:
+                session.load(file)
+            session.run(observer, file)
 
     def versions(self) -> Mapping[str, str]:
         """Return the versions of Keras and of the framework that it runs on."""

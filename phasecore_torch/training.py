@@ -51,6 +51,7 @@ class TorchBackend(Backend):
     name: ClassVar[str] = "torch"
     supplies: ClassVar[frozenset[str]] = losses.SUPPLIES | capture.SUPPLIES
     takes_processes: ClassVar[bool] = True
+    takes_precision: ClassVar[bool] = True
     moves_points: ClassVar[bool] = True
     actions: ClassVar[frozenset[str]] = frozenset(
         {
@@ -106,7 +107,8 @@ class TorchSession(Session):
     def __init__(self, training: Training) -> None:
         super().__init__(training)
         problem, settings = training.problem, training.settings
-        self.model = network(len(problem.coordinates), len(problem.outputs), settings).to(_device())
+        dtype = None if settings.precision is None else getattr(torch, settings.precision)
+        self.model = network(len(problem.coordinates), len(problem.outputs), settings).to(_device(), dtype)
         self.loss = PhysicsLoss(
             problem, self.model, training.points, weighting=training.schemes, compiled=settings.compiled
         )

@@ -30,6 +30,12 @@ _OPTIONS = (
         "Default: latin_hypercube.",
     ),
     click.option(
+        "--precision",
+        metavar="NAME",
+        help="float32 or float64: of parameters, points and residuals. L-BFGS gets further in float64, at up to twice "
+        "the time. Default: the framework's, float32.",
+    ),
+    click.option(
         "--compiled/--no-compiled",
         default=None,
         help="Compile the training step with torch.compile: for large networks up to twice as fast, after up to a "

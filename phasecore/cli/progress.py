@@ -233,9 +233,10 @@ def describe(training: Training) -> str:
     known = {name: value for name, value in training.problem.parameters.items() if value is not None}
     parameters = ", ".join(f"{name}={value}" for name, value in known.items())
     settings = training.settings
+    precision = f", {settings.precision}" if settings.precision else ""
     return (
         f"{training.problem.name}{f' ({parameters})' if parameters else ''}, {training.scheme_name}, "
         f"{training.backend}: {settings.points} points, {settings.depth} x {settings.width} tanh, "
-        f"{settings.iterations} iterations, seed {settings.seed}"
+        f"{settings.iterations} iterations, seed {settings.seed}{precision}"
         f"{', compiled (the first iteration takes a while)' if settings.compiled else ''}"
     )

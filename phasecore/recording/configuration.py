@@ -180,6 +180,6 @@ def _comparable(configuration: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(flat["problem_parameters"], Mapping):
         # a parameter that came later, and does nothing unless it is given
         flat["problem_parameters"] = {k: v for k, v in flat["problem_parameters"].items() if v is not None}
-    # runs of older versions were of one process
-    settings = {"processes": 1, **(configuration.get("settings") or {})}
+    # runs of older versions were of one process, and of the framework's own precision
+    settings = {"processes": 1, "precision": None, **(configuration.get("settings") or {})}
     return {**flat, **{name: value for name, value in settings.items() if name != "compiled"}}

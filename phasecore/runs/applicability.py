@@ -113,6 +113,21 @@ def check_processes(training: Training) -> None:
             )
 
 
+def check_precision(training: Training) -> None:
+    """Refuse, before anything is trained, a precision that the backend does not know of.
+
+    Raises:
+        InputError: naming both.
+    """
+    precision = training.settings.precision
+    if precision is not None and not registry.backend(training.backend).takes_precision:
+        raise InputError(
+            "setting 'precision'",
+            received=f"{precision!r} for backend {training.backend!r}, which takes none",
+            fix="Leave it out, or train with the backend torch or keras.",
+        )
+
+
 def check_schemes_apply(training: Training) -> None:
     """Refuse, before anything is trained, a scheme that the problem has nothing for, such as a time.
 

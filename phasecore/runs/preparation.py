@@ -27,6 +27,7 @@ from phasecore.runs.applicability import (
     check_conditions,
     check_own,
     check_points_can_move,
+    check_precision,
     check_processes,
     check_schemes_apply,
     probes_of,
@@ -52,6 +53,7 @@ class Overrides(TypedDict, total=False):
     every: int | None
     compiled: bool | None
     processes: int | None
+    precision: str | None
 
 
 def prepare(
@@ -82,7 +84,7 @@ def prepare(
             `phasecore.probes.DEFAULT_PROBES`.
         policy: what changes the training while it goes on: "name" or "name:key=value,key=value", several joined by
             "+", or policies; None changes nothing.
-        overrides: iterations, points, width, depth, learning_rate, seed, every, compiled and processes.
+        overrides: iterations, points, width, depth, learning_rate, seed, every, compiled, processes and precision.
 
     Raises:
         InputError: for an unknown name or option, a setting out of range, a signal that a scheme or probe
@@ -308,6 +310,7 @@ def _assemble(
     check_supplies(training)
     check_schemes_apply(training)
     check_processes(training)
+    check_precision(training)
     check_points_can_move(training)
     check_conditions(training)
     return training

@@ -356,6 +356,7 @@ KERAS_ALONE = {
     "jax_autodiff.py",
     "model.py",
     "moving.py",
+    "precision.py",
     "reading.py",
     "scopes.py",
     "second_order.py",
@@ -365,8 +366,8 @@ KERAS_ALONE = {
     "updates.py",
     "watching.py",
 }
-"""What torch has no need of: ways to differentiate, what `fit` is given, the model that it trains and on which devices,
-Keras' private parts, the threads of what is under Keras, what a saved model is made from, what happens between compiled
+"""What torch has no need of: ways to differentiate, what `fit` is given, the model that it trains, on which devices and
+in which precision, Keras' private parts, the threads of what is under Keras, what a saved model is made from, what happens between compiled
 steps, and which variables and attributes those have read."""
 
 

@@ -83,6 +83,8 @@ def test_snapshots_end_with_the_last_iteration() -> None:
         ({"seed": -1}, "setting 'seed': received -1; expected an integer, 0 or more"),
         ({"learning_rate": 0.0}, "setting 'learning_rate'"),
         ({"compiled": 1}, "setting 'compiled': received 1; expected True or False"),
+        ({"precision": "float16"}, "setting 'precision': received 'float16'; expected float32 or float64"),
+        ({"precision": "float64"}, "setting 'precision': received 'float64' for backend 'synthetic', which takes none"),
         ({"learning_rate": float("inf")}, "setting 'learning_rate'"),
         ({"iteration": 10}, "Did you mean 'iterations'"),
     ],
