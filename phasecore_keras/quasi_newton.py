@@ -10,19 +10,23 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
 
+import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from phasecore_keras.autodiff import to_numpy
 
-MEMORY = 50
+MEMORY = 150
 """Pairs of steps and changes of the gradient that are remembered."""
 
 MOST_EVALUATIONS = 25
 """Most evaluations of a line search."""
 
+ROUNDED = 10_000
+"""Up to so many units of rounding, differences of the loss are told by its gradients."""
+
 LEAST_CURVATURE = 1e-10
-"""Least product of a step and its change of the gradient that is remembered, as in torch's L-BFGS."""
+"""Least product of a step and its change of the gradient that is remembered, as a part of the loss."""
 
 Floats = NDArray[np.float64]
 Evaluated = tuple[Floats, float, Floats]
@@ -77,6 +81,8 @@ class LBFGS:
         self._changes: list[Floats] = []
         self._before: Evaluated | None = None
         self._evaluated: Evaluated | None = None
+        computed = {keras.backend.result_type(variable.dtype, variable.dtype) for variable in self._variables}
+        self._rounding = float(np.finfo(np.float64 if computed == {"float64"} else np.float32).eps)
 
     def step(self) -> float:
         """Make one step, and return the loss before it."""
@@ -133,7 +139,7 @@ class LBFGS:
         """Keep the last step and its change of the gradient."""
         if self._before is not None and not np.array_equal(self._before[0], now[0]):
             step, change = now[0] - self._before[0], now[2] - self._before[2]
-            if step @ change > LEAST_CURVATURE:
+            if step @ change > LEAST_CURVATURE * abs(now[1]):
                 self._steps, self._changes = (
                     [*self._steps, step][-self._memory :],
                     [*self._changes, change][-self._memory :],
@@ -145,7 +151,7 @@ class LBFGS:
         from scipy.optimize import LbfgsInvHessProduct
 
         if not self._steps:
-            return -gradient * min(1.0, 1.0 / max(float(np.abs(gradient).sum()), 1e-300))
+            return -gradient / max(float(np.abs(gradient).sum()), 1e-300)
         step, change = self._steps[-1], self._changes[-1]
         scale = np.sqrt(step @ change / (change @ change))
         # in units in which that guess is one
@@ -175,7 +181,7 @@ class LBFGS:
             return seen[key]
 
         def loss_at(other: Floats) -> float:
-            return at(other)[1]
+            return self._told_by_gradients(start, at(other))
 
         def gradient_at(other: Floats) -> Floats:
             return at(other)[2]
@@ -188,9 +194,23 @@ class LBFGS:
                 maxiter=MOST_EVALUATIONS,
             )  # fmt: skip
         length = searched[0]
-        found = min(seen.values(), key=_loss_of) if length is None else at(point + length * direction)
+        if length is None:
+            found = min(seen.values(), key=lambda end: self._told_by_gradients(start, end))
+        else:
+            found = at(point + length * direction)
         self._put(found[0])
         self._evaluated = (self._point(), *found[1:])
+
+    def _told_by_gradients(self, start: Evaluated, end: Evaluated) -> float:
+        """The loss at the end of a step, told by gradients where it differs from that at the start by rounding alone.
+
+        The difference is then that of the gradients along the step, by the trapezoidal rule. So a line search goes on
+        to see what it does where the loss has no digits left: one of residuals that are differences of derivatives has
+        five in float32 (Hager, Zhang, SIAM J. Optim. 16 (2005), 170-192, section 4, tell it by gradients too).
+        """
+        if start is end or abs(end[1] - start[1]) > ROUNDED * self._rounding * abs(start[1]):
+            return end[1]
+        return start[1] + 0.5 * float((end[0] - start[0]) @ (start[2] + end[2]))
 
     def _at(self, point: Floats) -> Evaluated:
         self._put(point)
@@ -210,10 +230,6 @@ class LBFGS:
             size = int(np.prod(variable.shape))
             variable.assign(point[begin : begin + size].reshape(variable.shape).astype(variable.dtype))
             begin += size
-
-
-def _loss_of(evaluated: Evaluated) -> float:
-    return evaluated[1]
 
 
 class _NotFiniteError(Exception):

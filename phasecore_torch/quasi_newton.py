@@ -9,11 +9,18 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-MEMORY = 50
+MEMORY = 150
 """Pairs of steps and changes of the gradient that are remembered."""
 
 MOST_EVALUATIONS = 25
 """Most evaluations of a line search."""
+
+ROUNDED = 10_000
+"""Up to so many units of rounding, differences of the loss are told by its gradients."""
+
+
+_Evaluated = tuple[list[Tensor], list[Tensor | None], Tensor]
+"""Parameters, with the loss' gradients and the loss there."""
 
 
 @final
@@ -65,7 +72,8 @@ class LBFGS(torch.optim.LBFGS):
         self.length: float | None = None
         self._is_fixed = is_fixed
         self._good: tuple[list[Tensor], Tensor] | None = None
-        self._evaluated: tuple[list[Tensor], list[Tensor | None], Tensor] | None = None
+        self._evaluated: _Evaluated | None = None
+        self._scale: float | None = None
 
     def step(self, closure: Callable[[], Tensor]) -> Tensor:  # type: ignore[override]
         """Make one step, and return the loss before it, a scalar tensor.
@@ -91,6 +99,7 @@ class LBFGS(torch.optim.LBFGS):
         """Make a step of torch's: return the loss before it, None where that is not finite, and why it failed."""
         trained = self._trained()
         first: list[Tensor] = []
+        start: list[_Evaluated] = []
 
         def counted() -> Tensor:
             loss = self._known() if not first else None
@@ -102,7 +111,12 @@ class LBFGS(torch.optim.LBFGS):
             if not bool(torch.isfinite(loss)):
                 raise _NotFiniteError
             first.append(loss.detach())
-            return loss
+            assert self._evaluated is not None
+            start.append(self._evaluated)
+            told = _told_by_gradients(start[0], start[-1])
+            if self._scale is None:
+                self._scale = _scale_for(float(told))
+            return told * self._scale
 
         try:
             _step_of_torch()(self, counted)
@@ -114,6 +128,7 @@ class LBFGS(torch.optim.LBFGS):
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint must carry: torch's own, and what the next step begins with."""
         own = {"evaluations": self.evaluations, "good": self._good, "evaluated": self._evaluated, "length": self.length}
+        own["scale"] = self._scale
         return {**super().state_dict(), "one_step": own}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -121,10 +136,14 @@ class LBFGS(torch.optim.LBFGS):
         super().load_state_dict(state_dict)
         own = state_dict["one_step"]
         self.evaluations, self._good, self._evaluated = own["evaluations"], own["good"], own["evaluated"]
-        self.length = own.get("length")
+        self.length, self._scale = own.get("length"), own.get("scale")
         if self._evaluated is not None:
             for parameter, gradient in zip(self._trained(), self._evaluated[1], strict=True):
                 parameter.grad = None if gradient is None else gradient.to(parameter.device).clone()
+
+    def _gather_flat_grad(self) -> Tensor:
+        gradient: Tensor = super()._gather_flat_grad()  # type: ignore[no-untyped-call]
+        return gradient * (1.0 if self._scale is None else self._scale)
 
     def _trained(self) -> list[Tensor]:
         trained: list[Tensor] = self.param_groups[0]["params"]
@@ -162,7 +181,33 @@ class LBFGS(torch.optim.LBFGS):
         for parameter, value in zip(self._trained(), good, strict=True):
             parameter.copy_(value)
         self.state.clear()
-        self._evaluated = None
+        self._evaluated = self._scale = None
+
+
+@torch.no_grad()
+def _told_by_gradients(start: _Evaluated, end: _Evaluated) -> Tensor:
+    """The loss at the end of a step, told by gradients where it differs from that at the start by rounding alone.
+
+    The difference is then that of the gradients along the step, by the trapezoidal rule. So a line search goes on to
+    see what it does where the loss has no digits left: one of residuals that are differences of derivatives has
+    five in float32 (Hager, Zhang, SIAM J. Optim. 16 (2005), 170-192, section 4, tell it by gradients too).
+    """
+    begin, loss = start[2].double(), end[2].double()
+    if start is end or float((loss - begin).abs()) > ROUNDED * torch.finfo(end[2].dtype).eps * float(begin.abs()):
+        return loss
+    for one, before, now, slope in zip(start[0], start[1], end[0], end[1], strict=True):
+        if before is not None and slope is not None:
+            begin = begin + 0.5 * ((now - one) * (before + slope)).sum().double()
+    return begin
+
+
+def _scale_for(loss: float) -> float:
+    """A power of two that takes a loss to about a million.
+
+    Torch's L-BFGS remembers no step along which the gradient changes by less than 1e-10, as none does near a loss of
+    1e-6: it went on with the same few pairs for good. Nor does the length of the first step depend on the scale then.
+    """
+    return 2.0 ** (20 - math.frexp(loss)[1]) if loss else 1.0
 
 
 def _step_of_torch() -> Callable[..., Any]:

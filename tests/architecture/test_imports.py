@@ -367,8 +367,8 @@ KERAS_ALONE = {
     "watching.py",
 }
 """What torch has no need of: ways to differentiate, what `fit` is given, the model that it trains, on which devices and
-in which precision, Keras' private parts, the threads of what is under Keras, what a saved model is made from, what happens between compiled
-steps, and which variables and attributes those have read."""
+in which precision, Keras' private parts, the threads of what is under Keras, what a saved model is made from, what
+happens between compiled steps, and which variables and attributes those have read."""
 
 
 TORCH_ALONE = {

@@ -222,6 +222,58 @@ def test_lbfgs_at_a_minimum_finds_nothing_better():
     assert optimizer.failure == "the line search found nothing better"
 
 
+def path_of_lbfgs(loss, start, steps):
+    x = start.clone().requires_grad_(True)
+    optimizer, path = LBFGS([x], is_fixed=lambda: True), []
+
+    def closure():
+        optimizer.zero_grad()
+        value = loss(x)
+        value.backward()
+        return value
+
+    for _ in range(steps):
+        optimizer.step(closure)
+        if optimizer.failure is not None:
+            break
+        path.append(x.detach().clone())
+    return path
+
+
+@pytest.mark.parametrize("factor", [2.0**-40, 2.0**30])
+def test_the_steps_of_lbfgs_do_not_depend_on_the_scale_of_the_loss(factor):
+    start = torch.full((6,), -0.5, dtype=torch.float64)
+
+    def rosenbrock(x):
+        return (100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2).sum()
+
+    path = path_of_lbfgs(rosenbrock, start, 60)
+    scaled = path_of_lbfgs(lambda x: factor * rosenbrock(x), start, 60)
+    assert len(path) == len(scaled) > 30
+    assert all(torch.equal(one, other) for one, other in zip(path, scaled, strict=True))
+    assert torch.allclose(path[-1], torch.ones(6, dtype=torch.float64), atol=1e-6)
+
+
+class Rounded(torch.autograd.Function):
+    """1 + c x^2, off by 1e-5 in ways that its gradient does not see, as differences of derivatives are in float32."""
+
+    @staticmethod
+    def forward(ctx, x, curvatures):
+        ctx.save_for_backward(x, curvatures)
+        return 1 + (curvatures * x * x).sum() + 1e-5 * torch.sin(1e6 * x.sum())
+
+    @staticmethod
+    def backward(ctx, gradient):
+        x, curvatures = ctx.saved_tensors
+        return gradient * 2 * curvatures * x, None
+
+
+def test_lbfgs_goes_on_where_the_loss_has_no_digits_left():
+    curvatures = torch.logspace(-2, 2, 20)
+    path = path_of_lbfgs(lambda x: Rounded.apply(x, curvatures), torch.full((20,), 0.01), 200)
+    assert float((curvatures * path[-1]).abs().max()) < 3e-5
+
+
 def test_blocks_are_used_by_lbfgs(monkeypatch):
     session = TorchSession(make(plan((10, SwitchOptimizer("lbfgs"))), iterations=20))
     calls, own = [], Blocks.__call__

@@ -141,28 +141,63 @@ def test_a_loss_that_is_not_finite_leads_back_to_adam(monkeypatch, at):
     assert math.isfinite(outcome.rows[-1]["training_loss"])
 
 
+class Held:
+    """A variable, in double precision on every backend, too: JAX has none of its own."""
+
+    def __init__(self, value):
+        self.shape, self.dtype = value.shape, str(value.dtype)
+        self.assign(value)
+
+    def assign(self, value):
+        self.held = value
+        self.value = ops.convert_to_tensor(value) if BACKEND == "torch" else value
+
+
+def path_of_lbfgs(evaluate, start, steps):
+    x, path = Held(start), []
+    optimizer = LBFGS([x], lambda: evaluate(x.held), is_fixed=lambda: True)
+    for _ in range(steps):
+        optimizer.step()
+        if optimizer.failure is not None:
+            break
+        path.append(x.held)
+    return path
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize("factor", [2.0**-40, 2.0**30])
+def test_the_steps_of_lbfgs_do_not_depend_on_the_scale_of_the_loss(factor):
+    from scipy.optimize import rosen, rosen_der
+
+    path = path_of_lbfgs(lambda x: (rosen(x), [rosen_der(x)]), np.full(6, -0.5), 60)
+    scaled = path_of_lbfgs(lambda x: (factor * rosen(x), [factor * rosen_der(x)]), np.full(6, -0.5), 60)
+    assert len(path) == len(scaled) > 30
+    assert np.array_equal(path, scaled)
+    assert np.allclose(path[-1], 1.0, atol=1e-6)
+
+
+@pytest.mark.any_backend
+def test_lbfgs_goes_on_where_the_loss_has_no_digits_left():
+    curvatures = np.logspace(-2, 2, 20)
+
+    def rounded(x):
+        """1 + c x^2, off by 1e-5 in ways that its gradient does not see: differences of derivatives in float32."""
+        return np.float32(1 + curvatures @ (x * x) + 1e-5 * np.sin(1e6 * x.sum())), [2 * curvatures * x]
+
+    path = path_of_lbfgs(rounded, np.full(20, 0.01, np.float32), 200)
+    assert np.abs(curvatures * path[-1]).max() < 3e-5
+
+
 @pytest.mark.any_backend
 def test_lbfgs_agrees_with_scipys_own_on_a_function_of_many_variables():
     from scipy.optimize import minimize, rosen, rosen_der
 
-    class Held:
-        """A variable in double precision on every backend: JAX has none of its own."""
-
-        shape, dtype = (6,), "float64"
-
-        def __init__(self):
-            self.assign(np.full(6, -0.5))
-
-        def assign(self, value):
-            self.held = value
-            self.value = ops.convert_to_tensor(value) if BACKEND == "torch" else value
-
-    x = Held()
+    x = Held(np.full(6, -0.5))
     optimizer = LBFGS([x], lambda: (rosen(x.held), [rosen_der(x.held)]), is_fixed=lambda: True)
     losses = []
     while optimizer.failure is None and len(losses) < 100 and (not losses or losses[-1] > 1e-14):
         losses.append(optimizer.step())
-    theirs = minimize(rosen, np.full(6, -0.5), jac=rosen_der, method="L-BFGS-B", options={"maxcor": 50, "ftol": 0})
+    theirs = minimize(rosen, np.full(6, -0.5), jac=rosen_der, method="L-BFGS-B", options={"maxcor": 150, "ftol": 0})
     assert np.allclose(x.held, 1.0, atol=1e-5)
     assert optimizer.evaluations < 1.5 * theirs.nfev
     assert losses == sorted(losses, reverse=True)
