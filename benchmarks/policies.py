@@ -33,6 +33,7 @@ from benchmarks.pool import machine_of_now, settings_stored, written
 from phasecore.phases import Phase, Timeline
 from phasecore.policies import Action, ChangeWeighting, HoldWeighting, Policy, Row, Stop, SwitchOptimizer
 from phasecore.runs import execute, prepare
+from phasecore_torch.quasi_newton import MEMORY
 
 RESULTS = Path(__file__).parent / "results" / "policies"
 TUNED, LATER = ("helmholtz", "burgers", "allen_cahn", "lid_driven_cavity"), ("wave", "kdv")
@@ -246,7 +247,7 @@ def train(job: Job) -> dict[str, Any]:
         found[branch.name] = {"began": branch.began, **branch.result(outcome["processor_seconds"])}
     return {
         "configuration": configuration(job, settings),
-        "versions": {"phasecore": phasecore.__version__},
+        "versions": {"phasecore": phasecore.__version__, "lbfgs_pairs": MEMORY},
         "machine": machine_of_now(),
         "results": found,
     }

@@ -16,8 +16,8 @@ def test_every_result_is_of_a_case_and_says_how_it_was_made():
     for file in inverse.RESULTS.glob("*.json"):
         run = json.loads(file.read_text())
         assert file == inverse.file_of(run["case"], run["seed"])
-        problem, aim, iterations, policy = inverse.CASES[run["case"]]
-        kept = [run[key] for key in ("problem", "aim", "iterations", "policy")]
-        assert kept == [problem, aim, iterations, policy]
+        problem, aim, policy, options = inverse.CASES[run["case"]]
+        kept = [run[key] for key in ("problem", "aim", "policy", "iterations")]
+        assert kept == [problem, aim, policy, options["iterations"]]
         for name, error in run["relative_errors"].items():
             assert abs(abs(run["found"][name] / run["true"][name] - 1) - error) < 1e-12

@@ -76,15 +76,15 @@ def stored(job: Job) -> dict[str, Any] | None:
         results |= {f"share {share:g}, {weights}": own for weights in policy_study.WEIGHTS}
     if job.problem == "helmholtz":
         results["diffusion declared, held"] = {"error": 0.01, "began": {"iteration": 400}}
-    return {"results": results}
+    return {"results": results, "versions": {} if job.seed == 0 else {"lbfgs_pairs": 150}}
 
 
 @pytest.fixture
 def page_of(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Callable[[Job], Any]], None]]:
     """Have the page made of what a function returns for each job."""
-    policy_study.there.cache_clear()
+    policy_study.kept.cache_clear()
     yield lambda stored: monkeypatch.setattr(policy_study, "result", stored)
-    policy_study.there.cache_clear()
+    policy_study.kept.cache_clear()
 
 
 def test_the_page_has_the_gain_of_the_built_in_policy(
@@ -99,6 +99,7 @@ def test_the_page_has_the_gain_of_the_built_in_policy(
     assert "| diffusion declared | held | 400 (400 to 400) | 0.01 (0.01 to 0.01) | 10 |" in page
     assert "| diffusion declared | held | never | 0.1 (0.1 to 0.1) | 1 |" in page
     assert "6 of the 36 trainings" in page
+    assert "In 2 of them L-BFGS remembered 50 pairs" in page
 
 
 def test_a_page_is_made_of_no_jobs_too(page_of: Any) -> None:
