@@ -136,7 +136,8 @@ class LBFGS(torch.optim.LBFGS):
         super().load_state_dict(state_dict)
         own = state_dict["one_step"]
         self.evaluations, self._good, self._evaluated = own["evaluations"], own["good"], own["evaluated"]
-        self.length, self._scale = own.get("length"), own.get("scale")
+        # states from before there was a scale are of the loss itself
+        self.length, self._scale = own.get("length"), own.get("scale", 1.0)
         if self._evaluated is not None:
             for parameter, gradient in zip(self._trained(), self._evaluated[1], strict=True):
                 parameter.grad = None if gradient is None else gradient.to(parameter.device).clone()
