@@ -32,12 +32,12 @@ ALLEN_CAHN = (
     "reaction=trained(2,positive=True,learning_rate=0.03)"
 )
 CASES: dict[str, tuple[str, float, str | None, dict[str, Any]]] = {
-    "burgers": (FASTER, 0.01, "quasi_newton:earliest=0.1,latest=0.1", {"iterations": 5000}),
+    "burgers": (FASTER, 0.01, "quasi_newton:earliest=0.06,latest=0.06", {"iterations": 8000}),
     "allen_cahn": (
         ALLEN_CAHN,
         0.02,
-        "quasi_newton:earliest=0.03,latest=0.03",
-        {"iterations": 25_000, "points": 2000, "width": 32, "sampling": "sobol+rad:every=1000"},
+        "quasi_newton:earliest=0.025,latest=0.025",
+        {"iterations": 30_000, "points": 2000, "width": 32, "sampling": "sobol+rad:every=1000"},
     ),
     "burgers, Adam": (BURGERS, 0.01, None, {"iterations": 10_000}),
 }

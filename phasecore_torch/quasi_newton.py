@@ -81,6 +81,7 @@ class LBFGS(torch.optim.LBFGS):
         Args:
             closure: clears the gradients, evaluates the loss, goes back through it, and returns it.
         """
+        self._scale_anew()
         before = [parameter.detach().clone() for parameter in self._trained()]
         remembers = any(own.get("old_dirs") for own in self.state.values())
         value, self.failure = self._attempt(closure, before)
@@ -141,6 +142,21 @@ class LBFGS(torch.optim.LBFGS):
         if self._evaluated is not None:
             for parameter, gradient in zip(self._trained(), self._evaluated[1], strict=True):
                 parameter.grad = None if gradient is None else gradient.to(parameter.device).clone()
+
+    def _scale_anew(self) -> None:
+        """Have the scale, and what is remembered in it, follow a loss that has become a thousandth of what it was."""
+        loss = math.inf if self._good is None or self._scale is None else float(self._good[1]) * self._scale
+        state = self.state.get(self._trained()[0], {})
+        if not 0 < loss < 1e-3 or "old_dirs" not in state:
+            return
+        factor = _scale_for(loss)
+        self._scale = (self._scale or 1.0) * factor
+        for change in state["old_dirs"]:
+            change.mul_(factor)
+        state["ro"] = [curvature / factor for curvature in state["ro"]]
+        state["prev_flat_grad"].mul_(factor)
+        state["prev_loss"] *= factor
+        state["H_diag"] = state["H_diag"] / factor
 
     def _gather_flat_grad(self) -> Tensor:
         gradient: Tensor = super()._gather_flat_grad()  # type: ignore[no-untyped-call]
@@ -203,12 +219,12 @@ def _told_by_gradients(start: _Evaluated, end: _Evaluated) -> Tensor:
 
 
 def _scale_for(loss: float) -> float:
-    """A power of two that takes a loss to about a million.
+    """The power of two that takes a loss to between a half and one.
 
     Torch's L-BFGS remembers no step along which the gradient changes by less than 1e-10, as none does near a loss of
-    1e-6: it went on with the same few pairs for good. Nor does the length of the first step depend on the scale then.
+    1e-6: it went on with the same few pairs for good.
     """
-    return 2.0 ** (20 - math.frexp(loss)[1]) if loss else 1.0
+    return 2.0 ** -math.frexp(loss)[1] if loss else 1.0
 
 
 def _step_of_torch() -> Callable[..., Any]:

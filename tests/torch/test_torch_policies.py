@@ -247,11 +247,32 @@ def test_the_steps_of_lbfgs_do_not_depend_on_the_scale_of_the_loss(factor):
     def rosenbrock(x):
         return (100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2).sum()
 
-    path = path_of_lbfgs(rosenbrock, start, 60)
-    scaled = path_of_lbfgs(lambda x: factor * rosenbrock(x), start, 60)
+    path = path_of_lbfgs(rosenbrock, start, 100)
+    scaled = path_of_lbfgs(lambda x: factor * rosenbrock(x), start, 100)
     assert len(path) == len(scaled) > 30
     assert all(torch.equal(one, other) for one, other in zip(path, scaled, strict=True))
-    assert torch.allclose(path[-1], torch.ones(6, dtype=torch.float64), atol=1e-6)
+    # as fast as ever at losses of 1e-20
+    assert torch.allclose(path[-1], torch.ones(6, dtype=torch.float64), rtol=0, atol=1e-14)
+
+
+def test_each_step_of_lbfgs_is_remembered_however_small_the_loss_becomes():
+    curvatures = torch.logspace(0, 4, 40, dtype=torch.float64)
+    x = torch.full((40,), 10.0, dtype=torch.float64, requires_grad=True)
+    optimizer, path, losses = LBFGS([x], is_fixed=lambda: True), [x.detach().clone()], []
+
+    def closure():
+        optimizer.zero_grad()
+        value = (curvatures * x * x + x**4).sum()
+        value.backward()
+        return value
+
+    while not losses or losses[-1] > 1e-20:
+        losses.append(float(optimizer.step(closure)))
+        path.append(x.detach().clone())
+        if len(path) > 2:
+            newest = optimizer.state[x]["old_stps"][-1]
+            assert torch.allclose(newest, path[-2] - path[-3], rtol=1e-6, atol=1e-18), f"at a loss of {losses[-1]}"
+    assert losses[0] > 1e6
 
 
 class Rounded(torch.autograd.Function):
