@@ -36,8 +36,8 @@ CASES: dict[str, tuple[str, float, str | None, dict[str, Any]]] = {
     "allen_cahn": (
         ALLEN_CAHN,
         0.02,
-        "quasi_newton:earliest=0.025,latest=0.025",
-        {"iterations": 30_000, "points": 2000, "width": 32, "sampling": "sobol+rad:every=1000"},
+        "quasi_newton:earliest=0.05,latest=0.05",
+        {"iterations": 14_000, "points": 8000, "width": 32, "sampling": "sobol+rad:every=2000"},
     ),
     "burgers, Adam": (BURGERS, 0.01, None, {"iterations": 10_000}),
 }

@@ -25,7 +25,7 @@ LONG = [*SCHEMES, *WAYS]
 """Schemes, and how the training goes, see the worker."""
 
 CLOSE = {"jax": 1e-6, "tensorflow": 1e-10}
-"""Of one, in float64; with JAX Keras takes means in float32."""
+"""Of one, in float64; with JAX Keras computes in float32."""
 
 
 def test_every_scheme_is_among_them():
