@@ -32,8 +32,8 @@ import phasecore
 from benchmarks.pool import machine_of_now, settings_stored, written
 from phasecore.phases import Phase, Timeline
 from phasecore.policies import Action, ChangeWeighting, HoldWeighting, Policy, Row, Stop, SwitchOptimizer
+from phasecore.policies.line_search import MEMORY
 from phasecore.runs import execute, prepare
-from phasecore_torch.quasi_newton import MEMORY
 
 RESULTS = Path(__file__).parent / "results" / "policies"
 TUNED, LATER = ("helmholtz", "burgers", "allen_cahn", "lid_driven_cavity"), ("wave", "kdv")

@@ -14,16 +14,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from phasecore.policies.line_search import MEMORY, MOST_EVALUATIONS, hidden_by_rounding
 from phasecore_keras.autodiff import to_numpy
-
-MEMORY = 150
-"""Pairs of steps and changes of the gradient that are remembered."""
-
-MOST_EVALUATIONS = 25
-"""Most evaluations of a line search."""
-
-ROUNDED = 10_000
-"""Up to so many units of rounding, differences of the loss are told by its gradients."""
 
 LEAST_CURVATURE = 1e-10
 """Least product of a step and its change of the gradient that is remembered, as a part of the loss."""
@@ -202,13 +194,8 @@ class LBFGS:
         self._evaluated = (self._point(), *found[1:])
 
     def _told_by_gradients(self, start: Evaluated, end: Evaluated) -> float:
-        """The loss at the end of a step, told by gradients where it differs from that at the start by rounding alone.
-
-        The difference is then that of the gradients along the step, by the trapezoidal rule. So a line search goes on
-        to see what it does where the loss has no digits left: one of residuals that are differences of derivatives has
-        five in float32 (Hager, Zhang, SIAM J. Optim. 16 (2005), 170-192, section 4, tell it by gradients too).
-        """
-        if start is end or abs(end[1] - start[1]) > ROUNDED * self._rounding * abs(start[1]):
+        """The loss at the end of a step, told by gradients where rounding hides what the step did to it."""
+        if start is end or not hidden_by_rounding(start[1], end[1], self._rounding):
             return end[1]
         return start[1] + 0.5 * float((end[0] - start[0]) @ (start[2] + end[2]))
 

@@ -9,15 +9,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-MEMORY = 150
-"""Pairs of steps and changes of the gradient that are remembered."""
-
-MOST_EVALUATIONS = 25
-"""Most evaluations of a line search."""
-
-ROUNDED = 10_000
-"""Up to so many units of rounding, differences of the loss are told by its gradients."""
-
+from phasecore.policies.line_search import MEMORY, MOST_EVALUATIONS, hidden_by_rounding
 
 _Evaluated = tuple[list[Tensor], list[Tensor | None], Tensor]
 """Parameters, with the loss' gradients and the loss there."""
@@ -99,11 +91,11 @@ class LBFGS(torch.optim.LBFGS):
     def _attempt(self, closure: Callable[[], Tensor], before: list[Tensor]) -> tuple[Tensor | None, str | None]:
         """Make a step of torch's: return the loss before it, None where that is not finite, and why it failed."""
         trained = self._trained()
-        first: list[Tensor] = []
-        start: list[_Evaluated] = []
+        start: _Evaluated | None = None
 
-        def counted() -> Tensor:
-            loss = self._known() if not first else None
+        def counted() -> float:
+            nonlocal start
+            loss = self._known() if start is None else None
             if loss is None:
                 loss = closure()
                 self.evaluations += 1
@@ -111,20 +103,19 @@ class LBFGS(torch.optim.LBFGS):
                 self._evaluated = kept, [parameter.grad for parameter in trained], loss.detach()
             if not bool(torch.isfinite(loss)):
                 raise _NotFiniteError
-            first.append(loss.detach())
             assert self._evaluated is not None
-            start.append(self._evaluated)
-            told = _told_by_gradients(start[0], start[-1])
+            start = start or self._evaluated
+            told = _told_by_gradients(start, self._evaluated)
             if self._scale is None:
-                self._scale = _scale_for(float(told))
+                self._scale = _scale_for(told)
             return told * self._scale
 
         try:
             _step_of_torch()(self, counted)
             failure = self._failure(before)
         except _NotFiniteError:
-            failure = "the line search left the finite numbers" if first else "the loss was not finite"
-        return (first[0] if first else None), failure
+            failure = "the loss was not finite" if start is None else "the line search left the finite numbers"
+        return (None if start is None else start[2]), failure
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint must carry: torch's own, and what the next step begins with."""
@@ -145,12 +136,14 @@ class LBFGS(torch.optim.LBFGS):
 
     def _scale_anew(self) -> None:
         """Have the scale, and what is remembered in it, follow a loss that has become a thousandth of what it was."""
-        loss = math.inf if self._good is None or self._scale is None else float(self._good[1]) * self._scale
         state = self.state.get(self._trained()[0], {})
-        if not 0 < loss < 1e-3 or "old_dirs" not in state:
+        if self._good is None or self._scale is None or "old_dirs" not in state:
+            return
+        loss = float(self._good[1]) * self._scale
+        if not 0 < loss < 1e-3:
             return
         factor = _scale_for(loss)
-        self._scale = (self._scale or 1.0) * factor
+        self._scale *= factor
         for change in state["old_dirs"]:
             change.mul_(factor)
         state["ro"] = [curvature / factor for curvature in state["ro"]]
@@ -160,7 +153,8 @@ class LBFGS(torch.optim.LBFGS):
 
     def _gather_flat_grad(self) -> Tensor:
         gradient: Tensor = super()._gather_flat_grad()  # type: ignore[no-untyped-call]
-        return gradient * (1.0 if self._scale is None else self._scale)
+        assert self._scale is not None
+        return gradient * self._scale
 
     def _trained(self) -> list[Tensor]:
         trained: list[Tensor] = self.param_groups[0]["params"]
@@ -202,19 +196,14 @@ class LBFGS(torch.optim.LBFGS):
 
 
 @torch.no_grad()
-def _told_by_gradients(start: _Evaluated, end: _Evaluated) -> Tensor:
-    """The loss at the end of a step, told by gradients where it differs from that at the start by rounding alone.
-
-    The difference is then that of the gradients along the step, by the trapezoidal rule. So a line search goes on to
-    see what it does where the loss has no digits left: one of residuals that are differences of derivatives has
-    five in float32 (Hager, Zhang, SIAM J. Optim. 16 (2005), 170-192, section 4, tell it by gradients too).
-    """
-    begin, loss = start[2].double(), end[2].double()
-    if start is end or float((loss - begin).abs()) > ROUNDED * torch.finfo(end[2].dtype).eps * float(begin.abs()):
+def _told_by_gradients(start: _Evaluated, end: _Evaluated) -> float:
+    """The loss at the end of a step, told by gradients where rounding hides what the step did to it."""
+    begin, loss = float(start[2]), float(end[2])
+    if start is end or not hidden_by_rounding(begin, loss, torch.finfo(end[2].dtype).eps):
         return loss
     for one, before, now, slope in zip(start[0], start[1], end[0], end[1], strict=True):
         if before is not None and slope is not None:
-            begin = begin + 0.5 * ((now - one) * (before + slope)).sum().double()
+            begin += 0.5 * float(((now - one) * (before + slope)).sum())
     return begin
 
 
