@@ -31,7 +31,16 @@ from typing import Any, NamedTuple
 import phasecore
 from benchmarks.pool import machine_of_now, settings_stored, written
 from phasecore.phases import Phase, Timeline
-from phasecore.policies import Action, ChangeWeighting, HoldWeighting, Policy, Row, Stop, SwitchOptimizer
+from phasecore.policies import (
+    Action,
+    AverageWeighting,
+    ChangeWeighting,
+    HoldWeighting,
+    Policy,
+    Row,
+    Stop,
+    SwitchOptimizer,
+)
 from phasecore.policies.line_search import MEMORY
 from phasecore.runs import execute, prepare
 
@@ -39,6 +48,7 @@ RESULTS = Path(__file__).parent / "results" / "policies"
 TUNED, LATER = ("helmholtz", "burgers", "allen_cahn", "lid_driven_cavity"), ("wave", "kdv")
 STARTS = ("uniform", "rba")
 SEEDS, TUNING_SEEDS = (0, 1, 2), (10, 11)
+WEIGHTS = ("updated", "held", "averaged", "uniform")
 SHARES = (0.1, 0.25, 0.5, 0.75)
 PATIENCES = (100, 300, 900)
 """Iterations in which the unweighted loss has not fallen by `GAIN` below its lowest so far."""
@@ -127,7 +137,7 @@ class Job:
     @property
     def weights(self) -> tuple[str, ...]:
         """What may become of the weights at the switch."""
-        return ("updated",) if self.start == "uniform" else ("updated", "held", "uniform")
+        return WEIGHTS[:1] if self.start == "uniform" else WEIGHTS
 
 
 @dataclass
@@ -177,7 +187,7 @@ class Study:
 
     def policy(self) -> Policy:
         """Return it as a policy."""
-        asked = {"switch_optimizer:lbfgs", "hold_weighting", "change_weighting:uniform", "stop"}
+        asked = {"switch_optimizer:lbfgs", "hold_weighting", "average_weighting", "change_weighting:uniform", "stop"}
         return Policy(Nothing, self.update, frozenset(asked))
 
     def update(self, timeline: Timeline, row: Row, state: Nothing) -> tuple[Sequence[Action], Nothing]:
@@ -212,13 +222,18 @@ class Study:
         if not line:
             os._exit(1)
         self.budget, self.used, self.clock = float(line), used, time.process_time()
-        own = {"updated": (), "held": (HoldWeighting(),), "uniform": (ChangeWeighting("uniform"),)}[weights]
-        return (SwitchOptimizer("lbfgs", reason=rule.name), *own)
+        own: dict[str, Sequence[Action]] = {
+            "updated": (),
+            "held": (HoldWeighting(),),
+            "averaged": (AverageWeighting(),),
+            "uniform": (ChangeWeighting("uniform"),),
+        }
+        return (SwitchOptimizer("lbfgs", reason=rule.name), *own[weights])
 
 
 def configuration(job: Job, settings: Any) -> dict[str, Any]:
     """Return all that decides what a job measures, but for the code."""
-    fixed = {"shares": SHARES, "patiences": PATIENCES, "gain": GAIN, "last_share": LAST_SHARE}
+    fixed = {"shares": SHARES, "patiences": PATIENCES, "gain": GAIN, "last_share": LAST_SHARE, "weights": job.weights}
     return json.loads(json.dumps({"job": asdict(job), "settings": settings_stored(settings), **fixed}))
 
 

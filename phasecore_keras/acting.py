@@ -9,6 +9,7 @@ import keras
 
 from phasecore.policies import (
     Action,
+    AverageWeighting,
     ChangeWeighting,
     HoldWeighting,
     ReleaseWeighting,
@@ -20,12 +21,13 @@ from phasecore.policies.going_back import gentle
 from phasecore_keras.distribution import replicas_of
 from phasecore_keras.internals import inner
 from phasecore_keras.model import PINN
+from phasecore_keras.namespace import namespace
 from phasecore_keras.optimizers import learning_rates
 from phasecore_keras.second_order import Failed
 from phasecore_keras.steps import synchronize
 
 RATES = frozenset({SetLearningRate.name, ScaleLearningRate.name})
-WEIGHTS = frozenset({HoldWeighting.name, ReleaseWeighting.name, ChangeWeighting.name})
+WEIGHTS = frozenset({HoldWeighting.name, AverageWeighting.name, ReleaseWeighting.name, ChangeWeighting.name})
 
 
 def optimizer_name(model: Any) -> str:
@@ -101,7 +103,8 @@ def carry_out(model: Any, action: Action, failed: Failed) -> None:
     elif isinstance(action, ChangeWeighting):
         model.change_weighting(action.weighting)
     else:
-        model.physics.hold_weighting(isinstance(action, HoldWeighting))
+        model.weighting.hold(action, namespace)
+        model.physics.version += 1
         model.renew()
 
 

@@ -20,7 +20,6 @@ from phasecore.errors import InputError
 from phasecore.policies.actions import (
     Action,
     ChangeWeighting,
-    HoldWeighting,
     ScaleLearningRate,
     SetLearningRate,
     SwitchOptimizer,
@@ -36,6 +35,7 @@ from phasecore_keras.autodiff import to_numpy
 from phasecore_keras.capture import Capture
 from phasecore_keras.checks import residuals_now
 from phasecore_keras.model import PINN
+from phasecore_keras.namespace import namespace
 from phasecore_keras.precision import computing_in
 from phasecore_keras.record import Snapshots, versions
 from phasecore_keras.second_order import without_adam
@@ -60,7 +60,8 @@ class KerasBackend(Backend):
     actions: ClassVar[frozenset[str]] = frozenset(
         {
             *("switch_optimizer:adam", "switch_optimizer:lbfgs", "set_learning_rate", "scale_learning_rate"),
-            *("hold_weighting", "release_weighting", "change_weighting", "resample", "snapshot", "stop", "call"),
+            *("hold_weighting", "average_weighting", "release_weighting", "change_weighting"),
+            *("resample", "snapshot", "stop", "call"),
         }
     )
 
@@ -169,7 +170,8 @@ class KerasSession(Session):
         elif isinstance(action, ChangeWeighting):
             self._change_weighting(action.weighting)
         else:
-            self.model.physics.hold_weighting(isinstance(action, HoldWeighting))
+            self.model.weighting.hold(action, namespace)
+            self.model.physics.version += 1
 
     def learning_rate(self) -> float | None:
         """Return the learning rate of the next iteration, or None where the optimizer in charge has none."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from phasecore.errors import InputError
 from phasecore.policies import (
     Action,
+    AverageWeighting,
     ChangeWeighting,
     HoldWeighting,
     Policy,
@@ -23,6 +24,7 @@ from phasecore.policies import (
 from phasecore.policies.going_back import gentle, said
 from phasecore.recording.acting import may_resample
 from phasecore_torch.loss import PhysicsLoss
+from phasecore_torch.namespace import namespace
 from phasecore_torch.quasi_newton import LBFGS
 from phasecore_torch.resampling import Resampling
 
@@ -109,7 +111,7 @@ class InCharge:
             self._optimizers[name] = optimizer
         switches = {f"{SwitchOptimizer.name}:{name}" for name in (*self._optimizers, "lbfgs")}
         rates = {SetLearningRate.name, ScaleLearningRate.name}
-        weights = {HoldWeighting.name, ReleaseWeighting.name, ChangeWeighting.name}
+        weights = {HoldWeighting.name, AverageWeighting.name, ReleaseWeighting.name, ChangeWeighting.name}
         if resampling is not None and getattr(resampling, "loss", None) is not loss:
             is_other = isinstance(resampling, Resampling)
             raise InputError(
@@ -178,7 +180,8 @@ class InCharge:
             assert self._resampling is not None
             self._resampling.move(iteration)
         else:
-            self._loss.weighting.held = isinstance(action, HoldWeighting)
+            self._loss.weighting.hold(action, namespace)
+            self._seen = (None, None)
 
     def before_iteration(self) -> None:
         """Keep the parameters, where the optimizer in charge makes line searches."""

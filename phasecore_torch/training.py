@@ -18,7 +18,6 @@ from phasecore.errors import InputError
 from phasecore.policies.actions import (
     Action,
     ChangeWeighting,
-    HoldWeighting,
     ScaleLearningRate,
     SetLearningRate,
     SwitchOptimizer,
@@ -35,6 +34,7 @@ from phasecore_torch.acting import change_rates, slow_down
 from phasecore_torch.capture import Capture
 from phasecore_torch.checks import residuals_now
 from phasecore_torch.loss import PhysicsLoss
+from phasecore_torch.namespace import namespace
 from phasecore_torch.processes import is_first, of_all, processes, rank, summed
 from phasecore_torch.quasi_newton import LBFGS
 from phasecore_torch.record import Snapshots, versions
@@ -56,7 +56,8 @@ class TorchBackend(Backend):
     actions: ClassVar[frozenset[str]] = frozenset(
         {
             *("switch_optimizer:adam", "switch_optimizer:lbfgs", "set_learning_rate", "scale_learning_rate"),
-            *("hold_weighting", "release_weighting", "change_weighting", "resample", "snapshot", "stop", "call"),
+            *("hold_weighting", "average_weighting", "release_weighting", "change_weighting"),
+            *("resample", "snapshot", "stop", "call"),
         }
     )
 
@@ -140,7 +141,8 @@ class TorchSession(Session):
         elif isinstance(action, ChangeWeighting):
             self.loss.change_weighting(action.weighting)
         else:
-            self.loss.weighting.held = isinstance(action, HoldWeighting)
+            self.loss.weighting.hold(action, namespace)
+            self.seen = (None, None)
 
     def check(self, loss: Tensor) -> None:
         """Refuse to go on with weights or a loss that are not finite, see `Session.check`."""

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasecore.errors import InputError, PluginError, TrainingError, described
+from phasecore.policies.actions import Action, AverageWeighting, ReleaseWeighting
 from phasecore.registry import Weighting, as_schemes
 from phasecore.signals import CONDITION_RESIDUALS, RESIDUALS, Signals, check_requirements
 from phasecore.weighting import State, WeightingScheme, Weights, check_weight_range, check_weight_shape
 from phasecore.weighting.checks import first_state, updated
-from phasecore.weighting.composition import OF_WEIGHTED_TERMS, point_factor, reads_weighted_terms
+from phasecore.weighting.composition import OF_WEIGHTED_TERMS, averaged, point_factor, reads_weighted_terms
 from phasecore.weighting.rba import RBAState
 
 Floats = NDArray[np.float64]
@@ -118,6 +119,19 @@ class HostWeighting:
                     _check_residuals(wide, iteration)
                     raise
             self._weights[name] = weights
+
+    def hold(self, action: Action) -> None:
+        """Hold the weights, as they are or averaged over the points of each term, or release them.
+
+        Args:
+            action: one of the three.
+        """
+        self.held = not isinstance(action, ReleaseWeighting)
+        for name, scheme in self._schemes.items() if isinstance(action, AverageWeighting) else ():
+            wide = {term: _as_float64(weight) for term, weight in self._weights[name].items()}
+            self._weights[name] = {
+                term: np.full_like(weight, averaged(weight, scheme.multiplies, np)) for term, weight in wide.items()
+            }
 
     def check(self, sizes: Mapping[str, int]) -> None:
         """Refuse weights of terms that are not there, or that do not fit the number of their points.

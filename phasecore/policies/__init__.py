@@ -6,6 +6,7 @@ checkers know, or by its name, "at_phase:phase=total_diffusion,do=lbfgs".
 
 from phasecore.policies.actions import (
     Action,
+    AverageWeighting,
     Call,
     ChangeWeighting,
     HoldWeighting,
@@ -27,6 +28,7 @@ from phasecore.policies.stop_when_done import stop_when_done
 
 __all__ = [
     "Action",
+    "AverageWeighting",
     "Call",
     "ChangeWeighting",
     "HoldWeighting",

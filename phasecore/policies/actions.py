@@ -120,6 +120,22 @@ class HoldWeighting(Action):
 
 @final
 @dataclass(frozen=True)
+class AverageWeighting(Action):
+    """Give each of a term's points the same weight, the mean of theirs, and update no weights from now on.
+
+    So the terms keep the balance that the schemes have found between them, while no point stands out within one. The
+    mean is that of the squares where weights multiply residuals.
+    """
+
+    name: ClassVar[str] = "average_weighting"
+
+    @property
+    def to(self) -> None:
+        """Nothing."""
+
+
+@final
+@dataclass(frozen=True)
 class ReleaseWeighting(Action):
     """Update the weights again."""
 
@@ -219,7 +235,8 @@ class Call(Action):
 ACTIONS: Mapping[str, type[Action]] = {
     action.name: action
     for action in (
-        *(SwitchOptimizer, SetLearningRate, ScaleLearningRate, HoldWeighting, ReleaseWeighting, ChangeWeighting),
+        *(SwitchOptimizer, SetLearningRate, ScaleLearningRate),
+        *(HoldWeighting, AverageWeighting, ReleaseWeighting, ChangeWeighting),
         *(Resample, Snapshot, Stop, Call),
     )
 }
@@ -230,6 +247,7 @@ WORDS: Mapping[str, str] = {
     SetLearningRate.name: "learning rate {to}",
     ScaleLearningRate.name: "learning rate times {to}",
     HoldWeighting.name: "weights held",
+    AverageWeighting.name: "weights averaged",
     ReleaseWeighting.name: "weights released",
     ChangeWeighting.name: "weighting {to}",
     Resample.name: "points resampled",

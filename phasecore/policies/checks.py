@@ -7,7 +7,15 @@ from typing import Any
 
 from phasecore.errors import InputError, PluginError, UnknownNameError, called, described
 from phasecore.phases import Timeline
-from phasecore.policies.actions import ACTIONS, Action, ChangeWeighting, HoldWeighting, Row, SwitchOptimizer
+from phasecore.policies.actions import (
+    ACTIONS,
+    Action,
+    AverageWeighting,
+    ChangeWeighting,
+    HoldWeighting,
+    Row,
+    SwitchOptimizer,
+)
 from phasecore.policies.base import Policy, State
 
 PLAIN = (bool, int, float, str, type(None))
@@ -82,7 +90,7 @@ def check_carried_out(
             raise UnknownNameError(
                 f"optimizer of policy {name!r}", of, optimizers, fix=f"These are the optimizers of backend {backend!r}."
             )
-        if action == HoldWeighting.name:
+        if action in (HoldWeighting.name, AverageWeighting.name):
             fix = f"Where no weights of phasecore's are held, quasi_newton takes weights=updated. {fix}"
         raise InputError(
             f"policy {name!r} requires action {requirement!r}",

@@ -9,11 +9,18 @@ from typing import NamedTuple
 from phasecore.arguments import is_number, is_whole
 from phasecore.errors import InputError
 from phasecore.phases import Timeline
-from phasecore.policies.actions import Action, ChangeWeighting, HoldWeighting, Row, SwitchOptimizer
+from phasecore.policies.actions import (
+    Action,
+    AverageWeighting,
+    ChangeWeighting,
+    HoldWeighting,
+    Row,
+    SwitchOptimizer,
+)
 from phasecore.policies.base import PROGRESS, Policy
 from phasecore.policies.options import declared, phase_of
 
-WEIGHTS = ("updated", "held", "uniform")
+WEIGHTS = ("averaged", "held", "updated", "uniform")
 
 
 class QuasiNewtonState(NamedTuple):
@@ -26,7 +33,7 @@ def quasi_newton(
     phase: str = "diffusion",
     earliest: float = 0.1,
     latest: float = 0.25,
-    weights: str = "held",
+    weights: str = "averaged",
     optimizer: str = "lbfgs",
 ) -> Policy:
     """Return a policy that goes on with a quasi-Newton method once a phase is declared, within a span of moments.
@@ -39,8 +46,9 @@ def quasi_newton(
             1, until an iteration. A share waits for nothing in loops whose number of iterations is not known.
         latest: where the phase does not come, the share of the iterations after which the switch is made in any case;
             or, above 1, an iteration, for loops whose number of iterations is not known. It goes before `earliest`.
-        weights: what becomes of the weights: "updated" once per step and never within a line search, "held" as they
-            are then, or "uniform".
+        weights: what becomes of the weights. "averaged": each of a term's points has the mean of their weights from
+            then on, so that the terms keep the balance that the weighting has found, and no point stands out; "held":
+            they stay as they are; "updated" once per step, and never within a line search; or "uniform".
         optimizer: the method.
 
     Raises:
@@ -66,8 +74,9 @@ def quasi_newton(
 
     def actions_for(reason: str) -> Sequence[Action]:
         own: dict[str, Sequence[Action]] = {
-            "updated": (),
+            "averaged": (AverageWeighting(reason=reason),),
             "held": (HoldWeighting(reason=reason),),
+            "updated": (),
             "uniform": (ChangeWeighting("uniform", reason=reason),),
         }
         return (SwitchOptimizer(optimizer, reason=reason), *own[weights])

@@ -16,6 +16,7 @@ from phasecore.foreign import random_state_kept
 from phasecore.phases import Timeline
 from phasecore.policies.actions import (
     Action,
+    AverageWeighting,
     Call,
     ChangeWeighting,
     HoldWeighting,
@@ -65,8 +66,8 @@ def standing_of(actions: Iterable[Acted]) -> Standing:
             standing = standing._replace(optimizer=str(acted.to))
         elif acted.action == ChangeWeighting.name:
             standing = standing._replace(weighting=str(acted.to), held=False)
-        elif acted.action in (HoldWeighting.name, ReleaseWeighting.name):
-            standing = standing._replace(held=acted.action == HoldWeighting.name)
+        elif acted.action in (HoldWeighting.name, AverageWeighting.name, ReleaseWeighting.name):
+            standing = standing._replace(held=acted.action != ReleaseWeighting.name)
     return standing
 
 

@@ -34,7 +34,8 @@ class WeightingScheme(NamedTuple):
             next update the weights stay as they are.
         on_move: what becomes of a point's state, and its weight, where points move in training. A point that stays
             keeps them in any case. A new one takes those of the nearest old one ("nearest"), or begins as `init` has
-            it, its weight one until the next update ("anew"); "refused" forbids moves.
+            it, its weight one until the next update ("anew"); "refused" forbids moves. While weights are held, a
+            new point has that of the nearest old one in any case, as no update is to come.
 
     Example:
         >>> from phasecore.weighting.rba import rba

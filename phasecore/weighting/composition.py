@@ -79,6 +79,24 @@ def products(parts: Iterable[tuple[WeightingScheme, Mapping[str, Array]]]) -> di
     return found
 
 
+def averaged(weight: Array, multiplies: Multiplies, xp: ArrayNamespace) -> Array:
+    """Return the one weight, shape (), that points of equal residuals give a term the same loss with as their own.
+
+    Args:
+        weight: of each of the term's points, shape (n,), or of all, shape ().
+        multiplies: what it multiplies.
+        xp: its namespace.
+
+    Example:
+        >>> import numpy
+        >>> float(averaged(numpy.asarray([3.0, 4.0, 0.0, 0.0]), "residual", numpy))
+        2.5
+    """
+    if not len(weight.shape):
+        return weight
+    return xp.sqrt(xp.mean(xp.square(weight))) if multiplies == "residual" else xp.mean(weight)
+
+
 def weighted_square(term: str, residual: Array, weights: Products, xp: ArrayNamespace) -> Array:
     """Return the squared residual with all the weights of its term, of the residual's shape.
 

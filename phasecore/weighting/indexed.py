@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from phasecore.arrays import Array, ArrayNamespace
+from phasecore.policies.actions import Action, AverageWeighting, ReleaseWeighting
 from phasecore.sampling.places import Places
 from phasecore.signals import CONDITION_RESIDUALS, RESIDUALS, Signals
 from phasecore.weighting.base import State, WeightingScheme, Weights
 from phasecore.weighting.checks import check_terms_stay, check_update, check_weight_range, first_state, updated
-from phasecore.weighting.composition import Products, point_weights, products
+from phasecore.weighting.composition import Products, averaged, point_weights, products
 
 
 class IndexedScheme(ABC):
@@ -85,12 +86,22 @@ class IndexedScheme(ABC):
         for term in self.weighted:
             self._check_values(term, self.weight(term), iteration)
 
-    def move(self, signals: Signals, places: Mapping[str, Places | None]) -> None:
+    def average(self, xp: ArrayNamespace) -> None:
+        """Give each of a term's points the mean of their weights, see `averaged`.
+
+        Args:
+            xp: the framework's functions of arrays.
+        """
+        for term in self.weighted:
+            self._write(f"weight_{term}", averaged(self.weight(term), self.scheme.multiplies, xp), None)
+
+    def move(self, signals: Signals, places: Mapping[str, Places | None], *, held: bool = False) -> None:
         """Keep the states and weights of points that have moved with their points, see `WeightingScheme.on_move`.
 
         Args:
             signals: of the full set of points as they are now, with the right shapes; values do not matter.
             places: where the residuals of each term come from, for the terms that moved; None to begin anew.
+            held: whether weights are held: a new point then has that of the nearest old one in any case.
         """
         fresh = first_state(self.scheme_name, self.scheme, signals)
         found: dict[str, Any] = {}
@@ -103,17 +114,18 @@ class IndexedScheme(ABC):
                 found[f"weight_{term}"] = term, signals.namespace.ones_like(some[term])
         self._replace(
             {
-                name: self._carried(name, first, places[term], signals.namespace)
+                name: self._carried(name, first, places[term], signals.namespace, held=held)
                 for name, (term, first) in found.items()
                 if term in places
             }
         )
 
-    def _carried(self, name: str, first: Any, places: Places | None, xp: ArrayNamespace) -> Any:
+    def _carried(self, name: str, first: Any, places: Places | None, xp: ArrayNamespace, *, held: bool) -> Any:
         if places is None:
             return first
         rows = self._read(name, self._array(places.nearest))
-        return rows if self.scheme.on_move == "nearest" else xp.where(self._array(places.stayed), rows, first)
+        of_nearest = self.scheme.on_move == "nearest" or (held and name.startswith("weight_"))
+        return rows if of_nearest else xp.where(self._array(places.stayed), rows, first)
 
     def _check_values(self, term: str, weight: Any, iteration: int) -> None:
         check_weight_range(self.scheme_name, self.scheme, term, *self._range(weight), iteration)
@@ -191,10 +203,21 @@ class Composition(ABC):
         """
         return point_weights(self.current())
 
+    def hold(self, action: Action, xp: ArrayNamespace) -> None:
+        """Hold the weights, as they are or each scheme's averaged over the points of a term, or release them.
+
+        Args:
+            action: one of the three.
+            xp: the framework's functions of arrays.
+        """
+        self.held = not isinstance(action, ReleaseWeighting)
+        for part in self.parts if isinstance(action, AverageWeighting) else ():
+            part.average(xp)
+
     def move(self, signals: Signals, places: Mapping[str, Places | None]) -> None:
         """Keep the states and weights of points that have moved with their points, see `IndexedScheme.move`."""
         for part in self.parts:
-            part.move(signals, places)
+            part.move(signals, places, held=self.held)
 
     def check(self, iteration: int) -> None:
         """Refuse weights that are not finite, or negative where they multiply squares.

@@ -130,7 +130,7 @@ def test_quasi_newton_waits_for_its_phase_within_its_moments(options, at):
         (FITTING if k < 150 else DIFFUSION, {"iteration": k, "progress": k / 1000}) for k in range(10, 1001, 10)
     ]
     found = decisions(quasi_newton(**options), captures)
-    assert found == [(at, "switch_optimizer", "lbfgs"), (at, "hold_weighting", None)]
+    assert found == [(at, "switch_optimizer", "lbfgs"), (at, "average_weighting", None)]
 
 
 def test_quasi_newton_waits_for_its_phase_alone_where_the_number_of_iterations_is_not_known():
@@ -141,7 +141,12 @@ def test_quasi_newton_waits_for_its_phase_alone_where_the_number_of_iterations_i
 
 @pytest.mark.parametrize(
     ("weights", "further"),
-    [("updated", []), ("held", [("hold_weighting", None)]), ("uniform", [("change_weighting", "uniform")])],
+    [
+        ("averaged", [("average_weighting", None)]),
+        ("held", [("hold_weighting", None)]),
+        ("updated", []),
+        ("uniform", [("change_weighting", "uniform")]),
+    ],
 )
 def test_quasi_newton_says_what_becomes_of_the_weights(weights, further):
     found = decisions(quasi_newton(weights=weights), [(TOTAL, {"iteration": 10})])

@@ -27,7 +27,7 @@ def trained() -> dict[str, Any]:
 
 def test_copies_go_on_from_the_switch_with_the_time_that_is_left(trained: dict[str, Any]) -> None:
     results = trained["results"]
-    assert {"adam", "share 0.5, updated", "share 0.5, held", "share 0.5, uniform"} <= set(results)
+    assert {"adam", *(f"share 0.5, {weights}" for weights in policies.WEIGHTS)} <= set(results)
     assert not any(name.startswith("plateau") for name in results)
     budget = results["adam"]["processor_seconds"]
     for name, found in results.items():
@@ -37,8 +37,8 @@ def test_copies_go_on_from_the_switch_with_the_time_that_is_left(trained: dict[s
             assert found["began"]["processor_seconds"] < budget
             assert found["processor_seconds"] >= budget
             assert found["actions"][0] == f"{found['began']['iteration']}: switch_optimizer, share 0.5"
-    own = [results[f"share 0.5, {weights}"]["actions"][1].split(": ")[1] for weights in ("held", "uniform")]
-    assert [words.split(",")[0] for words in own] == ["hold_weighting", "change_weighting"]
+    own = [results[f"share 0.5, {weights}"]["actions"][1].split(": ")[1] for weights in policies.WEIGHTS[1:]]
+    assert [words.split(",")[0] for words in own] == ["hold_weighting", "average_weighting", "change_weighting"]
 
 
 def test_adam_alone_makes_the_iterations_of_the_preset(trained: dict[str, Any]) -> None:

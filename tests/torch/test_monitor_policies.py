@@ -12,6 +12,7 @@ from plans import plan
 import phasecore
 from phasecore import InputError
 from phasecore.policies import (
+    AverageWeighting,
     Call,
     ChangeWeighting,
     HoldWeighting,
@@ -123,6 +124,20 @@ def test_weights_of_a_loss_are_held_changed_and_released():
     assert len(set(seen[5:11])) == 1
     assert len(set(seen[:16])) == 11
     assert loss_fn.specification == "uniform"
+
+
+def test_weights_of_a_loss_are_averaged_over_the_points_of_a_term():
+    _, loss_fn, _, monitor = made(plan((5, SwitchOptimizer("lbfgs")), (5, HoldWeighting()), (15, AverageWeighting())))
+    weights, fresh, losses = [], [], []
+    for _ in range(20):
+        fresh.append(loss_fn().item() if loss_fn.weighting.held else None)
+        losses.append(monitor.optimize().item())
+        weights.append(loss_fn.point_weights()["pde"].clone())
+    held, averaged = weights[10], weights[-1]
+    assert torch.allclose(averaged, held.square().mean().sqrt().expand_as(held))
+    others = [k for k in range(7, 20) if not torch.equal(weights[k], weights[k - 1])]
+    assert len(others) == 1
+    assert losses[7:] == pytest.approx(fresh[7:], rel=1e-5), "a step begins with the loss as it is weighted then"
 
 
 def test_learning_rates_are_those_of_the_optimizer_that_has_one():

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from broken_policies import check_broken_policies, check_refused
@@ -11,6 +12,7 @@ from plans import plan
 import phasecore
 from phasecore import InputError
 from phasecore.policies import (
+    AverageWeighting,
     Call,
     ChangeWeighting,
     HoldWeighting,
@@ -59,10 +61,15 @@ def test_adam_is_switched_to_lbfgs_and_back(tmp_path):
     assert [acted.iteration for acted in open_run(run).actions] == [20, 40]
 
 
-@pytest.mark.parametrize("weights", ["held", "updated", "uniform"])
+@pytest.mark.parametrize("weights", ["averaged", "held", "updated", "uniform"])
 @pytest.mark.parametrize("stop", [30, 35])
 def test_a_resume_repeats_every_number(tmp_path, weights, stop):
-    further = {"held": [HoldWeighting()], "uniform": [ChangeWeighting("uniform")], "updated": []}[weights]
+    further = {
+        "averaged": [AverageWeighting()],
+        "held": [HoldWeighting()],
+        "updated": [],
+        "uniform": [ChangeWeighting("uniform")],
+    }[weights]
     policy = plan((20, SwitchOptimizer("lbfgs")), *((20, action) for action in further), (40, SwitchOptimizer("adam")))
     whole = execute(make(policy, tmp_path / "whole"))
     execute(make(policy, tmp_path / "parts", iterations=stop))
@@ -84,8 +91,8 @@ def test_where_weights_are_held_a_step_begins_with_the_evaluation_that_ended_the
     assert rows[60]["evaluations"] - rows[20 + 10]["evaluations"] < 2 * 30
 
 
-def weights_after(policy, iterations):
-    session = TorchSession(make(policy, iterations=iterations))
+def weights_after(policy, iterations, weighting="rba"):
+    session = TorchSession(make(policy, iterations=iterations, weighting=weighting))
     session.run(_observer(session), None)
     return session, {term: weight.clone() for term, weight in session.loss.point_weights().items()}
 
@@ -105,6 +112,46 @@ def test_weights_that_are_held_stay_and_released_ones_go_on():
     assert torch.equal(at_20["pde"], held["pde"])
     assert not torch.equal(at_20["pde"], released["pde"])
     assert session.loss.weighting.held
+
+
+@pytest.mark.parametrize("weighting", ["rba", "vrba", "self_adaptive", "brdr", "relobralo", "rba+grad_norm"])
+def test_averaged_weights_are_the_mean_of_each_terms_and_stay(weighting):
+    before, _ = weights_after(None, 20, weighting)
+    session, _ = weights_after(plan((20, AverageWeighting())), 40, weighting)
+    assert session.loss.weighting.held
+    parts = list(zip(before.loss.weighting.parts, session.loss.weighting.parts, strict=True))
+    assert any(part.weighted for part, _ in parts)
+    for part, later in parts:
+        for term in part.weighted:
+            weight = part.weight(term).double().numpy()
+            of_squares = np.sqrt(np.mean(weight**2)) if weight.ndim else weight
+            expected = of_squares if part.scheme.multiplies == "residual" else np.mean(weight)
+            assert np.allclose(later.weight(term).numpy(), expected, rtol=1e-5), (term, expected)
+            assert later.weight(term).shape == part.weight(term).shape
+
+
+def test_released_after_they_were_averaged_the_schemes_go_on_from_their_own_state():
+    averaged, held = (plan((20, action()), (30, ReleaseWeighting())) for action in (AverageWeighting, HoldWeighting))
+    found = [weights_after(policy, 60)[1]["pde"] for policy in (averaged, held)]
+    assert torch.allclose(*found, rtol=0.2), "but for what the training was in between"
+    assert found[0].std() > 0.1 * found[0].mean()
+
+
+def test_each_step_of_lbfgs_begins_with_the_loss_as_it_is_weighted_then(monkeypatch):
+    seen, own = {}, TorchSession.step
+
+    def step(self):
+        fresh = float(self.loss().detach()) if self.loss.weighting.held else None
+        value = own(self)
+        if fresh is not None:
+            seen[self.iteration] = fresh, float(value)
+        return value
+
+    monkeypatch.setattr(TorchSession, "step", step)
+    weights_after(plan((20, SwitchOptimizer("lbfgs")), (20, HoldWeighting()), (30, AverageWeighting())), 40)
+    assert list(seen) == list(range(20, 40))
+    for iteration, (fresh, value) in seen.items():
+        assert value == pytest.approx(fresh, rel=1e-5), iteration
 
 
 def test_the_weighting_is_changed_and_the_attention_goes_on():

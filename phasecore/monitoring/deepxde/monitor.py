@@ -21,6 +21,7 @@ from phasecore.monitoring.measuring import Measuring
 from phasecore.monitoring.monitor import Monitor, check_batches, choose_probes
 from phasecore.policies.actions import (
     Action,
+    AverageWeighting,
     ChangeWeighting,
     HoldWeighting,
     ReleaseWeighting,
@@ -43,7 +44,7 @@ from phasecore.signals import (
 from phasecore.weighting.rba import rba
 
 RATES = frozenset({SetLearningRate.name, ScaleLearningRate.name})
-WEIGHTS = frozenset({HoldWeighting.name, ReleaseWeighting.name, ChangeWeighting.name})
+WEIGHTS = frozenset({HoldWeighting.name, AverageWeighting.name, ReleaseWeighting.name, ChangeWeighting.name})
 
 DRAWN = ("pseudo", "LHS")
 """Distributions of DeepXDE's that draw other points each time."""
@@ -195,7 +196,7 @@ class Monitoring(Monitor):
                 self._tracked = self.model.data.train_x
         else:
             assert steering is not None
-            steering.held = isinstance(action, HoldWeighting)
+            steering.hold(action)
 
     def _arrays(self) -> dict[str, Any] | None:
         if self._log.folder is None or self._evaluator is None:

@@ -10,6 +10,7 @@ from phasecore.errors import InputError
 from phasecore.monitoring.deepxde.evaluation import Evaluator
 from phasecore.monitoring.deepxde.terms import TermReader, Terms
 from phasecore.monitoring.host_weighting import Floats, HostWeighting, check_points_stay
+from phasecore.policies.actions import Action
 from phasecore.registry import Weighting
 from phasecore.signals import CONDITION_RESIDUALS, RESIDUALS
 
@@ -70,6 +71,15 @@ class Steering(ABC):
     def held(self, held: bool) -> None:
         """Hold them, or update them again."""
         self._host.held = held
+
+    def hold(self, action: Action) -> None:
+        """Hold the weights, as they are or averaged over the points of each term, or release them.
+
+        Args:
+            action: one of the three.
+        """
+        self._host.hold(action)
+        self._is_stale = True
 
     def change(self, weighting: str) -> HostWeighting:
         """Go on with other schemes, which start anew, and return what ran the former ones.

@@ -8,6 +8,7 @@ from test_deepxde import BACKEND, PhaseMonitor, Weighting, compiled, parameters,
 
 from phasecore.errors import InputError
 from phasecore.policies import (
+    AverageWeighting,
     Call,
     ChangeWeighting,
     HoldWeighting,
@@ -67,6 +68,16 @@ def test_weights_are_held_released_and_changed():
     assert by_iteration[12] == 1.0
     orders = [row["residual_order"] for row in monitor.history]
     assert np.isfinite(orders).all(), "the attention goes on as a statistic"
+
+
+def test_weights_are_averaged_over_the_points_of_a_term():
+    found = []
+    weighting = Weighting("rba:gamma=0.9,eta=0.5")
+    policy = plan((4, HoldWeighting()), (8, AverageWeighting()))
+    monitored(policy, weighting, on_capture=lambda row: found.append(weighting.factors["pde"].copy()))
+    held, averaged = found[-4], found[-1]
+    assert np.ptp(held) > 0
+    assert np.allclose(averaged, np.sqrt(np.mean(held**2)))
 
 
 @pytest.mark.any_backend

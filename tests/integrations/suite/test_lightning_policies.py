@@ -11,6 +11,7 @@ from test_lightning import Helmholtz, Regression, fit, indices, inputs
 
 from phasecore.errors import InputError
 from phasecore.policies import (
+    AverageWeighting,
     Call,
     ChangeWeighting,
     HoldWeighting,
@@ -51,7 +52,11 @@ def test_the_trainer_goes_on_with_lbfgs_and_back():
     assert isinstance(trainer.optimizers[0], torch.optim.Adam)
 
 
-@pytest.mark.parametrize("further", [(), (HoldWeighting(),), (ChangeWeighting("uniform"),)], ids=["", "held", "other"])
+@pytest.mark.parametrize(
+    "further",
+    [(), (AverageWeighting(),), (HoldWeighting(),), (ChangeWeighting("uniform"),)],
+    ids=["", "averaged", "held", "other"],
+)
 def test_a_checkpoint_is_gone_on_from_with_the_optimizer_in_charge(tmp_path, further):
     policy = plan((4, SwitchOptimizer("lbfgs")), *((4, action) for action in further), (10, SwitchOptimizer("adam")))
     whole, expected, _ = trained(policy)

@@ -11,7 +11,7 @@ from plans import plan
 import phasecore
 from phasecore import InputError
 from phasecore.backends import Settings
-from phasecore.policies import ChangeWeighting, HoldWeighting, Stop, SwitchOptimizer
+from phasecore.policies import AverageWeighting, ChangeWeighting, HoldWeighting, Stop, SwitchOptimizer
 from phasecore.runs import execute, prepare
 from phasecore_keras import PINN, PhaseMonitor
 from phasecore_keras.autodiff import to_numpy
@@ -90,7 +90,11 @@ def test_a_failure_leads_back_to_adam_which_makes_the_step(monkeypatch):
 
 
 @pytest.mark.any_backend
-@pytest.mark.parametrize("actions", [(), (HoldWeighting(),), (ChangeWeighting("uniform"),)], ids=["", "held", "other"])
+@pytest.mark.parametrize(
+    "actions",
+    [(), (AverageWeighting(),), (HoldWeighting(),), (ChangeWeighting("uniform"),)],
+    ids=["", "averaged", "held", "other"],
+)
 def test_a_fit_that_is_restored_goes_on_as_the_whole(tmp_path, actions):
     policy = plan((4, SwitchOptimizer("lbfgs")), *((4, action) for action in actions), (10, SwitchOptimizer("adam")))
     whole = fitted(policy)

@@ -9,6 +9,7 @@ from plans import plan
 import phasecore
 from phasecore import InputError
 from phasecore.policies import (
+    AverageWeighting,
     Call,
     HoldWeighting,
     ReleaseWeighting,
@@ -69,6 +70,15 @@ def test_weights_are_held_and_released_within_fit():
     fitted(plan((4, HoldWeighting()), (8, ReleaseWeighting())), callbacks=[sums])
     assert len(set(sums.seen[3:8])) == 1
     assert len(set(sums.seen)) == 8
+
+
+def test_weights_are_averaged_within_fit():
+    held, averaged = Sums(), Sums()
+    for action, seen in ((HoldWeighting(), held), (AverageWeighting(), averaged)):
+        fitted(plan((4, action)), callbacks=[seen])
+    assert len(set(averaged.seen[4:])) == len(set(held.seen[4:])) == 1
+    assert averaged.seen[:3] == held.seen[:3]
+    assert averaged.seen[-1] > held.seen[-1] > 0, "the root of the mean of squares is above the mean"
 
 
 @pytest.mark.any_backend

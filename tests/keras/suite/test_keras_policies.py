@@ -12,6 +12,7 @@ from plans import plan
 from repeats import repeated
 
 from phasecore.policies import (
+    AverageWeighting,
     ChangeWeighting,
     HoldWeighting,
     ReleaseWeighting,
@@ -59,7 +60,9 @@ def test_adam_is_switched_to_lbfgs_and_back():
 
 @repeated
 @pytest.mark.parametrize(
-    "actions", [(), (HoldWeighting(),), (ChangeWeighting("uniform"),)], ids=["", "held", "uniform"]
+    "actions",
+    [(), (AverageWeighting(),), (HoldWeighting(),), (ChangeWeighting("uniform"),)],
+    ids=["", "averaged", "held", "uniform"],
 )
 def test_a_resume_goes_on_as_the_whole_training(tmp_path, actions):
     policy = plan((4, SwitchOptimizer("lbfgs")), *((4, action) for action in actions), (12, SwitchOptimizer("adam")))
@@ -71,7 +74,7 @@ def test_a_resume_goes_on_as_the_whole_training(tmp_path, actions):
         assert row == pytest.approx(expected, rel=1e-4, nan_ok=True)
 
 
-def trained(policy, monkeypatch):
+def trained(policy, monkeypatch, weighting="rba"):
     """The session after its training, and the weights of points before each iteration."""
     seen, own = [], KerasSession.step
 
@@ -82,7 +85,7 @@ def trained(policy, monkeypatch):
         return own(self)
 
     monkeypatch.setattr(KerasSession, "step", step)
-    session, recorder = KerasSession(make(policy)), Recorder()
+    session, recorder = KerasSession(make(policy, weighting=weighting)), Recorder()
     recorder.begin(session.training)
     session.run(recorder, None)
     return session, seen
@@ -92,6 +95,39 @@ def test_weights_that_are_held_stay_and_released_ones_go_on(monkeypatch):
     _, seen = trained(plan((8, HoldWeighting()), (12, ReleaseWeighting())), monkeypatch)
     still = [k for k in range(1, 16) if np.array_equal(seen[k]["pde"], seen[k - 1]["pde"])]
     assert still == [9, 10, 11, 12], "the iterations after the eighth and up to the twelfth"
+
+
+@pytest.mark.parametrize("weighting", ["rba", "self_adaptive", "rba+grad_norm"])
+def test_averaged_weights_are_the_mean_of_each_terms_and_stay(monkeypatch, weighting):
+    held, averaged = (
+        trained(plan((8, action)), monkeypatch, weighting)[0].model.weighting.parts
+        for action in (HoldWeighting(), AverageWeighting())
+    )
+    assert any(part.weighted for part in held)
+    for part, later in zip(held, averaged, strict=True):
+        for term in part.weighted:
+            weight, found = (to_numpy(own.weight(term)) for own in (part, later))
+            of_squares = np.sqrt(np.mean(np.square(weight, dtype=np.float64))) if weight.ndim else weight
+            expected = of_squares if part.scheme.multiplies == "residual" else np.mean(weight)
+            assert np.allclose(found, expected, rtol=1e-4), (term, expected)
+            assert found.shape == weight.shape
+
+
+def test_each_step_of_lbfgs_begins_with_the_loss_as_it_is_weighted_then(monkeypatch):
+    ends, own = [], LBFGS.step
+
+    def step(self):
+        value = own(self)
+        ends.append((value, self._evaluate()[0]))
+        return value
+
+    monkeypatch.setattr(LBFGS, "step", step)
+    policy = plan((4, SwitchOptimizer("lbfgs")), (4, HoldWeighting()), (8, AverageWeighting()))
+    _, weights = trained(policy, monkeypatch)
+    others = [k for k in range(5, 16) if not np.array_equal(weights[k]["pde"], weights[k - 1]["pde"])]
+    assert others == [8]
+    unlike_the_last_end = [4 + k for k in range(1, 12) if ends[k][0] != pytest.approx(ends[k - 1][1], rel=1e-4)]
+    assert unlike_the_last_end == others
 
 
 def test_the_weighting_is_changed(monkeypatch):
