@@ -60,6 +60,11 @@ class HostWeighting:
         self._iterations = 0
         self.held = False
 
+    @property
+    def is_fresh(self) -> bool:
+        """Whether no weights were updated yet."""
+        return not self._states
+
     def alone(self, name: str) -> HostWeighting:
         """Return one of the schemes by itself, with its state."""
         other = HostWeighting({name: self._schemes[name]}, "", self._schemes[name].requires)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
@@ -32,6 +33,7 @@ from phasecore.policies.actions import (
 )
 from phasecore.probes import Probe
 from phasecore.recording.acting import changes_of, required_by, standing_of
+from phasecore.recording.display import level_outside
 from phasecore.recording.recorder import Loggers
 from phasecore.signals import (
     ADAM_LEARNING_RATES,
@@ -176,6 +178,14 @@ class Monitoring(Monitor):
         if steering is not None and self._policies:
             if standing.weighting not in (None, steering.specification):
                 steering.change(str(standing.weighting))
+            if standing.held and steering.is_fresh:
+                warnings.warn(
+                    "a policy had the weights held, but the history does not have them, and the Weighting of this "
+                    "session has updated none: every weight stays one. Give the Weighting that was trained with, or "
+                    "leave out resume=",
+                    RuntimeWarning,
+                    stacklevel=level_outside(),
+                )
             steering.held = standing.held or steering.held
 
     def _carry_out(self, action: Action) -> None:

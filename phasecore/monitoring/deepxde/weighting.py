@@ -63,6 +63,11 @@ class Steering(ABC):
         return self._host.per_point
 
     @property
+    def is_fresh(self) -> bool:
+        """Whether no weights were updated yet."""
+        return self._host.is_fresh
+
+    @property
     def held(self) -> bool:
         """Whether the weights stay as they are."""
         return self._host.held

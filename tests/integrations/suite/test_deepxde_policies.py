@@ -114,7 +114,8 @@ def test_a_training_gone_on_with_from_its_history_repeats_nothing(tmp_path):
     policy = plan((4, HoldWeighting()), (8, Stop()))
     model, _ = monitored(policy, Weighting("rba"), iterations=6, history_file=file)
     weighting = Weighting("rba")
-    _, again = monitored(policy, weighting, model=model, history_file=file, resume=True)
+    with pytest.warns(RuntimeWarning, match="the history does not have them"):
+        _, again = monitored(policy, weighting, model=model, history_file=file, resume=True)
     assert [(acted.iteration, acted.action) for acted in again.actions] == [(4, "hold_weighting"), (8, "stop")]
     assert weighting.held
 
