@@ -40,7 +40,7 @@ from phasecore.runs import execute, prepare
 
 POOL = Path(__file__).parent / "results" / "pool"
 PROBLEMS = ("helmholtz", "burgers", "allen_cahn", "lid_driven_cavity")
-PAIR = ("uniform", "rba")
+PAIR, BY_HAND = ("uniform", "rba"), ("fixed",)
 CAME_LATER = (("processes", 1), ("precision", None))
 """Settings that results were stored without."""
 SEEDS_OF_PAIR, SEEDS_OF_OTHERS = (0, 1, 2, 3, 4), (0, 1, 2)
@@ -135,7 +135,7 @@ def planned() -> tuple[Run, ...]:
 
 
 def _in_order() -> Iterator[Run]:
-    others = [name for name in registry.names("weighting") if name not in PAIR]
+    others = [name for name in registry.names("weighting") if name not in (*PAIR, *BY_HAND)]
     places = [(scheme, problem) for scheme in others for problem in PROBLEMS if applies(problem, scheme)]
     pairs = [(scheme, problem) for problem in PROBLEMS for scheme in PAIR]
     yield from (Run(problem, scheme, 0) for scheme, problem in [*pairs, *places])

@@ -23,6 +23,7 @@ def phasecore_entries() -> Iterable[Entry]:
         Entry("problem", "poisson_l_shape", "phasecore.problems.poisson_l_shape:PoissonLShape"),
         Entry("problem", "wave", "phasecore.problems.wave:Wave"),
         Entry("weighting", "uniform", "phasecore.weighting.uniform:uniform"),
+        Entry("weighting", "fixed", "phasecore.weighting.fixed:fixed"),
         Entry("weighting", "rba", "phasecore.weighting.rba:rba"),
         Entry("weighting", "self_adaptive", "phasecore.weighting.self_adaptive:self_adaptive"),
         Entry("weighting", "brdr", "phasecore.weighting.brdr:brdr"),

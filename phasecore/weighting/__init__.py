@@ -8,6 +8,7 @@ from phasecore.weighting.base import State, WeightingScheme, Weights, state_leav
 from phasecore.weighting.brdr import brdr
 from phasecore.weighting.causal import causal
 from phasecore.weighting.checks import check_weight_range, check_weight_shape
+from phasecore.weighting.fixed import fixed
 from phasecore.weighting.grad_norm import grad_norm
 from phasecore.weighting.learning_rate_annealing import learning_rate_annealing
 from phasecore.weighting.ntk import ntk
@@ -26,6 +27,7 @@ __all__ = [
     "causal",
     "check_weight_range",
     "check_weight_shape",
+    "fixed",
     "grad_norm",
     "learning_rate_annealing",
     "ntk",

@@ -56,10 +56,11 @@ def test_the_table_has_a_column_per_weighting_and_the_figure_is_saved(drawn_figu
 
 
 def test_all_stands_for_every_registered_scheme() -> None:
-    names = [name for name in phasecore.registry.names("weighting") if name != "causal"]
+    names = [name for name in phasecore.registry.names("weighting") if name not in ("causal", "fixed")]
     result = invoke(*COMPARE, "--output", "here", "--weightings", "all")
     assert result.exit_code == 0, result.output
     assert "left out: weighting 'causal', option 'time': received 't', and a problem without such" in result.stderr
+    assert "left out: weighting 'fixed': received no weights" in result.stderr
     header, *rows = result.stdout.splitlines()
     assert [row.split()[0] for row in rows[: len(names)]] == names
     for label in ("error", "diffusion", "total diffusion", "SNR", "time"):

@@ -17,7 +17,7 @@ SCHEMES = [
     "rba+grad_norm:every=2",
     "vrba+ntk:every=3 whole",
     "causal:cut=count+learning_rate_annealing:every=2",
-    "brdr+relobralo",
+    "brdr+relobralo+fixed:pde=2",
     "self_adaptive:start=0.5,start_conditions=0.5+soft_adapt",
 ]
 WAYS = [f"rba {way}" for way in ("added", "moved", "changed", "eagerly", "trained", "dataset")]

@@ -57,7 +57,7 @@ def test_known_failures_are_strict_and_must_be_laws():
         checks_of(3)
 
 
-@pytest.mark.parametrize("name", [name for name in phasecore.names("weighting") if name != "rba"])
+@pytest.mark.parametrize("name", [name for name in phasecore.names("weighting") if name not in ("fixed", "rba")])
 def test_every_scheme_composes_with_rba(name):
     schemes = as_schemes(f"rba:gamma=0.99+{name}")
     assert list(schemes) == ["rba", name]

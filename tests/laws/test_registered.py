@@ -23,6 +23,7 @@ from phasecore.testing import (
 from phasecore.testing.laws import NotApplicableError
 from phasecore.testing.samplings import sampling_subject
 
+SCHEMES = [name for name in phasecore.names("weighting") if name != "fixed"]
 VARIANTS = [
     "rba:start=residuals",
     "rba:normalization=minmax",
@@ -82,7 +83,7 @@ def apply(law, subject):
 
 
 @pytest.mark.parametrize("law", WEIGHTING_LAWS, ids=lambda law: law.__name__)
-@pytest.mark.parametrize("specification", [*phasecore.names("weighting"), *VARIANTS])
+@pytest.mark.parametrize("specification", [*SCHEMES, *VARIANTS])
 def test_weighting_scheme(specification, law):
     apply(law, WeightingSubject(scheme_of(specification)))
 
@@ -91,6 +92,13 @@ def test_a_causal_scheme_that_waits_for_one_condition_keeps_every_other_law():
     reason = "it names a condition, which is not in every problem"
     scheme = phasecore.weighting_scheme("causal", initial_factor=10.0, initial="inlet")
     check_weighting(scheme, known_failures={"takes_any_number_of_terms": reason})
+
+
+def test_weights_chosen_by_hand_keep_every_law_but_name_a_term():
+    reason = "it names a term, which is not in every problem"
+    check_weighting(
+        phasecore.weighting_scheme("fixed", energy=3.0), known_failures={"takes_any_number_of_terms": reason}
+    )
 
 
 @pytest.mark.parametrize("law", SAMPLING_LAWS, ids=lambda law: law.__name__)

@@ -22,7 +22,7 @@ CASES = [
     "vrba+ntk:every=3",
     "causal:cut=count+learning_rate_annealing:every=2",
     "brdr+relobralo",
-    "self_adaptive:start=0.5,start_conditions=0.5+soft_adapt",
+    "self_adaptive:start=0.5,start_conditions=0.5+soft_adapt+fixed:pde=2",
     "rba step",
     "rba ddp",
     "rba+grad_norm:every=2 uneven",

@@ -7,6 +7,7 @@ import pytest
 from weighting_oracles import signals_of, softmax_of
 
 from phasecore import InputError
+from phasecore.weighting.fixed import fixed
 from phasecore.weighting.grad_norm import grad_norm
 from phasecore.weighting.learning_rate_annealing import learning_rate_annealing
 from phasecore.weighting.ntk import ntk
@@ -253,6 +254,23 @@ def test_ntk_per_point_over_fifty_updates_in_full_and_in_batches(alpha):
         assert {term: float(weight) for term, weight in weights.items()} == pytest.approx(expected, rel=1e-12)
 
 
+def test_fixed_weights_are_those_given_and_stay():
+    scheme = fixed(wall=10, pde=0.5)
+    for losses in ([1.0, 2.0, 3.0], [5.0, 0.0, 1.0]):
+        signals = signals_of(
+            {}, {}, term_losses=dict(zip(("pde", "wall", "data"), map(np.asarray, losses), strict=True))
+        )
+        weights, _ = scheme.update(signals, scheme.init(signals))
+        assert {term: float(weight) for term, weight in weights.items()} == {"wall": 10.0, "pde": 0.5}
+    assert scheme.multiplies == "squared_residual"
+
+
+def test_a_term_that_is_not_there_is_refused_with_those_that_are():
+    signals = signals_of({}, {}, term_losses={"pde": np.asarray(1.0), "boundary": np.asarray(1.0)})
+    with pytest.raises(InputError, match=r"(?s)unknown term of weighting 'fixed': received 'bounday'.*mean 'boundary'"):
+        fixed(bounday=3).init(signals)
+
+
 def test_costly_signals_are_read_now_and_then_by_default():
     assert [scheme().every for scheme in (learning_rate_annealing, grad_norm, ntk)] == [10, 1000, 1000]
     assert [scheme(every=7).every for scheme in (soft_adapt, relobralo, grad_norm)] == [7, 7, 7]
@@ -261,6 +279,9 @@ def test_costly_signals_are_read_now_and_then_by_default():
 @pytest.mark.parametrize(
     ("scheme", "options", "message"),
     [
+        (fixed, {}, "received no weights; expected some, by term"),
+        (fixed, {"pde": -1}, "option 'pde'.*non-negative"),
+        (fixed, {"pde": math.nan}, "option 'pde'.*non-negative"),
         (soft_adapt, {"beta": math.inf}, "'beta'.*finite"),
         (soft_adapt, {"normalized": "yes"}, "'normalized'.*one of True, False"),
         (relobralo, {"alpha": 1.5}, r"'alpha'.*\[0, 1\]"),
