@@ -70,7 +70,7 @@ class TermWeighting(BaseWeighting):  # type: ignore[misc, unused-ignore]
                 scheme.requires,
                 "pina",
                 SUPPLIES,
-                fix="PINA hands a weighting the loss of each condition, nothing of its points. Use soft_adapt, "
+                fix="PINA hands a weighting the loss of each condition, nothing of its points. Use fixed, soft_adapt, "
                 "relobralo or grad_norm; for attention to points PINA has RBAPhysicsInformedSingleModelSolver.",
             )
         self._weighting: Weighting | None = None
