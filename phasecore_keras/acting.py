@@ -13,6 +13,7 @@ from phasecore.policies import (
     ChangeWeighting,
     HoldWeighting,
     ReleaseWeighting,
+    Resample,
     ScaleLearningRate,
     SetLearningRate,
     SwitchOptimizer,
@@ -21,10 +22,10 @@ from phasecore.policies.going_back import gentle
 from phasecore_keras.distribution import replicas_of
 from phasecore_keras.internals import inner
 from phasecore_keras.model import PINN
-from phasecore_keras.namespace import namespace
 from phasecore_keras.optimizers import learning_rates
 from phasecore_keras.second_order import Failed
 from phasecore_keras.steps import synchronize
+from phasecore_keras.storing import hold
 
 RATES = frozenset({SetLearningRate.name, ScaleLearningRate.name})
 WEIGHTS = frozenset({HoldWeighting.name, AverageWeighting.name, ReleaseWeighting.name, ChangeWeighting.name})
@@ -60,6 +61,10 @@ def carried_out(model: Any) -> frozenset[str]:
     names = (optimizer_name(model), "lbfgs") if not hindrances(model) else ()
     switches = frozenset(f"{SwitchOptimizer.name}:{name}" for name in names)
     return switches | (RATES if settable else frozenset()) | (WEIGHTS if isinstance(model, PINN) else frozenset())
+
+
+OF_THE_STATE = RATES | WEIGHTS | {Resample.name}
+"""Actions whose effect is part of a saved state."""
 
 
 def hindrances(model: Any) -> list[str]:
@@ -103,9 +108,7 @@ def carry_out(model: Any, action: Action, failed: Failed) -> None:
     elif isinstance(action, ChangeWeighting):
         model.change_weighting(action.weighting)
     else:
-        model.weighting.hold(action, namespace)
-        model.physics.version += 1
-        model.renew()
+        hold(model, action)
 
 
 def put_in_charge(model: PINN, optimizer: str, failed: Failed) -> None:

@@ -14,6 +14,7 @@ from phasecore import registry
 from phasecore.errors import InputError
 from phasecore.jets.derivatives import COMPARED, Method
 from phasecore.losses import ResidualLoss, attention_of, checked_schemes, signals_of
+from phasecore.policies.actions import Action
 from phasecore.problems import CollocationPoints, Problem
 from phasecore.problems.checks import fields_of, residuals_of
 from phasecore.problems.finite import check_residuals_are_finite
@@ -98,14 +99,9 @@ class PhysicsLoss(ResidualLoss):
         self._dtype = variable_dtype(model)
         self.trained_coefficients = Coefficients(problem, self._dtype)
         self._equations = PartialDerivatives(
-            model,
-            problem.outputs,
-            problem.coordinates,
-            problem.all_partials(),
-            problem.sample(16, seed=0).interior,
-            derivatives,
-            self.trained_coefficients.parameters_of_problem,
-        )
+            model, problem.outputs, problem.coordinates, problem.all_partials(),
+            problem.sample(16, seed=0).interior, derivatives, self.trained_coefficients.parameters_of_problem,
+        )  # fmt: skip
         self._fields = self._equations.of(problem.fields_read)
         corners, zeros = ops.convert_to_tensor(problem.bounds.astype(self._dtype)), ops.zeros(2, dtype=self._dtype)
         some = dict.fromkeys(problem.fields_read, zeros)
@@ -175,15 +171,21 @@ class PhysicsLoss(ResidualLoss):
         return Conditions(self.problem, points, self._dtype, self._equations, self.trained_coefficients)
 
     def set_points(self, points: CollocationPoints | ArrayLike) -> None:
-        """Take the collocation points; the weights start anew if their number is another.
+        """Take the collocation points; if their number is another, weights start anew, or stay nearby where held.
 
         Raises:
             InputError: for points outside the domain, of a wrong shape, or of another problem's conditions.
         """
-        if self._take(self.problem.check_collocation_points(points)):
-            self.weighting.allocate(self._blank_signals(), self._sizes)
+        before, sizes = self.collocation, self._sizes
+        given = self.problem.check_collocation_points(points)
+        if self._take(given):
+            signals = self._blank_signals()
+            if before is not None and self.weighting.held:
+                self.weighting.move(signals, places_of_terms(self.problem, given, before, self._sizes, sizes))
+            else:
+                self.weighting.allocate(signals, self._sizes)
             if self.attention.points:
-                self.attention.allocate(self._blank_signals(), self._sizes)
+                self.attention.allocate(signals, self._sizes)
 
     def resample(self, points: CollocationPoints | ArrayLike) -> None:
         """Go on with other collocation points, any number of them; what is known of a point stays with the point.
@@ -323,11 +325,12 @@ class PhysicsLoss(ResidualLoss):
         self.version += 1
         return True
 
-    def hold_weighting(self, held: bool) -> None:
-        """Update the weights no more, or again; what is compiled is compiled anew when it is used next."""
-        if held != self.weighting.held:
-            self.weighting.held = held
-            self.version += 1
+    def hold_weighting(self, action: Action) -> None:
+        """Hold the weights, averaged or as they are, or release them; the attention goes on as a statistic."""
+        self.weighting.hold(action, namespace)
+        if self.weighting.held:
+            self._keep_attention(self.weighting)
+        self.version += 1
 
     def change_weighting(self, weighting: registry.Weighting) -> None:
         """Go on with other schemes, which start anew; a statistic of the former attention is kept up.
@@ -338,17 +341,16 @@ class PhysicsLoss(ResidualLoss):
         Raises:
             InputError: as of the loss; the weights are what they were then.
         """
-        former, self.weighting = self.weighting, Weighting(checked_schemes(registry.as_schemes(weighting), "keras"))
-        blank = self._blank_signals()
-        self.weighting.allocate(blank, self._sizes)
-        if not self.attention.points and attention_of(self.weighting.parts) is None:
-            for part in former.parts:
-                if attention_of([part]) is not None:
-                    self.attention = IndexedWeighting(part.scheme, "attention")
-                    self.attention.allocate(blank, self._sizes)
-                    for variable, own in zip(self.attention.variables, part.variables, strict=True):
-                        variable.assign(ops.copy(own.value))  # JAX must not be given a buffer twice
+        other = Weighting(checked_schemes(registry.as_schemes(weighting), "keras"))
+        other.allocate(self._blank_signals(), self._sizes)
+        former, self.weighting = self.weighting, other
+        if attention_of(other.parts) is None:
+            self._keep_attention(former)
         self.version += 1
+
+    def _keep_attention(self, weighting: Weighting) -> None:
+        if not self.attention.points:
+            self.attention = weighting.attention_beside() or self.attention
 
     def fields(self, points: Tensor) -> dict[str, Tensor]:
         """Return the problem's fields at points of shape (m, dimension), shape (m,) each."""

@@ -13,11 +13,13 @@ from phasecore import losses, registry
 from phasecore.errors import InputError
 from phasecore.monitoring.monitor import Monitor
 from phasecore.policies import Action, ChangeWeighting, Resample, SwitchOptimizer
+from phasecore.policies.actions import make_action
 from phasecore.policies.going_back import said
 from phasecore.probes import Probe
 from phasecore.recording.acting import may_resample, required_by, standing_of
 from phasecore.recording.recorder import Loggers
 from phasecore_keras.acting import (
+    OF_THE_STATE,
     RATES,
     carried_out,
     carry_out,
@@ -35,6 +37,7 @@ from phasecore_keras.resampling import Resampling
 from phasecore_keras.second_order import without_adam
 from phasecore_keras.sources import BatchLoss
 from phasecore_keras.steps import StepCounter
+from phasecore_keras.storing import acted_until, note_acted
 
 NOT_LOGGED = ("learning_rate", "seconds")
 """Of a row, what is no statistic: Keras' own callbacks log learning rates, of the epoch's end."""
@@ -338,16 +341,28 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
         self._check_policies("keras", declared, losses.SUPPLIES, saves=self._snapshots is not None, fix=fix)
 
     def _put_in_charge(self) -> None:
-        """Go on with the optimizer that was in charge last."""
+        """Go on with the optimizer that was in charge last, and with what was done since the state was saved.
+
+        A backup between two steps is written before the monitor acts on the row of that iteration.
+        """
+        if not isinstance(self.model, PINN):
+            return
         optimizer = standing_of(self._log.actions).optimizer
-        if optimizer is not None and isinstance(self.model, PINN):
+        if optimizer is not None:
             put_in_charge(self.model, optimizer, self._failed)
+        until = acted_until(self.model)
+        if self._anew and until is not None:
+            for acted in self._log.actions:
+                if acted.iteration > self._before + until and acted.action in OF_THE_STATE:
+                    self._carry_out(make_action(acted.action, acted.to, policy=acted.policy))
 
     def _failed(self, iteration: int, reason: str) -> None:
         self._log.went_back(iteration, optimizer_name(self.model), said(reason, slowed_down(self.model)))
 
     def _act(self) -> None:
         super()._act()
+        if isinstance(self.model, PINN):
+            note_acted(self.model, self.iteration - self._before)
         if self.stopped:
             self.model.stop_training = True
 

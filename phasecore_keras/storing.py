@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from phasecore.policies.actions import Action, HoldWeighting, ReleaseWeighting
 from phasecore.problems import CollocationPoints
 from phasecore_keras.loss import PhysicsLoss
 
 HELD = "weighting_held"
 CHANGED = "weighting_changed_to"
+ACTED = "acted_until"
 
 
 def store(store: Any, model: Any) -> None:
@@ -25,6 +27,8 @@ def store(store: Any, model: Any) -> None:
         store[HELD] = np.asarray(True)
     if model.specification != model.made_with:
         store[CHANGED] = np.frombuffer(model.specification.encode(), dtype=np.uint8)
+    if acted_until(model) is not None:
+        store[ACTED] = np.asarray(acted_until(model))
     model.quasi_newton.store(store)
 
 
@@ -39,9 +43,40 @@ def take_stored(store: Any, model: Any) -> None:
         changed = np.asarray(store[CHANGED]).tobytes().decode() if CHANGED in store else model.made_with
         if changed != model.specification:
             model.change_weighting(changed)
-        model.physics.hold_weighting(HELD in store)
+        hold_again(model, HELD in store)
         model.renew()
+    if ACTED in store:
+        note_acted(model, int(np.asarray(store[ACTED])))
     model.quasi_newton.take_stored(store)
+
+
+def note_acted(model: Any, steps: int) -> None:
+    """Note after how many steps a monitor carried out last what policies asked for."""
+    vars(model)["acted_until"] = steps
+
+
+def acted_until(model: Any) -> int | None:
+    """Return what was noted, or None."""
+    steps: int | None = vars(model).get("acted_until")
+    return steps
+
+
+def hold(model: Any, action: Action) -> None:
+    """Hold the weights of a model, averaged or as they are, or release them; see `PhysicsLoss.hold_weighting`.
+
+    Args:
+        model: the PINN.
+        action: `HoldWeighting`, `AverageWeighting` or `ReleaseWeighting`.
+    """
+    model.physics.hold_weighting(action)
+    model.attention = model.physics.attention
+    model.renew()
+
+
+def hold_again(model: Any, held: bool) -> None:
+    """Hold the weights of a model, or release them, as they were when a state was saved, which is to be loaded."""
+    if held != model.weighting.held:
+        hold(model, HoldWeighting() if held else ReleaseWeighting())
 
 
 def store_points(store: Any, physics: PhysicsLoss) -> None:

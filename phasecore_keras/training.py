@@ -35,11 +35,11 @@ from phasecore_keras.autodiff import to_numpy
 from phasecore_keras.capture import Capture
 from phasecore_keras.checks import residuals_now
 from phasecore_keras.model import PINN
-from phasecore_keras.namespace import namespace
 from phasecore_keras.precision import computing_in
 from phasecore_keras.record import Snapshots, versions
 from phasecore_keras.second_order import without_adam
 from phasecore_keras.steps import synchronize
+from phasecore_keras.storing import hold, hold_again
 from phasecore_keras.threads import limit_threads
 
 EPSILON = 1e-8
@@ -170,8 +170,7 @@ class KerasSession(Session):
         elif isinstance(action, ChangeWeighting):
             self._change_weighting(action.weighting)
         else:
-            self.model.weighting.hold(action, namespace)
-            self.model.physics.version += 1
+            hold(self.model, action)
 
     def learning_rate(self) -> float | None:
         """Return the learning rate of the next iteration, or None where the optimizer in charge has none."""
@@ -233,7 +232,7 @@ class KerasSession(Session):
         specification, held = acted["weighting"]
         if specification != self.model.specification:
             self._change_weighting(specification)
-        self.model.physics.hold_weighting(held)
+        hold_again(self.model, held)
         self.in_charge = acted["in_charge"]
         if acted["factor"] != self.factor:
             self.factor = acted["factor"]

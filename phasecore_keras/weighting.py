@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
+from phasecore.losses import attention_of
 from phasecore.signals import Signals
 from phasecore.weighting import WeightingScheme, state_leaves
 from phasecore.weighting.checks import updated
@@ -64,7 +65,7 @@ class IndexedWeighting(IndexedScheme, keras.layers.Layer):  # type: ignore[misc,
             owned.append(self._own("state_" + key, value))
         for term, weight in weights.items():
             self._check_values(term, weight, 0)
-            owned.append(self._own("weight_" + term, ops.ones_like(weight)))
+            owned.append(self._own("weight_" + term, weight if self.scheme.constant else ops.ones_like(weight)))
         self._updated = -1
         if not self.in_step:
             owned.append(self._own("updated_at", ops.convert_to_tensor(-1, dtype="int32")))
@@ -104,7 +105,7 @@ class IndexedWeighting(IndexedScheme, keras.layers.Layer):  # type: ignore[misc,
         """
         if not self._owned:
             return {}
-        weights = self._advance(signals, indices)
+        weights = self._advance(signals, indices) if self.is_active else weights_of(self, indices)
         return {term: ops.stop_gradient(weight) for term, weight in weights.items()}
 
     def following(self, signals: Signals) -> Mapping[str, Tensor]:
@@ -116,6 +117,14 @@ class IndexedWeighting(IndexedScheme, keras.layers.Layer):  # type: ignore[misc,
     def get_config(self) -> dict[str, Any]:
         """Say nothing of the scheme: the model that holds it makes it again."""
         return {"name": self.name}
+
+    def _copied(self, name: str) -> IndexedWeighting:
+        other = IndexedWeighting(self.scheme, name)
+        other._structure, other._batched, other.weighted = self._structure, self._batched, self.weighted
+        other._owned = tuple(other._own(own, getattr(self, own).value) for own in self._owned)
+        other.points, other.built = self.points, True
+        other.refresh()
+        return other
 
     def _own(self, name: str, value: Tensor) -> str:
         initial = ops.convert_to_numpy(value)
@@ -219,6 +228,11 @@ class Weighting(Composition, keras.layers.Layer):  # type: ignore[misc, unused-i
             for term in dict.fromkeys(term for _, weights in following for term in weights)
         }
         return {term: factor for term, factor in found.items() if factor is not None}
+
+    def attention_beside(self) -> IndexedWeighting | None:
+        """Return the residual-based attention among the schemes once more, to be updated beside them, or None."""
+        own = [part for part in self.parts if attention_of([part]) is not None]
+        return own[0]._copied("attention") if own else None
 
     def get_config(self) -> dict[str, Any]:
         """Say nothing of the schemes: the model that holds them makes them again."""

@@ -145,8 +145,13 @@ class InCharge:
     @property
     def sees_the_same(self) -> bool:
         """Whether a `PhysicsLoss` has the weights and points with which the last step ended."""
-        loss, (points, weighting) = self._loss, self._seen
-        return not loss.weighting.moves and loss.points is points and loss.weighting is weighting
+        return self._has_seen_the_same and not self._loss.weighting.moves
+
+    @property
+    def _has_seen_the_same(self) -> bool:
+        """Whether the last step was made with the points and the schemes of now."""
+        seen = getattr(self._loss, "points", None), getattr(self._loss, "weighting", None)
+        return all(one is not None and one is other for one, other in zip(seen, self._seen, strict=True))
 
     def step(self, closure: Callable[[], Tensor]) -> Tensor:
         """Make a step of the optimizer in charge, and return the loss before it.
@@ -180,7 +185,7 @@ class InCharge:
             assert self._resampling is not None
             self._resampling.move(iteration)
         else:
-            self._loss.weighting.hold(action, namespace)
+            hold(self._loss, action)
             self._seen = (None, None)
 
     def before_iteration(self) -> None:
@@ -211,8 +216,9 @@ class InCharge:
         return {
             "in_charge": (self.name, self._former, self._last),
             "steps_of_others": self._steps_of_others,
+            "sees_the_same": self._has_seen_the_same,
             "lbfgs": own.state_dict() if isinstance(own, LBFGS) else None,
-            "weighting": (loss.specification, loss.weighting.held) if isinstance(loss, PhysicsLoss) else None,
+            "weighting": (loss.changed_to, loss.weighting.held) if isinstance(loss, PhysicsLoss) else None,
             "resampling": None if self._resampling is None else self._resampling.state_dict(),
         }
 
@@ -224,6 +230,8 @@ class InCharge:
             self.optimizer.load_state_dict(state["lbfgs"])
         self.name, self._former, self._last = state["in_charge"]
         restore_loss(self._loss, self._resampling, state)
+        loss = self._loss
+        self._seen = (loss.points, loss.weighting) if state.get("sees_the_same") else (None, None)
 
     def _switch_to(self, name: str) -> None:
         if name not in self._optimizers:
@@ -236,6 +244,31 @@ class InCharge:
         return [parameter for group in first.param_groups for parameter in group["params"]]
 
 
+def hold(loss: PhysicsLoss, action: Action) -> None:
+    """Hold the weights of a loss, averaged or as they are, or release them; its attention goes on as a statistic.
+
+    Args:
+        loss: the training's.
+        action: `HoldWeighting`, `AverageWeighting` or `ReleaseWeighting`.
+    """
+    loss.weighting.hold(action, namespace)
+    if loss.weighting.held and loss.attention is None:
+        loss.attention = loss.weighting.attention_beside()
+
+
+def weight_again(loss: PhysicsLoss, changed_to: str | None, held: bool) -> None:
+    """Have a loss weighted as policies left it when a state was saved, which is to be loaded after this.
+
+    Args:
+        loss: the training's.
+        changed_to: the specification that its weighting was changed to, or None.
+        held: whether its weights were held.
+    """
+    if changed_to is not None and changed_to != loss.changed_to:
+        loss.change_weighting(changed_to)
+    hold(loss, HoldWeighting() if held else ReleaseWeighting())
+
+
 def restore_loss(loss: Any, resampling: Resampling | None, state: Mapping[str, Any]) -> None:
     """Have a loss weighted as policies left it, at the points of that time; the loss' own state comes after it.
 
@@ -245,10 +278,7 @@ def restore_loss(loss: Any, resampling: Resampling | None, state: Mapping[str, A
         state: of `InCharge`.
     """
     if state["weighting"] is not None:
-        specification, held = state["weighting"]
-        if specification != loss.specification:
-            loss.change_weighting(specification)
-        loss.weighting.held = held
+        weight_again(loss, *state["weighting"])
     if resampling is not None and state.get("resampling") is not None:
         resampling.load_state_dict(state["resampling"])
 

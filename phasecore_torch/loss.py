@@ -138,6 +138,7 @@ class PhysicsLoss(ResidualLoss, nn.Module):
         self.field_names = tuple(fields_of(self.trained_coefficients.problem(), at, zeros, namespace))
         self.weighting = Weighting(schemes, self._blank_signals(), self._sizes)
         self.attention: Weighting | None = None
+        self.changed_to: str | None = None
         self.updates = 0
         self.register_load_state_dict_pre_hook(with_or_without_attention)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(of_this_process)  # type: ignore[no-untyped-call]
@@ -288,13 +289,10 @@ class PhysicsLoss(ResidualLoss, nn.Module):
             InputError: as of the loss; the weights are what they were then.
         """
         schemes = self._schemes_of(weighting)
-        former = self.weighting
-        self.weighting = Weighting(schemes, self._blank_signals(), self._sizes)
+        former, self.weighting = self.weighting, Weighting(schemes, self._blank_signals(), self._sizes)
+        self.changed_to = self.specification
         if self.attention is None and attention_of(self.weighting.parts) is None:
-            known = {part.scheme_name: part.scheme for part in former.parts if attention_of([part]) is not None}
-            if known:
-                self.attention = Weighting(known, self._blank_signals(), self._sizes)
-                self.attention.load_state_dict(former.state_dict(), strict=False)
+            self.attention = former.attention_beside()
 
     def term_gradients(self, indices: Tensor | None = None, *, weighted: bool = False) -> dict[str, dict[str, Tensor]]:
         """Return the gradient of each term's mean squared residual, {term: {parameter: of the parameter's shape}}.

@@ -30,11 +30,10 @@ from phasecore.recording.untrusted import check_archive
 from phasecore.runs.session import EXPECTED, Session
 from phasecore.sampling import Resampler
 from phasecore_torch import capture
-from phasecore_torch.acting import change_rates, slow_down
+from phasecore_torch.acting import change_rates, hold, slow_down, weight_again
 from phasecore_torch.capture import Capture
 from phasecore_torch.checks import residuals_now
 from phasecore_torch.loss import PhysicsLoss
-from phasecore_torch.namespace import namespace
 from phasecore_torch.processes import is_first, of_all, processes, rank, summed
 from phasecore_torch.quasi_newton import LBFGS
 from phasecore_torch.record import Snapshots, versions
@@ -141,7 +140,7 @@ class TorchSession(Session):
         elif isinstance(action, ChangeWeighting):
             self.loss.change_weighting(action.weighting)
         else:
-            self.loss.weighting.hold(action, namespace)
+            hold(self.loss, action)
             self.seen = (None, None)
 
     def check(self, loss: Tensor) -> None:
@@ -180,7 +179,7 @@ class TorchSession(Session):
         if self.resampler is not None:
             state["points"] = torch.from_numpy(self.interior())
         if self.training.policies:
-            weighting = self.loss.specification, self.loss.weighting.held
+            weighting = self.loss.changed_to, self.loss.weighting.held
             quasi_newton = self.lbfgs is not None
             acted = {"in_charge": self.in_charge, "weighting": weighting, "quasi_newton": quasi_newton}
             state["acted"] = {**acted, "sees_the_same": self._sees_the_same()}
@@ -200,10 +199,8 @@ class TorchSession(Session):
             self.loss.resample(state["points"].cpu().numpy())
         acted = state.get("acted")
         if acted is not None:
-            specification, held = acted["weighting"]
-            if specification != self.loss.specification:
-                self.loss.change_weighting(specification)
-            self.loss.weighting.held, self.in_charge = held, acted["in_charge"]
+            weight_again(self.loss, *acted["weighting"])
+            self.in_charge = acted["in_charge"]
             self.lbfgs = self._make_lbfgs() if acted["quasi_newton"] else None
             same = acted.get("sees_the_same", self.resampler is None)
             self.seen = (self.loss.points, self.loss.weighting) if same else (None, None)

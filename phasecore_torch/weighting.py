@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from typing import Any, final
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from phasecore.errors import InputError
+from phasecore.losses import attention_of
 from phasecore.signals import Signals
 from phasecore.weighting import WeightingScheme, state_leaves
 from phasecore.weighting.composition import (
@@ -51,7 +53,8 @@ class IndexedWeighting(IndexedScheme, nn.Module):
         for key, value in state_leaves(state):
             self.register_buffer("state_" + key, value.detach().clone())
         for term, weight in weights.items():
-            self.register_buffer("weight_" + term, torch.ones_like(weight.detach()))
+            first = weight.detach().clone()
+            self.register_buffer("weight_" + term, first if scheme.constant else torch.ones_like(first))
         self._calls = 0
         if scheme.every > 1:
             self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
@@ -121,9 +124,22 @@ class Weighting(Composition, nn.Module):
         super().__init__()
         self.parts = []
         for name, scheme in schemes.items():
-            self.parts.append(IndexedWeighting(scheme, name, signals, sizes))
-            # add_module() refuses names of a module's own methods, such as "half"; a scheme may be called so
-            self._modules[name] = self.parts[-1]
+            self._take(IndexedWeighting(scheme, name, signals, sizes))
+
+    def attention_beside(self) -> Weighting | None:
+        """Return the residual-based attention among the schemes once more, to be updated beside them, or None."""
+        own = [part for part in self.parts if attention_of([part]) is not None]
+        if not own:
+            return None
+        kept = Weighting({}, Signals({}, namespace), {})
+        for part in own:
+            kept._take(copy.deepcopy(part))
+        return kept
+
+    def _take(self, part: IndexedWeighting) -> None:
+        self.parts.append(part)
+        # add_module() refuses names of a module's own methods, such as "half"; a scheme may be called so
+        self._modules[part.scheme_name] = part
 
     def required(self) -> frozenset[str]:
         """Return the signals that this iteration's updates read."""

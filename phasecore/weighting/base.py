@@ -36,6 +36,8 @@ class WeightingScheme(NamedTuple):
             keeps them in any case. A new one takes those of the nearest old one ("nearest"), or begins as `init` has
             it, its weight one until the next update ("anew"); "refused" forbids moves. While weights are held, a
             new point has that of the nearest old one in any case, as no update is to come.
+        constant: whether the weights are the same whatever the signals' values. They are in use from the start then,
+            where those of other schemes are one until their first update, and are never updated.
 
     Example:
         >>> from phasecore.weighting.rba import rba
@@ -50,6 +52,7 @@ class WeightingScheme(NamedTuple):
     per_point: tuple[str, ...] = ()
     every: int = 1
     on_move: Literal["nearest", "anew", "refused"] = "nearest"
+    constant: bool = False
 
 
 def state_leaves(state: State) -> Iterator[tuple[str, Array]]:

@@ -47,6 +47,7 @@ def check_declaration(name: str, scheme: WeightingScheme) -> None:
         ("per_point", _are_names(scheme.per_point, tuple), "a tuple of names of the state's fields"),
         ("every", is_whole(scheme.every), "a positive integer, 1 to update at every iteration"),
         ("on_move", scheme.on_move in moves, f"one of {moves}"),
+        ("constant", isinstance(scheme.constant, bool), "True or False"),
     ):
         if not holds:
             raise PluginError(

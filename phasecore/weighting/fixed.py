@@ -49,4 +49,6 @@ def fixed(**weights: float) -> WeightingScheme:
         ones = {term: signals.namespace.ones_like(losses[term]) for term in weights}
         return {term: weight * ones[term] for term, weight in weights.items()}, state
 
-    return WeightingScheme(init, update, requires=frozenset({TERM_LOSSES}), multiplies="squared_residual")
+    return WeightingScheme(
+        init, update, requires=frozenset({TERM_LOSSES}), multiplies="squared_residual", constant=True
+    )

@@ -70,7 +70,7 @@ class IndexedScheme(ABC):
     @property
     def is_active(self) -> bool:
         """Whether the scheme has weights or a state to update."""
-        return bool(self.weighted or self._structure)
+        return not self.scheme.constant and bool(self.weighted or self._structure)
 
     @property
     def state(self) -> Any:
@@ -131,7 +131,7 @@ class IndexedScheme(ABC):
         check_weight_range(self.scheme_name, self.scheme, term, *self._range(weight), iteration)
 
     def _first(self, signals: Signals, sizes: Mapping[str, int]) -> tuple[State, Weights]:
-        """The state and the weights that a training starts from, checked, from signals of the right shapes."""
+        """The state that a training starts from and the weights of a first update, from signals of the right shapes."""
         state = first_state(self.scheme_name, self.scheme, signals)
         weights, later = updated(self.scheme_name, self.scheme, signals, state)
         check_update(self.scheme_name, weights, later, state, sizes, signals)

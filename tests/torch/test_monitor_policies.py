@@ -159,9 +159,12 @@ def test_a_policy_stops_the_loop_saves_and_calls(tmp_path):
     assert {6, 11} <= set(open_run(tmp_path / "run").snapshots)
 
 
-@pytest.mark.parametrize("where", [5, 12, 18])
-def test_a_restored_monitor_goes_on_with_the_optimizer_in_charge(where):
-    policy = plan((10, SwitchOptimizer("lbfgs")), (15, SwitchOptimizer("adam")))
+@pytest.mark.parametrize(
+    "further", [(), ((10, AverageWeighting()),), ((10, HoldWeighting()),)], ids=["", "mean", "held"]
+)
+@pytest.mark.parametrize("where", [5, 12, 13, 18])
+def test_a_restored_monitor_goes_on_with_the_optimizer_in_charge(where, further):
+    policy = plan((10, SwitchOptimizer("lbfgs")), *further, (15, SwitchOptimizer("adam")))
     model, loss_fn, optimizer, monitor = made(policy)
     by_optimize(monitor, loss_fn, where)
     saved = copy.deepcopy([part.state_dict() for part in (monitor, model, loss_fn, optimizer)])

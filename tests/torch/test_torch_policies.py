@@ -130,6 +130,34 @@ def test_averaged_weights_are_the_mean_of_each_terms_and_stay(weighting):
             assert later.weight(term).shape == part.weight(term).shape
 
 
+@pytest.mark.parametrize("action", [AverageWeighting(), HoldWeighting()], ids=["averaged", "held"])
+def test_the_attention_goes_on_while_weights_are_held(action):
+    options = {"learning_rate": 1e-12, "weighting": "rba:eta=0.1,gamma=0.9"}
+    held, alone = (execute(make(policy, **options)).rows for policy in (plan((20, action)), None))
+    orders = [[row["residual_order"] for row in rows] for rows in (held, alone)]
+    assert orders[0] == pytest.approx(orders[1], rel=1e-5)
+    assert len(set(orders[0][-3:])) == 3
+
+
+def test_weights_chosen_by_hand_are_in_use_before_the_first_step():
+    session = TorchSession(make(weighting="fixed:boundary=10"))
+    loss = session.loss.eval()
+    value = float(loss().detach())
+    terms = loss.losses.unweighted
+    assert value == pytest.approx(float((terms["pde"] + 10 * terms["boundary"]).detach()), rel=1e-6)
+    rows = execute(make(plan((20, ChangeWeighting("fixed:boundary=10")), (20, HoldWeighting())))).rows
+    assert rows[-1]["weighted_loss_boundary"] == pytest.approx(10 * rows[-1]["loss_boundary"], rel=1e-5)
+
+
+def test_a_resume_goes_on_with_the_options_that_the_weighting_was_changed_to(tmp_path):
+    options = {"weighting": "rba:eta=0.3,gamma=0.5"}
+    policy = plan((20, ChangeWeighting("rba")))
+    whole = execute(make(policy, tmp_path / "whole", **options))
+    execute(make(policy, tmp_path / "parts", iterations=30, **options))
+    resumed = execute(prepare_resumed(tmp_path / "parts", policy=policy, iterations=60), resume=True)
+    assert repr(rows_of(resumed)) == repr(rows_of(whole))
+
+
 def test_released_after_they_were_averaged_the_schemes_go_on_from_their_own_state():
     averaged, held = (plan((20, action()), (30, ReleaseWeighting())) for action in (AverageWeighting, HoldWeighting))
     found = [weights_after(policy, 60)[1]["pde"] for policy in (averaged, held)]
