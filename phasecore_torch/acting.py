@@ -24,7 +24,6 @@ from phasecore.policies import (
 from phasecore.policies.going_back import gentle, said
 from phasecore.recording.acting import may_resample
 from phasecore_torch.loss import PhysicsLoss
-from phasecore_torch.namespace import namespace
 from phasecore_torch.quasi_newton import LBFGS
 from phasecore_torch.resampling import Resampling
 
@@ -185,7 +184,7 @@ class InCharge:
             assert self._resampling is not None
             self._resampling.move(iteration)
         else:
-            hold(self._loss, action)
+            self._loss.hold_weighting(action)
             self._seen = (None, None)
 
     def before_iteration(self) -> None:
@@ -244,18 +243,6 @@ class InCharge:
         return [parameter for group in first.param_groups for parameter in group["params"]]
 
 
-def hold(loss: PhysicsLoss, action: Action) -> None:
-    """Hold the weights of a loss, averaged or as they are, or release them; its attention goes on as a statistic.
-
-    Args:
-        loss: the training's.
-        action: `HoldWeighting`, `AverageWeighting` or `ReleaseWeighting`.
-    """
-    loss.weighting.hold(action, namespace)
-    if loss.weighting.held and loss.attention is None:
-        loss.attention = loss.weighting.attention_beside()
-
-
 def weight_again(loss: PhysicsLoss, changed_to: str | None, held: bool) -> None:
     """Have a loss weighted as policies left it when a state was saved, which is to be loaded after this.
 
@@ -266,7 +253,7 @@ def weight_again(loss: PhysicsLoss, changed_to: str | None, held: bool) -> None:
     """
     if changed_to is not None and changed_to != loss.changed_to:
         loss.change_weighting(changed_to)
-    hold(loss, HoldWeighting() if held else ReleaseWeighting())
+    loss.hold_weighting(HoldWeighting() if held else ReleaseWeighting())
 
 
 def restore_loss(loss: Any, resampling: Resampling | None, state: Mapping[str, Any]) -> None:

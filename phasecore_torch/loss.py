@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from phasecore import registry
 from phasecore.jets.derivatives import COMPARED, Method
 from phasecore.losses import ResidualLoss, attention_of, checked_schemes, signals_of
+from phasecore.policies.actions import Action
 from phasecore.problems import CollocationPoints, Problem
 from phasecore.problems.checks import fields_of, residuals_of
 from phasecore.sampling.places import places_of_terms
@@ -161,8 +162,8 @@ class PhysicsLoss(ResidualLoss, nn.Module):
         residuals = self.residuals(indices) if batched is None else batched(self.points)
         if self.training and not evaluates_again():
             self._update_weights(residuals, conditions, indices)
-        evaluation = evaluation_of(residuals, conditions, self.weighting.current(indices))
-        evaluation = self.layout.shared(evaluation, indices)
+        own = evaluation_of(residuals, conditions, self.weighting.current(indices))
+        evaluation = self.layout.shared(own, indices)
         self.losses = Losses.of(evaluation)
         loss = torch.stack(list(evaluation.weighted.values())).sum()
         if batched is not None:
@@ -187,10 +188,7 @@ class PhysicsLoss(ResidualLoss, nn.Module):
         return torch.stack([weighted_loss(term, r, weights) for term, r in self.blocks(points).items()]).sum()
 
     def evaluate_through(self, batched: Callable[[], BatchedResiduals | None] | None) -> None:
-        """Let the following calls at all points take their residuals from what `batched` returns, if it returns any.
-
-        None: from `blocks`, as usual.
-        """
+        """Let the following calls at all points take residuals from what `batched` returns, if any, else from `blocks`."""
         self._batched = batched
 
     def shared_loss(self, weights: Products) -> Tensor:
@@ -248,8 +246,7 @@ class PhysicsLoss(ResidualLoss, nn.Module):
     def track_attention(self) -> None:
         """Keep the paper's residual-based attention beside the weights in use, as a statistic that enters no loss."""
         if self.attention is None and attention_of(self.weighting.parts) is None:
-            schemes = {"rba": rba()}
-            self.attention = Weighting(schemes, self._blank_signals(), self._sizes)
+            self.attention = Weighting({"rba": rba()}, self._blank_signals(), self._sizes)
 
     @property
     def layout(self) -> Layout:
@@ -293,6 +290,12 @@ class PhysicsLoss(ResidualLoss, nn.Module):
         self.changed_to = self.specification
         if self.attention is None and attention_of(self.weighting.parts) is None:
             self.attention = former.attention_beside()
+
+    def hold_weighting(self, action: Action) -> None:
+        """Hold the weights, averaged or as they are, or release them; the attention goes on as a statistic."""
+        self.weighting.hold(action, self._blank_signals())
+        if self.weighting.held and self.attention is None:
+            self.attention = self.weighting.attention_beside()
 
     def term_gradients(self, indices: Tensor | None = None, *, weighted: bool = False) -> dict[str, dict[str, Tensor]]:
         """Return the gradient of each term's mean squared residual, {term: {parameter: of the parameter's shape}}.

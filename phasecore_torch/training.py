@@ -30,7 +30,7 @@ from phasecore.recording.untrusted import check_archive
 from phasecore.runs.session import EXPECTED, Session
 from phasecore.sampling import Resampler
 from phasecore_torch import capture
-from phasecore_torch.acting import change_rates, hold, slow_down, weight_again
+from phasecore_torch.acting import change_rates, slow_down, weight_again
 from phasecore_torch.capture import Capture
 from phasecore_torch.checks import residuals_now
 from phasecore_torch.loss import PhysicsLoss
@@ -140,7 +140,7 @@ class TorchSession(Session):
         elif isinstance(action, ChangeWeighting):
             self.loss.change_weighting(action.weighting)
         else:
-            hold(self.loss, action)
+            self.loss.hold_weighting(action)
             self.seen = (None, None)
 
     def check(self, loss: Tensor) -> None:

@@ -97,6 +97,28 @@ def averaged(weight: Array, multiplies: Multiplies, xp: ArrayNamespace) -> Array
     return xp.sqrt(xp.mean(xp.square(weight))) if multiplies == "residual" else xp.mean(weight)
 
 
+def filled(weight: Array, unseen: Array, multiplies: Multiplies, xp: ArrayNamespace) -> Array:
+    """Return weights of points, shape (n,), with the mean of the others where a point was not seen yet.
+
+    Args:
+        weight: of each point, shape (n,).
+        unseen: one for a point that was not seen, zero for others, shape (n,). Where none was seen, weights stay.
+        multiplies: what they multiply, see `averaged`.
+        xp: their namespace.
+
+    Example:
+        >>> import numpy
+        >>> filled(numpy.asarray([3.0, 1.0, 4.0]), numpy.asarray([0.0, 1.0, 0.0]), "squared_residual", numpy).tolist()
+        [3.0, 3.5, 4.0]
+    """
+    of_residual = multiplies == "residual"
+    seen = 1.0 - unseen
+    count = xp.sum(seen)
+    powers = xp.square(weight) if of_residual else weight
+    mean = xp.sum(seen * powers) / xp.maximum(count, xp.ones_like(count))
+    return xp.where(unseen * count > 0, xp.sqrt(mean) if of_residual else mean, weight)
+
+
 def weighted_square(term: str, residual: Array, weights: Products, xp: ArrayNamespace) -> Array:
     """Return the squared residual with all the weights of its term, of the residual's shape.
 

@@ -12,7 +12,7 @@ from phasecore.sampling.places import Places
 from phasecore.signals import CONDITION_RESIDUALS, RESIDUALS, Signals
 from phasecore.weighting.base import State, WeightingScheme, Weights
 from phasecore.weighting.checks import check_terms_stay, check_update, check_weight_range, first_state, updated
-from phasecore.weighting.composition import Products, averaged, point_weights, products
+from phasecore.weighting.composition import Products, averaged, filled, point_weights, products
 
 
 class IndexedScheme(ABC):
@@ -85,6 +85,27 @@ class IndexedScheme(ABC):
         """
         for term in self.weighted:
             self._check_values(term, self.weight(term), iteration)
+
+    def fill(self, signals: Signals) -> None:
+        """Give each point that was in no batch yet, whose state is the first one, the mean weight of the others.
+
+        Args:
+            signals: of the full set of points, with the right shapes; values do not matter.
+        """
+        xp = signals.namespace
+        fresh = first_state(self.scheme_name, self.scheme, signals)
+        for term in self.weighted:
+            firsts = {
+                _name_of(field, term): getattr(fresh, field)[term]
+                for field in self.scheme.per_point
+                if term in getattr(fresh, field)
+            }
+            if firsts:
+                ones = xp.ones_like(self.weight(term))
+                unseen = ones
+                for name, first in firsts.items():
+                    unseen = xp.where(self._read(name, None) == first, unseen, 0.0 * ones)
+                self._write(f"weight_{term}", filled(self.weight(term), unseen, self.scheme.multiplies, xp), None)
 
     def average(self, xp: ArrayNamespace) -> None:
         """Give each of a term's points the mean of their weights, see `averaged`.
@@ -203,16 +224,18 @@ class Composition(ABC):
         """
         return point_weights(self.current())
 
-    def hold(self, action: Action, xp: ArrayNamespace) -> None:
+    def hold(self, action: Action, signals: Signals) -> None:
         """Hold the weights, as they are or each scheme's averaged over the points of a term, or release them.
 
         Args:
             action: one of the three.
-            xp: the framework's functions of arrays.
+            signals: of the full set of points, with the right shapes; values do not matter.
         """
         self.held = not isinstance(action, ReleaseWeighting)
-        for part in self.parts if isinstance(action, AverageWeighting) else ():
-            part.average(xp)
+        for part in self.parts if self.held else ():
+            part.fill(signals)
+            if isinstance(action, AverageWeighting):
+                part.average(signals.namespace)
 
     def move(self, signals: Signals, places: Mapping[str, Places | None]) -> None:
         """Keep the states and weights of points that have moved with their points, see `IndexedScheme.move`."""

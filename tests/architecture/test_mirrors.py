@@ -48,7 +48,6 @@ DIFFERENCES: dict[str, set[str]] = {
         "loss.py: PhysicsLoss.point_variables",
         "loss.py: PhysicsLoss.evaluate",
         "loss.py: PhysicsLoss.has_changed",
-        "loss.py: PhysicsLoss.hold_weighting",
         "loss.py: PhysicsLoss.renew",
         "loss.py: PhysicsLoss.trainable_variables",
         "loss.py: PhysicsLoss.variables",

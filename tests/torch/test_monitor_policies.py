@@ -140,6 +140,32 @@ def test_weights_of_a_loss_are_averaged_over_the_points_of_a_term():
     assert losses[7:] == pytest.approx(fresh[7:], rel=1e-5), "a step begins with the loss as it is weighted then"
 
 
+@pytest.mark.parametrize("action", [AverageWeighting(), HoldWeighting()], ids=["averaged", "held"])
+@pytest.mark.parametrize("weighting", ["rba", "vrba", "brdr"])
+def test_points_that_no_batch_had_yet_are_held_at_the_mean_of_the_others(action, weighting):
+    _, loss_fn, optimizer, monitor = made(plan((2, action)), weighting=weighting)
+    batches = torch.arange(40).split(8)
+    for k in range(4):
+
+        def closure(indices=batches[k]):
+            optimizer.zero_grad()
+            loss = loss_fn(indices)
+            loss.backward()
+            return loss
+
+        before = loss_fn.point_weights()["pde"].clone()
+        monitor.optimize(closure)
+        if loss_fn.weighting.held:
+            break
+    number = 8 * (k + 1)
+    seen, others = loss_fn.point_weights()["pde"][:number], loss_fn.point_weights()["pde"][number:]
+    assert torch.equal(before[number:], torch.ones(40 - number))
+    (part,) = loss_fn.weighting.parts
+    of_residual = part.scheme.multiplies == "residual"
+    mean = seen.square().mean().sqrt() if of_residual else seen.mean()
+    assert torch.allclose(others, mean.expand_as(others), rtol=1e-5)
+
+
 def test_learning_rates_are_those_of_the_optimizer_that_has_one():
     policy = plan((5, SetLearningRate(0.01)), (10, SwitchOptimizer("lbfgs")), (15, ScaleLearningRate(0.5)))
     _, _, optimizer, monitor = made(policy)

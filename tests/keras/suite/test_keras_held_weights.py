@@ -65,6 +65,18 @@ def test_other_points_have_the_weights_that_are_held(action):
     assert factors(pinn)["boundary"] == pytest.approx(10, rel=1e-5)
 
 
+@pytest.mark.any_backend
+def test_points_that_no_batch_had_yet_are_held_at_the_mean_of_the_others():
+    pinn = made("rba")
+    monitor = PhaseMonitor(every=1, batches=10, policy=plan((2, HoldWeighting())))
+    pinn.fit(pinn.points(40, seed=0), epochs=1, batch_size=8, callbacks=[monitor], verbose=0)
+    weights = to_numpy(pinn.physics.point_weights()["pde"])
+    values, counts = np.unique(weights, return_counts=True)
+    others = weights[weights != values[counts.argmax()]]
+    assert counts.max() == 40 - 2 * 8
+    assert values[counts.argmax()] == pytest.approx(np.sqrt(np.mean(others**2)), rel=1e-4)
+
+
 class Ended(keras.callbacks.Callback):
     """Interrupts a training at a step."""
 
