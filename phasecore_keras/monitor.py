@@ -338,7 +338,9 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
             fix += " Give the optimizer a learning rate that is a number, for policies that change it."
         if self._resampling is None and may_resample(self._policies):
             fix += " For points that move: resampling=phasecore_keras.Resampling('uniform'), or another sampling."
-        self._check_policies("keras", declared, losses.SUPPLIES, saves=self._snapshots is not None, fix=fix)
+        saves, physics = self._snapshots is not None, getattr(self.model, "physics", None)
+        known = None if physics is None or physics.collocation is None else (physics.problem, physics.collocation)
+        self._check_policies("keras", declared, losses.SUPPLIES, saves=saves, fix=fix, trained_on=known)
 
     def _put_in_charge(self) -> None:
         """Go on with the optimizer that was in charge last, and with what was done since the state was saved.

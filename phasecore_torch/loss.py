@@ -188,7 +188,7 @@ class PhysicsLoss(ResidualLoss, nn.Module):
         return torch.stack([weighted_loss(term, r, weights) for term, r in self.blocks(points).items()]).sum()
 
     def evaluate_through(self, batched: Callable[[], BatchedResiduals | None] | None) -> None:
-        """Let the following calls at all points take residuals from what `batched` returns, if any, else from `blocks`."""
+        """Let the next calls at all points take residuals from what `batched` returns, if any, else from `blocks`."""
         self._batched = batched
 
     def shared_loss(self, weights: Products) -> Tensor:

@@ -19,7 +19,10 @@ from phasecore.phases import Phase, Timeline
 from phasecore.policies.actions import Action, Call, Snapshot, Stop
 from phasecore.probes import DEFAULT_PROBES, Default, Probe
 from phasecore.probes.checks import check_declaration
+from phasecore.problems.base import Problem
+from phasecore.problems.training_set import CollocationPoints
 from phasecore.recording.acting import call, check_policies
+from phasecore.recording.applying import check_changes_apply
 from phasecore.recording.recorder import Loggers, Recorder
 from phasecore.recording.schedule import Schedule
 from phasecore.signals import check_requirements
@@ -140,7 +143,14 @@ class Monitor(ABC):
             self._clock.set(float(self._log.rows[-1].get("seconds", 0.0)))
 
     def _check_policies(
-        self, backend: str, declared: Iterable[str], supplies: Iterable[str] = (), *, saves: bool, fix: str
+        self,
+        backend: str,
+        declared: Iterable[str],
+        supplies: Iterable[str] = (),
+        *,
+        saves: bool,
+        fix: str,
+        trained_on: tuple[Problem, CollocationPoints] | None = None,
     ) -> None:
         """Refuse policies whose actions cannot be carried out, before the first iteration.
 
@@ -150,12 +160,16 @@ class Monitor(ABC):
             supplies: the signals that it supplies, for weightings to change to.
             saves: whether there are snapshots.
             fix: what to do instead.
+            trained_on: the problem and its points, for weightings to change to; None where they are not known.
 
         Raises:
-            InputError: naming the policy, and the action, optimizer, weighting or signal.
+            InputError: naming the policy, and the action, optimizer, weighting or signal; of a weighting that the
+                problem has nothing for.
         """
         every = {*declared, Stop.name, Call.name, *([Snapshot.name] if saves else [])}
         check_policies(self._policies, backend, every, supplies, fix=fix)
+        if trained_on is not None:
+            check_changes_apply(self._policies, *trained_on)
 
     def _measures(self, probes: Sequence[Probe]) -> None:
         """Hear which probes there are, from now on."""

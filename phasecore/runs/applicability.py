@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from phasecore import registry
 from phasecore.backends import Training
 from phasecore.errors import InputError
@@ -14,22 +12,13 @@ from phasecore.problems.base import Problem
 from phasecore.problems.checks import compared_with, reference_of, targets_of
 from phasecore.problems.identity import condition_rehearsed
 from phasecore.problems.rehearsal import fields_known
-from phasecore.recording.acting import changes_of
+from phasecore.recording.applying import changes, check_apply
 from phasecore.recording.own_problem import is_own
 from phasecore.runs.session import resampler_of
 from phasecore.signals import (
-    CONDITION_RESIDUALS,
-    COORDINATES,
-    DOMAIN,
     OF_REFERENCE,
-    RESIDUALS,
-    TERM_LOSSES,
-    UNIT_COORDINATES,
-    Signals,
-    unit_coordinates,
 )
-from phasecore.weighting.base import WeightingScheme
-from phasecore.weighting.checks import check_can_move, first_state
+from phasecore.weighting.checks import check_can_move
 
 
 def check_own(problem: Problem) -> None:
@@ -129,31 +118,9 @@ def check_precision(training: Training) -> None:
 
 
 def check_schemes_apply(training: Training) -> None:
-    """Refuse, before anything is trained, a scheme that the problem has nothing for, such as a time.
-
-    Schemes that read gradients are left to the backend, which has them.
-    """
-    problem, points = training.problem, training.points
-    sizes: dict[str, int] = dict.fromkeys(problem.equations, len(points.interior))
-    for condition, own in zip(problem.conditions, points.conditions, strict=True):
-        sizes[condition.term] = sizes.get(condition.term, 0) + len(own)
-    blank = {term: np.zeros(size) for term, size in sizes.items()}
-    coordinates, domain = np.asarray(points.interior), np.asarray(problem.bounds)
-    signals = Signals(
-        {
-            RESIDUALS: {term: blank[term] for term in problem.equations},
-            CONDITION_RESIDUALS: {term: zeros for term, zeros in blank.items() if term not in problem.equations},
-            TERM_LOSSES: {term: np.zeros(()) for term in sizes},
-            COORDINATES: coordinates,
-            DOMAIN: domain,
-            UNIT_COORDINATES: unit_coordinates(coordinates, domain, problem.coordinates),
-        },
-        np,
-    )
-    for schemes in (training.schemes, *_later(training)):
-        for name, scheme in schemes.items():
-            if scheme.requires <= signals.values.keys():
-                first_state(name, scheme, signals)
+    """Refuse, before anything is trained, a scheme that the problem has nothing for, see `check_apply`."""
+    for schemes in (training.schemes, *changes(training.policies)):
+        check_apply(schemes, training.problem, training.points)
 
 
 def check_points_can_move(training: Training) -> None:
@@ -164,11 +131,6 @@ def check_points_can_move(training: Training) -> None:
     resampler = resampler_of(training)
     if resampler is None:
         return
-    for schemes in (training.schemes, *_later(training)):
+    for schemes in (training.schemes, *changes(training.policies)):
         check_can_move(schemes)
     resampler.check(training.points.interior)
-
-
-def _later(training: Training) -> list[dict[str, WeightingScheme]]:
-    """The weightings that policies may change to."""
-    return [registry.as_schemes(item) for policy in training.policies.values() for item in changes_of(policy)]

@@ -166,6 +166,11 @@ def test_points_that_no_batch_had_yet_are_held_at_the_mean_of_the_others(action,
     assert torch.allclose(others, mean.expand_as(others), rtol=1e-5)
 
 
+def test_a_weighting_to_change_to_that_the_problem_has_nothing_for_is_refused_at_once():
+    with pytest.raises(InputError, match="unknown term of weighting 'fixed': received 'bondary'"):
+        made(plan((10, ChangeWeighting("fixed:bondary=10"))))
+
+
 def test_learning_rates_are_those_of_the_optimizer_that_has_one():
     policy = plan((5, SetLearningRate(0.01)), (10, SwitchOptimizer("lbfgs")), (15, ScaleLearningRate(0.5)))
     _, _, optimizer, monitor = made(policy)

@@ -135,6 +135,14 @@ def test_a_change_that_is_refused_leaves_the_weights_as_they_were():
     assert factors(pinn) == before != {"pde": 1.0, "boundary": 1.0}
 
 
+def test_a_weighting_to_change_to_that_the_problem_has_nothing_for_is_refused_at_once():
+    pinn = made("rba")
+    monitor = PhaseMonitor(every=2, batches=10, policy=plan((4, ChangeWeighting("fixed:bondary=10"))))
+    with pytest.raises(InputError, match="unknown term of weighting 'fixed'"):
+        pinn.fit(pinn.points(40, seed=0), epochs=1, callbacks=[monitor], verbose=0)
+    assert not int(to_numpy(pinn.optimizer.iterations.value))
+
+
 @pytest.mark.any_backend
 @pytest.mark.parametrize("action", [AverageWeighting(), HoldWeighting()], ids=["averaged", "held"])
 def test_the_attention_goes_on_while_weights_are_held(action):
