@@ -9,7 +9,14 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from phasecore.errors import InputError, MissingDependencyError, PluginError, PluginWarning, UnknownNameError
+from phasecore.errors import (
+    InputError,
+    MissingDependencyError,
+    PluginError,
+    PluginWarning,
+    UnknownNameError,
+    described,
+)
 from phasecore.foreign import named_if_slow, random_state_kept
 from phasecore.hookspecs import Entry, Kind
 from phasecore.plugins import Source, loaded
@@ -30,7 +37,10 @@ def find(kind: Kind, name: str) -> tuple[Entry, Source]:
 
     Raises:
         UnknownNameError: if nothing is registered under the name; suggests near matches and names failed plugins.
+        InputError: for a name that is no text.
     """
+    if not isinstance(name, str):
+        raise InputError(f"name of a {kind}", received=described(name), expected=f"one of {', '.join(names(kind))}")
     for entry, source in loaded().entries:
         if (entry.kind, entry.name) == (kind, name):
             return entry, source

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from phasecore.backends import Backend
-from phasecore.errors import InputError, PluginError
+from phasecore.errors import InputError, PluginError, described
+from phasecore.given import by_name, in_a_row, wrong
 from phasecore.lookup import check_type, find, make, names, rivalry, source_of
 from phasecore.plugins import Listener, check_hook_names, run_hooks_of
 from phasecore.policies import checks as policy_checks
@@ -21,8 +22,9 @@ from phasecore.weighting.base import WeightingScheme
 from phasecore.weighting.checks import check_declaration
 
 __all__ = [
-    "Policies", "Weighting", "as_listeners", "as_policies", "as_probe", "as_sampling", "as_schemes", "backend", "find",
-    "logger", "names", "policy", "probe", "problem", "rivalry", "sampling_scheme", "source_of", "weighting_scheme",
+    "Policies", "Weighting", "as_listeners", "as_policies", "as_probe", "as_sampling", "as_schemes", "backend",
+    "find", "logger", "names", "policy", "probe", "problem", "rivalry", "sampling_scheme", "source_of",
+    "weighting_scheme",
 ]  # fmt: skip
 
 Weighting = str | WeightingScheme | Sequence[str | WeightingScheme] | Mapping[str, WeightingScheme]
@@ -91,7 +93,8 @@ def as_sampling(given: str | Sampling) -> tuple[str, Sampling]:
             that moves what it drew.
 
     Raises:
-        InputError: for a malformed specification, an unknown name or option, an option out of range, or two of a kind.
+        InputError: for what is neither, a malformed specification, an unknown name or option, an option out of range,
+            or two of a kind.
 
     Example:
         >>> as_sampling("sobol+r3")[1].every
@@ -101,6 +104,8 @@ def as_sampling(given: str | Sampling) -> tuple[str, Sampling]:
         name = getattr(given.move or given.draw, "__module__", "sampling").rpartition(".")[2]
         check_sampling_declaration(name, given)
         return name, given
+    if not isinstance(given, str):
+        raise wrong("sampling", given, Sampling)
     parts = [(name, sampling_scheme(name, **options)) for name, options in parse_composed(given, "sampling")]
     drawing = [made for _, made in parts if made.move is None]
     moving = [made for _, made in parts if made.move is not None]
@@ -136,7 +141,8 @@ def as_probe(given: str | Probe) -> Probe:
     """Return a probe, or the one that a specification such as "saturation:every=500" names.
 
     Raises:
-        InputError: for a malformed specification, an unknown name or option, or an option out of range.
+        InputError: for what is neither, a malformed specification, an unknown name or option, or an option out of
+            range.
 
     Example:
         >>> as_probe("residual_order:bins=8").bins
@@ -144,6 +150,8 @@ def as_probe(given: str | Probe) -> Probe:
     """
     if isinstance(given, Probe):
         return given
+    if not isinstance(given, str):
+        raise wrong("probe", given, Probe)
     name, options = parse_specification(given, "probe")
     return probe(name, **options)
 
@@ -172,33 +180,27 @@ def as_policies(given: Policies | None) -> dict[str, Policy]:
             several joined by "+"; several of these; or policies by name.
 
     Raises:
-        InputError: for a malformed specification, an unknown name or option, an option out of range, a policy that is
-            there twice, or two that both switch the optimizer.
+        InputError: for what is none of these, a malformed specification, an unknown name or option, an option out of
+            range, a policy that is there twice, or two that both switch the optimizer.
 
     Example:
         >>> list(as_policies("stop_when_done+at_phase:phase=diffusion,do=snapshot"))
         ['stop_when_done', 'at_phase:phase=diffusion,do=snapshot']
     """
-    policies: dict[str, Policy] = dict(given) if isinstance(given, Mapping) else {}
-    items: Sequence[str | Policy] = () if given is None or isinstance(given, Mapping) else [given]  # type: ignore[list-item]
-    if not isinstance(given, str | Policy | Mapping | None):
-        items = list(given)
+    policies: dict[str, Policy] = by_name("policy", given, Policy) if isinstance(given, Mapping) else {}
+    items = () if given is None or isinstance(given, Mapping) else in_a_row("policy", given, Policy)
     for item in items:
         if isinstance(item, Policy):
             name = getattr(item.update, "__qualname__", "policy").partition(".")[0]
             twins = sum(other == name or other.startswith(f"{name}_") for other in policies)
             policies[f"{name}_{twins + 1}" if twins else name] = item
             continue
-        if not isinstance(item, str):
-            raise InputError("policy", received=repr(item), expected="a policy, or a name with its options")
         for name, options in parse_composed(item, "policy"):
             label = specification_of(name, options)
             if label in policies:
                 raise InputError("policy", received=f"{label!r} twice", expected="different policies")
             policies[label] = policy(name, **options)
     for name, made in policies.items():
-        if not isinstance(made, Policy):
-            raise InputError(f"policy {name!r}", received=repr(made), expected="a phasecore.policies.Policy")
         policy_checks.check_declaration(name, made)
     policy_checks.check_together(policies.items())
     return policies
@@ -239,7 +241,8 @@ def as_listeners(loggers: str | Sequence[str | object]) -> list[Listener]:
         loggers: specifications, such as "csv" or "csv:path=losses.csv", or objects with run hooks.
 
     Raises:
-        InputError: for a malformed specification, an unknown name or option, or an option out of range.
+        InputError: for what is none of these, a malformed specification, an unknown name or option, or an option out
+            of range.
         MissingDependencyError: if a logger's package is not installed.
         PluginError: for an object without run hooks, or with a misspelled one.
 
@@ -247,6 +250,12 @@ def as_listeners(loggers: str | Sequence[str | object]) -> list[Listener]:
         >>> [listener.label.partition(" of ")[0] for listener in as_listeners("csv")]
         ["logger 'csv'"]
     """
+    if not isinstance(loggers, Iterable) or isinstance(loggers, Mapping | bytes):
+        raise InputError(
+            "loggers",
+            received=described(loggers),
+            expected="a list of names with their options, or of objects with run hooks",
+        )
     listeners = []
     for given in [loggers] if isinstance(loggers, str) else loggers:
         if isinstance(given, str):
@@ -266,20 +275,19 @@ def as_schemes(weighting: Weighting) -> dict[str, WeightingScheme]:
             schemes by name.
 
     Raises:
-        InputError: for a malformed specification, an unknown name or option, an option out of range, or a scheme
-            that is named twice.
+        InputError: for what is none of these, a malformed specification, an unknown name or option, an option out of
+            range, or a scheme that is named twice.
 
     Example:
         >>> list(as_schemes("rba:gamma=0.99+uniform"))
         ['rba', 'uniform']
     """
-    if isinstance(weighting, Mapping):
-        for name, scheme in weighting.items():
-            check_declaration(name, scheme)
-        return dict(weighting)
-    given = [weighting] if isinstance(weighting, str | WeightingScheme) else list(weighting)
     schemes: dict[str, WeightingScheme] = {}
-    for item in given:
+    if isinstance(weighting, Mapping):
+        schemes = by_name("weighting", weighting, WeightingScheme)
+        for name, scheme in schemes.items():
+            check_declaration(name, scheme)
+    for item in () if isinstance(weighting, Mapping) else in_a_row("weighting", weighting, WeightingScheme):
         if isinstance(item, WeightingScheme):
             name = getattr(item.update, "__module__", "scheme").rpartition(".")[2]
             twins = sum(other == name or other.startswith(f"{name}_") for other in schemes)

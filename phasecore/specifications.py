@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from phasecore.errors import InputError
+from phasecore.errors import InputError, described
 
 
 def parse_specification(text: str, what: str) -> tuple[str, dict[str, Any]]:
@@ -16,12 +16,13 @@ def parse_specification(text: str, what: str) -> tuple[str, dict[str, Any]]:
     What stands in brackets belongs together, as in "burgers:viscosity=trained(0.1,positive=True)".
 
     Raises:
-        InputError: if the text has another form.
+        InputError: if it is no text, or the text has another form.
 
     Example:
         >>> parse_specification("rba:gamma=0.99,start=residuals", "--weighting")
         ('rba', {'gamma': 0.99, 'start': 'residuals'})
     """
+    _check_text(text, what)
     name, colon, rest = text.strip().partition(":")
     options: dict[str, Any] = {}
     for item in split_outside_brackets(rest, ",") if colon else []:
@@ -38,12 +39,13 @@ def parse_composed(text: str, what: str) -> list[tuple[str, dict[str, Any]]]:
     """Read several specifications joined by "+", such as "rba+grad_norm", or a single one.
 
     Raises:
-        InputError: if a part has another form than `parse_specification` reads.
+        InputError: if it is no text, or a part has another form than `parse_specification` reads.
 
     Example:
         >>> parse_composed("rba:eta=1e+0,gamma=0.9+grad_norm", "--weighting")
         [('rba', {'eta': 1.0, 'gamma': 0.9}), ('grad_norm', {})]
     """
+    _check_text(text, what)
     return [parse_specification(part, what) for part in split_outside_brackets(text, r"\+(?=\s*[A-Za-z_])")]
 
 
@@ -104,6 +106,11 @@ def split_outside_brackets(text: str, separator: str) -> list[str]:
             parts.append(text[begin:place])
             begin = place + 1
     return [*parts, text[begin:]]
+
+
+def _check_text(text: object, what: str) -> None:
+    if not isinstance(text, str):
+        raise InputError(what, received=described(text), expected='"name" or "name:key=value,key=value"')
 
 
 def _literal(value: str) -> Any:

@@ -13,6 +13,7 @@ import numpy as np
 from phasecore import registry
 from phasecore.backends import DEFAULT_SAMPLING, Settings, Training
 from phasecore.errors import InputError, UnknownNameError
+from phasecore.given import check_written
 from phasecore.hookspecs import Kind
 from phasecore.probes import DEFAULT_PROBES, Probe
 from phasecore.probes.checks import check_declaration
@@ -215,11 +216,15 @@ def prepare_resumed(
 def complete_weighting(specification: str, preset: Preset | None, what: str = "weighting") -> str:
     """Return a specification with the options that a preset recommends for its schemes and that it does not give.
 
+    Raises:
+        InputError: if it is no text, or malformed.
+
     Example:
         >>> from phasecore.problems.helmholtz import Helmholtz
         >>> complete_weighting("rba:gamma=0.99", Helmholtz.presets["paper"])
         'rba:start=residuals,normalization=minmax,gamma=0.99'
     """
+    check_written(specification, what)
     recommended = preset.weighting if preset else {}
     return "+".join(
         specification_of(name, {**recommended.get(name, {}), **given})

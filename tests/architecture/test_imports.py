@@ -33,7 +33,7 @@ LAYERS = [
     ),
     ("contracts of trainings and plugins", ("backends", "hookspecs")),
     ("implementations", ("problems", "weighting", "sampling", "probes", "policies", "losses")),
-    ("registry", ("builtin", "plugins", "lookup", "registry")),
+    ("registry", ("builtin", "plugins", "given", "lookup", "registry")),
     ("recording", ("recording",)),
     ("what records, shows and tests", ("runs", "monitoring", "reporting", "testing", "loggers", "deepxde")),
     ("command line", ("cli", "__main__")),

@@ -138,7 +138,7 @@ def test_bad_input_is_refused_in_one_message(specification, message):
 
 
 def test_what_is_no_policy_is_refused():
-    with pytest.raises(InputError, match="a policy, or a name"):
+    with pytest.raises(InputError, match=r"policy: received a int, 3; expected a phasecore\.policies\.Policy"):
         as_policies([3])
     with pytest.raises(PluginError, match="switch_optimizer"):
         as_policies({"mine": sketch(None, requires=("switch_optimizer",))})
