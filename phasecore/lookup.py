@@ -27,7 +27,7 @@ def names(kind: Kind) -> tuple[str, ...]:
 
     Example:
         >>> names("weighting")[:2]
-        ('uniform', 'rba')
+        ('uniform', 'fixed')
     """
     return tuple(entry.name for entry, _ in loaded().entries if entry.kind == kind)
 

@@ -13,7 +13,8 @@ from phasecore.errors import InputError, described
 def parse_specification(text: str, what: str) -> tuple[str, dict[str, Any]]:
     """Read "name" or "name:key=value,key=value"; values are Python literals, or else strings.
 
-    What stands in brackets belongs together, as in "burgers:viscosity=trained(0.1,positive=True)".
+    What stands in brackets belongs together, as in "burgers:viscosity=trained(0.1,positive=True)". Keys are of letters,
+    digits, "_", "-" and inner spaces, as names of terms are.
 
     Raises:
         InputError: if it is no text, or the text has another form.
@@ -27,7 +28,7 @@ def parse_specification(text: str, what: str) -> tuple[str, dict[str, Any]]:
     options: dict[str, Any] = {}
     for item in split_outside_brackets(rest, ",") if colon else []:
         key, equals, value = (part.strip() for part in item.partition("="))
-        if not (equals and key.isidentifier() and value) or key in options:
+        if not (equals and _is_key(key) and value) or key in options:
             raise InputError(what, received=repr(text), expected='"name" or "name:key=value,key=value", each key once')
         options[key] = _literal(value)
     if not name.strip():
@@ -106,6 +107,10 @@ def split_outside_brackets(text: str, separator: str) -> list[str]:
             parts.append(text[begin:place])
             begin = place + 1
     return [*parts, text[begin:]]
+
+
+def _is_key(text: str) -> bool:
+    return text.isidentifier() or re.fullmatch(r"\w(?:[\w -]*\w)?", text) is not None
 
 
 def _check_text(text: object, what: str) -> None:

@@ -1,8 +1,11 @@
+import numpy as np
 import pytest
 
 import phasecore
 from phasecore import InputError, UnknownNameError
 from phasecore.builtin import phasecore_entries
+from phasecore.registry import as_schemes
+from phasecore.signals import Signals
 from phasecore.specifications import parse_specification
 
 LOOK_UP = {
@@ -42,6 +45,22 @@ def test_an_unknown_option_is_refused_with_near_ones():
         phasecore.problem("helmholtz", a3=1)
 
 
+def test_an_option_is_looked_up_as_it_is_written():
+    for text, option in (("rba:gam-ma=0.9", "gam-ma"), ("rba:ga mma=0.9", "ga mma")):
+        with pytest.raises(UnknownNameError, match=rf"option of weighting 'rba'.*'{option}'.*Did you mean 'gamma'"):
+            as_schemes(text)
+
+
+@pytest.mark.parametrize("term", ["no-slip", "left wall", "2nd", "a-b c_d"])
+def test_a_term_of_any_name_is_weighted_by_hand(term):
+    losses = {term: np.asarray(2.0), "pde": np.asarray(1.0)}
+    signals = Signals({"term_losses": losses}, np)
+    for schemes in (as_schemes(f"fixed:{term}=3"), as_schemes(f"uniform+fixed:pde=1,{term}=3+rba")):
+        scheme = schemes["fixed"]
+        weights, _ = scheme.update(signals, scheme.init(signals))
+        assert float(weights[term]) == 3
+
+
 @pytest.mark.parametrize(
     ("kind", "name", "options"),
     [
@@ -77,6 +96,8 @@ def test_options_reach_what_is_made():
         ("rba: gamma = 0.99 , start=residuals", ("rba", {"gamma": 0.99, "start": "residuals"})),
         ("x:a=1,b=-2.5e-3,c=True,d=None,e='f'", ("x", {"a": 1, "b": -2.5e-3, "c": True, "d": None, "e": "f"})),
         ("x:path=a:b", ("x", {"path": "a:b"})),
+        ("x: no-slip = 10 , left wall=3,2nd=1", ("x", {"no-slip": 10, "left wall": 3, "2nd": 1})),
+        ("x:größe=1,_a=2", ("x", {"größe": 1, "_a": 2})),
     ],
 )
 def test_a_specification_is_read(text, expected):
@@ -85,7 +106,21 @@ def test_a_specification_is_read(text, expected):
 
 @pytest.mark.parametrize(
     "text",
-    ["", " ", ":", ":gamma=1", "rba:", "rba:gamma", "rba:gamma=", "rba:=1", "rba:gamma=1,", "rba:g=1,g=2", "rba:a b=1"],
+    [
+        "",
+        " ",
+        ":",
+        ":gamma=1",
+        "rba:",
+        "rba:gamma",
+        "rba:gamma=",
+        "rba:=1",
+        "rba:gamma=1,",
+        "rba:g=1,g=2",
+        "rba:-a=1",
+        "rba:a-=1",
+        "rba:a.b=1",
+    ],
 )
 def test_a_malformed_specification_is_refused_with_the_right_form(text):
     with pytest.raises(InputError, match=r"--weighting: received.*name:key=value"):
