@@ -34,7 +34,7 @@ Policies = str | Policy | Sequence[str | Policy] | Mapping[str, Policy]
 """What a user may give as the policy of a training, see `as_policies`."""
 
 
-def problem(name: str, **parameters: Any) -> Problem:
+def problem(name: str, /, **parameters: Any) -> Problem:
     """Return the problem registered under `name`, with its parameters.
 
     Args:
@@ -53,7 +53,7 @@ def problem(name: str, **parameters: Any) -> Problem:
     return made  # type: ignore[no-any-return]
 
 
-def weighting_scheme(name: str, **options: Any) -> WeightingScheme:
+def weighting_scheme(name: str, /, **options: Any) -> WeightingScheme:
     """Return the weighting scheme registered under `name`, with its options.
 
     Raises:
@@ -69,7 +69,7 @@ def weighting_scheme(name: str, **options: Any) -> WeightingScheme:
     return made  # type: ignore[no-any-return]
 
 
-def sampling_scheme(name: str, **options: Any) -> Sampling:
+def sampling_scheme(name: str, /, **options: Any) -> Sampling:
     """Return the sampling registered under `name`, with its options.
 
     Raises:
@@ -119,7 +119,7 @@ def as_sampling(given: str | Sampling) -> tuple[str, Sampling]:
     return given, made._replace(draw=drawing[0].draw) if drawing else made
 
 
-def probe(name: str, **options: Any) -> Probe:
+def probe(name: str, /, **options: Any) -> Probe:
     """Return the probe registered under `name`, with its options.
 
     Every probe has the option `every`: iterations between its measurements, see `phasecore.probes.Probe.paced`.
@@ -156,7 +156,7 @@ def as_probe(given: str | Probe) -> Probe:
     return probe(name, **options)
 
 
-def policy(name: str, **options: Any) -> Policy:
+def policy(name: str, /, **options: Any) -> Policy:
     """Return the policy registered under `name`, with its options.
 
     Raises:
@@ -218,7 +218,7 @@ def backend(name: str) -> Backend:
     return made  # type: ignore[no-any-return]
 
 
-def logger(name: str, **options: Any) -> object:
+def logger(name: str, /, **options: Any) -> object:
     """Return the logger registered under `name`, with its options: an object with run hooks, for one training.
 
     Raises:

@@ -51,7 +51,25 @@ def test_an_option_is_looked_up_as_it_is_written():
             as_schemes(text)
 
 
-@pytest.mark.parametrize("term", ["no-slip", "left wall", "2nd", "a-b c_d"])
+@pytest.mark.parametrize("option", ["name", "kind", "options", "parameters", "self"])
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("problem", "helmholtz"),
+        ("weighting", "rba"),
+        ("sampling", "rad"),
+        ("probe", "saturation"),
+        ("policy", "stop_when_done"),
+        ("logger", "csv"),
+    ],
+)
+def test_an_option_may_be_called_as_an_argument_of_the_look_up_is(kind, name, option):
+    look_up = {**LOOK_UP, "policy": phasecore.policy, "logger": phasecore.logger}[kind]
+    with pytest.raises(UnknownNameError, match=rf"option of {kind} '{name}': received '{option}'"):
+        look_up(name, **{option: 3})
+
+
+@pytest.mark.parametrize("term", ["no-slip", "left wall", "2nd", "a-b c_d", "name", "kind", "what", "self", "options"])
 def test_a_term_of_any_name_is_weighted_by_hand(term):
     losses = {term: np.asarray(2.0), "pde": np.asarray(1.0)}
     signals = Signals({"term_losses": losses}, np)
