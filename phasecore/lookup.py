@@ -7,6 +7,7 @@ import importlib.util
 import inspect
 import warnings
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 from phasecore.errors import (
@@ -18,8 +19,9 @@ from phasecore.errors import (
     described,
 )
 from phasecore.foreign import named_if_slow, random_state_kept
-from phasecore.hookspecs import Entry, Kind
+from phasecore.hookspecs import KINDS, Entry, Kind
 from phasecore.plugins import Source, loaded
+from phasecore.specifications import parse_composed, specification_of
 
 
 def names(kind: Kind) -> tuple[str, ...]:
@@ -32,8 +34,13 @@ def names(kind: Kind) -> tuple[str, ...]:
     return tuple(entry.name for entry, _ in loaded().entries if entry.kind == kind)
 
 
-def find(kind: Kind, name: str) -> tuple[Entry, Source]:
+def find(kind: Kind, name: str, fix: str = "") -> tuple[Entry, Source]:
     """Return the entry of a name and the plugin that it comes from, importing nothing of it.
+
+    Args:
+        kind: what it is.
+        name: of it.
+        fix: what to do where it is not there.
 
     Raises:
         UnknownNameError: if nothing is registered under the name; suggests near matches and names failed plugins.
@@ -45,8 +52,9 @@ def find(kind: Kind, name: str) -> tuple[Entry, Source]:
         if (entry.kind, entry.name) == (kind, name):
             return entry, source
     failed = sorted({str(failure.source) for failure in loaded().failures})
-    fix = f"These plugins failed to load: {', '.join(failed)}; see 'phasecore plugins'." if failed else ""
-    raise UnknownNameError(kind, name, names(kind), fix=fix)
+    if failed:
+        fix += f" These plugins failed to load: {', '.join(failed)}; see 'phasecore plugins'."
+    raise UnknownNameError(kind, name, names(kind), fix=fix.strip())
 
 
 def rivalry(kind: Kind, name: str) -> str:
@@ -106,7 +114,7 @@ def make(kind: Kind, name: str, options: Mapping[str, Any]) -> Any:
     accepts_any = any(item.kind is item.VAR_KEYWORD for item in parameters.values())
     for option in options:
         if option not in parameters and not accepts_any:
-            raise UnknownNameError(f"option of {kind} {name!r}", option, parameters)
+            raise UnknownNameError(f"option of {kind} {name!r}", option, parameters, fix=_enclosed(options, option))
     try:
         with random_state_kept():
             return factory(**options)
@@ -137,6 +145,36 @@ def check_type(made: object, expected: type, kind: Kind, name: str) -> None:
             received=f"an object of type {type(made).__name__}",
             expected=f"a {expected.__module__}.{expected.__qualname__}",
         )
+
+
+def composed(kind: Kind, text: str) -> list[tuple[str, dict[str, Any]]]:
+    """Return the names in a specification, which may be composed, with their options.
+
+    Raises:
+        InputError: if it is malformed, or a name is of another kind: as what follows a `+` in an option is.
+
+    Example:
+        >>> composed("weighting", "rba:gamma=0.9+grad_norm")
+        [('rba', {'gamma': 0.9}), ('grad_norm', {})]
+    """
+    parts = parse_composed(text, kind)
+    for (_, options), (name, given) in pairwise(parts):
+        other = next((other for other in KINDS if name in names(other)), kind)
+        if options and name not in names(kind) and other != kind:
+            option, value = list(options.items())[-1]
+            whole = specification_of("", {option: f"{value}+{specification_of(name, given)}"})[1:]
+            find(kind, name, fix=f"That is a {other}; what belongs to an option stands in brackets: {whole}.")
+    return parts
+
+
+def _enclosed(options: Mapping[str, Any], option: str) -> str:
+    """Say how an option is written that belongs to a specification in front of it, where there is one."""
+    before = list(options.items())[: list(options).index(option)]
+    for name, value in reversed(before):
+        if isinstance(value, str) and "=" in value.partition(":")[2]:
+            whole = specification_of("", {name: f"{value},{option}={options[option]}"})[1:]
+            return f"Where it belongs to {name!r}, both stand in brackets: {whole}."
+    return ""
 
 
 def _package(target: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from phasecore.backends import Backend
 from phasecore.errors import InputError, PluginError, described
 from phasecore.given import by_name, in_a_row, wrong
-from phasecore.lookup import check_type, find, make, names, rivalry, source_of
+from phasecore.lookup import check_type, composed, find, make, names, rivalry, source_of
 from phasecore.plugins import Listener, check_hook_names, run_hooks_of
 from phasecore.policies import checks as policy_checks
 from phasecore.policies.base import Policy
@@ -17,7 +17,7 @@ from phasecore.problems.base import Problem
 from phasecore.problems.coefficients import as_trained
 from phasecore.sampling.base import Sampling
 from phasecore.sampling.checks import check_declaration as check_sampling_declaration
-from phasecore.specifications import parse_composed, parse_specification, specification_of
+from phasecore.specifications import parse_specification, specification_of
 from phasecore.weighting.base import WeightingScheme
 from phasecore.weighting.checks import check_declaration
 
@@ -106,7 +106,7 @@ def as_sampling(given: str | Sampling) -> tuple[str, Sampling]:
         return name, given
     if not isinstance(given, str):
         raise wrong("sampling", given, Sampling)
-    parts = [(name, sampling_scheme(name, **options)) for name, options in parse_composed(given, "sampling")]
+    parts = [(name, sampling_scheme(name, **options)) for name, options in composed("sampling", given)]
     drawing = [made for _, made in parts if made.move is None]
     moving = [made for _, made in parts if made.move is not None]
     if len(drawing) > 1 or len(moving) > 1:
@@ -195,7 +195,7 @@ def as_policies(given: Policies | None) -> dict[str, Policy]:
             twins = sum(other == name or other.startswith(f"{name}_") for other in policies)
             policies[f"{name}_{twins + 1}" if twins else name] = item
             continue
-        for name, options in parse_composed(item, "policy"):
+        for name, options in composed("policy", item):
             label = specification_of(name, options)
             if label in policies:
                 raise InputError("policy", received=f"{label!r} twice", expected="different policies")
@@ -295,7 +295,7 @@ def as_schemes(weighting: Weighting) -> dict[str, WeightingScheme]:
             check_declaration(name, item)
             schemes[name] = item
             continue
-        for name, options in parse_composed(item, "weighting"):
+        for name, options in composed("weighting", item):
             if name in schemes:
                 raise InputError("weighting", received=f"{name!r} twice in {item!r}", expected="different schemes")
             schemes[name] = weighting_scheme(name, **options)

@@ -9,12 +9,16 @@ from typing import Any
 
 from phasecore.errors import InputError, described
 
+_JOINT = r"\+(?=\s*[A-Za-z_])"
+"""What joins specifications; a sign in front of a number does not."""
+
 
 def parse_specification(text: str, what: str) -> tuple[str, dict[str, Any]]:
     """Read "name" or "name:key=value,key=value"; values are Python literals, or else strings.
 
-    What stands in brackets belongs together, as in "burgers:viscosity=trained(0.1,positive=True)". Keys are of letters,
-    digits, "_", "-" and inner spaces, as names of terms are.
+    What stands in brackets belongs together, as in "burgers:viscosity=trained(0.1,positive=True)", and so does a
+    specification within another, "at_phase:phase=diffusion,do=change_weighting,to=(rba+fixed:initial=10)". Keys are of
+    letters, digits, "_", "-" and inner spaces, as names of terms are.
 
     Raises:
         InputError: if it is no text, or the text has another form.
@@ -22,6 +26,8 @@ def parse_specification(text: str, what: str) -> tuple[str, dict[str, Any]]:
     Example:
         >>> parse_specification("rba:gamma=0.99,start=residuals", "--weighting")
         ('rba', {'gamma': 0.99, 'start': 'residuals'})
+        >>> parse_specification("at_phase:do=change_weighting,to=(fixed:initial=10,pde=2)", "--policy")[1]["to"]
+        'fixed:initial=10,pde=2'
     """
     _check_text(text, what)
     name, colon, rest = text.strip().partition(":")
@@ -47,7 +53,7 @@ def parse_composed(text: str, what: str) -> list[tuple[str, dict[str, Any]]]:
         [('rba', {'eta': 1.0, 'gamma': 0.9}), ('grad_norm', {})]
     """
     _check_text(text, what)
-    return [parse_specification(part, what) for part in split_outside_brackets(text, r"\+(?=\s*[A-Za-z_])")]
+    return [parse_specification(part, what) for part in split_outside_brackets(text, _JOINT)]
 
 
 def specification_of(name: str, options: Mapping[str, Any]) -> str:
@@ -56,8 +62,10 @@ def specification_of(name: str, options: Mapping[str, Any]) -> str:
     Example:
         >>> specification_of("rba", {"gamma": 0.99, "start": "residuals"}), specification_of("uniform", {})
         ('rba:gamma=0.99,start=residuals', 'uniform')
+        >>> specification_of("at_phase", {"to": "fixed:initial=10,pde=2"})
+        'at_phase:to=(fixed:initial=10,pde=2)'
     """
-    written = ",".join(f"{key}={value}" for key, value in options.items())
+    written = ",".join(f"{key}={_written(value)}" for key, value in options.items())
     return f"{name}:{written}" if written else name
 
 
@@ -121,5 +129,20 @@ def _check_text(text: object, what: str) -> None:
 def _literal(value: str) -> Any:
     try:
         return ast.literal_eval(value)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError):
+        is_enclosed = value.startswith("(") and split_outside_brackets(value, r"\)")[1:] == [""]
+        return value[1:-1].strip() if is_enclosed else value
+
+
+def _written(value: object) -> object:
+    """A value as it is read again: texts in brackets, or as literals, where they would be taken for something else."""
+    if not isinstance(value, str):
         return value
+    escaped = repr(value).translate({ord(sign): f"\\x{ord(sign):02x}" for sign in "()[]{},+"})
+    forms = (value, f"({value})", repr(value), escaped)
+    return next(form for form in forms if _is_read(form, value))
+
+
+def _is_read(form: str, value: str) -> bool:
+    pieces = [split_outside_brackets(f"{form}{end}", separator) for separator, end in ((",", ",e"), (_JOINT, "+e"))]
+    return form.strip() == form != "" and pieces == [[form, "e"]] * 2 and _literal(form) == value

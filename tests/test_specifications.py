@@ -1,11 +1,13 @@
 """Specifications are read and written in one place: alone, composed, and in lists."""
 
+import re
+
 import pytest
 
-from phasecore.errors import InputError
+from phasecore.errors import InputError, UnknownNameError
 from phasecore.problems.base import Preset
 from phasecore.recording.provided import provided_for
-from phasecore.registry import as_schemes
+from phasecore.registry import as_policies, as_schemes
 from phasecore.runs import prepare
 from phasecore.runs.preparation import complete_weighting
 from phasecore.specifications import parse_composed, parse_specification, specification_of
@@ -27,6 +29,108 @@ def test_the_parts_of_a_composed_specification(text, parts):
     assert parse_composed(written, "--weighting") == parts
     for name, options in parts:
         assert parse_specification(specification_of(name, options), "--weighting") == (name, options)
+
+
+VALUES = [
+    *(
+        "rba",
+        "fixed:a=1",
+        "fixed:a=1,b=2",
+        "rba+fixed:no-slip=1,left wall=2",
+        "a,b",
+        "a+b",
+        "a b",
+        "a=b",
+        "it's",
+        "'x'",
+    ),
+    *(
+        "",
+        " a ",
+        "1",
+        "1e3",
+        "True",
+        "None",
+        "()",
+        "(1,2)",
+        "[1,2]",
+        "{'a': 1}",
+        "{[]: 1}",
+        "\\d",
+        "trained(0.1, true=2)",
+    ),
+    *(
+        "(a)",
+        "((a+b),c)",
+        "(a)+(b)",
+        "(a),(b)",
+        "a(b",
+        "a)b",
+        "a)+b,c",
+        "[a",
+        "(a]b)",
+        "'\"(",
+        "at_phase:to=(f:a=1,b=(2)),c=d",
+    ),
+    *(1, -2.5, True, None, (1, 2), [1, "a"]),
+]
+
+
+@pytest.mark.parametrize("value", VALUES, ids=repr)
+def test_whatever_the_value_of_an_option_is_it_is_read_as_it_was_written(value):
+    parts = [("x", {"key": value, "other key": 2}), ("y", {"last": value}), ("z", {})]
+    written = "+".join(specification_of(name, options) for name, options in parts)
+    assert parse_composed(written, "--policy") == parts
+    assert [type(options.get("key", value)) for _, options in parts] == [type(value)] * 3
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("(fixed:initial=100,boundary=10)", "fixed:initial=100,boundary=10"),
+        ("(rba+fixed:initial=10)", "rba+fixed:initial=10"),
+        ("( rba )", "rba"),
+        ("('fixed:initial=100,boundary=10')", "fixed:initial=100,boundary=10"),
+        ("(at_phase:do=x,to=(rba+ntk))", "at_phase:do=x,to=(rba+ntk)"),
+        ("(1,2)", (1, 2)),
+        ("(a)(b)", "(a)(b)"),
+    ],
+)
+def test_what_stands_in_brackets_is_one_value(text, value):
+    assert parse_composed(f"one:to={text},b=2+two:to={text}", "--policy") == [
+        ("one", {"to": value, "b": 2}),
+        ("two", {"to": value}),
+    ]
+
+
+def test_a_weighting_within_a_policy_is_recorded_as_it_is_read():
+    text = "at_phase:phase=diffusion,do=change_weighting,to=(rba+fixed:initial=100,boundary=10)+stop_when_done"
+    policies = as_policies(text)
+    assert "+".join(policies) == text
+    assert policies[next(iter(policies))].requires == {"change_weighting:rba+fixed:initial=100,boundary=10"}
+
+
+@pytest.mark.parametrize(
+    ("to", "message"),
+    [
+        ("fixed:a=1,b-c=2", "'b-c'; expected one of do, phase, to. Where it belongs to 'to', both stand in brackets: "
+         "to=(fixed:a=1,b-c=2)."),
+        ("rba+fixed:a=1", "That is a weighting; what belongs to an option stands in brackets: to=(rba+fixed:a=1)."),
+        ("fixed:a=1+rba", "That is a weighting; what belongs to an option stands in brackets: to=(fixed:a=1+rba)."),
+    ],
+)  # fmt: skip
+def test_a_weighting_within_a_policy_without_brackets_is_refused_with_them(to, message):
+    with pytest.raises(UnknownNameError, match=re.escape(message)):
+        as_policies(f"at_phase:phase=diffusion,do=change_weighting,to={to}")
+
+
+@pytest.mark.parametrize(
+    "text", ["stop_when_done+rba", "at_phase:phase=diffusion,do=stop,too=2", "at_phase:phase=a,do:b=1"]
+)
+def test_nothing_is_said_of_brackets_where_they_are_of_no_use(text):
+    with pytest.raises(InputError) as caught:
+        as_policies(text)
+    assert "brackets" not in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["", "+rba:", "rba:gamma+grad_norm", "rba+grad_norm:alpha", "rba:a=1,+ntk"])
