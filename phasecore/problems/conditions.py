@@ -7,15 +7,16 @@ prescribed value on the face where time has its lower bound.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from phasecore.arrays import Array, ArrayNamespace
 from phasecore.errors import InputError
+from phasecore.problems.coefficients import Trained
 from phasecore.problems.sampling import latin_hypercube
 
 Floats = NDArray[np.float64]
@@ -99,6 +100,9 @@ class Prescribed(Condition):
         values: for each partial ("u" for Dirichlet, "u_x" for Neumann) a number or
             `value(coordinates) -> numpy array of shape (m,)`, with the coordinates by name.
 
+    Raises:
+        InputError: for no values.
+
     Example:
         >>> wall = Prescribed("boundary", ("x", -1.0), {"u": 0.0})
         >>> wall.partials
@@ -108,6 +112,9 @@ class Prescribed(Condition):
     term: str
     face: tuple[str, float] | str | Part
     values: Mapping[str, Value]
+
+    def __post_init__(self) -> None:
+        _check_some("prescribed values", self.term, self.values)
 
     @property
     def partials(self) -> tuple[str, ...]:
@@ -148,9 +155,11 @@ class Prescribed(Condition):
         count = len(next(iter(coordinates.values())))
         given = {name: value(coordinates) if callable(value) else value for name, value in self.values.items()}
         for name, value in given.items():
+            what = f"prescribed value of {name!r} in term {self.term!r}"
+            _check_known(what, self.term, name, value)
             if np.shape(value) not in ((), (count,)):
                 raise InputError(
-                    f"prescribed value of {name!r} in term {self.term!r}",
+                    what,
                     received=f"shape {np.shape(value)}",
                     expected=f"a number, or shape ({count},): one for each point",
                 )
@@ -170,11 +179,17 @@ class Periodic(Condition):
         term: the loss term.
         coordinate: the coordinate along which the solution is periodic.
         matched: the partials that are equal, such as `("u", "u_x")`.
+
+    Raises:
+        InputError: for no partials.
     """
 
     term: str
     coordinate: str
     matched: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        _check_some("matched partials", self.term, self.matched)
 
     @property
     def partials(self) -> tuple[str, ...]:
@@ -183,6 +198,12 @@ class Periodic(Condition):
 
     def sample(self, count: int, coordinates: Sequence[str], bounds: Floats, generator: np.random.Generator) -> Floats:
         """Draw `count` points on the lower face, then their partners on the upper: shape (2 * count, dimension)."""
+        if self.coordinate not in coordinates:
+            raise InputError(
+                f"coordinate of a periodic condition in term {self.term!r}",
+                received=repr(self.coordinate),
+                expected=f"one of {', '.join(coordinates)}",
+            )
         axis = coordinates.index(self.coordinate)
         lower = latin_hypercube(count, _fixed(bounds, axis, bounds[0, axis]), generator)
         upper = lower.copy()
@@ -206,7 +227,7 @@ class Data(Condition):
         values: for each partial its values, shape (m,).
 
     Raises:
-        InputError: if the lengths differ.
+        InputError: if there are no values, the lengths differ, or a value is no finite real number.
     """
 
     term: str
@@ -214,7 +235,9 @@ class Data(Condition):
     values: Mapping[str, Floats]
 
     def __post_init__(self) -> None:
+        _check_some("data", self.term, self.values)
         for name, values in self.values.items():
+            _check_known(f"data for {name!r} in term {self.term!r}", self.term, name, values)
             if np.asarray(values).dtype.kind not in "fiu":
                 raise InputError(
                     f"data for {name!r} in term {self.term!r}",
@@ -254,6 +277,25 @@ def _fixed(bounds: Floats, axis: int, position: float) -> Floats:
     fixed = bounds.copy()
     fixed[:, axis] = position
     return fixed
+
+
+def _check_some(what: str, term: str, given: Collection[str]) -> None:
+    """Refuse a condition that says nothing."""
+    if not len(given):
+        raise InputError(f"{what} in term {term!r}", received="none", expected='one partial at least, such as "u"')
+
+
+def _check_known(what: str, term: str, partial: str, value: Any) -> None:
+    """Refuse a trained coefficient, or several values of which one is: targets are computed once."""
+    values = np.asarray(value)
+    coefficients = [item for item in values.ravel() if isinstance(item, Trained)] if values.dtype == object else []
+    if coefficients:
+        raise InputError(
+            what,
+            received=f"{coefficients[0]!r}, which is no number before it is trained",
+            expected="numbers, which are computed once",
+            fix=f'Write ResidualCondition({term!r}, ..., lambda x, u, xp: u["{partial}"] - self.NAME) in its place.',
+        )
 
 
 def _deviations(partials: Mapping[str, Array], targets: Mapping[str, Array], xp: ArrayNamespace) -> Array:

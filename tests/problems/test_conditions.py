@@ -2,7 +2,7 @@ import array_api_strict
 import numpy as np
 import pytest
 
-from phasecore import InputError
+from phasecore import InputError, trained
 from phasecore.problems import Data, Periodic, Prescribed
 
 COORDINATES = ("x", "t")
@@ -92,6 +92,50 @@ def test_data_keep_their_points_and_values():
 def test_data_of_another_length_than_their_points_are_refused(values):
     with pytest.raises(InputError, match=r"data for 'u' in term 'measured'.*one value for each point"):
         Data("measured", np.zeros((2, 2)), {"u": values})
+
+
+TRAINED = trained(0.5)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Prescribed("wall", ("x", -1.0), {"u": TRAINED}),
+        lambda: Prescribed("wall", ("x", -1.0), {"u_x": 0.0, "u": lambda at: TRAINED}),
+        lambda: Prescribed("wall", ("x", -1.0), {"u": lambda at: [TRAINED] * len(at["x"])}),
+        lambda: Data("wall", np.zeros((1, 2)), {"u": TRAINED}),
+        lambda: Data("wall", np.zeros((2, 2)), {"u": [0.0, TRAINED]}),
+    ],
+)
+def test_a_trained_coefficient_is_no_value_to_compare_with(make):
+    def compared():
+        condition = make()
+        return condition.targets(drawn(condition)[1])
+
+    told = (
+        r"'u' in term 'wall': received trained\(0.5\), which is no number.*ResidualCondition\('wall', .*u\[\"u\"\] - "
+    )
+    with pytest.raises(InputError, match=told):
+        compared()
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: Periodic("ring", "x", ()), "matched partials in term 'ring': received none; expected one partial"),
+        (lambda: Prescribed("ring", ("x", 1.0), {}), "prescribed values in term 'ring': received none"),
+        (lambda: Data("ring", np.zeros((1, 2)), {}), "data in term 'ring': received none"),
+    ],
+)
+def test_a_condition_that_says_nothing_is_refused(make, told):
+    with pytest.raises(InputError, match=told):
+        make()
+
+
+@pytest.mark.parametrize("condition", [Periodic("ring", "y", ("u",)), Prescribed("ring", ("y", 1.0), {"u": 0.0})])
+def test_a_coordinate_that_is_not_there_is_told(condition):
+    with pytest.raises(InputError, match="condition in term 'ring': received 'y'; expected one of x, t"):
+        drawn(condition)
 
 
 @pytest.mark.parametrize(
