@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from phasecore.arrays import Array, ArrayNamespace
-from phasecore.errors import InputError, PhasecoreError
+from phasecore.errors import InputError, PhasecoreError, described
 from phasecore.problems.coefficients import rehearsed
 from phasecore.problems.conditions import BOUNDARY, INTERIOR, Condition, Part
 from phasecore.problems.sampling import latin_hypercube
@@ -126,24 +126,43 @@ class ResidualCondition(Condition):
     def residuals(self, partials: Mapping[str, Array], targets: Mapping[str, Array], xp: ArrayNamespace) -> Array:
         """Return the residuals, one after the other where there are several."""
         found = self._called(targets, partials, xp)
-        several = isinstance(found, (tuple, list))
         points = next(iter(targets.values())).shape[0]
-        for residual in found if several else [found]:
-            shape = tuple(getattr(residual, "shape", ()))
-            # a graph may not know its lengths yet
-            known = len(shape) == 1 and isinstance(shape[0], int) and isinstance(points, int)
-            if known and shape[0] not in (1, points):
-                raise InputError(
-                    f"condition of term {self.term!r}: its residual",
-                    received=f"shape {shape} at {points} points",
-                    expected=f"one value for each point, shape ({points},), or one of all of them, shape (1,)",
-                )
-        return xp.concat(list(found)) if several else found
+        if not isinstance(found, (tuple, list)):
+            # its axes are looked at where it is used
+            self._check_length(found, points)
+            return found
+        if not found:
+            raise InputError(f"condition of term {self.term!r}", received="no residual", expected="one or several")
+        return xp.concat([self._one_axis(residual, points, xp) for residual in found])
 
     @property
     def needs_normals(self) -> bool:
         """Whether the residual takes normals."""
         return len(inspect.signature(self.residual).parameters) > 3
+
+    def _one_axis(self, residual: Any, points: Any, xp: ArrayNamespace) -> Array:
+        """One of several residuals, checked, and a scalar at a single point as shape (1,)."""
+        is_array, shape = hasattr(residual, "shape"), _shape_of(residual)
+        if is_array and shape == () and points == 1:
+            return xp.reshape(residual, (1,))
+        if len(shape) != 1:
+            raise self._misfit(f"shape {shape}" if is_array else described(residual), points)
+        self._check_length(residual, points)
+        return residual
+
+    def _check_length(self, residual: Any, points: Any) -> None:
+        shape = _shape_of(residual)
+        # a graph may not know its lengths yet
+        known = len(shape) == 1 and isinstance(shape[0], int) and isinstance(points, int)
+        if known and shape[0] not in (1, points):
+            raise self._misfit(f"shape {shape}", points)
+
+    def _misfit(self, received: str, points: Any) -> InputError:
+        return InputError(
+            f"condition of term {self.term!r}: its residual",
+            received=f"{received} at {points} points",
+            expected=f"one value for each point, shape ({points},), or one of all of them, shape (1,)",
+        )
 
     def _called(self, targets: Mapping[str, Array], partials: Mapping[str, Array], xp: ArrayNamespace) -> Any:
         if not self.needs_normals:
@@ -283,6 +302,10 @@ class _Normals(Mapping[str, Array]):
 
     def __len__(self) -> int:
         return sum(name.startswith(NORMAL) for name in self._targets)
+
+
+def _shape_of(residual: Any) -> tuple[Any, ...]:
+    return tuple(getattr(residual, "shape", ()))
 
 
 @final

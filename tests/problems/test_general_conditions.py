@@ -155,6 +155,30 @@ def test_wrong_conditions_are_refused(make, told):
         checked()
 
 
+@pytest.mark.parametrize(
+    ("residual", "told"),
+    [
+        (lambda x, u, xp: (u["u"] - 1, xp.mean(u["u"]) - 1), r"its residual: received shape \(\) at 9 points"),
+        (lambda x, u, xp: [xp.mean(u["u"]), u["u"]], r"received shape \(\) .*or one of all of them, shape \(1,\)"),
+        (lambda x, u, xp: (u["u"], xp.reshape(u["u"], (-1, 1))), r"received shape \(9, 1\) at 9 points"),
+        (lambda x, u, xp: (u["u"], 0.0), r"received a float, 0.0 at 9 points"),
+        (lambda x, u, xp: (u["u"], None), r"received None at 9 points"),
+        (lambda x, u, xp: (u["u"], u["u"][1:]), r"received shape \(8,\) at 9 points"),
+        (lambda x, u, xp: (), "condition of term 'both': received no residual"),
+    ],
+)
+def test_each_of_several_residuals_has_one_axis(residual, told):
+    condition = ResidualCondition("both", "interior", residual, reads=("u",))
+    with pytest.raises(InputError, match=told):
+        residual_of(problem_with(condition), KNOWN)
+
+
+def test_of_one_point_a_scalar_among_several_residuals_will_do():
+    condition = ResidualCondition("both", [[0.5, 0.0]], lambda x, u, xp: (u["u"] - x["x"], xp.mean(u["u"]), u["u"]))
+    _, found = residual_of(problem_with(condition), {"u": lambda at: 3 + 0 * at["x"]})
+    assert found.tolist() == [2.5, 3.0, 3.0]
+
+
 class Cooled(phasecore.Problem):
     domain = {"x": (0, 1), "y": (0, 1)}  # noqa: RUF012
     outputs = "u"
