@@ -324,10 +324,10 @@ class Problem(ABC):
         )
 
     def check_terms(self) -> None:
-        """Check that no condition has the name of an equation.
+        """Check that no condition has the name of an equation, and that frameworks take the names in their states.
 
         Raises:
-            InputError: for the first that has, and for equations that cannot be inferred.
+            InputError: for the first that is not so, and for equations that cannot be inferred.
         """
         shared = sorted(set(self.equations) & {condition.term for condition in self.conditions})
         if shared:
@@ -336,6 +336,13 @@ class Problem(ABC):
                 received=f"{shared[0]!r} for an equation and for a condition",
                 expected="different names, since each term has one loss",
             )
+        for term in self.terms:
+            if not isinstance(term, str) or set(term) & _UNNAMED:
+                raise InputError(
+                    f"name of a term of problem {self.name!r}",
+                    received=repr(term),
+                    expected='a text without "." and "/", which names of a framework\'s variables may not have',
+                )
 
     def all_partials(self) -> tuple[str, ...]:
         """Return every partial that the equations read, each once."""
@@ -352,6 +359,9 @@ class Problem(ABC):
         for name in declared:
             parse_partial(name, self.outputs, self.coordinates, self.parameters)
 
+
+_UNNAMED = frozenset("./")
+"""Characters that names of variables may not have, the first in torch, the second in Keras."""
 
 _CONTRACT = frozenset(name for name in (*vars(Problem), *Problem.__annotations__) if not name.startswith("__"))
 """Names of a problem's own, which are no parameters."""

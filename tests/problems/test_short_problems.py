@@ -329,6 +329,22 @@ def test_a_class_that_lacks_something_is_told_what(members, told):
         problem.check_terms()
 
 
+@pytest.mark.parametrize("name", ["do.t", ".", "in/out", 3])
+def test_a_name_that_frameworks_refuse_in_their_states_is_refused_of_any_term(name):
+    wall = phasecore.Prescribed(name, ("t", 0), {"u": 0.0})
+    of_condition = with_residuals(lambda x, u, xp: u["u_t"], conditions=lambda self: [wall])()
+    of_equation = with_residuals(lambda x, u, xp: {name: u["u_t"]}, equations={name: ("u_t",)})()
+    for problem in (of_condition, of_equation):
+        with pytest.raises(InputError, match=f"name of a term of problem 'mine': received {name!r}; expected a text"):
+            problem.check_terms()
+
+
+@pytest.mark.parametrize("name", ["", "left wall", "u=0", "a:b", "größer", "u_x, u_y"])
+def test_other_names_of_terms_will_do(name):
+    wall = phasecore.Prescribed(name, ("t", 0), {"u": 0.0})
+    with_residuals(lambda x, u, xp: u["u_t"], conditions=lambda self: [wall])().check_terms()
+
+
 def test_one_condition_and_a_generator_of_them_will_do():
     start = phasecore.Prescribed("initial", ("t", 0), {"u": 1.0})
 
