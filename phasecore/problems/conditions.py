@@ -55,6 +55,16 @@ class Condition(ABC):
         return False
 
     @property
+    def intervals(self) -> Mapping[str, tuple[float, float]]:
+        """The coordinates that it integrates over, with their bounds; none where its points stand alone."""
+        return {}
+
+    @property
+    def group_size(self) -> int:
+        """Number of points that follow each other and belong together, as the nodes of an integral do."""
+        return 1
+
+    @property
     def needs_normals(self) -> bool:
         """Whether `targets` takes the components of the outward unit normals too, as "normal x" and so on."""
         return False

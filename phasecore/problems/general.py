@@ -16,6 +16,7 @@ from phasecore.arrays import Array, ArrayNamespace
 from phasecore.errors import InputError, PhasecoreError, described
 from phasecore.problems.coefficients import rehearsed
 from phasecore.problems.conditions import BOUNDARY, INTERIOR, Condition, Part
+from phasecore.problems.domains.region import SLACK
 from phasecore.problems.sampling import latin_hypercube
 from phasecore.problems.standins import POINTS, StandIn, StandInNamespace, StandInPartials, ValueNeededError
 
@@ -191,7 +192,8 @@ class ResidualCondition(Condition):
 class Integral(Condition):
     """An integral over an interval of one coordinate or several that has a given value.
 
-    Where coordinates are left, such as time, it holds at each of some of their values: a conserved quantity.
+    Where coordinates are left, such as time, it holds at each of some of their values: a conserved quantity. The domain
+    need be no box, but the intervals are to be inside of it as wholes, wherever any part of them is.
 
     Attributes:
         term: the loss term.
@@ -202,7 +204,7 @@ class Integral(Condition):
         reads: the partials that the integrand reads, where running it once does not show them.
 
     Raises:
-        InputError: for bounds that do not ascend, or nodes that are no positive integer.
+        InputError: for no coordinates, bounds that do not ascend, or nodes that are no positive integer.
 
     Example:
         >>> mass = Integral("mass", {"x": (0.0, 1.0)}, lambda x, u, xp: u["u"], 1.0, nodes=8)
@@ -221,6 +223,10 @@ class Integral(Condition):
         if not isinstance(self.nodes, int) or isinstance(self.nodes, bool) or self.nodes < 1:
             raise InputError(
                 f"nodes of an integral in term {self.term!r}", received=repr(self.nodes), expected="a positive integer"
+            )
+        if not self.over:
+            raise InputError(
+                f"coordinates of an integral in term {self.term!r}", received="none", expected="one at least"
             )
         for name, (low, high) in self.over.items():
             if not -math.inf < low < high < math.inf:
@@ -245,6 +251,14 @@ class Integral(Condition):
                 expected=f"among {', '.join(coordinates)}",
             )
         axes = [list(coordinates).index(name) for name in self.over]
+        for (name, given), (low, high) in zip(self.over.items(), bounds[:, axes].T, strict=True):
+            slack = SLACK * (high - low)
+            if given[0] < low - slack or given[1] > high + slack:
+                raise InputError(
+                    f"bounds of {name!r} of an integral in term {self.term!r}",
+                    received=given,
+                    expected=f"within those of the domain, [{low:g}, {high:g}]",
+                )
         nodes, _ = self._quadrature()
         times = 1 if len(axes) == len(coordinates) else math.ceil(count / len(nodes))
         left = latin_hypercube(times, bounds, generator)
@@ -255,12 +269,14 @@ class Integral(Condition):
     def targets(self, coordinates: Mapping[str, Floats]) -> Mapping[str, Floats]:
         """Return the coordinates, the weights of the quadrature and the value of the integral, shape (m,) each."""
         count = len(next(iter(coordinates.values())))
-        _, weights = self._quadrature()
-        if count % len(weights):
+        nodes, weights = self._quadrature()
+        if count % self.group_size or not self._are_nodes(coordinates, nodes):
             raise InputError(
                 f"points of an integral in term {self.term!r}",
-                received=f"{count} points",
-                expected=f"a multiple of its {len(weights)} nodes, as sample() draws them",
+                received=f"{count} points"
+                if count % self.group_size
+                else f"{count} points that are not its nodes in order",
+                expected=f"a multiple of its {self.group_size} nodes, as sample() draws them",
             )
         first = {name: values[:: len(weights)] for name, values in coordinates.items()}
         value = self.value(first) if callable(self.value) else self.value
@@ -274,7 +290,26 @@ class Integral(Condition):
     def residuals(self, partials: Mapping[str, Array], targets: Mapping[str, Array], xp: ArrayNamespace) -> Array:
         """Return the integrals less their values, shape (k,)."""
         summands = targets[WEIGHT] * self.integrand(targets, partials, xp) - targets["value"]
-        return xp.sum(xp.reshape(summands, (-1, self.nodes ** len(self.over))), axis=1)
+        return xp.sum(xp.reshape(summands, (-1, self.group_size)), axis=1)
+
+    def _are_nodes(self, coordinates: Mapping[str, Floats], nodes: Floats) -> bool:
+        """Whether each group of points is the nodes at one value of what is left, up to the rounding of float32."""
+        groups = {name: np.reshape(values, (-1, self.group_size)) for name, values in coordinates.items()}
+        lengths = [high - low for low, high in self.over.values()]
+        return all(
+            np.allclose(groups[name], own, rtol=1e-5, atol=1e-5 * length)
+            for name, own, length in zip(self.over, nodes.T, lengths, strict=True)
+        ) and all((values == values[:, :1]).all() for name, values in groups.items() if name not in self.over)
+
+    @property
+    def intervals(self) -> Mapping[str, tuple[float, float]]:
+        """The coordinates that are integrated over, with their bounds."""
+        return self.over
+
+    @property
+    def group_size(self) -> int:
+        """Number of nodes of one integral."""
+        return int(self.nodes ** len(self.over))
 
     def _quadrature(self) -> tuple[Floats, Floats]:
         """Nodes of shape (m, axes) and their weights, shape (m,)."""

@@ -371,3 +371,113 @@ def test_shapes_of_other_packages_are_taken_as_they_are():
     assert polygon.region.contains(np.asarray([[0.5, 2.0], [2.0, 2.0]])).tolist() == [True, False]
     several = SimpleNamespace(geom_type="MultiPolygon", geoms=[shapely_like()])
     check_problem(on(several))
+
+
+def with_condition(domain, *conditions):
+    members = {
+        "domain": domain,
+        "outputs": ("u",),
+        "conditions": lambda self: list(conditions),
+        "residuals": lambda self, x, u, xp: u["u_x"],
+    }
+    return type("Mine", (phasecore.Problem,), members)()
+
+
+def field(x, u, xp):
+    return u["u"]
+
+
+IN_TIME = {("x", "y"): Disk((0, 0), 1), "t": (0, 1)}
+APART = Box((0, 0), (1, 1)) | Box((2, 3), (3, 4))
+
+# domain, what is integrated over, the integral of what is left
+INTEGRALS = {
+    "in a disk at each time": (IN_TIME, {"x": (-0.5, 0.5), "y": (-0.7, 0.7)}, lambda at: 1.4 * at["t"], "t"),
+    "up to the circle": (IN_TIME, {"x": (-0.6, 0.6), "y": (-0.8, 0.8)}, lambda at: 1.92 * at["t"], "t"),
+    "over time at each place": (IN_TIME, {"t": (0.5, 1)}, lambda at: at["x"] / 2, "x"),
+    "across a leg": (Polygon(ELL), {"y": (-1, 0)}, lambda at: at["x"], "x"),
+    "where there is a part": (APART, {"y": (0, 1)}, lambda at: at["x"], "x"),
+    "over all": (Polygon(ELL), {"x": (-1, 0), "y": (-0.5, 0.5)}, 1.0, None),
+}
+
+
+@pytest.mark.parametrize("name", INTEGRALS)
+def test_integrals_keep_their_nodes_together_in_any_domain(name):
+    domain, over, value, left = INTEGRALS[name]
+    for nodes, wanted in ((1, 5), (3, 1), (3, 9), (4, 50), (5, 128)):
+        problem = with_condition(domain, phasecore.Integral("mass", over, field, value, nodes=nodes))
+        (points,) = problem.sample(20, seed=1, condition_points=wanted).conditions
+        (condition,), size = problem.conditions, nodes ** len(over)
+        assert len(points) == size * (1 if left is None else math.ceil(wanted / size))
+        problem.check_points(points)
+        at = dict(zip(problem.coordinates, points.T, strict=True))
+        values = at[left] if left else np.ones(len(points))
+        np.testing.assert_allclose(condition.residuals({"u": values}, condition.targets(at), np), 0, atol=1e-12)
+
+
+def test_a_problem_with_an_integral_in_a_disk_keeps_the_contract():
+    check_problem(
+        with_condition(IN_TIME, phasecore.Integral("mass", {"x": (-0.5, 0.5), "y": (-0.5, 0.5)}, field)), ["numpy"]
+    )
+
+
+LEAVING = {
+    "a box around a disk": (IN_TIME, {"x": (-1, 1), "y": (-1, 1)}),
+    "beside a leg": (Polygon(ELL), {"y": (-1, 1)}),
+    "at its corners alone": (IN_TIME, {"x": (-0.72, 0.72), "y": (-0.72, 0.72)}),
+    "at an end alone": (Polygon(ELL), {"x": (-1, 0), "y": (-1, 1.005)}),
+    "by a hole between the nodes": (Box((-1, -1), (1, 1)) - Disk((0, 0), 0.3), {"x": (-1, 1), "y": (-1, 1)}),
+    "altogether": (Polygon(ELL), {"x": (0.2, 0.9), "y": (0.2, 0.9)}),
+}
+
+
+@pytest.mark.parametrize("name", LEAVING)
+@pytest.mark.parametrize("nodes", [1, 4])
+def test_an_integral_over_intervals_that_leave_the_domain_is_refused(name, nodes):
+    domain, over = LEAVING[name]
+    problem = with_condition(domain, phasecore.Integral("mass", over, field, nodes=nodes))
+    told = "intervals of an integral in term 'mass', over .*received some that leave the domain, such as at x=.*Choose"
+    with pytest.raises(InputError, match=told):
+        problem.sample(64)
+
+
+def test_what_an_integral_is_refused_for_can_be_had_from_points_of_ones_own():
+    turns = 2.399963 * np.arange(2000)
+    radius = np.sqrt((np.arange(2000) + 0.5) / 2000)
+    points = np.stack([radius * np.cos(turns), radius * np.sin(turns)], axis=1)
+    whole = phasecore.ResidualCondition(
+        "mass", points, lambda x, u, xp: xp.reshape(np.pi * xp.mean(u["u"]), (1,)) - np.pi / 2
+    )
+    (found,) = with_condition(Disk((0, 0), 1), whole).sample(9).conditions
+    residual = whole.residuals({"u": (found**2).sum(axis=1)}, whole.targets({"x": found[:, 0]}), np)
+    assert residual == pytest.approx([0.0], abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("condition", "told"),
+    [
+        (
+            phasecore.Prescribed("far", ("x", 3.0), {"u": 0}),
+            "points of condition 'far' where x = 3: received none inside",
+        ),
+        (
+            phasecore.ResidualCondition("far", ("t", 2), field),
+            "points of condition 'far' where t = 2: .*t in .0, 1.*Ball",
+        ),
+    ],
+)
+def test_a_face_that_the_domain_does_not_meet_is_named(condition, told):
+    with pytest.raises(InputError, match=told):
+        with_condition(IN_TIME, condition).sample(9, condition_points=4)
+
+
+def test_periodic_pairs_are_as_many_as_asked_for_where_both_are_inside():
+    problem = with_condition(Box((-1, -1), (1, 1)) - Disk((-1, 0), 0.5), phasecore.Periodic("ring", "x", ("u",)))
+    (points,) = problem.sample(9, condition_points=30).conditions
+    assert points.shape == (60, 2)
+    np.testing.assert_array_equal(points[:30, 1], points[30:, 1])
+    assert [set(points[:30, 0]), set(points[30:, 0])] == [{-1.0}, {1.0}]
+    assert (np.abs(points[:, 1]) >= 0.5 - 1e-5).all()
+    skew = with_condition(Polygon([(0, 0), (0, 1), (1, 3), (1, 2)]), phasecore.Periodic("ring", "x", ("u",)))
+    with pytest.raises(InputError, match="pairs of points of condition 'ring' along 'x': received none inside"):
+        skew.sample(9, condition_points=1)

@@ -110,6 +110,23 @@ def test_an_integral_is_exact_for_polynomials_at_each_value_of_what_is_left():
     np.testing.assert_allclose(found, [6 / 15 - 1.0], rtol=1e-12)
 
 
+def test_points_that_are_not_the_nodes_of_an_integral_in_order_are_refused():
+    condition = Integral("mass", {"x": (0.0, 2.0)}, lambda x, u, xp: u["u"], lambda at: at["t"], nodes=4)
+    (points,) = problem_with(condition).sample(4, condition_points=12).conditions
+    condition.targets(dict(zip("xt", points.astype(np.float32).T, strict=True)))
+    shuffled = np.random.default_rng(0).permutation(points)
+    moved = points + np.asarray([0.01, 0.0])
+    apart = points + np.asarray([[0.0, 1e-3 * k] for k in range(12)])
+    for wrong, told in (
+        (shuffled, "12 points that are not"),
+        (moved, "not its"),
+        (apart, "in order"),
+        (points[1:], "11 p"),
+    ):
+        with pytest.raises(InputError, match=f"points of an integral in term 'mass': received .*{told}.*4 nodes"):
+            condition.targets(dict(zip("xt", wrong.T, strict=True)))
+
+
 @pytest.mark.parametrize(
     ("make", "told"),
     [
@@ -138,6 +155,11 @@ def test_an_integral_is_exact_for_polynomials_at_each_value_of_what_is_left():
         (lambda: Integral("a", {"x": (1.0, 0.0)}, lambda x, u, xp: u["u"]), "bounds of 'x' of an integral in term 'a'"),
         (lambda: Integral("a", {"x": (0.0, 1.0)}, lambda x, u, xp: u["u"], nodes=0), "a positive integer"),
         (lambda: problem_with(Integral("a", {"z": (0.0, 1.0)}, lambda x, u, xp: u["u"])), "received 'z'"),
+        (lambda: Integral("a", {}, lambda x, u, xp: u["u"]), "coordinates of an integral in term 'a': received none"),
+        (
+            lambda: problem_with(Integral("a", {"x": (0.0, 2.001)}, lambda x, u, xp: u["u"])),
+            r"bounds of 'x' of an integral in term 'a': received \(0.0, 2.001\); expected within those of the domain",
+        ),
         (lambda: problem_with(phasecore.Prescribed("a", "border", {"u": 0.0})), 'or "boundary"'),
         (
             lambda: problem_with(ResidualCondition("a", "boundary", lambda x, u, xp: u["u"]), domain={"t": (0, 1)}),

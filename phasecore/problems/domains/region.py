@@ -72,12 +72,14 @@ class Region:
                 inside[inside] = part.contains(points[inside][:, axes], float(slack[list(axes)].max()))
         return inside
 
-    def inside(self, draw: Callable[[int], Floats], count: int) -> Floats:
-        """Return points that are drawn in the bounds and are inside, shape (count, dimension).
+    def inside(self, draw: Callable[[int], Floats], count: int, what: str = "points inside the domain") -> Floats:
+        """Return points, or groups of them, that are drawn in the bounds and are inside: so many of what is drawn.
 
         Args:
-            draw: returns so many points within the bounds, shape (n, dimension).
+            draw: returns about so many points, shape (n, dimension), or groups, shape (n, size, dimension), which are
+                inside where all of their points are.
             count: how many are wanted.
+            what: they are, for messages.
 
         Raises:
             InputError: for a region that is hardly ever met.
@@ -88,14 +90,17 @@ class Region:
         wanted = count
         for _ in range(MOST_ROUNDS):
             drawn = draw(wanted)
-            found.append(drawn[self.contains(drawn)])
+            inside = self.contains(drawn.reshape(-1, drawn.shape[-1])).reshape(drawn.shape[:-1])
+            found.append(drawn[inside.all(axis=tuple(range(1, inside.ndim)))])
             have = sum(map(len, found))
             if have >= count:
                 return np.concatenate(found)[:count]
             # as many more as are missing, by the share that was inside
             wanted = math.ceil(1.2 * (count - have) * max(1.0, min(wanted / max(len(found[-1]), 1), 50.0))) + 8
         raise InputError(
-            "points inside the domain", received="none that are drawn in its bounds", expected="a region not empty"
+            what,
+            received=f"{have or 'none'} inside the domain of those drawn",
+            expected=f"{count} within {self.described()}",
         )
 
     def boundary(self, count: int, generator: np.random.Generator) -> Floats:
