@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -24,6 +24,7 @@ import torch.distributed
 from phasecore.backends import Training
 from phasecore.errors import InputError, PhasecoreError, TrainingError
 from phasecore.problems import CollocationPoints
+from phasecore.problems.conditions import Condition
 from phasecore_torch.processes import processes
 
 TIMEOUT = timedelta(minutes=10)
@@ -34,30 +35,36 @@ SECONDS_TO_START = 300.0
 Train = Callable[[Training, Any, Path | None, bool], None]
 
 
-def part_of(points: CollocationPoints, batches: int, place: int, count: int) -> CollocationPoints:
+def part_of(
+    points: CollocationPoints, conditions: Sequence[Condition], batches: int, place: int, count: int
+) -> CollocationPoints:
     """Return the points of one of several processes: whole batches of the gradient statistics, parts of the conditions.
 
     Args:
         points: of all.
+        conditions: those that the points are of, which say what belongs together.
         batches: number of batches, at least `count`.
         place: of the process.
         count: number of processes.
 
     Example:
+        >>> from phasecore.problems import Prescribed
         >>> points = CollocationPoints(np.arange(10.0)[:, None], (np.arange(3.0)[:, None],))
-        >>> part = part_of(points, 5, 1, 2)
+        >>> part = part_of(points, [Prescribed("start", ("x", 0), {"u": 0})], 5, 1, 2)
         >>> part.interior[:, 0].tolist(), part.conditions[0][:, 0].tolist()
         ([6.0, 7.0, 8.0, 9.0], [2.0])
     """
     own = np.array_split(np.arange(batches), count)[place]
     cut = np.array_split(points.interior, batches)
     interior = np.concatenate([cut[batch] for batch in own])
-    return CollocationPoints(interior, tuple(np.array_split(each, count)[place] for each in points.conditions))
+    pairs = zip(conditions, points.conditions, strict=True)
+    return CollocationPoints(interior, tuple(condition.parts(each, count)[place] for condition, each in pairs))
 
 
 def _part(training: Training, place: int) -> Training:
     settings = training.settings
-    return replace(training, points=part_of(training.points, settings.batches, place, settings.processes))
+    own = part_of(training.points, training.problem.conditions, settings.batches, place, settings.processes)
+    return replace(training, points=own)
 
 
 def train_in_processes(train: Train, training: Training, observer: Any, checkpoint: Path | None, resume: bool) -> None:

@@ -64,6 +64,20 @@ class Condition(ABC):
         """Number of points that follow each other and belong together, as the nodes of an integral do."""
         return 1
 
+    def parts(self, points: Floats, count: int) -> list[Floats]:
+        """Cut points of this condition into parts that are each points of it, for so many processes.
+
+        Args:
+            points: as `sample` returns them, shape (m, dimension).
+            count: number of parts; some are empty where there is too little to cut.
+
+        Example:
+            >>> [part[:, 0].tolist() for part in Periodic("wrap", "x", ("u",)).parts(np.arange(6.0)[:, None], 2)]
+            [[0.0, 1.0, 3.0, 4.0], [2.0, 5.0]]
+        """
+        groups = np.reshape(points, (-1, self.group_size, np.shape(points)[-1]))
+        return [part.reshape(-1, groups.shape[-1]) for part in np.array_split(groups, count)]
+
     @property
     def needs_normals(self) -> bool:
         """Whether `targets` takes the components of the outward unit normals too, as "normal x" and so on."""
@@ -220,6 +234,12 @@ class Periodic(Condition):
         upper[:, axis] = bounds[1, axis]
         return np.concatenate([lower, upper])
 
+    def parts(self, points: Floats, count: int) -> list[Floats]:
+        """Cut points into parts, each with the partners of its own, see `Condition.parts`."""
+        lower, upper = np.split(points, 2)
+        pairs = zip(np.array_split(lower, count), np.array_split(upper, count), strict=True)
+        return [np.concatenate(pair) for pair in pairs]
+
     def residuals(self, partials: Mapping[str, Array], targets: Mapping[str, Array], xp: ArrayNamespace) -> Array:
         """Return the differences between the faces, shape (m / 2 * number of partials,)."""
         half = partials[self.matched[0]].shape[0] // 2
@@ -275,8 +295,30 @@ class Data(Condition):
         return self.points
 
     def targets(self, coordinates: Mapping[str, Floats]) -> Mapping[str, Floats]:
-        """Return the measured values, shape (m,) each."""
-        return self.values
+        """Return the measured values at these of the data's points, shape (m,) each.
+
+        Raises:
+            InputError: for points that are none of them, or that do not tell apart two values at one place.
+        """
+        asked = np.stack(list(coordinates.values()), axis=1).astype(np.float32)
+        own = np.asarray(self.points, dtype=np.float32)
+        if np.array_equal(asked, own):
+            return self.values
+        rows = self._rows_of(asked, own)
+        return {name: np.asarray(values)[rows] for name, values in self.values.items()}
+
+    def _rows_of(self, asked: NDArray[np.float32], own: NDArray[np.float32]) -> list[int]:
+        places = {place.tobytes(): row for row, place in enumerate(own)}
+        found = [places.get(place.tobytes(), -1) for place in asked]
+        if min(found, default=0) < 0 or len(places) < len(own):
+            raise InputError(
+                f"points of the data in term {self.term!r}",
+                received=f"{sum(row < 0 for row in found)} of {len(found)} that are none of its points"
+                if len(places) == len(own)
+                else f"a part of {len(own)} points of which some are the same",
+                expected="its own points, in any order, or some of them",
+            )
+        return found
 
     def residuals(self, partials: Mapping[str, Array], targets: Mapping[str, Array], xp: ArrayNamespace) -> Array:
         """Return the deviations from the data, shape (m * number of partials,)."""

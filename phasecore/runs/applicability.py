@@ -83,13 +83,14 @@ def check_processes(training: Training) -> None:
     if count == 1:
         return
     backend = registry.backend(training.backend)
-    conditions = [len(own) for own in training.points.conditions]
+    every = zip(training.problem.conditions, training.points.conditions, strict=True)
+    smallest = min(((len(condition.parts(own, count)[-1]), len(own)) for condition, own in every), default=(1, 1))
     hindrances = {
         f"backend {training.backend!r}": not backend.takes_processes,
         f"policy {training.policy_name!r}, which acts in one process": bool(training.policies),
         f"sampling {training.sampling_name!r}, which moves points": training.sampling.move is not None,
         f"{training.settings.batches} batches of the gradient statistics": training.settings.batches < count,
-        f"a condition of {min(conditions, default=0)} points": min(conditions, default=count) < count,
+        f"a condition of {smallest[1]} points": smallest[0] == 0,
     }
     for hindrance, is_there in hindrances.items():
         if is_there:

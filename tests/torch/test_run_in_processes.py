@@ -68,6 +68,33 @@ def test_history_and_snapshots_are_those_of_one_process(tmp_path, alone):
     assert_same(run.snapshot(run.snapshots[-1]), alone.snapshot(alone.snapshots[-1]))
 
 
+class Conserved(phasecore.Problem):
+    """u_t = 0 with u(x, 0) = x, and the integral of u over x given."""
+
+    domain = {"x": (0, 1), "t": (0, 1)}  # noqa: RUF012
+    outputs = ("u",)
+
+    def conditions(self):
+        return [
+            phasecore.Integral("mass", {"x": (0, 1)}, lambda x, u, xp: u["u"], 0.5, nodes=5),
+            phasecore.Periodic("wrap", "t", ("u", "u_x")),
+            phasecore.Data("seen", np.random.default_rng(0).uniform(0, 1, (7, 2)), {"u": np.arange(7.0)}),
+        ]
+
+    def residuals(self, x, u, xp):
+        return u["u_t"]
+
+
+@pytest.mark.parametrize("problem", ["allen_cahn", "burgers_inverse", Conserved()], ids=["periodic", "data", "all"])
+def test_what_belongs_together_of_a_condition_stays_in_one_process(tmp_path, problem):
+    histories = []
+    for processes in (1, 2):
+        folder = tmp_path / f"of-{processes}"
+        execute(prepare(problem, weighting="rba", output=folder, processes=processes, **SMALL, backend="torch"))
+        histories.append(open_run(folder).history)
+    assert_same(*reversed(histories))
+
+
 def test_an_interrupted_run_goes_on_in_as_many_processes(tmp_path, alone):
     folder = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
