@@ -95,6 +95,24 @@ def test_what_belongs_together_of_a_condition_stays_in_one_process(tmp_path, pro
     assert_same(*reversed(histories))
 
 
+class OneValue(phasecore.Problem):
+    """u_t = 0, and a condition on the mean over all its points."""
+
+    domain = {"x": (0, 1), "t": (0, 1)}  # noqa: RUF012
+    outputs = ("u",)
+
+    def conditions(self):
+        return [phasecore.ResidualCondition("mean", ("t", 0), lambda x, u, xp: xp.reshape(xp.mean(u["u"]) - 1, (1,)))]
+
+    def residuals(self, x, u, xp):
+        return u["u_t"]
+
+
+def test_a_residual_of_all_points_together_is_refused():
+    with pytest.raises(phasecore.InputError, match="received condition mean, of whose points"):
+        prepare(OneValue(), processes=2, backend="torch", **SMALL)
+
+
 def test_an_interrupted_run_goes_on_in_as_many_processes(tmp_path, alone):
     folder = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
