@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
 
 import keras
 from keras import ops
 
+from phasecore.errors import InputError
 from phasecore.problems import Problem
 from phasecore.problems.coefficients import stand_in
 from phasecore_keras.autodiff import to_numpy
 from phasecore_keras.differentiation import Tensor
-from phasecore_keras.internals import inner
+from phasecore_keras.internals import forget_steps_in_place, inner, put_in_place_of_steps, schedule_of
 from phasecore_keras.namespace import namespace
+
+BEGAN_WITH = "phasecore_began_with"
+"""Attribute of an optimizer, and name in a saved model: the learning rate that coefficients' own are set against."""
+
+WITHOUT_STEPS = (keras.optimizers.Ftrl, keras.optimizers.ScheduleFreeAdamW)
+"""Optimizers that compute where a variable is to be from what they keep themselves: a longer step misleads them."""
 
 
 @final
@@ -66,30 +73,73 @@ class Coefficients:
         """Have an optimizer move each coefficient at its own learning rate, where it has one.
 
         Whatever the optimizer is, its step of such a coefficient is multiplied by the ratio of the coefficient's
-        learning rate to that which the optimizer begins with: it follows its schedule.
+        learning rate to that which the optimizer begins with: it follows its schedule. An average of the variables that
+        the optimizer keeps is of what they are after that.
+
+        Raises:
+            InputError: for an optimizer whose step cannot be multiplied, or that begins with a learning rate of zero.
         """
         rates = {name: own.learning_rate for name, own in self.trained.items() if own.learning_rate is not None}
         optimizer = inner(optimizer)
-        # where it was compiled with before
-        vars(optimizer).pop("apply", None)
+        if optimizer is None:
+            return
+        forget_steps_in_place(optimizer)
         if rates:
-            began_with = _first_rate(optimizer)
+            _check_one_step(optimizer, rates)
+            began_with = _first_rate(optimizer, rates)
             scaled = [(self.free[name], rate / began_with) for name, rate in rates.items()]
-            optimizer.apply = _scaling(optimizer.apply, scaled)
+            put_in_place_of_steps(optimizer, lambda step: _scaling(step, scaled))
 
 
-def _scaling(apply: Callable[..., None], scaled: Sequence[tuple[Any, float]]) -> Callable[..., None]:
-    @functools.wraps(apply)
-    def apply_scaled(grads: Any, trainable_variables: Any = None) -> None:
+def _scaling(step: Callable[..., None], scaled: Sequence[tuple[Any, float]]) -> Callable[..., None]:
+    @functools.wraps(step)
+    def step_scaled(*arguments: Any) -> None:
         before = [ops.copy(variable.value) for variable, _ in scaled]
-        apply(grads, trainable_variables)
+        step(*arguments)
         for (variable, ratio), value in zip(scaled, before, strict=True):
             variable.assign(value + ratio * (variable.value - value))
 
-    return apply_scaled
+    return step_scaled
 
 
-def _first_rate(optimizer: Any) -> float:
-    rate = getattr(optimizer, "_learning_rate", None)
-    first = rate(0) if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule) else optimizer.learning_rate
-    return float(to_numpy(ops.convert_to_tensor(first)))
+def _check_one_step(optimizer: Any, rates: Mapping[str, float]) -> None:
+    """Refuse several optimizers, and one that computes where to go without regard to where the variable is."""
+    several = hasattr(optimizer, "optimizers")
+    if several or isinstance(optimizer, WITHOUT_STEPS):
+        raise InputError(
+            "learning rates of trained coefficients",
+            received=f"{_said(rates)}, and the optimizer {type(optimizer).__name__}",
+            expected="one optimizer whose step may be multiplied, such as Adam",
+            fix="Leave learning_rate out of trained(...), and map the coefficient to an optimizer of its own: "
+            f"OptimizerMap(default, {{{next(iter(rates))!r}: Adam(...)}})."
+            if several
+            else "Leave learning_rate out of trained(...), or take another optimizer.",
+        )
+
+
+def _first_rate(optimizer: Any, rates: Mapping[str, float]) -> float:
+    """The learning rate that an optimizer began with when it was first compiled with; after warming up, where it does.
+
+    It is noted with the optimizer, whose rate may be another by the time that it is compiled with again.
+    """
+    noted = getattr(optimizer, BEGAN_WITH, None)
+    if noted is not None:
+        return float(noted)
+    schedule = schedule_of(optimizer)
+    peak = getattr(schedule, "warmup_target", None)
+    first = optimizer.learning_rate if schedule is None else schedule(0) if peak is None else peak
+    rate = float(to_numpy(ops.convert_to_tensor(first)))
+    if not rate > 0:
+        raise InputError(
+            "learning rates of trained coefficients",
+            received=f"{_said(rates)}, and an optimizer that begins with {rate:g}",
+            expected="a positive learning rate to begin with, which theirs are to be in proportion to",
+            fix="Begin above 0, or with a schedule that has a warmup_target, such as CosineDecay, or leave "
+            "learning_rate out of trained(...).",
+        )
+    setattr(optimizer, BEGAN_WITH, rate)
+    return rate
+
+
+def _said(rates: Mapping[str, float]) -> str:
+    return ", ".join(f"learning_rate={rate:g} of {name!r}" for name, rate in rates.items())

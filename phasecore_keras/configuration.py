@@ -15,8 +15,27 @@ from phasecore.problems import Problem, Trained
 from phasecore.problems.coefficients import as_trained
 from phasecore.weighting import WeightingScheme
 from phasecore_keras.autodiff import to_numpy
+from phasecore_keras.coefficients import BEGAN_WITH
+from phasecore_keras.internals import inner
 
 _VARIABLE = "keras_variable"
+
+
+def check_made_from(network: Any, problem: Any) -> None:
+    """Refuse what no PINN is made from.
+
+    Raises:
+        InputError: for a network that is no Keras model or layer, or a problem that is none.
+    """
+    if not isinstance(network, keras.layers.Layer):
+        raise InputError("the network of a PINN", received=type(network).__name__, expected="a Keras model or layer")
+    if not isinstance(problem, Problem):
+        raise InputError(
+            "the problem of a PINN",
+            received=repr(problem),
+            expected="a problem",
+            fix="Use phasecore.problem(name).",
+        )
 
 
 def specification_of(weighting: registry.Weighting) -> str:
@@ -127,3 +146,24 @@ def given_by(config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None
         "network": keras.saving.deserialize_keras_object(config["network"], custom_objects),
         "problem": problem_of(config["problem"], custom_objects),
     }
+
+
+def with_first_rate(config: Mapping[str, Any], optimizer: Any) -> dict[str, Any]:
+    """Return what a saved model is compiled from, with the learning rate that its optimizer began with, if it is noted.
+
+    Args:
+        config: what Keras saves of it.
+        optimizer: the model's.
+    """
+    noted = getattr(inner(optimizer), BEGAN_WITH, None)
+    return dict(config) if noted is None else {**config, BEGAN_WITH: noted}
+
+
+def compiled_from(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of `compile` from `with_first_rate`, with that rate noted."""
+    options = dict(config)
+    began_with = options.pop(BEGAN_WITH, None)
+    options = dict(keras.saving.deserialize_keras_object(options))
+    if began_with is not None:
+        setattr(inner(options["optimizer"]), BEGAN_WITH, began_with)
+    return options

@@ -29,6 +29,9 @@ USED: Mapping[str, tuple[str, Callable[[], Any]]] = MappingProxyType(
         "_get_variable_index": ("the place of a variable in an optimizer", lambda: _adam()),
         "_momentums": ("Adam's first moments", lambda: _adam()),
         "_velocities": ("Adam's second moments", lambda: _adam()),
+        "_backend_update_step": ("the step of an optimizer alone, before averages are made", lambda: _adam()),
+        "_apply_weight_decay": ("the decay before that step", lambda: _adam()),
+        "_learning_rate": ("the schedule of an optimizer", lambda: _adam()),
         "_velocity_hats": ("the largest second moments of AMSGrad", lambda: _adam()),
         **{
             name: (what, lambda: _functional())
@@ -38,6 +41,8 @@ USED: Mapping[str, tuple[str, Callable[[], Any]]] = MappingProxyType(
     }
 )
 """Attribute: what it is read for, and a small object that must have it."""
+
+_STEPS = ("_apply_weight_decay", "_backend_update_step")
 
 
 def run_through_graph(graph: Any, inputs: Any, operation_fn: Callable[[Any], Callable[..., Any]]) -> Any:
@@ -69,6 +74,27 @@ def note_synchronized(model: Any) -> None:
 def inner(optimizer: Any) -> Any:
     """Return the optimizer itself, inside one that scales the loss."""
     return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+def put_in_place_of_steps(optimizer: Any, make: Callable[[Callable[..., None]], Callable[..., None]]) -> None:
+    """Have an optimizer decay and update variables by what is made of its own ways to.
+
+    What it does before and after, such as clipping gradients and averaging variables, stays as it is.
+    """
+    for name in _STEPS:
+        setattr(optimizer, name, make(getattr(optimizer, name)))
+
+
+def forget_steps_in_place(optimizer: Any) -> None:
+    """Undo `put_in_place_of_steps`."""
+    for name in _STEPS:
+        vars(optimizer).pop(name, None)
+
+
+def schedule_of(optimizer: Any) -> Any:
+    """Return the schedule of the learning rate of an optimizer, None where there is none."""
+    rate = optimizer._learning_rate
+    return rate if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule) else None
 
 
 def raw_iterations(optimizer: Any) -> Any:

@@ -14,8 +14,7 @@ from phasecore import registry
 from phasecore.errors import InputError
 from phasecore.jets.derivatives import Method
 from phasecore.problems import CollocationPoints, Problem
-from phasecore_keras import distribution, storing
-from phasecore_keras.configuration import configuration_of, given_by, specification_of
+from phasecore_keras import configuration, distribution, storing
 from phasecore_keras.data import (
     all_of,
     arranged,
@@ -83,19 +82,9 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         derivatives: Method = "auto",
         **options: Any,
     ) -> None:
-        if not isinstance(network, keras.layers.Layer):
-            raise InputError(
-                "the network of a PINN", received=type(network).__name__, expected="a Keras model or layer"
-            )
-        if not isinstance(problem, Problem):
-            raise InputError(
-                "the problem of a PINN",
-                received=repr(problem),
-                expected="a problem",
-                fix="Use phasecore.problem(name).",
-            )
+        configuration.check_made_from(network, problem)
         super().__init__(**{"dtype": network.dtype_policy, **options})
-        self.specification = self.made_with = specification_of(weighting)
+        self.specification = self.made_with = configuration.specification_of(weighting)
         self._derivatives = derivatives
         self.physics = PhysicsLoss(problem, network, weighting=weighting, derivatives=derivatives)
         self.network = network
@@ -233,7 +222,7 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         with distribution.scope_of(self):
             self.physics.change_weighting(weighting)
         self.weighting, self.attention = self.physics.weighting, self.physics.attention
-        self.specification = specification_of(weighting)
+        self.specification = configuration.specification_of(weighting)
         self.renew()
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -250,9 +239,13 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         self.network.quantize(mode, *arguments, **options)
         self.renew()
 
+    def get_compile_config(self) -> dict[str, Any]:
+        """Return what `compile_from_config` compiles from."""
+        return configuration.with_first_rate(super().get_compile_config(), self.optimizer)
+
     def compile_from_config(self, config: Mapping[str, Any]) -> None:
         """Compile as a saved model was compiled, and make the optimizer's variables, to be loaded."""
-        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.compile(**configuration.compiled_from(config))
         if self.optimizer is not None:
             self.optimizer.build(self.trainable_variables)
 
@@ -371,7 +364,7 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         Raises:
             InputError: for a weighting scheme that was given as an object, which has no name to save.
         """
-        return configuration_of(self, self._derivatives)
+        return configuration.configuration_of(self, self._derivatives)
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None) -> PINN:
@@ -382,7 +375,7 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         Raises:
             InputError: for a problem that is found in neither.
         """
-        return cls(**given_by(config, custom_objects))
+        return cls(**configuration.given_by(config, custom_objects))
 
     def get_build_config(self) -> dict[str, Any]:
         """Return nothing: a PINN is built when it is made."""

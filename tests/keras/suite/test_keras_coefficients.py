@@ -149,6 +149,96 @@ def test_a_rate_of_its_own_follows_the_schedule_and_is_applied_once():
     assert 0.02 < second < 0.06
 
 
+OPTIMIZERS = {
+    "averages": lambda rate: keras.optimizers.Adam(rate, use_ema=True, ema_momentum=0.5, ema_overwrite_frequency=3),
+    "average at the end": lambda rate: keras.optimizers.Adam(rate, use_ema=True, ema_momentum=0.5),
+    "decay": lambda rate: keras.optimizers.AdamW(rate, weight_decay=0.5),
+    "momentum": lambda rate: keras.optimizers.SGD(rate, 0.9, nesterov=True),
+    "accumulation": lambda rate: keras.optimizers.Nadam(rate, gradient_accumulation_steps=2),
+    "scaled loss": lambda rate: keras.optimizers.LossScaleOptimizer(keras.optimizers.Lamb(rate)),
+    "scaled loss and averages": lambda rate: keras.optimizers.LossScaleOptimizer(
+        keras.optimizers.RMSprop(rate, use_ema=True, ema_momentum=0.5, ema_overwrite_frequency=2)
+    ),
+}
+
+
+@pytest.mark.parametrize("made_by", ["averages", *further(*(name for name in OPTIMIZERS if name != "averages"))])
+def test_a_rate_of_its_own_is_that_of_an_optimizer_that_has_it(made_by):
+    """What else the optimizer does is done to the coefficient too: the network stands still here."""
+    ends = []
+    for rate, own in ((1e-2, None), (1e-3, 1e-2)):
+        keras.utils.set_random_seed(4)
+        network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(6, "tanh"), keras.layers.Dense(1)])
+        network.trainable = False
+        model = PINN(network, Burgers(trained(0.5, learning_rate=own), data_points=12))
+        model.compile(optimizer=OPTIMIZERS[made_by](rate))
+        model.fit(model.points(23, seed=1), epochs=8, verbose=0)
+        ends.append(values_of(model)["viscosity"])
+    assert ends[0] != pytest.approx(0.5, abs=1e-3)
+    assert ends[1] == pytest.approx(ends[0], rel=1e-4)
+
+
+@pytest.mark.any_backend
+def test_a_rate_of_its_own_is_set_against_the_rate_that_the_optimizer_began_with(tmp_path):
+    """Not against what that has become by the time the model is compiled again, or loaded."""
+    model, points = made(Burgers(trained(0.5, learning_rate=1e-2), data_points=12), keras.optimizers.Adam(1e-3))
+    model.fit(points, epochs=2, verbose=0)
+    model.optimizer.learning_rate = 1e-4
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    again.save(tmp_path / "again.keras")
+    third = keras.saving.load_model(tmp_path / "again.keras")
+    third.compile(optimizer=third.optimizer)
+    moved = []
+    for each in (model, again, third):
+        before = values_of(each)["viscosity"]
+        each.fit(points, epochs=1, verbose=0)
+        moved.append(values_of(each)["viscosity"] - before)
+    assert abs(moved[0]) == pytest.approx(1e-3, rel=0.1)
+    assert moved[1:] == pytest.approx([moved[0]] * 2, rel=1e-3)
+
+
+def test_a_schedule_that_warms_up_begins_where_it_has_warmed_up():
+    schedule = keras.optimizers.schedules.CosineDecay(0.0, 100, warmup_target=1e-3, warmup_steps=2)
+    model, points = made(Rod(loss=trained(0.5, learning_rate=0.1)), keras.optimizers.Lion(schedule))
+    seen = [0.5]
+    for _ in range(3):
+        model.fit(points, epochs=1, verbose=0)
+        seen.append(values_of(model)["loss"])
+    assert np.abs(np.diff(seen)) == pytest.approx([0.0, 0.05, 0.1], rel=1e-3)
+
+
+def several():
+    network, coefficient = keras.optimizers.Adam(1e-3), keras.optimizers.Adam(1e-2)
+    return keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(network, {"loss": coefficient}))
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "message"),
+    [
+        (lambda: keras.optimizers.Adam(0.0), "begins with 0; expected a positive learning rate"),
+        (
+            lambda: keras.optimizers.Adam(keras.optimizers.schedules.PolynomialDecay(0.0, 10, 1e-3)),
+            "learning_rate=0.1 of 'loss'.*begins with 0; .*warmup_target",
+        ),
+        (several, r"MultiOptimizer; .*OptimizerMap\(default, \{'loss': Adam"),
+        (keras.optimizers.Ftrl, "Ftrl; expected one optimizer whose step may be multiplied"),
+        (keras.optimizers.ScheduleFreeAdamW, "ScheduleFreeAdamW; .*take another optimizer"),
+    ],
+)
+@pytest.mark.any_backend
+def test_rates_that_an_optimizer_cannot_follow_are_refused(optimizer, message):
+    with pytest.raises(InputError, match=message):
+        made(Rod(loss=trained(0.5, learning_rate=0.1)), optimizer())
+
+
+@pytest.mark.any_backend
+def test_several_optimizers_train_a_coefficient_without_a_rate_of_its_own():
+    model, points = made(Rod(loss=trained(0.5)), several())
+    model.fit(points, epochs=1, verbose=0)
+    assert abs(values_of(model)["loss"] - 0.5) == pytest.approx(1e-2, rel=1e-2)
+
+
 @repeated
 def test_bounds_hold_whatever_the_steps_are():
     model, points = made(rod(learning_rate=50.0), keras.optimizers.Adam(1e-3))
