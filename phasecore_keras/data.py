@@ -176,17 +176,20 @@ def as_one_batch(x: Mapping[str, Any]) -> tuple[Any, int | None]:
     return tf.data.Dataset.from_tensors((dict(x),)).repeat(), 1
 
 
-def arranged(x: Any, batch_size: int | None, options: dict[str, Any]) -> tuple[Any, int | None]:
+def arranged(
+    x: Any, batch_size: int | None, options: dict[str, Any], steps_per_execution: int
+) -> tuple[Any, int | None]:
     """Return data and batch size as `fit` of Keras is to be given them: arrays as one batch unless others are wanted.
 
     Args:
         x: the data.
         batch_size: number of points of a step, None for all.
         options: of `fit`, which are completed.
+        steps_per_execution: of `compile`: several would go on with an endless data set, whatever the steps of an epoch.
     """
     if isinstance(x, Mapping) and not batch_size:
         batch_size, options["shuffle"] = all_of(x), False
-        if "steps_per_epoch" not in options:
+        if "steps_per_epoch" not in options and steps_per_execution == 1:
             x, steps = as_one_batch(x)
             batch_size, options["steps_per_epoch"] = (None, steps) if steps else (batch_size, None)
     elif not isinstance(x, Mapping | keras.utils.PyDataset):

@@ -14,17 +14,7 @@ from phasecore import registry
 from phasecore.errors import InputError
 from phasecore.jets.derivatives import Method
 from phasecore.problems import CollocationPoints, Problem
-from phasecore_keras import configuration, distribution, storing
-from phasecore_keras.data import (
-    all_of,
-    arranged,
-    by_name,
-    check_data,
-    check_evaluated,
-    check_kind,
-    check_no_loss,
-    each_callback,
-)
+from phasecore_keras import configuration, data, distribution, storing
 from phasecore_keras.differentiation import Tensor
 from phasecore_keras.loss import PhysicsLoss
 from phasecore_keras.moving import COORDINATES, INDICES, Arrays, Points, WithinFit
@@ -181,7 +171,7 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
             InputError: for a loss or metrics, or a way of distributing the training that is not supported.
         """
         distribution.check_distribution(self, {"optimizer": optimizer, **options})
-        check_no_loss({"loss": loss, **options})
+        data.check_no_loss({"loss": loss, **options})
         if self.compiled or self.physics.has_changed:
             self.physics.renew()
         super().compile(optimizer=optimizer, **options)
@@ -263,17 +253,17 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
             InputError: for data without indices or with unknown ones, or other coordinates than `points(...)` returned.
         """
         self.renew()
-        options = by_name(super().fit, (x, y, batch_size, *arguments), options)
+        options = data.by_name(super().fit, (x, y, batch_size, *arguments), options)
         x, y, batch_size = (options.pop(name, None) for name in ("x", "y", "batch_size"))
         ready_optimizer(self)
-        check_data(x, self.physics.points, y, options)
-        options["callbacks"] = [*each_callback(options.get("callbacks")), BetweenSteps(self._updates)]
-        options.setdefault("validation_batch_size", all_of(options.get("validation_data")))
+        data.check_data(x, self.physics.points, y, options)
+        options["callbacks"] = [*data.each_callback(options.get("callbacks")), BetweenSteps(self._updates)]
+        options.setdefault("validation_batch_size", data.all_of(options.get("validation_data")))
         self._within_fit.prepare(x, batch_size)
         if any(isinstance(callback, Resampling) for callback in options["callbacks"]):
             self.physics.let_move()
         self.renew()
-        x, batch_size = arranged(x, batch_size, options)
+        x, batch_size = data.arranged(x, batch_size, options, self.steps_per_execution)
         try:
             with self._within_fit, distribution.whole_batches():
                 return super().fit(x, y, batch_size, **options)
@@ -290,7 +280,9 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         """
         self.renew()
         ready_optimizer(self)
-        check_kind(x, by_name(super().train_on_batch, (x, *arguments), options), "train_on_batch", indices=True)
+        data.check_kind(
+            x, data.by_name(super().train_on_batch, (x, *arguments), options), "train_on_batch", indices=True
+        )
         if self._updates.needed:
             self._updates.refresh()
             self._updates.before_step(steps_done(self))
@@ -314,10 +306,10 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
             InputError: for anything else, before the evaluation is compiled.
         """
         self.renew()
-        options = by_name(super().evaluate, (x, y, batch_size, *arguments), options)
+        options = data.by_name(super().evaluate, (x, y, batch_size, *arguments), options)
         if not options.get("_use_cached_eval_dataset"):
-            check_evaluated(options.get("x"), self.physics.points, options)
-        options["batch_size"] = options.get("batch_size") or all_of(x)
+            data.check_evaluated(options.get("x"), self.physics.points, options)
+        options["batch_size"] = options.get("batch_size") or data.all_of(x)
         with distribution.whole_batches():
             return super().evaluate(**options)
 
@@ -334,7 +326,9 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
             InputError: for anything that is no batch of points.
         """
         self.renew()
-        check_kind(x, by_name(super().test_on_batch, (x, *arguments), options), "test_on_batch", indices=False)
+        data.check_kind(
+            x, data.by_name(super().test_on_batch, (x, *arguments), options), "test_on_batch", indices=False
+        )
         with distribution.whole_batches():
             return super().test_on_batch(distribution.in_parts(self, x), *arguments, **options)
 
@@ -348,7 +342,7 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
     ) -> Tensor:
         """Return the physics-informed loss of a batch, a scalar, and update the weights in training."""
         if not isinstance(x, Mapping) or (training and INDICES not in x):
-            check_data(x, self.physics.points)
+            data.check_data(x, self.physics.points)
         coordinates, indices = self._within_fit.batch(x, training=training)
         evaluation = self.physics(coordinates, indices, training=training)
         for metric, loss in zip(self.term_losses, evaluation.unweighted.values(), strict=True):

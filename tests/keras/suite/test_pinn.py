@@ -72,6 +72,13 @@ def test_steps_per_execution():
     np.testing.assert_allclose(weights_of(model), rba(residuals(model)["pde"], batches), rtol=1e-5, atol=1e-9)
 
 
+@NOT_TORCH
+def test_an_epoch_on_all_points_is_one_step_whatever_an_execution_has():
+    model, points = pinn(compile_options={"steps_per_execution": 3})
+    model.fit(points, epochs=2, verbose=0)
+    assert int(to_numpy(model.optimizer.iterations.value)) == 2
+
+
 WAYS = [{"run_eagerly": True}]
 if BACKEND == "tensorflow":
     WAYS.append({"jit_compile": True})
