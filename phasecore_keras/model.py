@@ -346,7 +346,8 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         coordinates, indices = self._within_fit.batch(x, training=training)
         evaluation = self.physics(coordinates, indices, training=training)
         for metric, loss in zip(self.term_losses, evaluation.unweighted.values(), strict=True):
-            metric.update_state(ops.stop_gradient(loss))
+            # as Keras does with "loss", which they are to add up to
+            metric.update_state(ops.stop_gradient(loss), sample_weight=ops.shape(x[COORDINATES])[0])
         return distribution.share(sum(evaluation.weighted.values(), self.physics.penalty()))
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:

@@ -185,11 +185,12 @@ class QuasiNewtonSteps:
                 logs, state = of_keras(self._state(), _iterator(batch))
                 self._put(state)
                 return logs, state
+            count = len(model.physics.points)
             for metric in model.metrics:
                 if metric.name == "loss":
-                    metric.update_state(value, sample_weight=len(model.physics.points))
+                    metric.update_state(value, sample_weight=count)
             for metric, loss in zip(model.term_losses, losses.values(), strict=True):
-                metric.update_state(loss)
+                metric.update_state(loss, sample_weight=count)
         logs = model.get_metrics_result()
         return (logs, self._state()) if is_jax else logs
 

@@ -67,6 +67,16 @@ def test_each_step_is_on_all_points_whatever_the_batches_are():
     assert monitor.model.optimizer.iterations == 8
 
 
+@pytest.mark.any_backend
+def test_the_losses_of_the_terms_add_up_where_lbfgs_begins_within_an_epoch_of_batches():
+    logs = keras.callbacks.History()
+    pinn = made("uniform", keras.optimizers.SGD(0.05))
+    fitted(plan((4, SwitchOptimizer("lbfgs"))), epochs=1, pinn=pinn, callbacks=[logs], batch_size=7)
+    assert pinn.quasi_newton.steps == 2
+    terms = [logs.history[f"{term}_loss"][0] for term in PROBLEM.terms]
+    assert sum(terms) == pytest.approx(logs.history["loss"][0], rel=1e-5)
+
+
 def test_the_weighting_is_changed_within_fit():
     monitor = fitted(plan((4, ChangeWeighting("uniform"))), epochs=8)
     rows = rows_of(monitor.history)

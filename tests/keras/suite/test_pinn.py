@@ -79,6 +79,19 @@ def test_an_epoch_on_all_points_is_one_step_whatever_an_execution_has():
     assert int(to_numpy(model.optimizer.iterations.value)) == 2
 
 
+@pytest.mark.parametrize("batch_size", [25, *further(None, 16, 60)])
+def test_the_losses_of_the_terms_add_up_to_the_loss_of_an_epoch_whatever_the_batches(batch_size):
+    """Of training and validation, which Keras weights by the number of points in a batch."""
+    model, points = pinn("uniform", optimizer=keras.optimizers.SGD(0.05))
+    options = {"validation_data": points, "validation_batch_size": batch_size}
+    logs = model.fit(points, batch_size=batch_size, epochs=2, verbose=0, **options).history
+    for prefix in ("", "val_"):
+        total = np.sum([logs[f"{prefix}{term}_loss"] for term in model.problem.terms], axis=0)
+        np.testing.assert_allclose(total, logs[f"{prefix}loss"], rtol=1e-5)
+    found = model.evaluate(points, batch_size=batch_size, verbose=0, return_dict=True)
+    assert found["pde_loss"] == pytest.approx(np.mean(residuals(model)["pde"] ** 2), rel=1e-5)
+
+
 WAYS = [{"run_eagerly": True}]
 if BACKEND == "tensorflow":
     WAYS.append({"jit_compile": True})
