@@ -112,6 +112,23 @@ def check_kind(x: Any, options: Mapping[str, Any], method: str, *, indices: bool
         )
 
 
+def check_step(x: Any, points: NDArray[Any] | None, targets: Mapping[str, Any], *, training: bool) -> None:
+    """Refuse what a step is given by a source that could not be read before.
+
+    Args:
+        x: the batch.
+        points: the collocation points, shape (n, dimension), or None if there are none yet.
+        targets: "y" and "sample_weight", which should be None.
+        training: whether it is a step of a training.
+
+    Raises:
+        InputError: for targets or sample weights, or a batch without coordinates or, in training, indices.
+    """
+    _check_no_targets(targets, "fit" if training else "evaluate")
+    if not isinstance(x, Mapping) or (training and "indices" not in x):
+        check_data(x, points)
+
+
 def check_no_loss(given: Mapping[str, Any]) -> None:
     """Refuse a loss or metrics that `compile` was given.
 

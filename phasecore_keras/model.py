@@ -341,8 +341,7 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Tensor:
         """Return the physics-informed loss of a batch, a scalar, and update the weights in training."""
-        if not isinstance(x, Mapping) or (training and INDICES not in x):
-            data.check_data(x, self.physics.points)
+        data.check_step(x, self.physics.points, {"y": y, "sample_weight": sample_weight}, training=training)
         coordinates, indices = self._within_fit.batch(x, training=training)
         evaluation = self.physics(coordinates, indices, training=training)
         for metric, loss in zip(self.term_losses, evaluation.unweighted.values(), strict=True):

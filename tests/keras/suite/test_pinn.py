@@ -293,6 +293,27 @@ def test_bad_data_is_refused_before_the_first_epoch(case):
         np.testing.assert_array_equal(one, other)
 
 
+def endless(*batch):
+    while True:
+        yield batch
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        ((np.zeros(60, "float32"),), "argument 'y' of PINN.{}"),
+        *further(((None, np.full(60, 7.0, "float32")), "argument 'sample_weight' of PINN.{}")),
+    ],
+)
+def test_a_generator_that_yields_targets_or_sample_weights_is_refused_at_its_first_batch(targets, message):
+    model, points = pinn()
+    with pytest.raises(InputError, match=message.format("fit")):
+        model.fit(endless(points, *targets), steps_per_epoch=1, verbose=0)
+    model, points = pinn()
+    with pytest.raises(InputError, match=message.format("evaluate")):
+        model.evaluate(endless(points, *targets), steps=1, verbose=0)
+
+
 BAD_EVALUATION = {
     "an array": (lambda p: (p["coordinates"],), {}, "received ndarray"),
     "a list": (lambda p: ([p["coordinates"]],), {}, "received ndarray"),
