@@ -129,6 +129,33 @@ def check_step(x: Any, points: NDArray[Any] | None, targets: Mapping[str, Any], 
         check_data(x, points)
 
 
+def check_weights(given: Sequence[Any], own: Sequence[Any]) -> None:
+    """Refuse values of other variables than a PINN has now.
+
+    Args:
+        given: arrays, as `get_weights` returned them.
+        own: the variables.
+
+    Raises:
+        InputError: for another number of them, or other shapes.
+    """
+    shapes = [tuple(np.shape(array)) for array in given], [tuple(variable.shape) for variable in own]
+    if shapes[0] == shapes[1]:
+        return
+    received, expected = f"{len(shapes[0])} arrays", f"{len(shapes[1])}"
+    if len(given) == len(own):
+        place = next(place for place, (one, other) in enumerate(zip(*shapes, strict=True)) if one != other)
+        received = f"an array of shape {shapes[0][place]} for variable {own[place].path!r}"
+        expected = f"shape {shapes[1][place]}"
+    raise InputError(
+        "weights that PINN.set_weights is given, as EarlyStopping(restore_best_weights=True) does",
+        received=received,
+        expected=f"{expected}: points were added or taken away, or the weighting changed, since these were read",
+        fix="Set the network's alone, pinn.network.set_weights(...), or save with ModelCheckpoint(save_best_only=True) "
+        "and load the file, which has points and weighting too.",
+    )
+
+
 def check_no_loss(given: Mapping[str, Any]) -> None:
     """Refuse a loss or metrics that `compile` was given.
 

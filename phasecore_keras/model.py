@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 import keras
@@ -219,6 +219,15 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         """Clear the gradients that torch keeps of whatever is trained now, see `torch.nn.Module.zero_grad`."""
         for variable in self.trainable_variables:
             variable.value.grad = None
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Set all variables, see `keras.Model.set_weights`.
+
+        Raises:
+            InputError: for values that are of other points or another weighting.
+        """
+        data.check_weights(weights, self.weights)
+        super().set_weights(weights)
 
     def quantize(self, mode: Any = None, *arguments: Any, **options: Any) -> None:
         """Quantize the network, see `keras.Model.quantize`.

@@ -92,6 +92,19 @@ def test_the_set_may_grow_within_fit():
         fitted(model, points, 1)
 
 
+@pytest.mark.any_backend
+def test_best_weights_of_fewer_points_are_not_restored_and_the_message_says_what_to_do():
+    model, points = pinn("rba")
+    worse = keras.callbacks.EarlyStopping("loss", mode="max", patience=9, restore_best_weights=True)
+    with pytest.raises(InputError, match=r"shape \(60,\) for variable .* shape \(67,\): points were added.*ModelCheck"):
+        fitted(model, points, 4, [worse, Resampling(MOVING["rar_d"])])
+    kept = model.get_weights()
+    model.set_weights(kept)
+    model.change_weighting("uniform")
+    with pytest.raises(InputError, match=r"received \d+ arrays; expected \d+: points were .* or the weighting changed"):
+        model.set_weights(kept)
+
+
 def test_a_step_trains_on_the_points_where_they_are():
     """The loss of each epoch, against one made anew for the points that it was trained on."""
     model, points = still("uniform")
