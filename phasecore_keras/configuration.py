@@ -148,14 +148,14 @@ def given_by(config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None
     }
 
 
-def with_first_rate(config: Mapping[str, Any], optimizer: Any) -> dict[str, Any]:
+def with_first_rate(config: Mapping[str, Any], model: Any) -> dict[str, Any]:
     """Return what a saved model is compiled from, with the learning rate that its optimizer began with, if it is noted.
 
     Args:
         config: what Keras saves of it.
-        optimizer: the model's.
+        model: the PINN, which need not be compiled.
     """
-    noted = getattr(inner(optimizer), BEGAN_WITH, None)
+    noted = getattr(inner(getattr(model, "optimizer", None)), BEGAN_WITH, None)
     return dict(config) if noted is None else {**config, BEGAN_WITH: noted}
 
 

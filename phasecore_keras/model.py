@@ -15,6 +15,7 @@ from phasecore.errors import InputError
 from phasecore.jets.derivatives import Method
 from phasecore.problems import CollocationPoints, Problem
 from phasecore_keras import configuration, data, distribution, storing
+from phasecore_keras.autodiff import to_numpy
 from phasecore_keras.differentiation import Tensor
 from phasecore_keras.loss import PhysicsLoss
 from phasecore_keras.moving import COORDINATES, INDICES, Arrays, Points, WithinFit
@@ -221,13 +222,16 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
             variable.value.grad = None
 
     def set_weights(self, weights: Sequence[Any]) -> None:
-        """Set all variables, see `keras.Model.set_weights`.
+        """Set all variables, see `keras.Model.set_weights`; points that have moved within `fit` go back with them.
 
         Raises:
             InputError: for values that are of other points or another weighting.
         """
         data.check_weights(weights, self.weights)
         super().set_weights(weights)
+        now, moving = self.physics.collocation, self.physics.moving
+        if now is not None and moving is not None:
+            self.physics.set_points(CollocationPoints(to_numpy(moving.value), now.conditions))
 
     def quantize(self, mode: Any = None, *arguments: Any, **options: Any) -> None:
         """Quantize the network, see `keras.Model.quantize`.
@@ -240,7 +244,7 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
 
     def get_compile_config(self) -> dict[str, Any]:
         """Return what `compile_from_config` compiles from."""
-        return configuration.with_first_rate(super().get_compile_config(), self.optimizer)
+        return configuration.with_first_rate(super().get_compile_config(), self)
 
     def compile_from_config(self, config: Mapping[str, Any]) -> None:
         """Compile as a saved model was compiled, and make the optimizer's variables, to be loaded."""

@@ -105,6 +105,20 @@ def test_best_weights_of_fewer_points_are_not_restored_and_the_message_says_what
         model.set_weights(kept)
 
 
+@pytest.mark.any_backend
+def test_points_that_moved_go_back_with_the_weights_that_are_restored():
+    model, points = pinn("rba")
+    fitted(model, points, 4, [Resampling(MOVING["r3"])])
+    kept, before = model.get_weights(), model.points()
+    fitted(model, before, 4, [Resampling(MOVING["r3"])])
+    assert np.abs(model.points()["coordinates"] - before["coordinates"]).max() > 0.1
+    model.set_weights(kept)
+    np.testing.assert_array_equal(model.points()["coordinates"], before["coordinates"])
+    for one, other in zip(model.get_weights(), kept, strict=True):
+        np.testing.assert_array_equal(one, other)
+    fitted(model, before, 1)
+
+
 def test_a_step_trains_on_the_points_where_they_are():
     """The loss of each epoch, against one made anew for the points that it was trained on."""
     model, points = still("uniform")

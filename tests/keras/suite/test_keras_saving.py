@@ -79,6 +79,14 @@ def test_points_of_ones_own_are_saved(tmp_path):
 
 
 @pytest.mark.any_backend
+def test_a_pinn_that_is_not_compiled_is_saved(tmp_path):
+    model = PINN(mlp(), phasecore.problem("burgers"))
+    model.points(20)
+    model.save(tmp_path / "model.keras")
+    assert not keras.saving.load_model(tmp_path / "model.keras").compiled
+
+
+@pytest.mark.any_backend
 def test_the_config_is_complete():
     model = PINN(mlp(), phasecore.problem("burgers", viscosity=0.02), "rba:eta=0.01", derivatives="jets", name="mine")
     config = model.get_config()
