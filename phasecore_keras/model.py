@@ -101,7 +101,7 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         """Draw the collocation points, or take yours, and return them as `fit` takes them.
 
         `fit` trains on all of them at once unless it is given a `batch_size`. For a pipeline of your own make batches
-        of this dictionary: a point's weight stays with its index. With another number weights start anew, unless they are held.
+        of this dictionary: a point's weight stays with its index; with another number, weights not held start anew.
 
         Args:
             points: how many to draw; or `problem.sample(...)`; or coordinates of shape (n, dimension); None for those
