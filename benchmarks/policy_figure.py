@@ -11,7 +11,7 @@ from phasecore.phases import Phase
 from phasecore.reporting.palette import FAINT, INK, PHASE_COLOURS
 
 Results = Mapping[str, Mapping[str, Any]]
-COLOURS = {"held": "#d55e00", "updated": INK, "uniform": "#56b4e9"}
+COLOURS = {"averaged": "#009e73", "held": "#d55e00", "updated": INK, "uniform": "#56b4e9"}
 MARKERS = {"share": "o", "plateau": "x", "diffusion declared": "D", "total diffusion declared": "*"}
 
 

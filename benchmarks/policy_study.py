@@ -5,7 +5,7 @@
 
 Fixed before looking: medians over the seeds, geometric means over the problems. The built-in policy `quasi_newton`
 needs no training of its own: it is the branch at the declared diffusion, but that at a tenth of the iterations where it
-is declared before, and that at a quarter where it is not declared until then, each with the weights held.
+is declared before, and that at a quarter where it is not declared until then, each with the weights averaged.
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.policies import LATER, PATIENCES, SEEDS, SHARES, STARTS, TUNED, Job, result
+from benchmarks.policies import LATER, PATIENCES, SEEDS, SHARES, STARTS, TUNED, WEIGHTS, Job, result
 from benchmarks.policy_figure import draw
 from benchmarks.schemes import spread
 
 PAGE = Path(__file__).parents[1] / "docs" / "policy_study.md"
 Results = Mapping[str, Mapping[str, Any]]
 Chosen = Callable[[Results], Mapping[str, Any]]
-WEIGHTS = ("updated", "held", "uniform")
+OWN = "averaged"
+"""What becomes of the weights by default."""
+
 RULES = (
     *(f"share {share:g}" for share in SHARES),
     *(f"plateau {patience}" for patience in PATIENCES),
@@ -37,10 +39,11 @@ HEADING = f"""# When to leave Adam for L-BFGS, and with which weights
 Made by `python -m benchmarks.policy_study` from the trainings in `benchmarks/results/policies/`. Each training is the
 quick set-up of a problem, with uniform weights or residual-based attention (`rba`) at first; Adam alone makes the
 preset's iterations, and its processor time is the budget of all others, which have the same Adam behind them up to the
-switch, on the same core, captures included. Then L-BFGS, with the weights updated once per step, held as they are, or
-uniform. Errors are relative L2 errors, medians over the seeds that are there, in brackets the range; in the last column
-what Adam alone reaches over it. A rule that never switches has the result of Adam alone. Rules: a share of the
-iterations; a plateau of the unweighted loss of {", ".join(map(str, PATIENCES))} iterations; a phase that is declared.
+switch, on the same core, captures included. Then L-BFGS, with the weights updated once per step, held as they are,
+averaged over the points of each term, or uniform. Errors are relative L2 errors, medians over the seeds that are there,
+in brackets the range; in the last column what Adam alone reaches over it. A rule that never switches has the result of
+Adam alone. Rules: a share of the iterations; a plateau of the unweighted loss of {", ".join(map(str, PATIENCES))}
+iterations; a phase that is declared.
 """
 
 
@@ -51,7 +54,7 @@ def branch(rule: str, weights: str = "updated") -> Chosen:
 
 def quasi_newton(results: Results) -> Mapping[str, Any]:
     """Return the result of the built-in policy with its defaults: see `phasecore.policies.quasi_newton`."""
-    weights = "held" if "share 0.1, held" in results else "updated"
+    weights = OWN if f"share 0.1, {OWN}" in results else "updated"
     declared, early, late = (
         results.get(f"{rule}, {weights}") for rule in ("diffusion declared", "share 0.1", "share 0.25")
     )
@@ -63,14 +66,10 @@ def quasi_newton(results: Results) -> Mapping[str, Any]:
 
 
 @functools.cache
-def kept(problem: str, start: str) -> list[dict[str, Any]]:
-    """Return what is kept of each reported seed, read once: to tell whether it is of now, its training is prepared."""
-    return [found for seed in SEEDS if (found := result(Job(problem, start, seed))) is not None]
-
-
 def there(problem: str, start: str) -> list[Results]:
-    """Return what came out for each reported seed that is there."""
-    return [found["results"] for found in kept(problem, start)]
+    """Return what came out for each reported seed that is there, read once: a training is prepared to compare with."""
+    found = (result(Job(problem, start, seed)) for seed in SEEDS)
+    return [own["results"] for own in found if own is not None]
 
 
 def errors(problem: str, start: str, chosen: Chosen) -> list[float]:
@@ -107,9 +106,9 @@ def table(problem: str, start: str) -> str:
                 f"| {rule} | {weights if start != 'uniform' else 'none'} | {_switched(problem, start, rule, weights)} "
                 f"| {spread(found)} | {adam / statistics.median(found):.2g} |"
             )
-    held = "held" if start != "uniform" else "none"
+    own = OWN if start != "uniform" else "none"
     lines.append(
-        f"| **`quasi_newton`** | {held} | | {spread(errors(problem, start, quasi_newton))} "
+        f"| **`quasi_newton`** | {own} | | {spread(errors(problem, start, quasi_newton))} "
         f"| {adam / middle(problem, start, quasi_newton):.2g} |"
     )
     head = "| switch | weights | at iteration | error | gain |\n|---|---|---|---|---|"
@@ -167,17 +166,18 @@ def answers() -> str:
         better = sum(value < 1 for value in found)
         return f"{geometric(found):.2g} ({min(found):.2g} to {max(found):.2g}), lower in {better} of {len(found)}"
 
-    early, held = "share 0.1", "held"
-    declared = [results for results in every if "total diffusion declared, held" in results]
+    early = "share 0.1"
+    declared = [results for results in every if f"total diffusion declared, {OWN}" in results]
     moments = [
-        (f"{rule}, held, over a tenth of the iterations, held", branch(rule, held), branch(early, held))
+        (f"{rule}, {OWN}, over a tenth of the iterations, {OWN}", branch(rule, OWN), branch(early, OWN))
         for rule in RULES
         if rule != early
     ]
     weights = [
-        (f"{name}, held, over {name}, {other}", branch(name, held), branch(name, other))
+        (f"{name}, {OWN}, over {name}, {other}", branch(name, OWN), branch(name, other))
         for name in ("share 0.1", "share 0.5")
-        for other in ("updated", "uniform")
+        for other in WEIGHTS
+        if other != OWN
     ]
     rows = [f"| {what} | {ratio(one, other)} |" for what, one, other in (*moments, *weights)] if every else []
     told = (
@@ -193,13 +193,7 @@ def page() -> str:
     starts = [(problem, start) for problem in (*TUNED, *LATER) for start in STARTS]
     tables = [table(*own) for own in starts if there(*own)]
     count = sum(len(there(*own)) for own in starts)
-    older = sum("lbfgs_pairs" not in found.get("versions", {}) for own in starts for found in kept(*own))
     told = f"{count} of the {len(starts) * len(SEEDS)} trainings with all their branches are there.\n"
-    if older:
-        told += (
-            f"In {older} of them L-BFGS remembered 50 pairs in place of 150, and went on with the same few near a loss "
-            "of 1e-6: they are from before that was mended, and are to be trained again.\n"
-        )
     picture = "![What leaving Adam gained, by the moment and the weights](images/policy_study.png)\n"
     return "\n".join([HEADING, bars(), answers(), picture, "## Every rule", *tables, told])
 
