@@ -138,7 +138,7 @@ class Prescribed(Condition):
     values: Mapping[str, Value]
 
     def __post_init__(self) -> None:
-        _check_some("prescribed values", self.term, self.values)
+        _check_some("prescribed values", self.term, self.partials)
 
     @property
     def partials(self) -> tuple[str, ...]:
@@ -213,7 +213,7 @@ class Periodic(Condition):
     matched: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        _check_some("matched partials", self.term, self.matched)
+        _check_some("matched partials", self.term, self.partials)
 
     @property
     def partials(self) -> tuple[str, ...]:
@@ -265,7 +265,7 @@ class Data(Condition):
     values: Mapping[str, Floats]
 
     def __post_init__(self) -> None:
-        _check_some("data", self.term, self.values)
+        _check_some("data", self.term, self.partials)
         for name, values in self.values.items():
             _check_known(f"data for {name!r} in term {self.term!r}", self.term, name, values)
             if np.asarray(values).dtype.kind not in "fiu":
