@@ -90,8 +90,8 @@ class Recorder:
             warn=self._warned,
         )
         self._on_capture = on_capture
+        listeners = [*plugins.loaded().listeners(), *registry.as_listeners(loggers)]
         self._loggers = [loggers] if isinstance(loggers, str) else list(loggers)
-        listeners = [*plugins.loaded().listeners(), *registry.as_listeners(self._loggers)]
         self._hooks = RunHooks(listeners, self._warned)
         self._training: Training | Monitored | None = None
         self._reference: Mapping[str, NDArray[np.float64]] | None = None

@@ -12,7 +12,7 @@ import numpy as np
 
 from phasecore import registry
 from phasecore.backends import DEFAULT_SAMPLING, Settings, Training
-from phasecore.errors import InputError, UnknownNameError
+from phasecore.errors import InputError, UnknownNameError, described
 from phasecore.given import check_written
 from phasecore.hookspecs import Kind
 from phasecore.probes import DEFAULT_PROBES, Probe
@@ -132,7 +132,7 @@ def problem_of(problem: str | Problem, preset: str = DEFAULT_PRESET) -> tuple[Pr
         preset: name of the preset.
 
     Raises:
-        InputError: for an unknown name or parameter.
+        InputError: for an unknown name or parameter, or what is no problem.
 
     Example:
         >>> made, plan = problem_of("helmholtz:a2=3", "paper")
@@ -141,6 +141,7 @@ def problem_of(problem: str | Problem, preset: str = DEFAULT_PRESET) -> tuple[Pr
     """
     if isinstance(problem, Problem):
         return problem, _preset(problem, preset)
+    _check_is_text(problem)
     written = written_class(problem)
     if written is not None:
         made = load_problem(written)
@@ -259,6 +260,18 @@ def check_supplies(training: Training) -> None:
         check_declaration(probe)
         check_requirements(
             f"probe {probe.name!r}", probe.requires, training.backend, supplies, fix=f"{instead}, or drop the probe."
+        )
+
+
+def _check_is_text(problem: object) -> None:
+    if not isinstance(problem, str):
+        name = problem.__name__ if isinstance(problem, type) and issubclass(problem, Problem) else ""
+        raise InputError(
+            "the problem",
+            received=f"the class {name}" if name else described(problem),
+            expected="the name of a problem with its options, such as burgers:viscosity=0.02, a file and a class, such "
+            "as wave.py:Wave, or a problem",
+            fix=f"Make it: {name}()." if name else "",
         )
 
 

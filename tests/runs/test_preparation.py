@@ -67,6 +67,8 @@ def test_snapshots_end_with_the_last_iteration() -> None:
     [
         ({"problem": "helmholz"}, "Did you mean 'helmholtz'"),
         ({"problem": "helmholtz:a1"}, "key=value"),
+        ({"problem": 5}, "the problem: received a int, 5; expected the name of a problem"),
+        ({"problem": type(phasecore.problem("helmholtz"))}, r"received the class Helmholtz; .*Make it: Helmholtz\(\)"),
         ({"problem": "helmholtz:a9=1"}, "a9"),
         ({"problem": "helmholtz:a1=0"}, "a positive integer"),
         ({"weighting": "rbaa"}, "Did you mean 'rba'"),
