@@ -33,15 +33,13 @@ from benchmarks.pool import machine_of_now, settings_stored, written
 from phasecore.phases import Phase, Timeline
 from phasecore.policies import (
     Action,
-    AverageWeighting,
-    ChangeWeighting,
-    HoldWeighting,
     Policy,
     Row,
     Stop,
     SwitchOptimizer,
 )
 from phasecore.policies.line_search import MEMORY
+from phasecore.policies.quasi_newton import on_weights
 from phasecore.runs import execute, prepare
 
 RESULTS = Path(__file__).parent / "results" / "policies"
@@ -222,13 +220,7 @@ class Study:
         if not line:
             os._exit(1)
         self.budget, self.used, self.clock = float(line), used, time.process_time()
-        own: dict[str, Sequence[Action]] = {
-            "updated": (),
-            "held": (HoldWeighting(),),
-            "averaged": (AverageWeighting(),),
-            "uniform": (ChangeWeighting("uniform"),),
-        }
-        return (SwitchOptimizer("lbfgs", reason=rule.name), *own[weights])
+        return (SwitchOptimizer("lbfgs", reason=rule.name), *on_weights(weights))
 
 
 def configuration(job: Job, settings: Any) -> dict[str, Any]:

@@ -9,15 +9,13 @@ import keras
 
 from phasecore.policies import (
     Action,
-    AverageWeighting,
     ChangeWeighting,
-    HoldWeighting,
-    ReleaseWeighting,
     Resample,
     ScaleLearningRate,
     SetLearningRate,
     SwitchOptimizer,
 )
+from phasecore.policies.actions import RATES, WEIGHTS
 from phasecore.policies.going_back import gentle
 from phasecore_keras.distribution import replicas_of
 from phasecore_keras.internals import inner
@@ -26,9 +24,6 @@ from phasecore_keras.optimizers import learning_rates
 from phasecore_keras.second_order import Failed
 from phasecore_keras.steps import synchronize
 from phasecore_keras.storing import hold
-
-RATES = frozenset({SetLearningRate.name, ScaleLearningRate.name})
-WEIGHTS = frozenset({HoldWeighting.name, AverageWeighting.name, ReleaseWeighting.name, ChangeWeighting.name})
 
 
 def optimizer_name(model: Any) -> str:

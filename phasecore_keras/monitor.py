@@ -13,14 +13,13 @@ from phasecore import losses, registry
 from phasecore.errors import InputError
 from phasecore.monitoring.monitor import Monitor
 from phasecore.policies import Action, ChangeWeighting, Resample, SwitchOptimizer
-from phasecore.policies.actions import make_action
+from phasecore.policies.actions import RATES, make_action
 from phasecore.policies.going_back import said
 from phasecore.probes import Probe
 from phasecore.recording.acting import may_resample, required_by, standing_of
 from phasecore.recording.recorder import Loggers
 from phasecore_keras.acting import (
     OF_THE_STATE,
-    RATES,
     carried_out,
     carry_out,
     hindrances,
@@ -338,9 +337,8 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
             fix += " Give the optimizer a learning rate that is a number, for policies that change it."
         if self._resampling is None and may_resample(self._policies):
             fix += " For points that move: resampling=phasecore_keras.Resampling('uniform'), or another sampling."
-        saves, physics = self._snapshots is not None, getattr(self.model, "physics", None)
-        known = None if physics is None or physics.collocation is None else (physics.problem, physics.collocation)
-        self._check_policies("keras", declared, losses.SUPPLIES, saves=saves, fix=fix, trained_on=known)
+        saves, loss = self._snapshots is not None, getattr(self.model, "physics", None)
+        self._check_policies("keras", declared, losses.SUPPLIES, saves=saves, fix=fix, loss=loss)
 
     def _put_in_charge(self) -> None:
         """Go on with the optimizer that was in charge last, and with what was done since the state was saved.

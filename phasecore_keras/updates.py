@@ -80,8 +80,8 @@ class WeightUpdates:
         """
         physics = self._physics
         self.before_step(iteration)
-        parts = [part for part in physics.weighting.parts if part.in_step and part.is_active]
-        parts = [] if physics.weighting.held else parts
+        moving = [] if physics.weighting.held else physics.weighting.parts
+        parts = [part for part in moving if part.in_step and part.is_active]
         if parts or physics.attention.points:
             signals = self._signals()
             for part in [*parts, *([physics.attention] if physics.attention.points else [])]:

@@ -11,7 +11,6 @@ from torch import Tensor
 from phasecore.errors import InputError
 from phasecore.policies import (
     Action,
-    AverageWeighting,
     ChangeWeighting,
     HoldWeighting,
     Policy,
@@ -21,6 +20,7 @@ from phasecore.policies import (
     SetLearningRate,
     SwitchOptimizer,
 )
+from phasecore.policies.actions import RATES, WEIGHTS
 from phasecore.policies.going_back import gentle, said
 from phasecore.recording.acting import may_resample
 from phasecore_torch.loss import PhysicsLoss
@@ -109,8 +109,6 @@ class InCharge:
                 )
             self._optimizers[name] = optimizer
         switches = {f"{SwitchOptimizer.name}:{name}" for name in (*self._optimizers, "lbfgs")}
-        rates = {SetLearningRate.name, ScaleLearningRate.name}
-        weights = {HoldWeighting.name, AverageWeighting.name, ReleaseWeighting.name, ChangeWeighting.name}
         if resampling is not None and getattr(resampling, "loss", None) is not loss:
             is_other = isinstance(resampling, Resampling)
             raise InputError(
@@ -119,7 +117,7 @@ class InCharge:
                 expected="a phasecore_torch.Resampling of the loss that is monitored",
             )
         points = set() if resampling is None else {Resample.name}
-        self.declared = frozenset(switches | rates | points | (weights if isinstance(loss, PhysicsLoss) else set()))
+        self.declared = frozenset(switches | RATES | points | (WEIGHTS if isinstance(loss, PhysicsLoss) else set()))
         self._resampling = resampling
         self._seen: tuple[Any, Any] = (None, None)
         self._before: list[Tensor] = []
@@ -253,7 +251,8 @@ def weight_again(loss: PhysicsLoss, changed_to: str | None, held: bool) -> None:
     """
     if changed_to is not None and changed_to != loss.changed_to:
         loss.change_weighting(changed_to)
-    loss.hold_weighting(HoldWeighting() if held else ReleaseWeighting())
+    if held != loss.weighting.held:
+        loss.hold_weighting(HoldWeighting() if held else ReleaseWeighting())
 
 
 def restore_loss(loss: Any, resampling: Resampling | None, state: Mapping[str, Any]) -> None:

@@ -305,9 +305,8 @@ class PhaseCallback(Monitor, Callback):  # type: ignore[misc, unused-ignore]
         if hindered:
             fix += f" Optimizers are not switched with {' or '.join(hindered)}."
         saves = self._snapshots is not None
-        loss, declared = self._followed, self._exchange.declared(bool(hindered))
-        known = (loss.problem, loss.collocation) if isinstance(loss, PhysicsLoss) else None
-        self._check_policies("lightning", declared, losses.SUPPLIES, saves=saves, fix=fix, trained_on=known)
+        declared = self._exchange.declared(bool(hindered))
+        self._check_policies("lightning", declared, losses.SUPPLIES, saves=saves, fix=fix, loss=self._followed)
         if acted is not None and self._capture is not None:
             self._capture.moved_by(self._exchange.in_charge.last)
         self._give(trainer, module)

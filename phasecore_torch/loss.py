@@ -162,8 +162,8 @@ class PhysicsLoss(ResidualLoss, nn.Module):
         residuals = self.residuals(indices) if batched is None else batched(self.points)
         if self.training and not evaluates_again():
             self._update_weights(residuals, conditions, indices)
-        own = evaluation_of(residuals, conditions, self.weighting.current(indices))
-        evaluation = self.layout.shared(own, indices)
+        evaluation = evaluation_of(residuals, conditions, self.weighting.current(indices))
+        evaluation = self.layout.shared(evaluation, indices)
         self.losses = Losses.of(evaluation)
         loss = torch.stack(list(evaluation.weighted.values())).sum()
         if batched is not None:

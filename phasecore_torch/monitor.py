@@ -143,9 +143,7 @@ class PhaseMonitor(Monitor):
         self._wanted = checked_snapshots(snapshots, run_folder)
         self._snapshots = Snapshots(loss) if run_folder is not None and isinstance(loss, PhysicsLoss) else None
         fix, saves = fix_of(self._policies, resampling), self._snapshots is not None
-        known = (loss.problem, loss.collocation) if isinstance(loss, PhysicsLoss) else None
-        declared = self._in_charge.declared
-        self._check_policies("torch", declared, losses.SUPPLIES, saves=saves, fix=fix, trained_on=known)
+        self._check_policies("torch", self._in_charge.declared, losses.SUPPLIES, saves=saves, fix=fix, loss=loss)
         self._training = monitored(loss, self.capture, every, batches, self._wanted, self._log.folder)
         device = next(p for group in optimizer.param_groups for p in group["params"]).device
         self._versions = {**versions(), "device": str(device)}

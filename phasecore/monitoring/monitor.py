@@ -14,13 +14,12 @@ from phasecore import registry
 from phasecore.arguments import is_whole
 from phasecore.backends import Acted, Monitored
 from phasecore.errors import InputError
+from phasecore.losses import ResidualLoss
 from phasecore.monitoring.clock import Clock
 from phasecore.phases import Phase, Timeline
 from phasecore.policies.actions import Action, Call, Snapshot, Stop
 from phasecore.probes import DEFAULT_PROBES, Default, Probe
 from phasecore.probes.checks import check_declaration
-from phasecore.problems.base import Problem
-from phasecore.problems.training_set import CollocationPoints
 from phasecore.recording.acting import call, check_policies
 from phasecore.recording.applying import check_changes_apply
 from phasecore.recording.recorder import Loggers, Recorder
@@ -150,7 +149,7 @@ class Monitor(ABC):
         *,
         saves: bool,
         fix: str,
-        trained_on: tuple[Problem, CollocationPoints] | None = None,
+        loss: object = None,
     ) -> None:
         """Refuse policies whose actions cannot be carried out, before the first iteration.
 
@@ -160,7 +159,7 @@ class Monitor(ABC):
             supplies: the signals that it supplies, for weightings to change to.
             saves: whether there are snapshots.
             fix: what to do instead.
-            trained_on: the problem and its points, for weightings to change to; None where they are not known.
+            loss: the training's: of a problem's, weightings to change to are tried on it.
 
         Raises:
             InputError: naming the policy, and the action, optimizer, weighting or signal; of a weighting that the
@@ -168,8 +167,8 @@ class Monitor(ABC):
         """
         every = {*declared, Stop.name, Call.name, *([Snapshot.name] if saves else [])}
         check_policies(self._policies, backend, every, supplies, fix=fix)
-        if trained_on is not None:
-            check_changes_apply(self._policies, *trained_on)
+        if isinstance(loss, ResidualLoss) and loss.collocation is not None:
+            check_changes_apply(self._policies, loss.problem, loss.collocation)
 
     def _measures(self, probes: Sequence[Probe]) -> None:
         """Hear which probes there are, from now on."""

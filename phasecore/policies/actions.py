@@ -242,6 +242,12 @@ ACTIONS: Mapping[str, type[Action]] = {
 }
 """Every action by name."""
 
+RATES = frozenset({SetLearningRate.name, ScaleLearningRate.name})
+"""Those that change the learning rate."""
+
+WEIGHTS = frozenset({HoldWeighting.name, AverageWeighting.name, ReleaseWeighting.name, ChangeWeighting.name})
+"""Those that say what becomes of the weights."""
+
 WORDS: Mapping[str, str] = {
     SwitchOptimizer.name: "optimizer {to}",
     SetLearningRate.name: "learning rate {to}",

@@ -73,13 +73,7 @@ def quasi_newton(
         )
 
     def actions_for(reason: str) -> Sequence[Action]:
-        own: dict[str, Sequence[Action]] = {
-            "averaged": (AverageWeighting(reason=reason),),
-            "held": (HoldWeighting(reason=reason),),
-            "updated": (),
-            "uniform": (ChangeWeighting("uniform", reason=reason),),
-        }
-        return (SwitchOptimizer(optimizer, reason=reason), *own[weights])
+        return (SwitchOptimizer(optimizer, reason=reason), *on_weights(weights, reason))
 
     def init() -> QuasiNewtonState:
         return QuasiNewtonState(done=False)
@@ -93,6 +87,26 @@ def quasi_newton(
         return actions_for(reason), QuasiNewtonState(done=True)
 
     return Policy(init, update, frozenset(action.requirement for action in actions_for("")))
+
+
+def on_weights(weights: str, reason: str = "") -> Sequence[Action]:
+    """Return what is done to the weights at the switch.
+
+    Args:
+        weights: see `quasi_newton`.
+        reason: see `Action`.
+
+    Example:
+        >>> [action.name for action in on_weights("held")], on_weights("updated")
+        (['hold_weighting'], ())
+    """
+    actions: dict[str, Sequence[Action]] = {
+        "averaged": (AverageWeighting(reason=reason),),
+        "held": (HoldWeighting(reason=reason),),
+        "updated": (),
+        "uniform": (ChangeWeighting("uniform", reason=reason),),
+    }
+    return actions[weights]
 
 
 def _reached(row: Row, moment: float, *, unknown: bool) -> bool:

@@ -107,10 +107,11 @@ def _check_intervals(condition: Condition, region: Region) -> None:
         # beside the shape there is no integral, unless that is everywhere
         leaves = ~inside.all(axis=1) & (inside.any(axis=1) | (len(inside) == 1))
         if leaves.any():
-            at = zip(names, places[leaves][~inside[leaves]][0], strict=True)
+            outside = zip(names, places[leaves][~inside[leaves]][0], strict=True)
+            place = ", ".join(f"{name}={at:.6g}" for name, at in outside)
             raise InputError(
                 f"intervals of an integral in term {condition.term!r}, over {', '.join(condition.intervals)}",
-                received=f"some that leave the domain, such as at {', '.join(f'{name}={at:.6g}' for name, at in at)}",
+                received=f"some that leave the domain, such as at {place}",
                 expected="intervals that are inside as wholes, wherever any part of them is",
                 fix="Choose bounds that stay inside, or a ResidualCondition at points of your own, whose residual is "
                 "one value of all of them, shape (1,).",

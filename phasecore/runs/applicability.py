@@ -12,12 +12,10 @@ from phasecore.problems.base import Problem
 from phasecore.problems.checks import compared_with, reference_of, targets_of
 from phasecore.problems.identity import condition_rehearsed
 from phasecore.problems.rehearsal import fields_known
-from phasecore.recording.applying import changes, check_apply
+from phasecore.recording.applying import changes, check_apply, check_changes_apply
 from phasecore.recording.own_problem import is_own
 from phasecore.runs.session import resampler_of
-from phasecore.signals import (
-    OF_REFERENCE,
-)
+from phasecore.signals import OF_REFERENCE
 from phasecore.weighting.checks import check_can_move
 
 
@@ -129,8 +127,8 @@ def check_precision(training: Training) -> None:
 
 def check_schemes_apply(training: Training) -> None:
     """Refuse, before anything is trained, a scheme that the problem has nothing for, see `check_apply`."""
-    for schemes in (training.schemes, *changes(training.policies)):
-        check_apply(schemes, training.problem, training.points)
+    check_apply(training.schemes, training.problem, training.points)
+    check_changes_apply(training.policies, training.problem, training.points)
 
 
 def check_points_can_move(training: Training) -> None:

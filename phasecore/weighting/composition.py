@@ -79,13 +79,14 @@ def products(parts: Iterable[tuple[WeightingScheme, Mapping[str, Array]]]) -> di
     return found
 
 
-def averaged(weight: Array, multiplies: Multiplies, xp: ArrayNamespace) -> Array:
+def averaged(weight: Array, multiplies: Multiplies, xp: ArrayNamespace, counts: Array | None = None) -> Array:
     """Return the one weight, shape (), that points of equal residuals give a term the same loss with as their own.
 
     Args:
         weight: of each of the term's points, shape (n,), or of all, shape ().
         multiplies: what it multiplies.
         xp: its namespace.
+        counts: one for each point that counts, zero for others, shape (n,); None for all.
 
     Example:
         >>> import numpy
@@ -94,7 +95,13 @@ def averaged(weight: Array, multiplies: Multiplies, xp: ArrayNamespace) -> Array
     """
     if not len(weight.shape):
         return weight
-    return xp.sqrt(xp.mean(xp.square(weight))) if multiplies == "residual" else xp.mean(weight)
+    powers = xp.square(weight) if multiplies == "residual" else weight
+    if counts is None:
+        mean = xp.mean(powers)
+    else:
+        number = xp.sum(counts)
+        mean = xp.sum(counts * powers) / xp.maximum(number, xp.ones_like(number))
+    return xp.sqrt(mean) if multiplies == "residual" else mean
 
 
 def filled(weight: Array, unseen: Array, multiplies: Multiplies, xp: ArrayNamespace) -> Array:
@@ -111,12 +118,8 @@ def filled(weight: Array, unseen: Array, multiplies: Multiplies, xp: ArrayNamesp
         >>> filled(numpy.asarray([3.0, 1.0, 4.0]), numpy.asarray([0.0, 1.0, 0.0]), "squared_residual", numpy).tolist()
         [3.0, 3.5, 4.0]
     """
-    of_residual = multiplies == "residual"
     seen = 1.0 - unseen
-    count = xp.sum(seen)
-    powers = xp.square(weight) if of_residual else weight
-    mean = xp.sum(seen * powers) / xp.maximum(count, xp.ones_like(count))
-    return xp.where(unseen * count > 0, xp.sqrt(mean) if of_residual else mean, weight)
+    return xp.where(unseen * xp.sum(seen) > 0, averaged(weight, multiplies, xp, seen), weight)
 
 
 def weighted_square(term: str, residual: Array, weights: Products, xp: ArrayNamespace) -> Array:

@@ -100,7 +100,7 @@ class IndexedScheme(ABC):
                 for field in self.scheme.per_point
                 if term in getattr(fresh, field)
             }
-            if firsts:
+            if firsts and len(self.weight(term).shape):
                 ones = xp.ones_like(self.weight(term))
                 unseen = ones
                 for name, first in firsts.items():

@@ -21,11 +21,10 @@ from phasecore.monitoring.host_weighting import HostWeighting, check_points_stay
 from phasecore.monitoring.measuring import Measuring
 from phasecore.monitoring.monitor import Monitor, check_batches, choose_probes
 from phasecore.policies.actions import (
+    RATES,
+    WEIGHTS,
     Action,
-    AverageWeighting,
     ChangeWeighting,
-    HoldWeighting,
-    ReleaseWeighting,
     Resample,
     ScaleLearningRate,
     SetLearningRate,
@@ -44,9 +43,6 @@ from phasecore.signals import (
     RESIDUALS,
 )
 from phasecore.weighting.rba import rba
-
-RATES = frozenset({SetLearningRate.name, ScaleLearningRate.name})
-WEIGHTS = frozenset({HoldWeighting.name, AverageWeighting.name, ReleaseWeighting.name, ChangeWeighting.name})
 
 DRAWN = ("pseudo", "LHS")
 """Distributions of DeepXDE's that draw other points each time."""
