@@ -38,7 +38,7 @@ from phasecore.policies import (
     Stop,
     SwitchOptimizer,
 )
-from phasecore.policies.line_search import MEMORY
+from phasecore.policies.self_scaled import MEMORY
 from phasecore.policies.quasi_newton import on_weights
 from phasecore.runs import execute, prepare
 

@@ -1,31 +1,36 @@
-"""Quasi-Newton steps: torch's L-BFGS, one step at a time, that goes back to the last good parameters where it fails."""
+"""Quasi-Newton steps: self-scaled L-BFGS as an optimizer of torch, which goes back to the last good parameters."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, final
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from phasecore.policies.line_search import MEMORY, MOST_EVALUATIONS, hidden_by_rounding
+from phasecore.policies.quasi_newton_steps import Evaluated, NotFiniteError, QuasiNewtonSteps
+from phasecore.policies.self_scaled import Arrays, memory_for
 
-_Evaluated = tuple[list[Tensor], list[Tensor | None], Tensor]
-"""Parameters, with the loss' gradients and the loss there."""
+ARRAYS: Arrays[Tensor] = Arrays(
+    rows=lambda count, like: like.new_empty(count, len(like)),
+    numbers=lambda vector: vector.cpu().numpy().astype(np.float64),
+    vector=lambda numbers, like: torch.from_numpy(numbers).to(like),
+)
 
 
 @final
 class LBFGS(torch.optim.LBFGS):
-    """L-BFGS with strong Wolfe conditions, of which each `step(closure)` makes one step: a direction and a line search.
+    """Self-scaled L-BFGS with strong Wolfe conditions: each `step(closure)` is one direction and its line search.
 
-    A line search that finds no other parameters, or leaves the finite numbers, is made once more along the gradient,
-    with nothing remembered. Where that fails too, and for a loss that is not finite, the parameters are those of the
-    last finite loss again, and `failure` says why; another optimizer goes on.
+    See `phasecore.policies.self_scaled` for the method. A line search that finds no other parameters, or leaves the
+    finite numbers, is made once more along the gradient, with nothing remembered. Where that fails too, and for a loss
+    that is not finite, the parameters are those of the last finite loss again, and `failure` says why; another
+    optimizer goes on.
 
     Args:
         params: the parameters, one group.
-        memory: see `MEMORY`.
+        memory: pairs of steps and changes of the gradient that are remembered; by default as many as are worth it.
         is_fixed: says whether the loss is the same function of the parameters as in the last step; the evaluation with
             which a line search ended is then that with which the next step begins. By default it may be another.
 
@@ -48,24 +53,29 @@ class LBFGS(torch.optim.LBFGS):
     """
 
     def __init__(
-        self, params: Iterable[Tensor], memory: int = MEMORY, is_fixed: Callable[[], bool] = lambda: False
+        self, params: Iterable[Tensor], memory: int | None = None, is_fixed: Callable[[], bool] = lambda: False
     ) -> None:
-        super().__init__(
-            params,
-            max_iter=1,
-            max_eval=MOST_EVALUATIONS + 1,
-            tolerance_grad=0.0,
-            tolerance_change=0.0,
-            history_size=memory,
-            line_search_fn="strong_wolfe",
-        )
-        self.evaluations = 0
-        self.failure: str | None = None
-        self.length: float | None = None
+        super().__init__(params, max_iter=1, line_search_fn="strong_wolfe")
         self._is_fixed = is_fixed
-        self._good: tuple[list[Tensor], Tensor] | None = None
-        self._evaluated: _Evaluated | None = None
-        self._scale: float | None = None
+        self._closure: Callable[[], Tensor] | None = None
+        point = self._point()
+        memory = memory or memory_for(point.numel(), point.element_size())
+        self._steps: QuasiNewtonSteps[Tensor] = QuasiNewtonSteps(self._at, torch.finfo(point.dtype).eps, ARRAYS, memory)
+
+    @property
+    def evaluations(self) -> int:
+        """Of loss and gradient, so far."""
+        return self._steps.evaluations
+
+    @property
+    def failure(self) -> str | None:
+        """Why the last step failed, or None."""
+        return self._steps.failure
+
+    @property
+    def length(self) -> float | None:
+        """Of the last step that did not fail, root mean square over the parameters; None before the first."""
+        return self._steps.length
 
     def step(self, closure: Callable[[], Tensor]) -> Tensor:  # type: ignore[override]
         """Make one step, and return the loss before it, a scalar tensor.
@@ -73,154 +83,95 @@ class LBFGS(torch.optim.LBFGS):
         Args:
             closure: clears the gradients, evaluates the loss, goes back through it, and returns it.
         """
-        self._scale_anew()
-        before = [parameter.detach().clone() for parameter in self._trained()]
-        remembers = any(own.get("old_dirs") for own in self.state.values())
-        value, self.failure = self._attempt(closure, before)
-        if self.failure is not None and value is not None and remembers:
-            self._go_back(before)
-            value, self.failure = self._attempt(closure, before)
-        if value is not None:
-            self._good = before, value
-        if self.failure is None:
-            self.length = self._moved(before)
-        else:
-            self._go_back(before if self._good is None else self._good[0])
-        return self._good[1] if self._good is not None else torch.full_like(before[0].sum(), torch.nan)
-
-    def _attempt(self, closure: Callable[[], Tensor], before: list[Tensor]) -> tuple[Tensor | None, str | None]:
-        """Make a step of torch's: return the loss before it, None where that is not finite, and why it failed."""
-        trained = self._trained()
-        start: _Evaluated | None = None
-
-        def counted() -> float:
-            nonlocal start
-            loss = self._known() if start is None else None
-            if loss is None:
-                loss = closure()
-                self.evaluations += 1
-                kept = [parameter.detach().clone() for parameter in trained]
-                self._evaluated = kept, [parameter.grad for parameter in trained], loss.detach()
-            if not bool(torch.isfinite(loss)):
-                raise _NotFiniteError
-            assert self._evaluated is not None
-            start = start or self._evaluated
-            told = _told_by_gradients(start, self._evaluated)
-            if self._scale is None:
-                self._scale = _scale_for(told)
-            return told * self._scale
-
+        self._closure = closure
         try:
-            _step_of_torch()(self, counted)
-            failure = self._failure(before)
-        except _NotFiniteError:
-            failure = "the loss was not finite" if start is None else "the line search left the finite numbers"
-        return (None if start is None else start[2]), failure
+            with torch.no_grad():
+                self._put(self._steps.step(self._point(), is_fixed=self._is_fixed()))
+                self._give_gradient()
+        finally:
+            self._closure = None
+        point, good = self._point(), self._steps.good
+        return point.new_tensor(torch.nan if good is None else good.loss)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint must carry: torch's own, and what the next step begins with."""
-        own = {"evaluations": self.evaluations, "good": self._good, "evaluated": self._evaluated, "length": self.length}
-        own["scale"] = self._scale
-        return {**super().state_dict(), "one_step": own}
+        steps = self._steps
+        known = {
+            name: value.clone() if isinstance(value, Tensor) else torch.as_tensor(np.asarray(value))
+            for name, value in steps.inverse_hessian.state().items()
+        }
+        ends = {name: end and tuple(end) for name, end in (("good", steps.good), ("last", steps.last))}
+        own = {"evaluations": steps.evaluations, "length": steps.length, **ends, "inverse_hessian": known}
+        return {**super().state_dict(), "self_scaled": own}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from `state_dict()`."""
         super().load_state_dict(state_dict)
-        own = state_dict["one_step"]
-        self.evaluations, self._good, self._evaluated = own["evaluations"], own["good"], own["evaluated"]
-        # states from before there was a scale are of the loss itself
-        self.length, self._scale = own.get("length"), own.get("scale", 1.0)
-        if self._evaluated is not None:
-            for parameter, gradient in zip(self._trained(), self._evaluated[1], strict=True):
-                parameter.grad = None if gradient is None else gradient.to(parameter.device).clone()
+        own, steps, like = state_dict["self_scaled"], self._steps, self._point()
 
-    def _scale_anew(self) -> None:
-        """Have the scale, and what is remembered in it, follow a loss that has become a thousandth of what it was."""
-        state = self.state.get(self._trained()[0], {})
-        if self._good is None or self._scale is None or "old_dirs" not in state:
-            return
-        loss = float(self._good[1]) * self._scale
-        if not 0 < loss < 1e-3:
-            return
-        factor = _scale_for(loss)
-        self._scale *= factor
-        for change in state["old_dirs"]:
-            change.mul_(factor)
-        state["ro"] = [curvature / factor for curvature in state["ro"]]
-        state["prev_flat_grad"].mul_(factor)
-        state["prev_loss"] *= factor
-        state["H_diag"] = state["H_diag"] / factor
+        def here(tensor: Tensor) -> Tensor:
+            return tensor.to(like).clone()
 
-    def _gather_flat_grad(self) -> Tensor:
-        gradient: Tensor = super()._gather_flat_grad()  # type: ignore[no-untyped-call]
-        assert self._scale is not None
-        return gradient * self._scale
+        def evaluated(saved: Any) -> Evaluated[Tensor] | None:
+            return saved and Evaluated(here(saved[0]), saved[1], here(saved[2]))
+
+        steps.evaluations, steps.length = own["evaluations"], own["length"]
+        steps.good, steps.last = evaluated(own["good"]), evaluated(own["last"])
+        known = {
+            name: here(value) if name in ("steps", "changes") else value.cpu().numpy()
+            for name, value in own["inverse_hessian"].items()
+        }
+        steps.inverse_hessian.restore(known)
+        self._give_gradient()
+
+    def _at(self, point: Tensor) -> Evaluated[Tensor]:
+        """Evaluate the closure."""
+        assert self._closure is not None
+        self._put(point)
+        with torch.enable_grad():
+            loss = self._closure().detach()
+        gradient = torch.cat([_flat(_gradient(parameter)) for parameter in self._trained()])
+        if not bool(torch.isfinite(loss) & torch.isfinite(gradient).all()):
+            raise NotFiniteError
+        return Evaluated(point, float(loss), gradient)
 
     def _trained(self) -> list[Tensor]:
         trained: list[Tensor] = self.param_groups[0]["params"]
         return trained
 
-    def _known(self) -> Tensor | None:
-        """The loss, where the last evaluation was at these parameters and its gradient is still there."""
-        if self._evaluated is None or not self._is_fixed():
-            return None
-        parameters, gradients, loss = self._evaluated
-        trained = self._trained()
-        same = all(torch.equal(one, other) for one, other in zip(parameters, trained, strict=True))
-        if not same:
-            return None
-        for parameter, gradient in zip(trained, gradients, strict=True):
-            parameter.grad = gradient
-        return loss
-
-    def _failure(self, before: list[Tensor]) -> str | None:
-        trained = self._trained()
-        if not all(bool(torch.isfinite(parameter).all()) for parameter in trained):
-            return "the line search left the finite numbers"
-        if all(torch.equal(one, other) for one, other in zip(before, trained, strict=True)):
-            return "the line search found nothing better"
-        return None
+    def _point(self) -> Tensor:
+        return torch.cat([_flat(parameter.detach()) for parameter in self._trained()])
 
     @torch.no_grad()
-    def _moved(self, before: list[Tensor]) -> float:
-        squares = [(one - other).square().sum() for one, other in zip(self._trained(), before, strict=True)]
-        return math.sqrt(float(torch.stack(squares).sum()) / sum(parameter.numel() for parameter in before))
+    def _put(self, point: Tensor) -> None:
+        for parameter, part in zip(self._trained(), self._parts(point), strict=True):
+            parameter.copy_(part)
 
     @torch.no_grad()
-    def _go_back(self, good: list[Tensor]) -> None:
-        """Put back good parameters; what is remembered ends."""
-        for parameter, value in zip(self._trained(), good, strict=True):
-            parameter.copy_(value)
-        self.state.clear()
-        self._evaluated = self._scale = None
+    def _give_gradient(self) -> None:
+        """Leave the gradient of where the last step ended in the parameters, as other optimizers do."""
+        if self._steps.last is None:
+            return
+        for parameter, part in zip(self._trained(), self._parts(self._steps.last.gradient), strict=True):
+            if parameter.grad is None:
+                parameter.grad = torch.empty_like(parameter)
+            parameter.grad.copy_(part)
+
+    def _parts(self, flat: Tensor) -> Iterator[Tensor]:
+        """Cut a flat vector into what each parameter has of it."""
+        begin = 0
+        for parameter in self._trained():
+            like = torch.view_as_real(parameter) if parameter.is_complex() else parameter
+            part = flat[begin : begin + like.numel()].reshape(like.shape)
+            begin += like.numel()
+            yield torch.view_as_complex(part) if parameter.is_complex() else part
 
 
-@torch.no_grad()
-def _told_by_gradients(start: _Evaluated, end: _Evaluated) -> float:
-    """The loss at the end of a step, told by gradients where rounding hides what the step did to it."""
-    begin, loss = float(start[2]), float(end[2])
-    if start is end or not hidden_by_rounding(begin, loss, torch.finfo(end[2].dtype).eps):
-        return loss
-    for one, before, now, slope in zip(start[0], start[1], end[0], end[1], strict=True):
-        if before is not None and slope is not None:
-            begin += 0.5 * float(((now - one) * (before + slope)).sum())
-    return begin
+def _gradient(parameter: Tensor) -> Tensor:
+    if parameter.grad is None:
+        return torch.zeros_like(parameter)
+    return parameter.grad.to_dense() if parameter.grad.is_sparse else parameter.grad
 
 
-def _scale_for(loss: float) -> float:
-    """The power of two that takes a loss to between a half and one.
-
-    Torch's L-BFGS remembers no step along which the gradient changes by less than 1e-10, as none does near a loss of
-    1e-6: it went on with the same few pairs for good.
-    """
-    return 2.0 ** -math.frexp(loss)[1] if loss else 1.0
-
-
-def _step_of_torch() -> Callable[..., Any]:
-    """The step of torch's L-BFGS, without the hooks that it has where another one was made: those are called here."""
-    step = torch.optim.LBFGS.step
-    return getattr(step, "__wrapped__", step) if getattr(step, "hooked", False) else step
-
-
-class _NotFiniteError(Exception):
-    """An evaluation is not finite."""
+def _flat(tensor: Tensor) -> Tensor:
+    return (torch.view_as_real(tensor) if tensor.is_complex() else tensor).reshape(-1)

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 
+SHARE = 0.1
+"""Part of the last step's length that the steps after a failure are of."""
+
+
 def gentle(length: float | None, rate: float | None) -> float:
     """Return what the optimizer's learning rate is multiplied by, at most 1.
 
     Adam and its like move each parameter by about their learning rate, however small the gradient has become: at the
-    rate that they began with they would undo what line searches found. So their steps are to be no longer than the last
-    one of these.
+    rate that they began with they would undo what line searches found. So their steps are to be a tenth as long as the
+    last one of these, which went along the valley: across it, there is less room.
 
     Args:
         length: of that step, root mean square over the parameters; None where there was none.
         rate: the learning rate; None where there is none.
 
     Example:
-        >>> gentle(1e-5, 1e-3), gentle(None, 1e-3), gentle(1.0, 1e-3)
+        >>> gentle(1e-4, 1e-3), gentle(None, 1e-3), gentle(1.0, 1e-3)
         (0.01, 1.0, 1.0)
     """
-    return min(1.0, length / rate) if length and rate else 1.0
+    return min(1.0, SHARE * length / rate) if length and rate else 1.0
 
 
 def said(failure: str, factor: float) -> str:
@@ -30,8 +34,6 @@ def said(failure: str, factor: float) -> str:
 
     Example:
         >>> said("L-BFGS failed: nothing better", 0.01)
-        'L-BFGS failed: nothing better; the learning rate is 0.01 of what it was, as small as the last step'
+        'L-BFGS failed: nothing better; the learning rate is 0.01 of what it was, a tenth of the last step'
     """
-    return failure + (
-        f"; the learning rate is {factor:.2g} of what it was, as small as the last step" if factor < 1 else ""
-    )
+    return failure + (f"; the learning rate is {factor:.2g} of what it was, a tenth of the last step" if factor < 1 else "")

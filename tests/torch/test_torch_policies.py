@@ -345,8 +345,8 @@ def test_each_step_of_lbfgs_is_remembered_however_small_the_loss_becomes():
         losses.append(float(optimizer.step(closure)))
         path.append(x.detach().clone())
         if len(path) > 2:
-            newest = optimizer.state[x]["old_stps"][-1]
-            assert torch.allclose(newest, path[-2] - path[-3], rtol=1e-6, atol=1e-18), f"at a loss of {losses[-1]}"
+            newest = optimizer.state_dict()["self_scaled"]["inverse_hessian"]["steps"][-1]
+            assert torch.allclose(newest, path[-1] - path[-2], rtol=1e-6, atol=1e-18), f"at a loss of {losses[-1]}"
     assert losses[0] > 1e6
 
 
@@ -417,9 +417,10 @@ def test_a_direction_that_leads_nowhere_is_forgotten_before_the_method_fails():
     for _ in range(3):
         optimizer.step(closure)
     # pairs that say that uphill is downhill
-    (state,) = optimizer.state.values()
-    state["old_dirs"] = [-direction for direction in state["old_dirs"]]
-    state["ro"], state["H_diag"] = [-ro for ro in state["ro"]], -state["H_diag"]
+    state = optimizer.state_dict()
+    known = state["self_scaled"]["inverse_hessian"]
+    known["first"], known["products"] = -known["first"], -known["products"]
+    optimizer.load_state_dict(state)
     before = closure().item()
     optimizer.step(closure)
     assert optimizer.failure is None

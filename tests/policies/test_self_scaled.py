@@ -1,0 +1,139 @@
+"""Self-scaled L-BFGS against the formula written out with the whole matrix, and what it is for."""
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+
+from phasecore.policies.quasi_newton_steps import Evaluated, NotFiniteError, QuasiNewtonSteps
+from phasecore.policies.self_scaled import InverseHessian, memory_for, numpy_arrays
+
+SIZE = 12
+
+
+def pairs(count, seed=0):
+    """Steps, changes of a quadratic's gradient, and curvatures assumed, some too large, some too small."""
+    random = np.random.default_rng(seed)
+    root = random.normal(size=(SIZE, SIZE))
+    hessian = root @ root.T + 0.1 * np.eye(SIZE)
+    for _ in range(count):
+        step = random.normal(size=SIZE)
+        change = hessian @ step
+        yield step, change, float(step @ change) * random.choice([0.3, 1.0, 2.5, 40.0])
+
+
+def whole_matrix(first, known):
+    """The inverse Hessian after some pairs: (1 / tau) (I - rho s y') H (I - rho y s') + rho s s'."""
+    matrix, identity = first * np.eye(SIZE), np.eye(SIZE)
+    for place, (step, change, assumed) in enumerate(known):
+        curvature = step @ change
+        tau = min(1.0, curvature / assumed) if place or first != step @ change / (change @ change) else 1.0
+        left = identity - np.outer(step, change) / curvature
+        matrix = left @ matrix @ left.T / tau + np.outer(step, step) / curvature
+    return matrix
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 30])
+def test_products_are_those_of_the_formula(count):
+    known, made = list(pairs(count)), InverseHessian(numpy_arrays(), memory=count)
+    assert all(made.add(*pair) for pair in known)
+    step, change, _ = known[0]
+    matrix = whole_matrix(step @ change / (change @ change), known)
+    vector = np.random.default_rng(1).normal(size=SIZE)
+    assert np.allclose(made @ vector, matrix @ vector, rtol=1e-8, atol=1e-8 * np.linalg.norm(matrix @ vector))
+
+
+def test_where_the_memory_is_full_the_oldest_pairs_are_forgotten_and_their_growth_is_kept():
+    known, made = list(pairs(9)), InverseHessian(numpy_arrays(), memory=8)
+    for pair in known:
+        made.add(*pair)
+    step, change, _ = known[0]
+    grown = [max(1.0, assumed / (step @ change)) for step, change, assumed in known[1:2]]
+    first = step @ change / (change @ change) * np.prod(grown)
+    vector = np.random.default_rng(1).normal(size=SIZE)
+    assert len(made) == 7
+    assert np.allclose(made @ vector, whole_matrix(first, known[2:]) @ vector, rtol=1e-8)
+
+
+def test_a_pair_without_curvature_is_of_no_use():
+    made = InverseHessian(numpy_arrays(), memory=4)
+    step = np.ones(SIZE)
+    assert not made.add(step, -step)
+    assert not made.add(step, 0 * step)
+    assert not made.add(0 * step, step)
+    assert not made.add(step, step * np.nan)
+    assert len(made) == 0
+
+
+def test_what_is_restored_goes_on_alike():
+    known, made = list(pairs(9)), InverseHessian(numpy_arrays(), memory=8)
+    for pair in known[:6]:
+        made.add(*pair)
+    restored = InverseHessian(numpy_arrays(), memory=8)
+    restored.restore(made.state())
+    for pair in known[6:]:
+        made.add(*pair)
+        restored.add(*pair)
+    vector = np.random.default_rng(1).normal(size=SIZE)
+    assert np.array_equal(made @ vector, restored @ vector)
+
+
+def evaluations_until(loss, gradient, start, least):
+    def evaluate(point):
+        return Evaluated(point, float(loss(point)), gradient(point))
+
+    steps = QuasiNewtonSteps(evaluate, 2.0**-52, numpy_arrays(), memory_for(len(start), 8))
+    point = start
+    while loss(point) > least:
+        point = steps.step(point, is_fixed=True)
+        assert steps.failure is None
+    return steps.evaluations
+
+
+def test_it_takes_fewer_evaluations_than_scipys_own_where_the_loss_is_ill_conditioned():
+    curvatures = np.logspace(0, 6, 60)
+
+    def loss(point):
+        return 0.5 * float(curvatures @ point**2) + 0.25 * float(np.sum(point**4))
+
+    def gradient(point):
+        return curvatures * point + point**3
+
+    start, seen = np.ones(60), []
+
+    def counted(point):
+        seen.append(loss(point))
+        return loss(point)
+
+    minimize(
+        counted, start, jac=gradient, method="L-BFGS-B",
+        options={"maxcor": 60, "ftol": 0, "gtol": 0, "maxiter": 2000, "maxfun": 5000},
+    )  # fmt: skip
+    theirs = next(place for place, value in enumerate(seen) if value < 1e-8)
+    assert evaluations_until(loss, gradient, start, 1e-8) < theirs
+
+
+def test_pairs_are_of_one_loss_though_it_changes_between_steps():
+    # between its steps the loss is moved; its curvature, which is all that pairs tell of, stays
+    random, centre = np.random.default_rng(0), np.zeros(3)
+    curvatures = np.asarray([1.0, 10.0, 100.0])
+
+    def evaluate(point):
+        return Evaluated(point, 0.5 * float(curvatures @ (point - centre) ** 2), curvatures * (point - centre))
+
+    steps = QuasiNewtonSteps(evaluate, 2.0**-52, numpy_arrays(), memory=50)
+    point = np.ones(3)
+    for _ in range(40):
+        centre[:] = random.normal(size=3)
+        point = steps.step(point, is_fixed=False)
+    known = steps.inverse_hessian.state()
+    assert len(known["steps"]) == 40
+    assert np.allclose(known["changes"], curvatures * known["steps"], rtol=1e-8)
+
+
+def test_a_loss_that_is_not_finite_at_the_first_step_leaves_the_parameters():
+    def evaluate(point):
+        raise NotFiniteError
+
+    steps = QuasiNewtonSteps(evaluate, 2.0**-52, numpy_arrays(), memory=5)
+    assert np.array_equal(steps.step(np.ones(2), is_fixed=True), np.ones(2))
+    assert steps.failure == "the loss was not finite"
