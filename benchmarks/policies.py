@@ -38,8 +38,8 @@ from phasecore.policies import (
     Stop,
     SwitchOptimizer,
 )
-from phasecore.policies.self_scaled import MEMORY
 from phasecore.policies.quasi_newton import on_weights
+from phasecore.quasi_newton.inverse_hessian import MEMORY
 from phasecore.runs import execute, prepare
 
 RESULTS = Path(__file__).parent / "results" / "policies"

@@ -9,8 +9,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from phasecore.policies.quasi_newton_steps import Evaluated, NotFiniteError, QuasiNewtonSteps
-from phasecore.policies.self_scaled import memory_for, numpy_arrays
+from phasecore.quasi_newton.inverse_hessian import memory_for, numpy_arrays
+from phasecore.quasi_newton.steps import Evaluated, NotFiniteError, QuasiNewtonSteps
 from phasecore_keras.autodiff import to_numpy
 
 Floats = NDArray[np.floating[Any]]
@@ -20,9 +20,9 @@ Floats = NDArray[np.floating[Any]]
 class LBFGS:
     """Self-scaled L-BFGS with strong Wolfe conditions: each `step()` is one direction and its line search.
 
-    See `phasecore.policies.self_scaled` for the method. A line search that finds no other variables, or leaves the
-    finite numbers, is made once more along the gradient, with nothing remembered. Where that fails too, and for a loss
-    that is not finite, the variables are those of the last finite loss again, and `failure` says why; another optimizer
+    See `phasecore.quasi_newton` for the method. A line search that finds no other variables, or leaves the finite
+    numbers, is made once more along the gradient, with nothing remembered. Where that fails too, and for a loss that
+    is not finite, the variables are those of the last finite loss again, and `failure` says why; another optimizer
     goes on.
 
     Args:
@@ -71,6 +71,7 @@ class LBFGS:
 
     @evaluations.setter
     def evaluations(self, evaluations: int) -> None:
+        """Count on from so many."""
         self._steps.evaluations = evaluations
 
     @property

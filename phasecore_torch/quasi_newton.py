@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from phasecore.policies.quasi_newton_steps import Evaluated, NotFiniteError, QuasiNewtonSteps
-from phasecore.policies.self_scaled import Arrays, memory_for
+from phasecore.quasi_newton.inverse_hessian import Arrays, memory_for
+from phasecore.quasi_newton.steps import Evaluated, NotFiniteError, QuasiNewtonSteps
 
 ARRAYS: Arrays[Tensor] = Arrays(
     rows=lambda count, like: like.new_empty(count, len(like)),
@@ -23,10 +23,10 @@ ARRAYS: Arrays[Tensor] = Arrays(
 class LBFGS(torch.optim.LBFGS):
     """Self-scaled L-BFGS with strong Wolfe conditions: each `step(closure)` is one direction and its line search.
 
-    See `phasecore.policies.self_scaled` for the method. A line search that finds no other parameters, or leaves the
-    finite numbers, is made once more along the gradient, with nothing remembered. Where that fails too, and for a loss
-    that is not finite, the parameters are those of the last finite loss again, and `failure` says why; another
-    optimizer goes on.
+    See `phasecore.quasi_newton` for the method. A line search that finds no other parameters, or leaves the finite
+    numbers, is made once more along the gradient, with nothing remembered. Where that fails too, and for a loss that
+    is not finite, the parameters are those of the last finite loss again, and `failure` says why; another optimizer
+    goes on.
 
     Args:
         params: the parameters, one group.

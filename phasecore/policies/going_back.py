@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 SHARE = 0.1
 """Part of the last step's length that the steps after a failure are of."""
 
@@ -36,4 +35,6 @@ def said(failure: str, factor: float) -> str:
         >>> said("L-BFGS failed: nothing better", 0.01)
         'L-BFGS failed: nothing better; the learning rate is 0.01 of what it was, a tenth of the last step'
     """
-    return failure + (f"; the learning rate is {factor:.2g} of what it was, a tenth of the last step" if factor < 1 else "")
+    return failure + (
+        f"; the learning rate is {factor:.2g} of what it was, a tenth of the last step" if factor < 1 else ""
+    )

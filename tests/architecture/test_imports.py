@@ -18,7 +18,7 @@ IMPORTED_AT_ONCE = {"numpy", "pluggy"}
 
 LAYERS = [
     ("vocabulary", ("errors", "arrays", "partials", "signals", "specifications", "arguments", "files", "foreign")),
-    ("mathematics", ("phases", "jets")),
+    ("mathematics", ("phases", "jets", "quasi_newton")),
     (
         "contracts",
         (

@@ -14,7 +14,7 @@ from typing import Any, Generic, NamedTuple, final
 
 import numpy as np
 
-from phasecore.policies.self_scaled import Arrays, InverseHessian, V
+from phasecore.quasi_newton.inverse_hessian import Arrays, InverseHessian, V
 
 MOST_EVALUATIONS = 25
 """Most evaluations of a line search."""
@@ -68,7 +68,7 @@ class QuasiNewtonSteps(Generic[V]):
             finite. The vectors are of the precision of the parameters.
         unit: the unit of rounding of what the loss is computed in.
         arrays: of the vectors.
-        memory: most pairs that are remembered, see `self_scaled`.
+        memory: most pairs that are remembered, see `inverse_hessian`.
 
     Attributes:
         evaluations: of loss and gradient, so far.
@@ -76,7 +76,7 @@ class QuasiNewtonSteps(Generic[V]):
         length: of the last step that did not, root mean square over the parameters; None before the first.
 
     Example:
-        >>> from phasecore.policies.self_scaled import numpy_arrays
+        >>> from phasecore.quasi_newton.inverse_hessian import numpy_arrays
         >>> scales = np.asarray([1.0, 10.0])
         >>> def evaluate(x):
         ...     return Evaluated(x, float(scales @ x**2), 2 * scales * x)

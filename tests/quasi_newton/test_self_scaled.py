@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from phasecore.policies.quasi_newton_steps import Evaluated, NotFiniteError, QuasiNewtonSteps
-from phasecore.policies.self_scaled import InverseHessian, memory_for, numpy_arrays
+from phasecore.quasi_newton.inverse_hessian import InverseHessian, memory_for, numpy_arrays
+from phasecore.quasi_newton.steps import Evaluated, NotFiniteError, QuasiNewtonSteps
 
 SIZE = 12
 
@@ -89,8 +89,8 @@ def evaluations_until(loss, gradient, start, least):
     return steps.evaluations
 
 
-def test_it_takes_fewer_evaluations_than_scipys_own_where_the_loss_is_ill_conditioned():
-    curvatures = np.logspace(0, 6, 60)
+def test_it_takes_half_the_evaluations_of_scipys_own_where_the_loss_is_ill_conditioned():
+    curvatures = np.logspace(0, 5, 40)
 
     def loss(point):
         return 0.5 * float(curvatures @ point**2) + 0.25 * float(np.sum(point**4))
@@ -98,7 +98,7 @@ def test_it_takes_fewer_evaluations_than_scipys_own_where_the_loss_is_ill_condit
     def gradient(point):
         return curvatures * point + point**3
 
-    start, seen = np.ones(60), []
+    start, seen = np.ones(40), []
 
     def counted(point):
         seen.append(loss(point))
@@ -106,10 +106,10 @@ def test_it_takes_fewer_evaluations_than_scipys_own_where_the_loss_is_ill_condit
 
     minimize(
         counted, start, jac=gradient, method="L-BFGS-B",
-        options={"maxcor": 60, "ftol": 0, "gtol": 0, "maxiter": 2000, "maxfun": 5000},
+        options={"maxcor": 40, "ftol": 0, "gtol": 0, "maxiter": 5000, "maxfun": 5000},
     )  # fmt: skip
     theirs = next(place for place, value in enumerate(seen) if value < 1e-8)
-    assert evaluations_until(loss, gradient, start, 1e-8) < theirs
+    assert evaluations_until(loss, gradient, start, 1e-8) < 0.5 * theirs
 
 
 def test_pairs_are_of_one_loss_though_it_changes_between_steps():

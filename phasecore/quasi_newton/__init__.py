@@ -1,0 +1,1 @@
+"""Steps of self-scaled L-BFGS, the same on every backend."""
