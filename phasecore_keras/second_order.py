@@ -23,6 +23,9 @@ OF_ADAM = frozenset({ADAM_MOMENTS, ADAM_LEARNING_RATES})
 STORED = "quasi_newton_"
 """Beginning of the names under which a saved PINN has these steps."""
 
+FIXED = "is_fixed"
+"""Name under which it is kept whether the loss is the one that the last line search ended with."""
+
 Failed = Callable[[int, str], None]
 """Hears in which iteration L-BFGS failed, and why."""
 
@@ -83,7 +86,8 @@ class QuasiNewtonSteps:
             if self._saved:
                 self.lbfgs.load_state_dict(self._saved)
                 # what is loaded has the network read anew, as it is
-                self._saved, self._seen = {}, (*self._seen_now()[:2], None)
+                fixed = bool(self._saved.get(FIXED, True))
+                self._saved, self._seen = {}, (*self._seen_now()[:2], None) if fixed else (None, None, None)
         return self.lbfgs
 
     def step(self, iteration: int) -> float | None:
@@ -105,11 +109,9 @@ class QuasiNewtonSteps:
 
     def state_dict(self) -> dict[str, Any]:
         """Return what L-BFGS goes on from, as arrays by name; nothing where there is none."""
-        state = dict(self._saved) if self.lbfgs is None else self.lbfgs.state_dict()
-        if self.lbfgs is not None and not self._is_fixed():
-            # the loss that the last line search ended with is another by now
-            state = {name: array for name, array in state.items() if not name.startswith("evaluated_")}
-        return state
+        if self.lbfgs is None:
+            return dict(self._saved)
+        return {**self.lbfgs.state_dict(), FIXED: np.asarray(self._is_fixed())}
 
     def load_state_dict(self, state: Mapping[str, Any], steps: int) -> None:
         """Go on from `state_dict()` after so many steps."""

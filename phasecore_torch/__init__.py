@@ -31,12 +31,14 @@ if TYPE_CHECKING:
     from phasecore_torch.derivatives import PartialDerivatives
     from phasecore_torch.loss import PhysicsLoss
     from phasecore_torch.monitor import PhaseMonitor
+    from phasecore_torch.quasi_newton import LBFGS
     from phasecore_torch.resampling import Resampling
 
-__all__ = ["Capture", "PartialDerivatives", "PhaseMonitor", "PhysicsLoss", "Resampling"]
+__all__ = ["LBFGS", "Capture", "PartialDerivatives", "PhaseMonitor", "PhysicsLoss", "Resampling"]
 
 _HOMES = {
     "Capture": "phasecore_torch.capture",
+    "LBFGS": "phasecore_torch.quasi_newton",
     "PartialDerivatives": "phasecore_torch.derivatives",
     "PhaseMonitor": "phasecore_torch.monitor",
     "PhysicsLoss": "phasecore_torch.loss",

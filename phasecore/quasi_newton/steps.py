@@ -19,6 +19,9 @@ from phasecore.quasi_newton.inverse_hessian import Arrays, InverseHessian, V
 MOST_EVALUATIONS = 25
 """Most evaluations of a line search."""
 
+JUMP = 2.0
+"""Where the loss is so many times what it was at the same parameters, it is another one: nothing is remembered."""
+
 ROUNDED = 10_000
 """Up to so many units of rounding, differences of the loss are told by its gradients."""
 
@@ -111,6 +114,8 @@ class QuasiNewtonSteps(Generic[V]):
         try:
             known = self.last if is_fixed and self.last is not None and bool((self.last.point == point).all()) else None
             self.good = known or self._at(point)
+            if known is None and self._has_jumped(self.good):
+                self.inverse_hessian.clear()
         except NotFiniteError:
             self.failure = "the loss was not finite"
         else:
@@ -125,6 +130,11 @@ class QuasiNewtonSteps(Generic[V]):
         self.inverse_hessian.clear()
         self.last = None
         return point if self.good is None else self.good.point
+
+    def _has_jumped(self, now: Evaluated[V]) -> bool:
+        """Whether the loss is another than the one that the last step ended with, as where points have moved."""
+        last = self.last
+        return last is not None and bool((last.point == now.point).all()) and now.loss > JUMP * last.loss
 
     def _searched(self, start: Evaluated[V], before: float | None) -> str | None:
         """Move along the direction, and return why that failed, or None; `before` is the loss a step ago."""

@@ -118,7 +118,8 @@ def test_pairs_are_of_one_loss_though_it_changes_between_steps():
     curvatures = np.asarray([1.0, 10.0, 100.0])
 
     def evaluate(point):
-        return Evaluated(point, 0.5 * float(curvatures @ (point - centre) ** 2), curvatures * (point - centre))
+        loss = 1000 + 0.5 * float(curvatures @ (point - centre) ** 2)
+        return Evaluated(point, loss, curvatures * (point - centre))
 
     steps = QuasiNewtonSteps(evaluate, 2.0**-52, numpy_arrays(), memory=50)
     point = np.ones(3)
@@ -128,6 +129,22 @@ def test_pairs_are_of_one_loss_though_it_changes_between_steps():
     known = steps.inverse_hessian.state()
     assert len(known["steps"]) == 40
     assert np.allclose(known["changes"], curvatures * known["steps"], rtol=1e-8)
+
+
+@pytest.mark.parametrize(("factor", "remembered"), [(1.9, 6), (2.1, 1)])
+def test_a_loss_that_has_become_another_one_is_begun_anew(factor, remembered):
+    curvatures, weight = np.logspace(0, 2, 8), [1.0]
+
+    def evaluate(point):
+        return Evaluated(point, weight[0] * (1 + float(curvatures @ point**2)), weight[0] * 2 * curvatures * point)
+
+    steps = QuasiNewtonSteps(evaluate, 2.0**-52, numpy_arrays(), memory=50)
+    point = np.ones(8)
+    for _ in range(5):
+        point = steps.step(point, is_fixed=True)
+    weight[0] = factor
+    steps.step(point, is_fixed=False)
+    assert len(steps.inverse_hessian) == remembered
 
 
 def test_a_loss_that_is_not_finite_at_the_first_step_leaves_the_parameters():

@@ -16,7 +16,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 import phasecore
 from phasecore.errors import InputError
-from phasecore_torch import Capture, PhaseMonitor, PhysicsLoss
+from phasecore_torch import LBFGS, Capture, PhaseMonitor, PhysicsLoss
 
 PROBLEM = phasecore.problem("burgers")
 X = torch.linspace(-1, 1, 40, dtype=torch.float64)[:, None]
@@ -326,6 +326,7 @@ class Twice(torch.optim.Optimizer):
 LINE_SEARCHES = {
     "strong_wolfe": lambda parameters: torch.optim.LBFGS(parameters, max_iter=20, line_search_fn="strong_wolfe"),
     "fixed": lambda parameters: torch.optim.LBFGS(parameters, max_iter=7),
+    "self_scaled": LBFGS,
     "twice": Twice,
     "adam": torch.optim.Adam,
 }
@@ -335,8 +336,8 @@ LINE_SEARCHES = {
     ("weighting", "kind", "recompute"),
     [
         *itertools.product(SCHEMES, ["strong_wolfe"], [False, True]),
-        *itertools.product(["rba"], ["fixed", "twice", "adam"], [False, True]),
-        *campaign(*itertools.product(SCHEMES[1:], ["fixed", "twice", "adam"], [False, True])),
+        *itertools.product(["rba"], ["self_scaled", "fixed", "twice", "adam"], [False, True]),
+        *campaign(*itertools.product(SCHEMES[1:], ["self_scaled", "fixed", "twice", "adam"], [False, True])),
     ],
 )
 def test_weights_move_once_in_a_step_whatever_the_closure_does(weighting, kind, recompute):
