@@ -288,11 +288,12 @@ def _short(value: float | None) -> float | None:
 
 
 def result(job: Job) -> dict[str, Any] | None:
-    """Return what is kept of a job, or None if it was not trained with the set-up of now."""
+    """Return what is kept of a job, or None if it was not trained with the set-up and the L-BFGS of now."""
     if not job.file.exists():
         return None
     kept: dict[str, Any] = json.loads(job.file.read_text())
-    return kept if kept["configuration"] == configuration(job, prepared(job).settings) else None
+    of_now = kept["configuration"] == configuration(job, prepared(job).settings)
+    return kept if of_now and kept["versions"].get("lbfgs_pairs") == MEMORY else None
 
 
 def planned() -> list[Job]:

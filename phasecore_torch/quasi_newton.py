@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from phasecore.errors import InputError
 from phasecore.quasi_newton.inverse_hessian import Arrays, memory_for
 from phasecore.quasi_newton.steps import Evaluated, NotFiniteError, QuasiNewtonSteps
 
 ARRAYS: Arrays[Tensor] = Arrays(
     rows=lambda count, like: like.new_empty(count, len(like)),
-    numbers=lambda vector: vector.cpu().numpy().astype(np.float64),
+    numbers=lambda vector: vector.cpu().double().numpy(),
     vector=lambda numbers, like: torch.from_numpy(numbers).to(like),
 )
 
@@ -33,6 +34,9 @@ class LBFGS(torch.optim.LBFGS):
         memory: pairs of steps and changes of the gradient that are remembered; by default as many as are worth it.
         is_fixed: says whether the loss is the same function of the parameters as in the last step; the evaluation with
             which a line search ended is then that with which the next step begins. By default it may be another.
+
+    Raises:
+        InputError: for no memory.
 
     Attributes:
         evaluations: of loss and gradient, so far.
@@ -59,7 +63,10 @@ class LBFGS(torch.optim.LBFGS):
         self._is_fixed = is_fixed
         self._closure: Callable[[], Tensor] | None = None
         point = self._point()
-        memory = memory or memory_for(point.numel(), point.element_size())
+        if memory is None:
+            memory = memory_for(point.numel(), point.element_size())
+        elif memory < 1:
+            raise InputError("LBFGS: memory", received=repr(memory), expected="a number of pairs, 1 or more")
         self._steps: QuasiNewtonSteps[Tensor] = QuasiNewtonSteps(self._at, torch.finfo(point.dtype).eps, ARRAYS, memory)
 
     @property

@@ -297,6 +297,30 @@ def test_lbfgs_at_a_minimum_finds_nothing_better():
     assert optimizer.failure == "the line search found nothing better"
 
 
+def test_lbfgs_without_a_memory_is_refused():
+    with pytest.raises(InputError, match="a number of pairs"):
+        LBFGS([torch.zeros(2, requires_grad=True)], memory=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64, torch.complex64])
+def test_lbfgs_finds_a_minimum_in_every_precision(dtype):
+    x, other = (torch.full((3,), 2.0, dtype=one, requires_grad=True) for one in (dtype, dtype))
+    unused = torch.ones(2, dtype=dtype, requires_grad=True)
+    optimizer = LBFGS([x, other, unused], is_fixed=lambda: True)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = (x - 1).abs().square().sum() + 10 * (other - x).abs().square().sum()
+        loss.backward()
+        return loss
+
+    for _ in range(20):
+        optimizer.step(closure)
+    tolerance = 0.1 if dtype is torch.bfloat16 else 1e-3
+    assert torch.allclose(x, torch.ones_like(x), atol=tolerance)
+    assert torch.equal(unused, torch.ones_like(unused))
+
+
 def path_of_lbfgs(loss, start, steps):
     x = start.clone().requires_grad_(True)
     optimizer, path = LBFGS([x], is_fixed=lambda: True), []
