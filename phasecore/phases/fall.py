@@ -6,8 +6,9 @@ time at which the level of the SNR, over a short window, lies well below the hig
 stopped falling; the Adam SNR and the residual order are counted in. Where noise hides that, longer windows are tried.
 For 0.6 decades the end found follows the SNR further down, as far as it goes on falling at more than a quarter of
 the rate of the fall, unless the SNR turns up first; if it is then back where it came from, there was no fall. Slower
-and later falls are what diffusion is made of. Heights count, levels do not: the level of the SNR depends on how many
-points a batch holds. The same steps serve the offline and the online detector: neither looks ahead.
+and later falls are what diffusion is made of, and so are steps down, after a rest, while Adam's SNR, which had fallen
+with the SNR, has turned up and does not come down again. Heights count, levels do not: the level of the SNR depends on
+how many points a batch holds. The same steps serve the offline and the online detector: neither looks ahead.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ MOST, LEAST = 2.0, -0.5
 DEPTH_SHARE = 0.05
 GOES_ON, GOES_ON_LEAST = 0.08, 0.22
 SLOW, SLOW_SHARE = 0.25, 0.15
+TURN_SHARE = 0.5
 STILL_OPEN = 0.6
 PATH = 64
 EARLY, LATE = 1.5, 2.5
@@ -50,6 +52,8 @@ class Fall(NamedTuple):
         top, bottom: levels between which the SNR fell.
         adam_depth, order_depth: how far the Adam SNR and the residual order had fallen by then.
         slow: rate, decades per decade, up to which what the SNR falls further is not of this fall.
+        until: logarithmic time from which the SNR is not of this fall any more, NaN where that is not known.
+        extreme, up: lowest level since the SNR last went up, or highest since, and whether it has: 1 or 0.
         closed: 1 when the end is final, else 0.
         peaks: highest level over a window of each length so far, shape `(3,)`.
         odds: log odds from the SNR, the Adam SNR and the residual order, shape `(3,)`.
@@ -67,6 +71,9 @@ class Fall(NamedTuple):
     adam_depth: float = math.nan
     order_depth: float = math.nan
     slow: float = math.nan
+    until: float = math.nan
+    extreme: float = math.inf
+    up: float = 0.0
     closed: float = 0.0
     peaks: FloatArray = np.full(len(SCALES), -math.inf)
     odds: FloatArray = np.full(len(SOURCES), math.nan)
@@ -82,7 +89,7 @@ FALL_NUMBERS = Fall._fields[:-3]
 
 
 def fall_to_array(fall: Fall) -> FloatArray:
-    """Return a fall as one array, shape `(146,)`."""
+    """Return a fall as one array, shape `(149,)`."""
     return np.concatenate([fall[:-3], fall.peaks, fall.odds, fall.path[0], fall.path[1]])
 
 
@@ -157,6 +164,8 @@ def follow_fall(
     newest: FloatArray,
     now: float,
     configuration: DetectorConfiguration,
+    adam: Fall | None = None,
+    first_rest: bool = False,
 ) -> Fall:
     """Take in one more bin; the fall given is left as it was.
 
@@ -167,27 +176,30 @@ def follow_fall(
         newest: the channels of the newest bin, shape `(6,)`.
         now: logarithmic time of the last capture.
         configuration: of the detector.
+        adam: Adam's fall up to this bin, beside that of the SNR.
+        first_rest: whether the fall ends where the SNR first rests, however far it falls afterwards.
     """
-    adam, order = float(newest[ADAM_SNR]), float(newest[RESIDUAL_ORDER])
-    fall = fall._replace(adam_peak=_higher(fall.adam_peak, adam), order_peak=_higher(fall.order_peak, order))
+    adam_level, order = float(newest[ADAM_SNR]), float(newest[RESIDUAL_ORDER])
+    fall = fall._replace(adam_peak=_higher(fall.adam_peak, adam_level), order_peak=_higher(fall.order_peak, order))
     if fall.closed:
         return fall
     if fall.scale:
-        return _follow_found(fall, times, snr, newest, now, configuration)
+        return _follow_found(fall, times, snr, newest, now, configuration, adam, first_rest)
     peaks = fall.peaks.copy()
     for place, scale in enumerate(SCALES):
         window = last_level(times, snr, scale * configuration.hold, configuration)
         if window is None:
             continue
         peaks[place] = max(peaks[place], window.before)
-        found = _weighed(fall, float(peaks[place]), window.level, window.error, (adam, order), configuration)
+        found = _weighed(fall, float(peaks[place]), window.level, window.error, (adam_level, order), configuration)
         found = found._replace(scale=scale, at=window.start)
         if not window.rests or found.odds[0] < 0.0 or found.total(configuration) < configuration.certainty:
             continue
         path = np.full((2, PATH), math.nan)
         path[:, 0] = window.start, window.level
         slow = _slow_rate(times, snr, found)
-        return found._replace(peaks=peaks, declared=now, settled=window.level, slow=slow, path=path)
+        until = now if first_rest else math.nan
+        return found._replace(peaks=peaks, declared=now, settled=window.level, slow=slow, until=until, path=path)
     return fall._replace(peaks=peaks)
 
 
@@ -198,6 +210,8 @@ def _follow_found(
     newest: FloatArray,
     now: float,
     configuration: DetectorConfiguration,
+    adam: Fall | None,
+    first_rest: bool,
 ) -> Fall:
     window = last_level(times, snr, fall.scale * configuration.hold, configuration)
     if window is None:
@@ -209,12 +223,19 @@ def _follow_found(
     if window.level > fall.bottom + configuration.turn + configuration.caution * window.error:
         if fall.top - window.level < 0.5 * configuration.fall:
             return Fall(adam_peak=fall.adam_peak, order_peak=fall.order_peak, peaks=fall.peaks)
-        return fall._replace(closed=1.0, declared=declared)
+        if not first_rest:
+            return fall._replace(closed=1.0, declared=declared, until=now)
     path = fall.path.copy()
     path[:, used] = window.start, window.level
-    bottom = min(fall.bottom, window.level)
+    fall = _swung(fall, window, configuration)
+    if not first_rest and not math.isnan(fall.declared):
+        turned = adam is not None and bool(adam.up) and abs(adam.at - fall.at) <= configuration.reach
+        fall = fall._replace(until=math.nan if not turned else now if math.isnan(fall.until) else fall.until)
+        if turned:
+            return fall._replace(path=path)
+    bottom = float(path[1, : used + 1].min())
     near = configuration.valley + DEPTH_SHARE * (fall.top - bottom)
-    at = _entered(path[:, : used + 1], near, fall.slow)
+    at = fall.at if first_rest else _entered(path[:, : used + 1], near, fall.slow)
     declared, settled = fall.declared, fall.settled
     if at > fall.at and settled - bottom > GOES_ON_LEAST + GOES_ON * (fall.top - bottom):
         declared, settled = math.nan, bottom
@@ -223,8 +244,18 @@ def _follow_found(
     fall = fall._replace(at=at, bottom=bottom, path=path, declared=declared, settled=settled)
     if now - at > 2.0 * fall.scale * configuration.hold:
         return fall
-    adam, order = float(newest[ADAM_SNR]), float(newest[RESIDUAL_ORDER])
-    return _weighed(fall, fall.top, bottom, window.error, (adam, order), configuration)
+    adam_level, order = float(newest[ADAM_SNR]), float(newest[RESIDUAL_ORDER])
+    return _weighed(fall, fall.top, bottom, window.error, (adam_level, order), configuration)
+
+
+def _swung(fall: Fall, window: Level, configuration: DetectorConfiguration) -> Fall:
+    """Say whether the SNR has turned up from its lowest level, and not down again from its highest since."""
+    swing = TURN_SHARE * configuration.turn + configuration.caution * window.error
+    if fall.up:
+        up = window.level > fall.extreme - swing
+        return fall._replace(up=float(up), extreme=max(window.level, fall.extreme) if up else window.level)
+    up = window.level > fall.extreme + swing
+    return fall._replace(up=float(up), extreme=window.level if up else min(window.level, fall.extreme))
 
 
 def _slow_rate(times: FloatArray, snr: FloatArray, found: Fall) -> float:

@@ -10,11 +10,11 @@ import numpy.typing as npt
 from phasecore.phases.channels import ADAM_SNR, SNR, channels_of, lost_in
 from phasecore.phases.configuration import DetectorConfiguration
 from phasecore.phases.curve import Column, Curve
-from phasecore.phases.fall import LATE, Fall, follow_fall
+from phasecore.phases.fall import LATE
+from phasecore.phases.falls import Falls, follow_falls, knee_of
 from phasecore.phases.findings import Extent, Finding, adam_finding, fall_finding, may_begin, rise_finding, timeline_of
-from phasecore.phases.knee import knee
 from phasecore.phases.nonfinite import gaps_of, told
-from phasecore.phases.profile import Profile, clipped, profile_of
+from phasecore.phases.profile import Profile, profile_of
 from phasecore.phases.rise import RiseEvidence, rise_evidence
 from phasecore.phases.timeline import Timeline
 
@@ -59,55 +59,55 @@ def detect(curve: Curve | Mapping[str, Column], configuration: DetectorConfigura
     return told(timeline, gaps_of(curve.iteration, channels, lost_in(curve)))
 
 
-def find_fall(profile: Profile, source: int, configuration: DetectorConfiguration) -> Fall:
-    """Return the fall of the SNR or of Adam's, following the profile bin by bin."""
-    fall = Fall()
-    places = np.flatnonzero(np.isfinite(profile.values[source]))
-    times, snr = profile.times[places], profile.values[source, places]
-    for last, place in enumerate(places):
+def find_falls(profile: Profile, configuration: DetectorConfiguration) -> Falls:
+    """Return the falls of the SNR and of Adam's, following the profile bin by bin."""
+    seen_snr = bool(np.isfinite(profile.values[SNR]).any())
+    falls = Falls()
+    for last, now in enumerate(profile.times.tolist()):
         recent = slice(max(last + 1 - RECENT_BINS, 0), last + 1)
-        fall = follow_fall(
-            fall, times[recent], snr[recent], profile.values[:, place], float(times[last]), configuration
-        )
-        if fall.closed:
+        falls = follow_falls(falls, profile.times[recent], profile.values[:, recent], now, seen_snr, configuration)
+        if falls.first.closed and (falls.beside.closed or not seen_snr):
             break
-    return fall
+    return falls
 
 
 def find_transitions(profile: Profile, configuration: DetectorConfiguration) -> tuple[Finding | None, Finding | None]:
     """Return the end of fitting, and the most likely start of total diffusion after it, however unlikely.
 
     A fall that total diffusion precedes is the end of that, and not of fitting. Where the SNR was recorded and does not
-    fall, Adam's may tell.
+    fall for good, Adam's may tell.
     """
     if profile.times.size < 2:
         return None, None
-    source = SNR if np.isfinite(profile.values[SNR]).any() else ADAM_SNR
-    fall = find_fall(profile, source, configuration)
+    fall, adam = find_falls(profile, configuration)
+    seen_snr = bool(np.isfinite(profile.values[SNR]).any())
+    source = SNR if seen_snr else ADAM_SNR
     found = fall_finding(fall, configuration, source)
-    if found is None and source == SNR:
-        source = ADAM_SNR
-        found = adam_finding(find_fall(profile, source, configuration), configuration)
-    evidence = rise_evidence(profile, configuration, fall.adam_peak, LATE if found is None else found.time)
-    ended = _lasting(found, source, profile, evidence, configuration)
+    ended, evidence = _lasting(found, source, fall.until, fall.adam_peak, profile, configuration)
+    if ended is None and seen_snr:
+        found = adam_finding(adam, configuration)
+        ended, evidence = _lasting(found, ADAM_SNR, adam.until, fall.adam_peak, profile, configuration)
     return ended, rise_finding(evidence, may_begin(evidence.times, ended), configuration)
 
 
 def _lasting(
     ended: Finding | None,
     source: int,
+    until: float,
+    adam_peak: float,
     profile: Profile,
-    evidence: RiseEvidence,
     configuration: DetectorConfiguration,
-) -> Finding | None:
-    """Return the end of fitting at the knee of its fall, None where that did not last or came after all."""
+) -> tuple[Finding | None, RiseEvidence]:
+    """Return the end of fitting at the knee of its fall, None where that did not last or came after all; and a rise."""
+    evidence = rise_evidence(profile, configuration, adam_peak, LATE if ended is None else ended.time)
     if ended is None:
-        return None
+        return None, evidence
     between = may_begin(evidence.times, None) & (evidence.times < ended.time - configuration.plateau)
     if likely(rise_finding(evidence, between, configuration)):
-        return None
+        return None, evidence
     rise = rise_finding(evidence, may_begin(evidence.times, ended), configuration)
-    return at_knee(ended, source, profile, rise, configuration)
+    stop = rise.earliest if rise is not None and likely(rise) else profile.times[-1]
+    return at_knee(ended, source, profile, float(np.fmin(stop, until)), configuration), evidence
 
 
 def likely(rise: Finding | None) -> bool:
@@ -116,14 +116,10 @@ def likely(rise: Finding | None) -> bool:
 
 
 def at_knee(
-    ended: Finding, source: int, profile: Profile, rise: Finding | None, configuration: DetectorConfiguration
+    ended: Finding, source: int, profile: Profile, stop: float, configuration: DetectorConfiguration
 ) -> Finding | None:
     """Return the end of fitting moved to the knee of its fall, or None where the fall did not last."""
-    snr = profile.values[source]
-    recorded = np.isfinite(snr)
-    times, snr = profile.times[recorded], clipped(snr[None, recorded])[0]
-    stop = rise.earliest if rise is not None and likely(rise) else times[-1]
-    fitted = knee(times, snr, ended.time, float(stop))
+    fitted = knee_of(profile.times, profile.values, source, ended.time, stop)
     if fitted is None:
         return ended
     sure = (fitted.depth - configuration.caution * fitted.error) / (LASTING * configuration.fall)

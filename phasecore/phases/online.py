@@ -20,7 +20,8 @@ import numpy.typing as npt
 from phasecore.errors import InputError
 from phasecore.phases.channels import ADAM_SNR, CHANNELS, SNR, channels_of_capture, lost_in_capture
 from phasecore.phases.configuration import DetectorConfiguration
-from phasecore.phases.fall import FALL_NUMBERS, LATE, Fall, fall_from_array, fall_to_array, follow_fall
+from phasecore.phases.fall import FALL_NUMBERS, LATE, fall_from_array, fall_to_array
+from phasecore.phases.falls import Falls, follow_falls, knee_of
 from phasecore.phases.findings import (
     MINIMUM_BINS,
     MINIMUM_CAPTURES,
@@ -33,10 +34,9 @@ from phasecore.phases.findings import (
     rise_finding,
     timeline_of,
 )
-from phasecore.phases.knee import knee
 from phasecore.phases.nonfinite import CAPTURES as GAP_CAPTURES
 from phasecore.phases.nonfinite import no_gaps, told, with_capture
-from phasecore.phases.profile import BINS_PER_DECADE, Profile, clipped
+from phasecore.phases.profile import BINS_PER_DECADE, Profile
 from phasecore.phases.rise import rise_evidence
 from phasecore.phases.timeline import Timeline
 
@@ -68,7 +68,7 @@ class TrackerState(NamedTuple):
         buffer: channels of the captures in the bin being filled, shape `(6, 16)`.
         times: logarithmic times of the last bins, newest last, shape `(96,)`, NaN where there were none yet.
         values: their channels, shape `(6, 96)`.
-        fall: the end of fitting as `fall_to_array` writes it, shape `(145,)`.
+        fall: the ends of fitting by the SNR and by Adam's, as `fall_to_array` writes them, shape `(2, 149)`.
         rise: time, interval, log odds and declaration of total diffusion, shape `(5,)`.
         rise_table: the evidence for it, shape `(6, 4)`.
         gaps: captures at which a channel was measured and is no number, as `no_gaps` has them, shape `(6, 5)`.
@@ -131,7 +131,7 @@ def _init() -> TrackerState:
         np.full((len(CHANNELS), BUFFER), nan),
         np.full(RECENT_BINS, nan),
         np.full((len(CHANNELS), RECENT_BINS), nan),
-        np.stack([fall_to_array(Fall())] * 2),
+        np.stack([fall_to_array(fall) for fall in Falls()]),
         np.full(5, nan),
         np.full((len(CHANNELS), 4), nan),
         no_gaps(),
@@ -217,19 +217,16 @@ def _with_newest_bin(state: TrackerState) -> tuple[FloatArray, FloatArray]:
 def _followed(state: TrackerState, now: float, configuration: DetectorConfiguration) -> TrackerState:
     """Follow the falls of the SNR and of Adam's into the bin being filled."""
     times, values = _with_newest_bin(state)
-    falls = state.fall.copy()
-    for place, source in enumerate((SNR, ADAM_SNR) if state.counts[SEEN_SNR] else (ADAM_SNR,)):
-        recorded = np.isfinite(values[source])
-        if not recorded[-1] or falls[place, CLOSED_FALL]:
-            continue
-        snr = values[source, recorded]
-        fall = follow_fall(fall_from_array(falls[place]), times[recorded], snr, values[:, -1], now, configuration)
-        if fall.closed:
-            fitted = knee(times[recorded], clipped(snr[None])[0], fall.at, now)
+    seen_snr = bool(state.counts[SEEN_SNR])
+    before = Falls(*map(fall_from_array, state.fall))
+    falls = list(follow_falls(before, times, values, now, seen_snr, configuration))
+    for place, fall in enumerate(falls):
+        if fall.closed and not before[place].closed:
+            source = SNR if seen_snr and place == 0 else ADAM_SNR
+            fitted = knee_of(times, values, source, fall.at, float(np.fmin(now, fall.until)))
             at = fall.at if fitted is None else fitted.time
-            fall = fall._replace(at=at, declared=now if place or at > fall.declared else fall.declared)
-        falls[place] = fall_to_array(fall)
-    return state._replace(fall=falls)
+            falls[place] = fall._replace(at=at, declared=now if place or at > fall.declared else fall.declared)
+    return state._replace(fall=np.stack([fall_to_array(fall) for fall in falls]))
 
 
 def _ended(falls: FloatArray, seen_snr: bool, configuration: DetectorConfiguration) -> Finding | None:
