@@ -3,6 +3,7 @@
     python -m benchmarks.policies                   # trains what is missing, in order of priority; hours
     python -m benchmarks.policies --list            # trains nothing: what is there, what is missing
     python -m benchmarks.policies --problems burgers --seeds 0 --minutes 60
+    python -m benchmarks.policies --narrow          # only what the built-in policy may do, for lack of hours
     python -m benchmarks.policy_study               # makes docs/policy_study.md of what is there
 
 A job is a problem, a start scheme and a seed: one training with Adam, of the quick preset's iterations, whose processor
@@ -24,7 +25,7 @@ import os
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,6 +49,9 @@ STARTS = ("uniform", "rba")
 SEEDS, TUNING_SEEDS = (0, 1, 2), (10, 11)
 WEIGHTS = ("updated", "held", "averaged", "uniform")
 SHARES = (0.1, 0.25, 0.5, 0.75)
+OF_POLICY = ("share 0.1", "share 0.25", "diffusion declared")
+"""Rules that the built-in policy goes by."""
+
 PATIENCES = (100, 300, 900)
 """Iterations in which the unweighted loss has not fallen by `GAIN` below its lowest so far."""
 
@@ -126,16 +130,19 @@ class Job:
     seed: int
     iterations: int | None = None
     points: int | None = None
+    narrow: bool = False
 
     @property
     def file(self) -> Path:
         """Where its results are kept."""
-        return RESULTS / f"{self.problem}-{self.start}-seed{self.seed}.json"
+        return RESULTS / f"{self.problem}-{self.start}-seed{self.seed}{'-narrow' if self.narrow else ''}.json"
 
     @property
     def weights(self) -> tuple[str, ...]:
         """What may become of the weights at the switch."""
-        return WEIGHTS[:1] if self.start == "uniform" else WEIGHTS
+        if self.start == "uniform":
+            return WEIGHTS[:1]
+        return ("averaged",) if self.narrow else WEIGHTS
 
 
 @dataclass
@@ -226,7 +233,8 @@ class Study:
 def configuration(job: Job, settings: Any) -> dict[str, Any]:
     """Return all that decides what a job measures, but for the code."""
     fixed = {"shares": SHARES, "patiences": PATIENCES, "gain": GAIN, "last_share": LAST_SHARE, "weights": job.weights}
-    return json.loads(json.dumps({"job": asdict(job), "settings": settings_stored(settings), **fixed}))
+    own = {name: value for name, value in asdict(job).items() if name != "narrow" or value}
+    return json.loads(json.dumps({"job": own, "settings": settings_stored(settings), **fixed}))
 
 
 def prepared(job: Job, policy: Policy | None = None) -> Any:
@@ -242,7 +250,8 @@ def prepared(job: Job, policy: Policy | None = None) -> Any:
 def train(job: Job) -> dict[str, Any]:
     """Train a job, Adam first and then each of the copies, and return what is kept."""
     settings = prepared(job).settings
-    study = Study(job, settings.iterations, rules(settings.iterations))
+    chosen = [rule for rule in rules(settings.iterations) if not job.narrow or rule.name in OF_POLICY]
+    study = Study(job, settings.iterations, chosen)
     study.clock = time.process_time()
     outcome = _outcome(study, prepared(job, study.policy()))
     if study.answer is not None:
@@ -307,11 +316,13 @@ def main() -> None:
     parser.add_argument("--problems", default=",".join((*TUNED, *LATER)))
     parser.add_argument("--seeds", default=",".join(map(str, (*SEEDS, *TUNING_SEEDS))))
     parser.add_argument("--starts", default=",".join(STARTS))
+    parser.add_argument("--narrow", action="store_true", help="only the branches that `quasi_newton` may take")
     parser.add_argument("--minutes", type=float, default=math.inf, help="begin no further job after so many")
     parser.add_argument("--list", action="store_true", help="say what is there and what is missing")
     given = parser.parse_args()
     problems, starts, seeds = (chosen.split(",") for chosen in (given.problems, given.starts, given.seeds))
     wanted = [job for job in planned() if job.problem in problems and job.start in starts and str(job.seed) in seeds]
+    wanted = [replace(job, narrow=given.narrow) for job in wanted]
     if given.list:
         for job in wanted:
             print(f"{job.file.name}: {'missing' if result(job) is None else 'there'}")
