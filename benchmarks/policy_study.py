@@ -66,22 +66,41 @@ def quasi_newton(results: Results) -> Mapping[str, Any]:
 
 
 @functools.cache
+def _of_seed(problem: str, start: str, seed: int, *, narrow: bool) -> Results | None:
+    """Return what came out, read once: a training is prepared to compare with."""
+    found = result(Job(problem, start, seed, narrow=narrow))
+    return None if found is None else found["results"]
+
+
+def whole(problem: str, start: str) -> list[Results]:
+    """Return what came out for each reported seed of which all branches are there."""
+    found = (_of_seed(problem, start, seed, narrow=False) for seed in SEEDS)
+    return [results for results in found if results is not None]
+
+
 def there(problem: str, start: str) -> list[Results]:
-    """Return what came out for each reported seed that is there, read once: a training is prepared to compare with."""
-    found = (result(Job(problem, start, seed)) for seed in SEEDS)
-    return [own["results"] for own in found if own is not None]
+    """Return what came out for each reported seed of which at least the branches of the built-in policy are there."""
+    found = (
+        _of_seed(problem, start, seed, narrow=False) or _of_seed(problem, start, seed, narrow=True) for seed in SEEDS
+    )
+    return [results for results in found if results is not None]
 
 
-def errors(problem: str, start: str, chosen: Chosen) -> list[float]:
-    """Return the final errors of the seeds that are there; infinity where a training failed."""
-    ends = [chosen(results).get("error") for results in there(problem, start)]
+def errors(trainings: Sequence[Results], chosen: Chosen) -> list[float]:
+    """Return the final errors of some trainings; infinity where one failed."""
+    ends = [chosen(results).get("error") for results in trainings]
     return [math.inf if error is None else float(error) for error in ends]
 
 
-def middle(problem: str, start: str, chosen: Chosen) -> float:
+def middle(trainings: Sequence[Results], chosen: Chosen) -> float:
     """Return the median error, NaN where nothing is there."""
-    found = errors(problem, start, chosen)
+    found = errors(trainings, chosen)
     return statistics.median(found) if found else math.nan
+
+
+def adam_alone(results: Results) -> Mapping[str, Any]:
+    """Return the result of Adam alone."""
+    return results["adam"]
 
 
 def geometric(values: Sequence[float]) -> float:
@@ -96,27 +115,25 @@ def geometric(values: Sequence[float]) -> float:
 
 def table(problem: str, start: str) -> str:
     """Return what every rule reached on a problem, from one start."""
-    adam = middle(problem, start, lambda results: results["adam"])
-    lines = [f"| Adam alone | | | {spread(errors(problem, start, lambda results: results['adam']))} | 1 |"]
-    for rule in RULES:
+    own, every = there(problem, start), whole(problem, start)
+    lines = [f"| Adam alone | | | {spread(errors(own, adam_alone))} | 1 |"]
+    for rule in RULES if every else ():
         for weights in WEIGHTS if start != "uniform" else WEIGHTS[:1]:
-            chosen = branch(rule, weights)
-            found = errors(problem, start, chosen)
+            found = errors(every, branch(rule, weights))
             lines.append(
-                f"| {rule} | {weights if start != 'uniform' else 'none'} | {_switched(problem, start, rule, weights)} "
-                f"| {spread(found)} | {adam / statistics.median(found):.2g} |"
+                f"| {rule} | {weights if start != 'uniform' else 'none'} | {_switched(every, rule, weights)} "
+                f"| {spread(found)} | {middle(every, adam_alone) / statistics.median(found):.2g} |"
             )
-    own = OWN if start != "uniform" else "none"
     lines.append(
-        f"| **`quasi_newton`** | {own} | | {spread(errors(problem, start, quasi_newton))} "
-        f"| {adam / middle(problem, start, quasi_newton):.2g} |"
+        f"| **`quasi_newton`** | {OWN if start != 'uniform' else 'none'} | | {spread(errors(own, quasi_newton))} "
+        f"| {middle(own, adam_alone) / middle(own, quasi_newton):.2g} |"
     )
     head = "| switch | weights | at iteration | error | gain |\n|---|---|---|---|---|"
-    return "\n".join([f"### {problem}, {start}", head, *lines, ""])
+    told = f"{len(own)} of {len(SEEDS)} seeds, {len(every)} with every rule."
+    return "\n".join([f"### {problem}, {start}", told, "", head, *lines, ""])
 
 
-def _switched(problem: str, start: str, rule: str, weights: str) -> str:
-    found = there(problem, start)
+def _switched(found: Sequence[Results], rule: str, weights: str) -> str:
     at = [results[name]["began"]["iteration"] for results in found if (name := f"{rule}, {weights}") in results]
     never = f"; never in {len(found) - len(at)} of {len(found)}" if len(at) < len(found) else ""
     return f"{spread(at)}{never}" if at else "never"
@@ -125,40 +142,40 @@ def _switched(problem: str, start: str, rule: str, weights: str) -> str:
 def bars() -> str:
     """Return the table of what a policy was to reach, from `rba`, over the problems that are there."""
 
-    def best(problem: str, rules: Sequence[str]) -> float:
-        return min(middle(problem, "rba", branch(rule, weights)) for rule in rules for weights in WEIGHTS)
+    def gain(problem: str) -> float:
+        return middle(there(problem, "rba"), adam_alone) / middle(there(problem, "rba"), quasi_newton)
 
-    def of(problems: Sequence[str]) -> list[str]:
-        return [problem for problem in problems if there(problem, "rba")]
+    def over_policy(problem: str, rules: Sequence[str]) -> float:
+        every = whole(problem, "rba")
+        best = min(middle(every, branch(rule, weights)) for rule in rules for weights in WEIGHTS)
+        return best / middle(every, quasi_newton)
 
-    own = {problem: middle(problem, "rba", quasi_newton) for problem in of((*TUNED, *LATER))}
-    tuned = of(TUNED)
-    gains = [middle(problem, "rba", lambda results: results["adam"]) / own[problem] for problem in tuned]
-    shares = [best(problem, RULES[: len(SHARES)]) / own[problem] for problem in tuned]
-    plateaus = {
-        patience: geometric([best(problem, [f"plateau {patience}"]) / own[problem] for problem in tuned])
-        for patience in PATIENCES
-    }
-    aside = [middle(problem, "rba", lambda results: results["adam"]) / own[problem] for problem in of(LATER)]
-    lines = [
-        ("Adam + rba over the policy, geometric mean over the problems", "5", geometric(gains)),
-        ("the same, worst problem", "1.5", min(gains, default=math.nan)),
-        (
-            "best fixed share, weights too, chosen in hindsight for each problem, over the policy",
-            "0.8",
-            geometric(shares),
-        ),
-        ("plateau rule, its best patience, over the policy", "1.2", min(plateaus.values())),
-        ("problems kept aside: Adam + rba over the policy", "3", geometric(aside)),
+    tuned, aside = ([problem for problem in of if there(problem, "rba")] for of in (TUNED, LATER))
+    compared = [problem for problem in tuned if whole(problem, "rba")]
+    shares = geometric([over_policy(problem, RULES[: len(SHARES)]) for problem in compared])
+    plateaus = [
+        geometric([over_policy(problem, [f"plateau {patience}"]) for problem in compared]) for patience in PATIENCES
     ]
-    rows = [f"| {what} | {bar} | {'-' if math.isnan(found) else f'{found:.2g}'} |" for what, bar, found in lines]
-    told = f"From `rba`, on {', '.join(tuned) or 'no problem yet'}."
-    return "\n".join(["## `quasi_newton`, as it is", told, "", "| error of | bar | found |\n|---|---|---|", *rows, ""])
+    gains = list(map(gain, tuned))
+    share = "best fixed share, weights too, chosen in hindsight for each problem, over the policy"
+    lines = [
+        ("Adam + rba over the policy, geometric mean over the problems", tuned, "5", geometric(gains)),
+        ("the same, worst problem", tuned, "1.5", min(gains, default=math.nan)),
+        (share, compared, "0.8", shares),
+        ("plateau rule, its best patience, over the policy", compared, "1.2", min(plateaus)),
+        ("problems kept aside: Adam + rba over the policy", aside, "3", geometric(list(map(gain, aside)))),
+    ]
+    rows = [
+        f"| {what} | {', '.join(of) or 'none yet'} | {bar} | {'-' if math.isnan(found) else f'{found:.2g}'} |"
+        for what, of, bar, found in lines
+    ]
+    head = "| error of | problems | bar | found |\n|---|---|---|---|"
+    return "\n".join(["## `quasi_newton`, as it is", "From `rba`.", "", head, *rows, ""])
 
 
 def answers() -> str:
     """Return which moment and which weights were best, over all trainings from `rba`, each beside itself."""
-    every = [results for problem in (*TUNED, *LATER) for results in there(problem, "rba")]
+    every = [results for problem in (*TUNED, *LATER) for results in whole(problem, "rba")]
 
     def ratio(one: Chosen, other: Chosen) -> str:
         pairs = [(one(results).get("error"), other(results).get("error")) for results in every]
@@ -192,8 +209,8 @@ def page() -> str:
     """Return the page of the documentation, made of all jobs that are there."""
     starts = [(problem, start) for problem in (*TUNED, *LATER) for start in STARTS]
     tables = [table(*own) for own in starts if there(*own)]
-    count = sum(len(there(*own)) for own in starts)
-    told = f"{count} of the {len(starts) * len(SEEDS)} trainings with all their branches are there.\n"
+    count, every = (sum(len(of(*own)) for own in starts) for of in (there, whole))
+    told = f"Of the {len(starts) * len(SEEDS)} trainings {count} are there, {every} of them with all their branches.\n"
     picture = "![What leaving Adam gained, by the moment and the weights](images/policy_study.png)\n"
     return "\n".join([HEADING, bars(), answers(), picture, "## Every rule", *tables, told])
 
@@ -202,7 +219,7 @@ def main() -> None:
     PAGE.write_text(page(), encoding="utf-8")
     picture = PAGE.parent / "images" / "policy_study.png"
     picture.parent.mkdir(exist_ok=True)
-    draw(picture, {problem: there(problem, "rba") for problem in (*TUNED, *LATER) if there(problem, "rba")})
+    draw(picture, {problem: whole(problem, "rba") for problem in (*TUNED, *LATER) if whole(problem, "rba")})
     print(PAGE)
 
 
