@@ -10,7 +10,7 @@ from phasecore.phases.curve import Column
 from phasecore.reporting.palette import PHASE_NAMES
 
 _WHERE = {
-    Phase.DIFFUSION: "in the whole curve the SNR's fall ends at",
+    Phase.DIFFUSION: "in the whole curve fitting ends at",
     Phase.TOTAL_DIFFUSION: "in the whole curve the evidence for its start is strongest at",
 }
 
@@ -32,7 +32,7 @@ def moved(timeline: Timeline, curve: Curve | Mapping[str, Column]) -> list[str]:
         >>> for sentence in moved(Timeline((late,), Phase.DIFFUSION, ""), curve):
         ...     print(sentence.replace("; ", chr(10)))
         diffusion: declared at iteration 126 as begun at 101, by what was known then
-        in the whole curve the SNR's fall ends at 300 (250 to 350)
+        in the whole curve fitting ends at 300 (250 to 350)
     """
     try:
         declared = declarations(curve)

@@ -72,7 +72,7 @@ def test_a_transition_that_was_announced_and_moved_is_explained_wherever_phases_
     assert not low <= int(since) <= high
     sentence = (
         f"iffusion: declared at iteration {at} as begun at {since}, by what was known then; "
-        f"in the whole curve the SNR's fall ends at {transition['iteration']} ({low} to {high})"
+        f"in the whole curve fitting ends at {transition['iteration']} ({low} to {high})"
     )
     invoke("report", "here", "--output", "report.html")
     for text in (

@@ -30,7 +30,7 @@ def test_what_lies_where_it_was_announced_needs_no_word() -> None:
 @pytest.mark.parametrize(
     ("phase", "why"),
     [
-        (Phase.DIFFUSION, "the SNR's fall ends at"),
+        (Phase.DIFFUSION, "fitting ends at"),
         (Phase.TOTAL_DIFFUSION, "the evidence for its start is strongest at"),
     ],
 )
