@@ -6,7 +6,7 @@
 For each problem and seed: its quick preset with residual-based attention, Adam for a tenth of the preset's iterations,
 then the weights averaged over the points of each term and held, and each method from there on, for as much processor
 time as nine times the Adam steps took. Torch's L-BFGS searches for the strong Wolfe conditions and remembers 150 pairs
-(it is called with 20 steps at once), scipy's is `minimize(method="L-BFGS-B")` with 150 pairs, in double precision
+(it is called with 20 steps at once, until a call moves nothing), scipy's is `minimize(method="L-BFGS-B")` with 150 pairs, in double precision
 around the same loss in float32. Adam goes on at its own rate. The error is the one at the end.
 """
 
@@ -33,7 +33,9 @@ from phasecore_torch import LBFGS, PhysicsLoss
 from phasecore_torch.training import network
 
 RESULTS = Path(__file__).parent / "results" / "quasi_newton"
-PROBLEMS = ("helmholtz", "burgers", "allen_cahn", "lid_driven_cavity")
+PROBLEMS = ("helmholtz", "burgers", "allen_cahn", "kdv")
+"""Whose fields are the outputs of the network."""
+
 SEEDS = (0, 1)
 PAIRS = 150
 
@@ -180,19 +182,25 @@ def measured(problem: str, seed: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def kept() -> list[dict[str, Any]]:
+    """Return the results that are there."""
+    found = [json.loads(file.read_text()) for file in RESULTS.glob("*.json")]
+    return sorted(found, key=lambda one: (PROBLEMS.index(one["problem"]), one["seed"]))
+
+
 def table() -> str:
     """Return the table of what is there."""
     lines = [f"| problem | seed | {' | '.join(METHODS)} |", f"|---|---|{'---|' * len(METHODS)}"]
-    kept = [json.loads(file.read_text()) for file in sorted(RESULTS.glob("*.json"))]
-    for one in sorted(kept, key=lambda one: (PROBLEMS.index(one["problem"]), one["seed"])):
+    results = kept()
+    for one in results:
         cells = " | ".join(f"{one['errors'][name]:.2g}" for name in METHODS)
         lines.append(f"| {one['problem']} | {one['seed']} | {cells} |")
-    ratios = [" | ".join(f"{_mean(kept, name):.2g}" for name in METHODS)] if kept else []
+    ratios = [" | ".join(f"{_mean(results, name):.2g}" for name in METHODS)] if results else []
     return "\n".join([*lines, *(f"| over phasecore's, geometric mean | | {cells} |" for cells in ratios)])
 
 
-def _mean(kept: Sequence[dict[str, Any]], name: str) -> float:
-    logs = [math.log(one["errors"][name] / one["errors"]["phasecore.LBFGS"]) for one in kept]
+def _mean(results: Sequence[dict[str, Any]], name: str) -> float:
+    logs = [math.log(one["errors"][name] / one["errors"]["phasecore.LBFGS"]) for one in results]
     return math.exp(sum(logs) / len(logs))
 
 
