@@ -5,9 +5,9 @@
 
 For each problem and seed: its quick preset with residual-based attention, Adam for a tenth of the preset's iterations,
 then the weights averaged over the points of each term and held, and each method from there on, for as much processor
-time as nine times the Adam steps took. Torch's L-BFGS searches for the strong Wolfe conditions and remembers 150 pairs
-(it is called with 20 steps at once, until a call moves nothing), scipy's is `minimize(method="L-BFGS-B")` with 150 pairs, in double precision
-around the same loss in float32. Adam goes on at its own rate. The error is the one at the end.
+time as nine times the Adam steps took. Torch's L-BFGS searches for the strong Wolfe conditions and remembers 150 pairs;
+it is called with 20 steps at once, until a call moves nothing. Scipy's is `minimize(method="L-BFGS-B")` with 150 pairs,
+in double precision around the same loss in float32. Adam goes on at its own rate. The error is the one at the end.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ METHODS: dict[str, Callable[[Trained], Callable[[], bool]]] = {
     "Adam": by_adam,
     "L-BFGS of torch": by_torch,
     "L-BFGS-B of scipy": by_scipy,
-    "phasecore.LBFGS": by_phasecore,
+    "phasecore_torch.LBFGS": by_phasecore,
 }
 
 
@@ -200,7 +200,7 @@ def table() -> str:
 
 
 def _mean(results: Sequence[dict[str, Any]], name: str) -> float:
-    logs = [math.log(one["errors"][name] / one["errors"]["phasecore.LBFGS"]) for one in results]
+    logs = [math.log(one["errors"][name] / one["errors"]["phasecore_torch.LBFGS"]) for one in results]
     return math.exp(sum(logs) / len(logs))
 
 

@@ -20,4 +20,4 @@ def test_it_is_nearer_than_each_peer_in_every_training() -> None:
     assert len(results) >= 4
     for result in results:
         errors = result["errors"]
-        assert all(errors["phasecore.LBFGS"] <= error for error in errors.values()), result
+        assert all(errors["phasecore_torch.LBFGS"] <= error for error in errors.values()), result
