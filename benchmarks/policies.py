@@ -49,8 +49,8 @@ STARTS = ("uniform", "rba")
 SEEDS, TUNING_SEEDS = (0, 1, 2), (10, 11)
 WEIGHTS = ("updated", "held", "averaged", "uniform")
 SHARES = (0.1, 0.25, 0.5, 0.75)
-OF_POLICY = ("share 0.1", "share 0.25", "diffusion declared")
-"""Rules that the built-in policy goes by."""
+OF_POLICY, OWN = ("diffusion declared", "share 0.1", "share 0.25"), "averaged"
+"""Rules that the built-in policy goes by, and what becomes of the weights by default."""
 
 PATIENCES = (100, 300, 900)
 """Iterations in which the unweighted loss has not fallen by `GAIN` below its lowest so far."""
@@ -142,7 +142,7 @@ class Job:
         """What may become of the weights at the switch."""
         if self.start == "uniform":
             return WEIGHTS[:1]
-        return ("averaged",) if self.narrow else WEIGHTS
+        return (OWN,) if self.narrow else WEIGHTS
 
 
 @dataclass

@@ -17,16 +17,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.policies import LATER, PATIENCES, SEEDS, SHARES, STARTS, TUNED, WEIGHTS, Job, result
+from benchmarks.policies import LATER, OF_POLICY, OWN, PATIENCES, SEEDS, SHARES, STARTS, TUNED, WEIGHTS, Job, result
 from benchmarks.policy_figure import draw
 from benchmarks.schemes import spread
 
 PAGE = Path(__file__).parents[1] / "docs" / "policy_study.md"
 Results = Mapping[str, Mapping[str, Any]]
 Chosen = Callable[[Results], Mapping[str, Any]]
-OWN = "averaged"
-"""What becomes of the weights by default."""
-
 RULES = (
     *(f"share {share:g}" for share in SHARES),
     *(f"plateau {patience}" for patience in PATIENCES),
@@ -55,9 +52,7 @@ def branch(rule: str, weights: str = "updated") -> Chosen:
 def quasi_newton(results: Results) -> Mapping[str, Any]:
     """Return the result of the built-in policy with its defaults: see `phasecore.policies.quasi_newton`."""
     weights = OWN if f"share 0.1, {OWN}" in results else "updated"
-    declared, early, late = (
-        results.get(f"{rule}, {weights}") for rule in ("diffusion declared", "share 0.1", "share 0.25")
-    )
+    declared, early, late = (results.get(f"{rule}, {weights}") for rule in OF_POLICY)
     if early is None or late is None:
         return results["adam"]
     if declared is None or declared["began"]["iteration"] > late["began"]["iteration"]:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,7 +24,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.pool import machine_of_now
+from benchmarks.policy_study import geometric
+from benchmarks.pool import machine_of_now, written
 from phasecore.policies import AverageWeighting
 from phasecore.problems import relative_l2_error
 from phasecore.runs import prepare
@@ -200,8 +200,7 @@ def table() -> str:
 
 
 def _mean(results: Sequence[dict[str, Any]], name: str) -> float:
-    logs = [math.log(one["errors"][name] / one["errors"]["phasecore_torch.LBFGS"]) for one in results]
-    return math.exp(sum(logs) / len(logs))
+    return geometric([one["errors"][name] / one["errors"]["phasecore_torch.LBFGS"] for one in results])
 
 
 def main() -> None:
@@ -214,8 +213,7 @@ def main() -> None:
         for problem in given.problems.split(","):
             file = RESULTS / f"{problem}-seed{seed}.json"
             if not file.exists():
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_text(json.dumps(measured(problem, int(seed)), indent=1) + "\n")
+                written(file, measured(problem, int(seed)), ())
     print(table())
 
 

@@ -25,8 +25,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.pool import POOL, PROBLEMS
-from phasecore.phases import Curve, Phase, Timeline, Transition, detect, replay
-from phasecore.reporting.timeline_figure import quantity
+from phasecore.phases import Curve, Phase, Transition, detect, replay
+from phasecore.reporting.timeline_figure import PANELS, quantity
 
 READINGS = Path(__file__).parent / "results" / "readings"
 PAGE = Path(__file__).parent.parent / "docs" / "readings.md"
@@ -38,13 +38,6 @@ PHASES = {"diffusion": Phase.DIFFUSION, "total_diffusion": Phase.TOTAL_DIFFUSION
 NEAR, SHARE = 0.3, 0.85
 """Decades within which a transition counts as found, and the share of them that is aimed at."""
 
-PANELS = (
-    ("snr", "gradient SNR", "log"),
-    ("adam_snr", "Adam SNR", "log"),
-    ("residual_order", "residual order", "linear"),
-    ("training_loss", "loss", "log"),
-    ("relative_l2_error", "relative L2 error", "log"),
-)
 INSTRUCTIONS = """# Where do the phases begin?
 
 Each picture shows one training of a network on a differential equation, on a logarithmic axis of iterations: the
@@ -110,7 +103,7 @@ def draw_one(columns: Mapping[str, Any], title: str, file: Path) -> None:
         panel.plot(iteration, median, color="black", linewidth=1.2)
         panel.set_xscale("log")
         panel.set_yscale(scale)
-        panel.set_ylabel(label)
+        panel.set_ylabel(label.removeprefix("training "))
         panel.grid(visible=True, which="both", axis="x", alpha=0.4)
         panel.grid(visible=True, which="major", axis="y", alpha=0.4)
     marks = [10.0**power * digit for power in range(5) for digit in (1, 2, 3, 4, 5, 6, 8)]
@@ -203,12 +196,8 @@ def compared() -> tuple[Compared, ...]:
         whole, online = detect(history(file)), replay(history(file))
         for phase, of in PHASES.items():
             read = both[0][place][phase], both[1][place][phase]
-            rows.append(Compared(file.stem, phase, read, _of(whole, of), _of(online, of)))
+            rows.append(Compared(file.stem, phase, read, whole.transition(of), online.transition(of)))
     return tuple(rows)
-
-
-def _of(timeline: Timeline, phase: Phase) -> Transition | None:
-    return next((found for found in timeline.transitions if found.phase is phase), None)
 
 
 def shares(rows: Sequence[Compared]) -> dict[str, tuple[int, int]]:

@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasecore.quasi_newton.inverse_hessian import memory_for, numpy_arrays
-from phasecore.quasi_newton.steps import Evaluated, NotFiniteError, QuasiNewtonSteps
+from phasecore.quasi_newton.steps import Evaluated, MadeOfSteps, NotFiniteError, SelfScaledLBFGS
 from phasecore_keras.autodiff import to_numpy
 
 Floats = NDArray[np.floating[Any]]
 
 
 @final
-class LBFGS:
+class LBFGS(MadeOfSteps[Floats]):
     """Self-scaled L-BFGS with strong Wolfe conditions: each `step()` is one direction and its line search.
 
     See `phasecore.quasi_newton` for the method. A line search that finds no other variables, or leaves the finite
@@ -28,7 +28,6 @@ class LBFGS:
     Args:
         variables: that are trained.
         evaluate: returns the loss and its gradients with respect to the variables, at their values now.
-        memory: pairs of steps and changes of the gradient that are remembered; by default as many as are worth it.
         is_fixed: says whether the loss is the same function of the variables as in the last step; the evaluation with
             which a line search ended is then that with which the next step begins. By default it may be another.
 
@@ -51,7 +50,6 @@ class LBFGS:
         self,
         variables: Sequence[Any],
         evaluate: Callable[[], tuple[Any, Sequence[Any]]],
-        memory: int | None = None,
         is_fixed: Callable[[], bool] = lambda: False,
     ) -> None:
         self._variables = list(variables)
@@ -60,29 +58,7 @@ class LBFGS:
         computed = {keras.backend.result_type(variable.dtype, variable.dtype) for variable in self._variables}
         unit = float(np.finfo(np.float64 if computed == {"float64"} else np.float32).eps)
         point = self._point()
-        self._steps: QuasiNewtonSteps[Floats] = QuasiNewtonSteps(
-            self._at, unit, numpy_arrays(), memory or memory_for(len(point), point.itemsize)
-        )
-
-    @property
-    def evaluations(self) -> int:
-        """Of loss and gradient, so far."""
-        return self._steps.evaluations
-
-    @evaluations.setter
-    def evaluations(self, evaluations: int) -> None:
-        """Count on from so many."""
-        self._steps.evaluations = evaluations
-
-    @property
-    def failure(self) -> str | None:
-        """Why the last step failed, or None."""
-        return self._steps.failure
-
-    @property
-    def length(self) -> float | None:
-        """Of the last step that did not fail, root mean square over the variables; None before the first."""
-        return self._steps.length
+        self._steps = SelfScaledLBFGS(self._at, unit, numpy_arrays(), memory_for(len(point), point.itemsize))
 
     def step(self) -> float:
         """Make one step, and return the loss before it."""

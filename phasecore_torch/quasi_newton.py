@@ -11,7 +11,7 @@ from torch import Tensor
 
 from phasecore.errors import InputError
 from phasecore.quasi_newton.inverse_hessian import Arrays, memory_for
-from phasecore.quasi_newton.steps import Evaluated, NotFiniteError, QuasiNewtonSteps
+from phasecore.quasi_newton.steps import Evaluated, MadeOfSteps, NotFiniteError, SelfScaledLBFGS
 
 ARRAYS: Arrays[Tensor] = Arrays(
     rows=lambda count, like: like.new_empty(count, len(like)),
@@ -21,7 +21,7 @@ ARRAYS: Arrays[Tensor] = Arrays(
 
 
 @final
-class LBFGS(torch.optim.LBFGS):
+class LBFGS(torch.optim.LBFGS, MadeOfSteps[Tensor]):
     """Self-scaled L-BFGS with strong Wolfe conditions: each `step(closure)` is one direction and its line search.
 
     See `phasecore.quasi_newton` for the method. A line search that finds no other parameters, or leaves the finite
@@ -67,22 +67,7 @@ class LBFGS(torch.optim.LBFGS):
             memory = memory_for(point.numel(), point.element_size())
         elif memory < 1:
             raise InputError("LBFGS: memory", received=repr(memory), expected="a number of pairs, 1 or more")
-        self._steps: QuasiNewtonSteps[Tensor] = QuasiNewtonSteps(self._at, torch.finfo(point.dtype).eps, ARRAYS, memory)
-
-    @property
-    def evaluations(self) -> int:
-        """Of loss and gradient, so far."""
-        return self._steps.evaluations
-
-    @property
-    def failure(self) -> str | None:
-        """Why the last step failed, or None."""
-        return self._steps.failure
-
-    @property
-    def length(self) -> float | None:
-        """Of the last step that did not fail, root mean square over the parameters; None before the first."""
-        return self._steps.length
+        self._steps = SelfScaledLBFGS(self._at, torch.finfo(point.dtype).eps, ARRAYS, memory)
 
     def step(self, closure: Callable[[], Tensor]) -> Tensor:  # type: ignore[override]
         """Make one step, and return the loss before it, a scalar tensor.

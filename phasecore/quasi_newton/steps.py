@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Generic, NamedTuple, final
 
@@ -59,7 +60,7 @@ class NotFiniteError(Exception):
 
 
 @final
-class QuasiNewtonSteps(Generic[V]):
+class SelfScaledLBFGS(Generic[V]):
     """Makes steps of self-scaled L-BFGS with strong Wolfe conditions.
 
     A line search that finds no other parameters, or leaves the finite numbers, is made once more along the gradient,
@@ -83,7 +84,7 @@ class QuasiNewtonSteps(Generic[V]):
         >>> scales = np.asarray([1.0, 10.0])
         >>> def evaluate(x):
         ...     return Evaluated(x, float(scales @ x**2), 2 * scales * x)
-        >>> steps = QuasiNewtonSteps(evaluate, 2**-52, numpy_arrays(), memory=10)
+        >>> steps = SelfScaledLBFGS(evaluate, 2**-52, numpy_arrays(), memory=10)
         >>> x = np.asarray([3.0, -1.0])
         >>> for _ in range(8):
         ...     x = steps.step(x, is_fixed=True)
@@ -125,7 +126,8 @@ class QuasiNewtonSteps(Generic[V]):
                 self.failure = self._searched(self.good, before)
         if self.failure is None:
             assert self.last is not None
-            self.length = math.sqrt(_square(self.last.point - point) / len(point))
+            moved = self.last.point - point
+            self.length = math.sqrt(float(moved @ moved) / len(point))
             return self.last.point
         self.inverse_hessian.clear()
         self.last = None
@@ -202,5 +204,31 @@ class QuasiNewtonSteps(Generic[V]):
         return self._evaluate(point)
 
 
-def _square(vector: Any) -> float:
-    return float(vector @ vector)
+class MadeOfSteps(ABC, Generic[V]):
+    """An optimizer of a framework that has its steps made by `SelfScaledLBFGS`."""
+
+    _steps: SelfScaledLBFGS[V]
+
+    @abstractmethod
+    def _at(self, point: V) -> Evaluated[V]:
+        """Return the loss and its gradient for parameters."""
+
+    @property
+    def evaluations(self) -> int:
+        """Of loss and gradient, so far."""
+        return self._steps.evaluations
+
+    @evaluations.setter
+    def evaluations(self, evaluations: int) -> None:
+        """Count on from so many."""
+        self._steps.evaluations = evaluations
+
+    @property
+    def failure(self) -> str | None:
+        """Why the last step failed, or None."""
+        return self._steps.failure
+
+    @property
+    def length(self) -> float | None:
+        """Of the last step that did not fail, root mean square over the parameters; None before the first."""
+        return self._steps.length

@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import minimize
 
 from phasecore.quasi_newton.inverse_hessian import InverseHessian, memory_for, numpy_arrays
-from phasecore.quasi_newton.steps import Evaluated, NotFiniteError, QuasiNewtonSteps
+from phasecore.quasi_newton.steps import Evaluated, NotFiniteError, SelfScaledLBFGS
 
 SIZE = 12
 
@@ -81,7 +81,7 @@ def evaluations_until(loss, gradient, start, least):
     def evaluate(point):
         return Evaluated(point, float(loss(point)), gradient(point))
 
-    steps = QuasiNewtonSteps(evaluate, 2.0**-52, numpy_arrays(), memory_for(len(start), 8))
+    steps = SelfScaledLBFGS(evaluate, 2.0**-52, numpy_arrays(), memory_for(len(start), 8))
     point = start
     while loss(point) > least:
         point = steps.step(point, is_fixed=True)
@@ -121,7 +121,7 @@ def test_pairs_are_of_one_loss_though_it_changes_between_steps():
         loss = 1000 + 0.5 * float(curvatures @ (point - centre) ** 2)
         return Evaluated(point, loss, curvatures * (point - centre))
 
-    steps = QuasiNewtonSteps(evaluate, 2.0**-52, numpy_arrays(), memory=50)
+    steps = SelfScaledLBFGS(evaluate, 2.0**-52, numpy_arrays(), memory=50)
     point = np.ones(3)
     for _ in range(40):
         centre[:] = random.normal(size=3)
@@ -138,7 +138,7 @@ def test_a_loss_that_has_become_another_one_is_begun_anew(factor, remembered):
     def evaluate(point):
         return Evaluated(point, weight[0] * (1 + float(curvatures @ point**2)), weight[0] * 2 * curvatures * point)
 
-    steps = QuasiNewtonSteps(evaluate, 2.0**-52, numpy_arrays(), memory=50)
+    steps = SelfScaledLBFGS(evaluate, 2.0**-52, numpy_arrays(), memory=50)
     point = np.ones(8)
     for _ in range(5):
         point = steps.step(point, is_fixed=True)
@@ -151,6 +151,6 @@ def test_a_loss_that_is_not_finite_at_the_first_step_leaves_the_parameters():
     def evaluate(point):
         raise NotFiniteError
 
-    steps = QuasiNewtonSteps(evaluate, 2.0**-52, numpy_arrays(), memory=5)
+    steps = SelfScaledLBFGS(evaluate, 2.0**-52, numpy_arrays(), memory=5)
     assert np.array_equal(steps.step(np.ones(2), is_fixed=True), np.ones(2))
     assert steps.failure == "the loss was not finite"
