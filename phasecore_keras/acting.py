@@ -129,7 +129,7 @@ def slowed_down(model: PINN) -> float:
     if lbfgs is None or not carried_out(model) >= RATES:
         return 1.0
     now = learning_rates(optimizer)["learning_rate"]
-    factor = gentle(lbfgs.length, float(now))
+    factor = gentle(lbfgs.length, float(now), lbfgs.has_won)
     if factor < 1.0:
         optimizer.learning_rate = factor * now
     return factor

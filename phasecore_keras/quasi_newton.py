@@ -68,9 +68,8 @@ class LBFGS(MadeOfSteps[Floats]):
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint must carry, as arrays by name."""
         known = self._steps.inverse_hessian.state()
-        state = {"evaluations": np.asarray(self.evaluations), **{name: np.array(known[name]) for name in known}}
-        if self.length is not None:
-            state["length"] = np.asarray(self.length)
+        numbers = {name: np.asarray(number) for name, number in self._numbers().items()}
+        state = {**numbers, **{name: np.array(known[name]) for name in known}}
         for name, own in (("before", self._steps.good), ("evaluated", self._steps.last)):
             if own is not None:
                 state |= {
@@ -89,8 +88,7 @@ class LBFGS(MadeOfSteps[Floats]):
             point, loss, gradient = (state_dict[f"{name}_{part}"] for part in ("point", "loss", "gradient"))
             return Evaluated(np.asarray(point), float(loss), np.asarray(gradient))
 
-        self._steps.evaluations = int(state_dict["evaluations"])
-        self._steps.length = float(state_dict["length"]) if "length" in state_dict else None
+        self._count_on(state_dict)
         self._steps.good, self._steps.last = evaluated("before"), evaluated("evaluated")
         self._steps.inverse_hessian.restore(state_dict)
 

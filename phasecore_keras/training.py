@@ -272,7 +272,7 @@ class KerasSession(Session):
         self.evaluations += lbfgs.evaluations - before
         if value is None:
             self.in_charge = "adam"
-            factor = gentle(lbfgs.length, self._rate_now())
+            factor = gentle(lbfgs.length, self._rate_now(), lbfgs.has_won)
             if factor < 1.0:
                 self.factor *= factor
                 self._take_schedule()

@@ -53,11 +53,12 @@ def slow_down(optimizer: torch.optim.Optimizer, failed: object) -> float:
 
     Args:
         optimizer: goes on.
-        failed: what it goes on after; the length of the last step is known of our own L-BFGS alone.
+        failed: what it goes on after; what that has won is known of our own L-BFGS alone.
     """
-    length = failed.length if isinstance(failed, LBFGS) else None
+    if not isinstance(failed, LBFGS):
+        return 1.0
     rate = optimizer.param_groups[0].get("lr")
-    factor = gentle(length, rate and float(rate))
+    factor = gentle(failed.length, rate and float(rate), failed.has_won)
     if factor < 1.0:
         change_rates(optimizer, ScaleLearningRate(factor))
     return factor

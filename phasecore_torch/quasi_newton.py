@@ -93,7 +93,7 @@ class LBFGS(torch.optim.LBFGS, MadeOfSteps[Tensor]):
             for name, value in steps.inverse_hessian.state().items()
         }
         ends = {name: end and tuple(end) for name, end in (("good", steps.good), ("last", steps.last))}
-        own = {"evaluations": steps.evaluations, "length": steps.length, **ends, "inverse_hessian": known}
+        own = {**self._numbers(), **ends, "inverse_hessian": known}
         return {**super().state_dict(), "self_scaled": own}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -107,7 +107,7 @@ class LBFGS(torch.optim.LBFGS, MadeOfSteps[Tensor]):
         def evaluated(saved: Any) -> Evaluated[Tensor] | None:
             return saved and Evaluated(here(saved[0]), saved[1], here(saved[2]))
 
-        steps.evaluations, steps.length = own["evaluations"], own["length"]
+        self._count_on(own)
         steps.good, steps.last = evaluated(own["good"]), evaluated(own["last"])
         known = {
             name: here(value) if name in ("steps", "changes") else value.cpu().numpy()

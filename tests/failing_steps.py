@@ -49,3 +49,14 @@ def losses_around_a_failure(make):
     losses = {row["iteration"]: row["unweighted_loss"] for row in outcome.rows}
     before = [loss for iteration, loss in losses.items() if iteration < failed]
     return losses[20], before, [loss for iteration, loss in losses.items() if iteration >= failed]
+
+
+def rates_around_an_early_failure(make):
+    """Adam's learning rates before the switch to L-BFGS and after it failed, where that had won nothing yet."""
+    options = {"every": 2, "iterations": 16, "weighting": "uniform", "learning_rate": 1e-3}
+    with pytest.warns(RuntimeWarning, match="L-BFGS failed: [^;]*$"):
+        outcome = execute(make(plan((6, SwitchOptimizer("lbfgs"))), **options))
+    failed = outcome.actions[-1].iteration
+    assert failed > 6
+    rates = {row["iteration"]: row["learning_rate"] for row in outcome.rows if "learning_rate" in row}
+    return [rates[6]], [rate for iteration, rate in rates.items() if iteration >= failed]

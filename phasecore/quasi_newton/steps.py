@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Generic, NamedTuple, final
 
 import numpy as np
@@ -22,6 +22,12 @@ MOST_EVALUATIONS = 25
 
 JUMP = 2.0
 """Where the loss is so many times what it was at the same parameters, it is another one: nothing is remembered."""
+
+WON, MANY = 0.5, 50
+"""Steps that have halved the loss, or so many of them, have won something that an optimizer after them might undo."""
+
+NUMBERS: Mapping[str, float | None] = {"evaluations": 0, "length": None, "count": 0, "left": 1.0}
+"""What steps count, and begin with."""
 
 ROUNDED = 10_000
 """Up to so many units of rounding, differences of the loss are told by its gradients."""
@@ -78,6 +84,8 @@ class SelfScaledLBFGS(Generic[V]):
         evaluations: of loss and gradient, so far.
         failure: why the last step failed, or None.
         length: of the last step that did not, root mean square over the parameters; None before the first.
+        count: steps that did not fail, one after the other, so far.
+        left: the part of the loss that these have left; 0 where a loss was not positive.
 
     Example:
         >>> from phasecore.quasi_newton.inverse_hessian import numpy_arrays
@@ -99,6 +107,8 @@ class SelfScaledLBFGS(Generic[V]):
         self.evaluations = 0
         self.failure: str | None = None
         self.length: float | None = None
+        self.count = 0
+        self.left = 1.0
         self.good: Evaluated[V] | None = None
         self.last: Evaluated[V] | None = None
 
@@ -111,6 +121,8 @@ class SelfScaledLBFGS(Generic[V]):
                 which its line search ended is then that with which this one begins.
         """
         self.failure = None
+        if self.last is None:
+            self.count, self.left = 0, 1.0
         before = None if self.good is None else self.good.loss
         try:
             known = self.last if is_fixed and self.last is not None and bool((self.last.point == point).all()) else None
@@ -126,6 +138,9 @@ class SelfScaledLBFGS(Generic[V]):
                 self.failure = self._searched(self.good, before)
         if self.failure is None:
             assert self.last is not None
+            assert self.good is not None
+            self.count += 1
+            self.left *= max(self.last.loss, 0.0) / self.good.loss if self.good.loss > 0.0 else 0.0
             moved = self.last.point - point
             self.length = math.sqrt(float(moved @ moved) / len(point))
             return self.last.point
@@ -232,3 +247,18 @@ class MadeOfSteps(ABC, Generic[V]):
     def length(self) -> float | None:
         """Of the last step that did not fail, root mean square over the parameters; None before the first."""
         return self._steps.length
+
+    @property
+    def has_won(self) -> bool:
+        """Whether the steps before a failure have won something: the loss halved, or many steps made."""
+        return self._steps.left <= WON or self._steps.count >= MANY
+
+    def _numbers(self) -> dict[str, float]:
+        """Return what the steps so far have come to, by name."""
+        numbers = {name: getattr(self._steps, name) for name in NUMBERS}
+        return {name: number for name, number in numbers.items() if number is not None}
+
+    def _count_on(self, numbers: Mapping[str, Any]) -> None:
+        """Go on from `_numbers()`."""
+        for name, first in NUMBERS.items():
+            setattr(self._steps, name, np.asarray(numbers[name]).item() if name in numbers else first)

@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import minimize
 
 from phasecore.quasi_newton.inverse_hessian import InverseHessian, memory_for, numpy_arrays
-from phasecore.quasi_newton.steps import Evaluated, NotFiniteError, SelfScaledLBFGS
+from phasecore.quasi_newton.steps import Evaluated, MadeOfSteps, NotFiniteError, SelfScaledLBFGS
 
 SIZE = 12
 
@@ -154,3 +154,63 @@ def test_a_loss_that_is_not_finite_at_the_first_step_leaves_the_parameters():
     steps = SelfScaledLBFGS(evaluate, 2.0**-52, numpy_arrays(), memory=5)
     assert np.array_equal(steps.step(np.ones(2), is_fixed=True), np.ones(2))
     assert steps.failure == "the loss was not finite"
+
+
+class Steps(MadeOfSteps):
+    """Steps on a loss of numpy, as an optimizer of a framework has them."""
+
+    def __init__(self, loss, gradient, start):
+        self.loss, self.gradient, self.point = loss, gradient, start
+        self._steps = SelfScaledLBFGS(self._at, 2.0**-52, numpy_arrays(), memory=50)
+
+    def _at(self, point):
+        return Evaluated(point, self.loss(point), self.gradient(point))
+
+    def make(self, count):
+        for _ in range(count):
+            self.point = self._steps.step(self.point, is_fixed=True)
+        return self
+
+
+def quadratic(floor, size=60):
+    curvatures = np.logspace(0, 2, size)
+    return Steps(lambda x: floor + 0.5 * curvatures @ x**2, lambda x: curvatures * x, np.ones(size) / curvatures)
+
+
+def test_steps_that_have_halved_the_loss_have_won_something():
+    assert not quadratic(0.0).make(0).has_won
+    assert quadratic(0.0).make(10).has_won
+
+
+def test_many_steps_have_won_something_however_high_the_loss_ends():
+    # as where noise of the data is most of it
+    assert not quadratic(1e3).make(10).has_won
+    assert quadratic(1e3).make(50).has_won
+
+
+def test_a_loss_below_zero_has_no_half():
+    assert quadratic(-5.0).make(1).has_won
+
+
+def test_at_a_place_where_the_gradient_is_all_but_zero_nothing_is_won():
+    flat = Steps(lambda x: 1.0 + 1e-30 * x @ x, lambda x: 2e-30 * x, np.ones(4)).make(3)
+    assert flat.failure == "the line search found nothing better"
+    assert not flat.has_won
+
+
+def test_what_was_won_is_counted_anew_after_a_failure():
+    steps = quadratic(0.0).make(10)
+    steps.gradient = lambda x: np.zeros_like(x)
+    steps._steps.last = steps._steps.last._replace(gradient=np.zeros_like(steps.point))
+    assert steps.make(1).failure is not None
+    assert steps.has_won, "until the next step, for those who ask why it failed"
+    assert not steps.make(1).has_won
+
+
+def test_what_was_won_goes_into_a_checkpoint():
+    numbers = quadratic(0.0).make(10)._numbers()
+    other = quadratic(0.0)
+    other._count_on(numbers)
+    assert other.has_won
+    other._count_on({"evaluations": 3})
+    assert (other.has_won, other.length, other.evaluations) == (False, None, 3)

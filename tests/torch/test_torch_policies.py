@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from broken_policies import check_broken_policies, check_refused
-from failing_steps import losses_around_a_failure, spoil_steps
+from failing_steps import losses_around_a_failure, rates_around_an_early_failure, spoil_steps
 from plans import plan
 
 import phasecore
@@ -456,3 +456,9 @@ def test_adam_undoes_nothing_of_what_lbfgs_reached_before_it_failed(monkeypatch)
     switched, before, after = losses_around_a_failure(make)
     assert before[-1] < 0.5 * switched
     assert max(after) < 1.2 * before[-1]
+
+
+def test_adam_is_as_fast_as_before_where_lbfgs_had_won_nothing_when_it_failed(monkeypatch):
+    spoil_steps(monkeypatch, LBFGS, after=1)
+    before, after = rates_around_an_early_failure(make)
+    assert set(after) == set(before)

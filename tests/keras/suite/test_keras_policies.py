@@ -5,7 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
-from failing_steps import losses_around_a_failure, spoil_evaluations
+from failing_steps import losses_around_a_failure, rates_around_an_early_failure, spoil_evaluations
 from keras import ops
 from keras_models import BACKEND
 from plans import plan
@@ -163,6 +163,14 @@ def test_adam_undoes_nothing_of_what_lbfgs_reached_before_it_failed(monkeypatch)
     switched, before, after = losses_around_a_failure(make)
     assert min(before) < 0.5 * switched
     assert max(after) < 2.5 * min(before)
+
+
+@pytest.mark.any_backend
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def test_adam_is_as_fast_as_before_where_lbfgs_had_won_nothing_when_it_failed(monkeypatch):
+    spoil_evaluations(monkeypatch, LBFGS, after=3)
+    before, after = rates_around_an_early_failure(make)
+    assert set(after) == set(before)
 
 
 @pytest.mark.any_backend
