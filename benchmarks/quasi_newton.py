@@ -1,13 +1,16 @@
-"""Self-scaled L-BFGS against torch's and scipy's own, from the same network on, at equal processor time.
+"""Self-scaled L-BFGS against other optimizers, from the same network on, at equal processor time.
 
-    python -m benchmarks.quasi_newton              # trains what is missing; minutes for each problem and seed
-    python -m benchmarks.quasi_newton --tables     # trains nothing: the table of docs/policies.md
+    .venv/integrations/bin/python -m benchmarks.quasi_newton    # trains what is missing, minutes for each of eight
+    python -m benchmarks.quasi_newton --tables                  # trains nothing: the table of docs/policies.md
 
 For each problem and seed: its quick preset with residual-based attention, Adam for a tenth of the preset's iterations,
 then the weights averaged over the points of each term and held, and each method from there on, for as much processor
 time as nine times the Adam steps took. Torch's L-BFGS searches for the strong Wolfe conditions and remembers 150 pairs;
 it is called with 20 steps at once, until a call moves nothing. Scipy's is `minimize(method="L-BFGS-B")` with 150 pairs,
-in double precision around the same loss in float32. Adam goes on at its own rate. The error is the one at the end.
+in double precision around the same loss in float32. Adam goes on at its own rate, or begins anew with a rate that falls
+to zero by half a cosine, as those of SOAP and Muon do, which are `pytorch-optimizer`'s. Their options were chosen with
+seed 10 on Helmholtz and Burgers, of three rates each and, for SOAP, of two frequencies: see `soap` and `muon`. Muon is
+for weights from layer to layer; all others have its Adam. The error is the one at the end.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -90,6 +94,51 @@ def by_adam(trained: Trained) -> Callable[[], bool]:
     return step
 
 
+def falling(make: Callable[[Trained], torch.optim.Optimizer]) -> Callable[[Trained], Callable[[], bool]]:
+    """Go on with an optimizer whose learning rates fall to zero by half a cosine, over the time that there is."""
+
+    def method(trained: Trained) -> Callable[[], bool]:
+        optimizer, began = make(trained), time.process_time()
+        rates = [group["lr"] for group in optimizer.param_groups]
+
+        def step() -> bool:
+            share = min((time.process_time() - began) / trained.seconds, 1.0)
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * 0.5 * (1.0 + math.cos(math.pi * share))
+            trained.evaluated()
+            optimizer.step()
+            return True
+
+        return step
+
+    return method
+
+
+def adam(trained: Trained) -> torch.optim.Optimizer:
+    """Adam at its own rate."""
+    return torch.optim.Adam(trained.model.parameters(), lr=trained.optimizer.defaults["lr"])
+
+
+def soap(trained: Trained) -> torch.optim.Optimizer:
+    """SOAP: Adam in the eigenbasis of Shampoo's preconditioner (arXiv 2409.11321), as in arXiv 2502.00604."""
+    from pytorch_optimizer import SOAP
+
+    parameters = trained.model.parameters()
+    return SOAP(parameters, lr=3e-3, betas=(0.99, 0.99), weight_decay=0.0, precondition_frequency=2)  # type: ignore[no-any-return]
+
+
+def muon(trained: Trained) -> torch.optim.Optimizer:
+    """Muon: momentum made orthogonal."""
+    from pytorch_optimizer import Muon
+
+    parameters = list(trained.model.parameters())
+    between = [parameter.ndim == 2 and min(parameter.shape) == parameters[0].shape[0] for parameter in parameters]
+    hidden = [parameter for parameter, is_hidden in zip(parameters, between, strict=True) if is_hidden]
+    others = [parameter for parameter, is_hidden in zip(parameters, between, strict=True) if not is_hidden]
+    groups = [{"params": hidden, "lr": 0.05, "use_muon": True}, {"params": others, "lr": 0.005, "use_muon": False}]
+    return Muon(groups)  # type: ignore[no-any-return]
+
+
 def by_torch(trained: Trained) -> Callable[[], bool]:
     """Go on with torch's L-BFGS."""
     optimizer = torch.optim.LBFGS(
@@ -155,6 +204,9 @@ def by_scipy(trained: Trained) -> Callable[[], bool]:
 
 METHODS: dict[str, Callable[[Trained], Callable[[], bool]]] = {
     "Adam": by_adam,
+    "Adam, falling rate": falling(adam),
+    "Muon": falling(muon),
+    "SOAP": falling(soap),
     "L-BFGS of torch": by_torch,
     "L-BFGS-B of scipy": by_scipy,
     "phasecore_torch.LBFGS": by_phasecore,
