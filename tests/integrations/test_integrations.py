@@ -1,4 +1,4 @@
-"""Lightning, PINA and DeepXDE, each against the real package, in an environment that has them beside phasecore's own.
+"""Lightning, PINA, DeepXDE and other optimizers, each against the real package, in an environment that has them.
 
 Of DeepXDE's tests PyTorch runs all, the other backends those that are not marked `any_backend`; what the suites leave
 out is a campaign. Without that environment these tests fail, and say how to make it. To run one suite by hand:
@@ -18,6 +18,7 @@ DEEPXDE_BACKENDS = ["pytorch", "tensorflow", "jax"]
 RUNS = {
     "lightning": (["test_lightning.py", "test_lightning_policies.py"], {}),
     "pina": (["test_pina.py"], {}),
+    "optimizers": (["test_optimizers.py"], {}),
     **{
         f"deepxde-{backend}": (["test_deepxde.py", "test_deepxde_policies.py"], {"DDE_BACKEND": backend})
         for backend in DEEPXDE_BACKENDS
