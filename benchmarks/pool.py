@@ -9,6 +9,8 @@ configuration, so that a run of another set-up, of a preset that has changed sin
 as measured, at each capture, with four significant digits (three by layer); phases are not: they are found in the
 curves when a page is made.
 
+Runs of another preset have its own interval of captures (`benchmarks.presets`).
+
 Fixed before anything of the pool was trained: the preset "quick" of each problem, captured every 20 iterations, torch,
 float32, each scheme with its default options or those that the preset recommends; seeds 0 to 4 of uniform weights and
 of residual-based attention, 0 to 2 of all others and of the runs in mini-batches, which take a quarter of the points at
@@ -72,11 +74,13 @@ class Run:
     weighting: str
     seed: int
     steps: Steps = "all points"
+    preset: str = "quick"
 
     @property
     def file(self) -> Path:
         """Where it is kept once it is trained."""
         parts = [self.problem, slug(self.weighting), *(["batches"] if self.steps == "mini-batches" else [])]
+        parts += [self.preset] if self.preset != "quick" else []
         return POOL / f"{'-'.join(parts)}-seed{self.seed}.json"
 
     def training(self) -> Training:
@@ -85,9 +89,11 @@ class Run:
         Raises:
             InputError: if the problem has nothing that the scheme needs.
         """
+        every = {"every": EVERY} if self.preset == "quick" else {}
         return prepare(
-            self.problem, weighting=self.weighting, backend="torch", seed=self.seed, probes=PROBES, every=EVERY
-        )
+            self.problem, weighting=self.weighting, preset=self.preset, backend="torch", seed=self.seed, probes=PROBES,
+            **every,
+        )  # fmt: skip
 
 
 def settings_stored(settings: Settings) -> dict[str, Any]:

@@ -36,7 +36,8 @@ class Helmholtz(Problem):
     Raises:
         InputError: if a1 or a2 is not a positive integer, or k is not finite.
 
-    The preset "quick" is milder than the paper's: fewer waves, (1, 2).
+    The preset "quick" is milder than the paper's: fewer waves, (1, 2). With the same waves "phases" trains at a
+    constant rate, and more than twice as long: total diffusion comes more abruptly.
 
     Sources: Wang, Teng, Perdikaris (arXiv 2001.04536) for (1, 4); arXiv 2403.18494 for (6, 6).
 
@@ -63,6 +64,16 @@ class Helmholtz(Problem):
             iterations=2500,
             learning_rate=5e-3,
             decay_interval=500,
+            parameters={"a1": 1, "a2": 2},
+        ),
+        "phases": Preset(
+            points=1000,
+            width=64,
+            depth=3,
+            iterations=6000,
+            learning_rate=5e-3,
+            decay_interval=6000,
+            every=20,
             parameters={"a1": 1, "a2": 2},
         ),
         "paper": Preset(
