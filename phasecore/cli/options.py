@@ -15,7 +15,11 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 _OPTIONS = (
     click.argument("problem"),
     click.option("--backend", metavar="NAME", help="Backend that trains: torch or keras. Default: torch."),
-    click.option("--preset", metavar="NAME", help="Set-up of the problem to start from: quick (default), paper, or another of the problem."),
+    click.option(
+        "--preset",
+        metavar="NAME",
+        help="Set-up of the problem to start from: quick (default), paper, or another of the problem.",
+    ),
     click.option("--iterations", type=int, help="Optimizer iterations."),
     click.option("--points", type=int, help="Collocation points."),
     click.option("--width", type=int, help="Neurons of each hidden layer."),
