@@ -59,7 +59,7 @@ def test_help_names_every_command() -> None:
         (["run", "helmholtz", "--learning-rate", "nan"], "a positive number"),
         (["run", "helmholtz", "--weighting", "rba:gamma"], "key=value"),
         (["run", "helmholtz", "--weighting", "rbaa"], "Did you mean 'rba'"),
-        (["run", "helmholtz", "--preset", "large"], "paper, quick"),
+        (["run", "helmholtz", "--preset", "large"], "paper, phases, quick"),
         (["run", "helmholtz", "--backend", "tensorflow"], "unknown backend"),
         (["run", "helmholtz", "--backend", "absent"], "pip install"),
         (["run", "helmholtz", "--backend", "deaf"], "batch_gradient_moments"),
