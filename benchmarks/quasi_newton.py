@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import Linear
 
 from benchmarks.policy_study import geometric
 from benchmarks.pool import machine_of_now, written
@@ -131,10 +132,9 @@ def muon(trained: Trained) -> torch.optim.Optimizer:
     """Muon: momentum made orthogonal."""
     from pytorch_optimizer import Muon
 
-    parameters = list(trained.model.parameters())
-    between = [parameter.ndim == 2 and min(parameter.shape) == parameters[0].shape[0] for parameter in parameters]
-    hidden = [parameter for parameter, is_hidden in zip(parameters, between, strict=True) if is_hidden]
-    others = [parameter for parameter, is_hidden in zip(parameters, between, strict=True) if not is_hidden]
+    first, *layers, last = [list(part.parameters()) for part in trained.model.modules() if isinstance(part, Linear)]
+    hidden = [weight for weight, _ in layers]
+    others = [*first, *(bias for _, bias in layers), *last]
     groups = [{"params": hidden, "lr": 0.05, "use_muon": True}, {"params": others, "lr": 0.005, "use_muon": False}]
     return Muon(groups)  # type: ignore[no-any-return]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, final
 
 import numpy as np
@@ -18,6 +18,18 @@ from phasecore.problems.measured import measured, number_of_data_points
 from phasecore.problems.parameters import check_positive
 from phasecore.problems.references.burgers import cole_hopf_at
 from phasecore.problems.references.checks import check_number
+
+_QUICK = Preset(
+    points=1000,
+    width=64,
+    depth=3,
+    iterations=2500,
+    learning_rate=2e-2,
+    decay_interval=500,
+    every=20,
+    parameters={"viscosity": 0.05},
+    weighting={"rba": {"gamma": 0.99, "eta": 0.01}},
+)
 
 
 @final
@@ -54,28 +66,8 @@ class Burgers(Problem):
     grid: ClassVar[tuple[int, ...]] = (257, 101)
     reference_accuracy: ClassVar[str] = "1e-13 (Cole-Hopf transformation, quadrature)"
     presets: ClassVar[Mapping[str, Preset]] = {
-        "quick": Preset(
-            points=1000,
-            width=64,
-            depth=3,
-            iterations=2500,
-            learning_rate=2e-2,
-            decay_interval=500,
-            every=20,
-            parameters={"viscosity": 0.05},
-            weighting={"rba": {"gamma": 0.99, "eta": 0.01}},
-        ),
-        "phases": Preset(
-            points=1000,
-            width=64,
-            depth=3,
-            iterations=12_000,
-            learning_rate=7e-3,
-            decay_interval=12_000,
-            every=20,
-            parameters={"viscosity": 0.05},
-            weighting={"rba": {"gamma": 0.99, "eta": 0.01}},
-        ),
+        "quick": _QUICK,
+        "phases": replace(_QUICK, iterations=12_000, learning_rate=7e-3, decay_interval=12_000),
         "paper": Preset(points=10_000, width=128, depth=6, iterations=300_000, every=100),
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, final
 
 import numpy as np
@@ -20,6 +20,17 @@ from phasecore.problems.measured import measured, number_of_data_points
 from phasecore.problems.parameters import check_finite
 
 _ATTENTION = {"rba": {"start": "residuals", "normalization": "minmax"}}
+
+
+_QUICK = Preset(
+    points=1000,
+    width=64,
+    depth=3,
+    iterations=2500,
+    learning_rate=5e-3,
+    decay_interval=500,
+    parameters={"a1": 1, "a2": 2},
+)
 
 
 @final
@@ -57,25 +68,8 @@ class Helmholtz(Problem):
     grid: ClassVar[tuple[int, ...]] = (101, 101)
     reference_accuracy: ClassVar[str] = "exact"
     presets: ClassVar[Mapping[str, Preset]] = {
-        "quick": Preset(
-            points=1000,
-            width=64,
-            depth=3,
-            iterations=2500,
-            learning_rate=5e-3,
-            decay_interval=500,
-            parameters={"a1": 1, "a2": 2},
-        ),
-        "phases": Preset(
-            points=1000,
-            width=64,
-            depth=3,
-            iterations=6000,
-            learning_rate=5e-3,
-            decay_interval=6000,
-            every=20,
-            parameters={"a1": 1, "a2": 2},
-        ),
+        "quick": _QUICK,
+        "phases": replace(_QUICK, iterations=6000, decay_interval=6000, every=20),
         "paper": Preset(
             points=25_600,
             width=128,
