@@ -3,13 +3,16 @@
     python -m benchmarks.pool            # trains what is missing, in order of priority; goes on where it stopped
     python -m benchmarks.pool --list     # trains nothing: what is there, what is missing, how long that takes
     python -m benchmarks.pool --problems helmholtz --seeds 0 --minutes 30
+    python -m benchmarks.pool --preset phases
 
 `benchmarks.schemes` and `benchmarks.evidence` make their pages from these files. A file has the run's whole
 configuration, so that a run of another set-up, of a preset that has changed since, counts as missing. Curves are stored
 as measured, at each capture, with four significant digits (three by layer); phases are not: they are found in the
 curves when a page is made.
 
-Runs of another preset have its own interval of captures (`benchmarks.presets`).
+Runs of another preset have its own interval of captures (`benchmarks.presets`). With the presets "phases" there are
+seeds 0 to 4 of the pair, 0 to 2 of `brdr`, `grad_norm` and of the pair in mini-batches; the set-ups were chosen with
+seeds 10 to 12.
 
 Fixed before anything of the pool was trained: the preset "quick" of each problem, captured every 20 iterations, torch,
 float32, each scheme with its default options or those that the preset recommends; seeds 0 to 4 of uniform weights and
@@ -42,7 +45,11 @@ from phasecore.runs import execute, prepare
 
 POOL = Path(__file__).parent / "results" / "pool"
 PROBLEMS = ("helmholtz", "burgers", "allen_cahn", "lid_driven_cavity")
+WITH_PHASES = ("helmholtz", "burgers")
+"""Problems with a preset "phases", which trains at a constant rate until total diffusion."""
 PAIR, BY_HAND = ("uniform", "rba"), ("fixed",)
+OTHERS = ("brdr", "grad_norm")
+"""Schemes beside the pair that the presets "phases" are trained with: one weights points, one balances terms."""
 CAME_LATER = (("processes", 1), ("precision", None))
 """Settings that results were stored without."""
 SEEDS_OF_PAIR, SEEDS_OF_OTHERS = (0, 1, 2, 3, 4), (0, 1, 2)
@@ -135,9 +142,18 @@ def applies(problem: str, scheme: str) -> bool:
 
 
 @functools.cache
-def planned() -> tuple[Run, ...]:
-    """Return all runs of the studies, those first that are wanted first."""
-    return tuple(_in_order())
+def planned(preset: str = "quick") -> tuple[Run, ...]:
+    """Return all runs of the studies, of the presets "quick" or "phases", those first that are wanted first."""
+    return tuple({"quick": _in_order, "phases": _with_phases}[preset]())
+
+
+def _with_phases() -> Iterator[Run]:
+    for seed in SEEDS_OF_PAIR:
+        places = [(scheme, problem) for problem in WITH_PHASES for scheme in PAIR]
+        yield from (Run(problem, scheme, seed, preset="phases") for scheme, problem in places)
+        if seed in SEEDS_OF_OTHERS:
+            yield from (Run(problem, scheme, seed, "mini-batches", "phases") for scheme, problem in places)
+            yield from (Run(problem, scheme, seed, preset="phases") for problem in WITH_PHASES for scheme in OTHERS)
 
 
 def _in_order() -> Iterator[Run]:
@@ -278,12 +294,13 @@ def main() -> None:
     parser.add_argument("--problems", default=",".join(PROBLEMS))
     parser.add_argument("--schemes", default="all")
     parser.add_argument("--seeds", default=",".join(map(str, SEEDS_OF_PAIR)))
+    parser.add_argument("--preset", choices=("quick", "phases"), default="quick")
     parser.add_argument("--minutes", type=float, default=math.inf, help="begin no further run after so many")
     parser.add_argument("--list", action="store_true", help="say what is there and what is missing")
     given = parser.parse_args()
     wanted = [
         run
-        for run in planned()
+        for run in planned(given.preset)
         if run.problem in given.problems.split(",")
         and (given.schemes == "all" or run.weighting in given.schemes.split(","))
         and str(run.seed) in given.seeds.split(",")

@@ -9,18 +9,20 @@ negative norms.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import final
+from typing import Any, TypeAlias, final
 
 import numpy as np
 import numpy.typing as npt
 
-from phasecore.errors import InputError
+from phasecore.errors import InputError, described
+from phasecore.phases.rows import recorded_columns
 from phasecore.phases.statistics import snr_of_order
 
 FloatArray = npt.NDArray[np.float64]
 Column = npt.ArrayLike | Sequence[float | None]
+Recorded: TypeAlias = "Curve | Mapping[str, Column] | Iterable[Mapping[str, Any]]"
 
 KNOWN_COLUMNS = (
     "snr",
@@ -68,6 +70,34 @@ class Curve:
     nonfinite: Mapping[str, FloatArray] = field(default_factory=dict)
 
     @classmethod
+    def of(cls, recorded: Recorded) -> Curve:
+        """Return the curve of what was recorded: a curve itself, its columns, or rows such as `monitor.history`.
+
+        Raises:
+            InputError: it is none of these, or makes no curve (see `from_columns`).
+
+        Example:
+            >>> Curve.of([{"iteration": 1, "snr": 8.0}, {"iteration": 2, "snr": 4.0}]).captures
+            2
+        """
+        if isinstance(recorded, Curve):
+            return recorded
+        given: Any = recorded
+        if hasattr(given, "keys"):  # columns, also those of a data frame, which is no Mapping
+            return cls.from_columns(given)
+        is_sequence = isinstance(given, Iterable) and not isinstance(given, str | bytes)
+        rows = list(given) if is_sequence else [given]
+        for row in rows:
+            if not isinstance(row, Mapping):
+                raise InputError(
+                    "curve",
+                    received=described(row),
+                    expected="a mapping of columns, or rows, one mapping for each capture",
+                    fix="`monitor.history` has such rows; `phasecore detect FILE` and `read_curve(FILE)` read files.",
+                )
+        return cls.from_columns(recorded_columns(rows))
+
+    @classmethod
     def from_columns(cls, columns: Mapping[str, Column]) -> Curve:
         """Validate columns and make a curve of them.
 
@@ -90,11 +120,11 @@ class Curve:
         if "iteration" not in columns:
             raise InputError(
                 "curve without iterations",
-                received="the columns " + (", ".join(columns) or "(none)"),
+                received="the columns " + (", ".join(map(str, columns)) or "(none)"),
                 expected="a column 'iteration'",
             )
         iteration = _numbers("iteration", columns["iteration"])
-        known = {name: _numbers(name, values) for name, values in columns.items() if is_known_column(name)}
+        known = {name: _numbers(name, values) for name, values in columns.items() if is_known_column(str(name))}
         for name, values in known.items():
             if values.shape != iteration.shape:
                 raise InputError(
@@ -122,7 +152,7 @@ class Curve:
         if curve.ratio("snr") is None and curve.ratio("adam_snr") is None:
             raise InputError(
                 "curve without a signal-to-noise ratio",
-                received="the columns " + ", ".join(columns),
+                received="the columns " + ", ".join(map(str, columns)),
                 expected="'snr', or 'gradient_mean_norm' and 'gradient_std_norm'",
                 fix="The column names are those of a phasecore history.",
             )

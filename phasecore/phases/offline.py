@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import numpy.typing as npt
 
 from phasecore.phases.channels import ADAM_SNR, SNR, channels_of, lost_in
 from phasecore.phases.configuration import DetectorConfiguration
-from phasecore.phases.curve import Column, Curve
+from phasecore.phases.curve import Curve, Recorded
 from phasecore.phases.fall import LATE
 from phasecore.phases.falls import Falls, follow_falls, knee_of
 from phasecore.phases.findings import Extent, Finding, adam_finding, fall_finding, may_begin, rise_finding, timeline_of
@@ -26,11 +24,11 @@ LASTING = 0.5
 MOST = 2.0
 
 
-def detect(curve: Curve | Mapping[str, Column], configuration: DetectorConfiguration | None = None) -> Timeline:
+def detect(curve: Recorded, configuration: DetectorConfiguration | None = None) -> Timeline:
     """Find the phases of a recorded curve.
 
     Args:
-        curve: a curve, or its columns as for `Curve.from_columns`.
+        curve: a curve, its columns as for `Curve.from_columns`, or rows such as `monitor.history`.
         configuration: of the detector; one serves all curves.
 
     Returns:
@@ -38,7 +36,7 @@ def detect(curve: Curve | Mapping[str, Column], configuration: DetectorConfigura
         tell" are answers too, and the latter is that for a training that has gone to NaN.
 
     Raises:
-        InputError: the columns make no curve (see `Curve.from_columns`).
+        InputError: it makes no curve (see `Curve.of`).
 
     Example:
         >>> import numpy as np
@@ -48,8 +46,7 @@ def detect(curve: Curve | Mapping[str, Column], configuration: DetectorConfigura
         [('diffusion', 100), ('total_diffusion', 5013)]
     """
     configuration = configuration or DetectorConfiguration()
-    if not isinstance(curve, Curve):
-        curve = Curve.from_columns(curve)
+    curve = Curve.of(curve)
     channels = channels_of(curve)
     profile = profile_of(curve, channels)
     ended, rise = find_transitions(profile, configuration)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
-from phasecore.phases.curve import Column, Curve
+from phasecore.phases.curve import Curve, Recorded
 from phasecore.phases.online import tracker
 from phasecore.phases.timeline import Phase, Timeline, Transition
 
 
-def replay(curve: Curve | Mapping[str, Column]) -> Timeline:
+def replay(curve: Recorded) -> Timeline:
     """Return what the online tracker says after the last capture of a curve.
 
     Raises:
-        InputError: the columns make no curve (see `Curve.from_columns`).
+        InputError: it makes no curve (see `Curve.of`).
 
     Example:
         >>> replay({"iteration": [1, 2], "snr": [3.0, 2.0]}).reason
@@ -25,11 +25,11 @@ def replay(curve: Curve | Mapping[str, Column]) -> Timeline:
     return last.pop()
 
 
-def declarations(curve: Curve | Mapping[str, Column]) -> tuple[Transition, ...]:
+def declarations(curve: Recorded) -> tuple[Transition, ...]:
     """Return each transition as the online tracker first declared it, whether or not it was moved or taken back later.
 
     Raises:
-        InputError: the columns make no curve (see `Curve.from_columns`).
+        InputError: it makes no curve (see `Curve.of`).
 
     Example:
         >>> import numpy as np
@@ -45,9 +45,9 @@ def declarations(curve: Curve | Mapping[str, Column]) -> tuple[Transition, ...]:
     return tuple(found.values())
 
 
-def _timelines(curve: Curve | Mapping[str, Column]) -> Iterator[Timeline]:
+def _timelines(curve: Recorded) -> Iterator[Timeline]:
     """Yield the timeline after each capture."""
-    curve = curve if isinstance(curve, Curve) else Curve.from_columns(curve)
+    curve = Curve.of(curve)
     online = tracker()
     state = online.init()
     names = ["iteration", *curve.columns]

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from phasecore.backends import Acted
 from phasecore.errors import InputError, described
 from phasecore.files import PART, replacing
-from phasecore.recording.history import HISTORY, acted_of, columns_of, plain, read_rows, recorded_columns, replace_file
+from phasecore.phases.rows import columns_of, recorded_columns
+from phasecore.recording.history import HISTORY, acted_of, plain, read_rows, replace_file
 from phasecore.recording.untrusted import MOST_DOCUMENT, parsed, read_arrays, read_text
 
 CONFIGURATION = "run.json"

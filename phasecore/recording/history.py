@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any, final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from phasecore.arguments import is_number, is_whole
 from phasecore.backends import Acted
 from phasecore.errors import InputError, PluginError, described
 from phasecore.files import Growing, replacing
 from phasecore.phases import Timeline, detect
-from phasecore.phases.curve import Column
+from phasecore.phases.curve import Recorded
 from phasecore.probes.checks import checked_row
 from phasecore.recording.untrusted import MOST_TEXT, parsed, read_text
 
@@ -29,9 +28,6 @@ HISTORY = "history.jsonl"
 
 LARGEST = 2**53
 """Iterations at most: more cannot be told apart as numbers."""
-
-SPARSEST = 20
-"""Cells of a table for each value at most."""
 
 Row = dict[str, Any]
 
@@ -113,53 +109,7 @@ def parse_rows(file: Path, text: str) -> Iterator[tuple[int, Row]]:
         yield number, row
 
 
-def columns_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, NDArray[np.float64]]:
-    """Return each numeric column of the rows, shape (captures,), NaN where a row has no number.
-
-    Example:
-        >>> columns_of([{"iteration": 0, "snr": 2.0}, {"iteration": 10, "snr": None}])["snr"].tolist()
-        [2.0, nan]
-    """
-    rows = list(rows)
-    names = dict.fromkeys(
-        name for row in rows for name, value in row.items() if value is None or isinstance(value, int | float)
-    )
-    check_table(len(rows), len(names), sum(map(len, rows)))
-    return {name: np.asarray([_number(row.get(name)) for row in rows], dtype=np.float64) for name in names}
-
-
-def recorded_columns(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[float | None]]:
-    """Return each numeric column of the rows as the detector takes it: None where a row lacks it, NaN for null.
-
-    Example:
-        >>> recorded_columns([{"iteration": 0, "snr": 2.0}, {"iteration": 10, "snr": None}, {"iteration": 20}])["snr"]
-        [2.0, nan, None]
-    """
-    rows = list(rows)
-    return {name: [_number(row[name]) if name in row else None for row in rows] for name in columns_of(rows)}
-
-
-def check_table(rows: int, names: int, values: int) -> None:
-    """Refuse a table that is far larger than the values that are to be put into it.
-
-    Raises:
-        InputError: if so: every row has columns of its own.
-
-    Example:
-        >>> check_table(rows=1_000_000, names=50, values=20_000_000)
-    """
-    if rows * names > max(SPARSEST * values, 10_000_000):
-        raise InputError("history", received=f"{names} columns in {rows} rows", expected="rows with the same columns")
-
-
-def _number(value: object) -> float:
-    try:
-        return float(value) if isinstance(value, int | float) else math.nan
-    except OverflowError:  # a whole number of hundreds of digits
-        return math.nan
-
-
-def timeline_of(columns: Mapping[str, Column]) -> Timeline:
+def timeline_of(history: Recorded) -> Timeline:
     """Return the phases in a history; where it is no curve, a timeline that says why.
 
     Example:
@@ -167,7 +117,7 @@ def timeline_of(columns: Mapping[str, Column]) -> Timeline:
         True
     """
     try:
-        return detect(columns)
+        return detect(history)
     except InputError as error:
         return Timeline((), None, f"cannot tell: {error}")
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from phasecore.backends import Acted, Outcome
-from phasecore.recording.history import acted_of, recorded_columns, timeline_of
+from phasecore.recording.history import acted_of, timeline_of
 
 
 def outcome_of(
@@ -32,7 +32,7 @@ def outcome_of(
         iterations=iterations,
         seconds=_last(rows, "seconds") if seconds is None else seconds,
         relative_l2_error=_last(rows, "relative_l2_error"),
-        timeline=timeline_of(recorded_columns(rows)),
+        timeline=timeline_of(rows),
         rows=tuple(rows),
         actions=tuple(acted_of(rows) if actions is None else actions),
     )

@@ -23,7 +23,7 @@ from phasecore.recording.acting import Acting
 from phasecore.recording.configuration import configuration_of, provenance, summary
 from phasecore.recording.display import Display, Silent, level_outside, nonfinite_warning
 from phasecore.recording.folder import FAILURE, read_configuration
-from phasecore.recording.history import acted_of, checked_capture, done_by_row, plain, recorded_columns
+from phasecore.recording.history import acted_of, checked_capture, done_by_row, plain
 from phasecore.recording.hooks import RunHooks
 from phasecore.recording.outcome import outcome_of
 from phasecore.recording.own_problem import changed_file, recorded_source, reference_arrays
@@ -276,7 +276,7 @@ class Recorder:
         """
         if not self.rows:
             raise InputError("phase detection", received="no capture yet", expected="at least one row of history")
-        return detect(recorded_columns(self.rows))
+        return detect(self.rows)
 
     def finish(self, iterations: int, seconds: float | None = None) -> Outcome:
         """Write how the training ended into the run folder, where there is one, and announce it.

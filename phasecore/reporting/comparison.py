@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from phasecore.backends import Acted, Outcome, Training
 from phasecore.phases import Phase, Timeline
-from phasecore.recording.history import columns_of, recorded_columns
+from phasecore.phases.rows import columns_of, recorded_columns
 from phasecore.reporting.moved import moved
 
 Columns = Mapping[str, NDArray[np.float64]]

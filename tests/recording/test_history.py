@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from phasecore import InputError
-from phasecore.recording.history import History, columns_of, plain, read_rows
+from phasecore.phases.rows import columns_of
+from phasecore.recording.history import History, plain, read_rows
 
 
 def strict(text: str) -> Any:
@@ -81,14 +82,6 @@ def test_a_failure_while_cutting_leaves_the_file_as_it_was(tmp_path: Path, monke
     with pytest.raises(OSError, match="disk full"):
         History(file).cut(10)
     assert file.read_text() == before
-
-
-def test_columns_have_one_value_per_row_whatever_the_rows_hold() -> None:
-    columns = columns_of(
-        [{"iteration": 0, "name": "text"}, {"iteration": 10, "snr": 2}, {"iteration": 20, "snr": None}]
-    )
-    assert sorted(columns) == ["iteration", "snr"]
-    np.testing.assert_array_equal(columns["snr"], [np.nan, 2.0, np.nan])
 
 
 def test_plain_of_what_json_lacks() -> None:

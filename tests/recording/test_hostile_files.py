@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from phasecore.backends import Acted
 from phasecore.errors import InputError
 from phasecore.phases import detect
-from phasecore.recording.history import columns_of, read_rows
+from phasecore.phases.rows import columns_of
+from phasecore.recording.history import read_rows
 from phasecore.recording.reading import read_curve
 from phasecore.recording.row_order import in_order
 from phasecore.recording.untrusted import MOST_DOCUMENT, read_arrays, read_bytes

@@ -10,7 +10,7 @@ import pytest
 from phasecore.backends import Monitored
 from phasecore.errors import TrainingError
 from phasecore.phases import Phase, detect
-from phasecore.recording.history import recorded_columns
+from phasecore.phases.rows import recorded_columns
 from phasecore.recording.reading import read_curve
 from phasecore.recording.recorder import Recorder
 from phasecore.runs import execute, open_run, prepare
