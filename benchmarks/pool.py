@@ -3,16 +3,16 @@
     python -m benchmarks.pool            # trains what is missing, in order of priority; goes on where it stopped
     python -m benchmarks.pool --list     # trains nothing: what is there, what is missing, how long that takes
     python -m benchmarks.pool --problems helmholtz --seeds 0 --minutes 30
-    python -m benchmarks.pool --preset phases
+    python -m benchmarks.pool --set-ups constant
 
 `benchmarks.schemes` and `benchmarks.evidence` make their pages from these files. A file has the run's whole
 configuration, so that a run of another set-up, of a preset that has changed since, counts as missing. Curves are stored
 as measured, at each capture, with four significant digits (three by layer); phases are not: they are found in the
 curves when a page is made.
 
-Runs of another preset have its own interval of captures (`benchmarks.presets`). With the presets "phases" there are
-seeds 0 to 4 of the pair, 0 to 2 of `brdr`, `grad_norm` and of the pair in mini-batches; the set-ups were chosen with
-seeds 10 to 12.
+Runs of another preset have its own interval of captures (`benchmarks.presets`). The set-ups "constant" are presets
+that train at a constant rate, chosen with seeds 10 to 12: seeds 0 to 4 of the pair, 0 to 2 of `brdr`, `grad_norm` and
+of the pair in mini-batches.
 
 Fixed before anything of the pool was trained: the preset "quick" of each problem, captured every 20 iterations, torch,
 float32, each scheme with its default options or those that the preset recommends; seeds 0 to 4 of uniform weights and
@@ -30,7 +30,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import phasecore
 from benchmarks.peers.results import machine
@@ -45,11 +45,11 @@ from phasecore.runs import execute, prepare
 
 POOL = Path(__file__).parent / "results" / "pool"
 PROBLEMS = ("helmholtz", "burgers", "allen_cahn", "lid_driven_cavity")
-WITH_PHASES = ("helmholtz", "burgers")
-"""Problems with a preset "phases", which trains at a constant rate until total diffusion."""
+CONSTANT = {"helmholtz": "phases", "burgers": "phases", "lid_driven_cavity": "regularized"}
+"""Presets that train at a constant rate; "phases" are those that get to total diffusion."""
 PAIR, BY_HAND = ("uniform", "rba"), ("fixed",)
 OTHERS = ("brdr", "grad_norm")
-"""Schemes beside the pair that the presets "phases" are trained with: one weights points, one balances terms."""
+"""Schemes beside the pair that the set-ups "constant" are trained with: one weights points, one balances terms."""
 CAME_LATER = (("processes", 1), ("precision", None))
 """Settings that results were stored without."""
 SEEDS_OF_PAIR, SEEDS_OF_OTHERS = (0, 1, 2, 3, 4), (0, 1, 2)
@@ -66,6 +66,7 @@ UNSTORED = (
 """Columns that follow from others, such as the gradient order, `snr / sqrt(1 + snr^2)`."""
 
 Steps = Literal["all points", "mini-batches"]
+SetUps = Literal["quick", "constant"]
 
 
 @dataclass(frozen=True)
@@ -142,18 +143,19 @@ def applies(problem: str, scheme: str) -> bool:
 
 
 @functools.cache
-def planned(preset: str = "quick") -> tuple[Run, ...]:
-    """Return all runs of the studies, of the presets "quick" or "phases", those first that are wanted first."""
-    return tuple({"quick": _in_order, "phases": _with_phases}[preset]())
+def planned(set_ups: SetUps = "quick") -> tuple[Run, ...]:
+    """Return all runs of the studies in some set-ups, those first that are wanted first."""
+    return tuple({"quick": _in_order, "constant": _at_constant_rate}[set_ups]())
 
 
-def _with_phases() -> Iterator[Run]:
+def _at_constant_rate() -> Iterator[Run]:
+    kinds: list[tuple[str, Steps]] = [*((scheme, "mini-batches") for scheme in PAIR)]
+    kinds += [(scheme, "all points") for scheme in OTHERS]
     for seed in SEEDS_OF_PAIR:
-        places = [(scheme, problem) for problem in WITH_PHASES for scheme in PAIR]
-        yield from (Run(problem, scheme, seed, preset="phases") for scheme, problem in places)
+        yield from (Run(name, scheme, seed, preset=preset) for name, preset in CONSTANT.items() for scheme in PAIR)
         if seed in SEEDS_OF_OTHERS:
-            yield from (Run(problem, scheme, seed, "mini-batches", "phases") for scheme, problem in places)
-            yield from (Run(problem, scheme, seed, preset="phases") for problem in WITH_PHASES for scheme in OTHERS)
+            places = [(name, preset, *kind) for name, preset in CONSTANT.items() for kind in kinds]
+            yield from (Run(name, scheme, seed, steps, preset) for name, preset, scheme, steps in places)
 
 
 def _in_order() -> Iterator[Run]:
@@ -294,13 +296,13 @@ def main() -> None:
     parser.add_argument("--problems", default=",".join(PROBLEMS))
     parser.add_argument("--schemes", default="all")
     parser.add_argument("--seeds", default=",".join(map(str, SEEDS_OF_PAIR)))
-    parser.add_argument("--preset", choices=("quick", "phases"), default="quick")
+    parser.add_argument("--set-ups", choices=get_args(SetUps), default="quick")
     parser.add_argument("--minutes", type=float, default=math.inf, help="begin no further run after so many")
     parser.add_argument("--list", action="store_true", help="say what is there and what is missing")
     given = parser.parse_args()
     wanted = [
         run
-        for run in planned(given.preset)
+        for run in planned(given.set_ups)
         if run.problem in given.problems.split(",")
         and (given.schemes == "all" or run.weighting in given.schemes.split(","))
         and str(run.seed) in given.seeds.split(",")

@@ -3,7 +3,7 @@
     python -m benchmarks.presets            # trains what is missing, and prints the tables of docs/problems.md
     python -m benchmarks.presets --table    # trains nothing
 
-A second table has the presets "phases", which train at a constant rate until total diffusion, seeds 0 to 4 of uniform
+A second table has the presets that train at a constant rate, "phases" until total diffusion: seeds 0 to 4 of uniform
 weights and of residual-based attention. Rates and iterations were chosen with seeds 10 to 12.
 
 The runs are kept beside those of the pool. Seconds are processor time of one thread, captures included.
@@ -14,16 +14,16 @@ from __future__ import annotations
 import argparse
 import itertools
 
-from benchmarks.evidence import ERROR, measured
-from benchmarks.pool import PAIR, SEEDS_OF_PAIR, Run, train_missing
+from benchmarks.pool import CONSTANT, PAIR, SEEDS_OF_PAIR, Run, train_missing
 from benchmarks.schemes import spread
+from benchmarks.study.claims import ERROR
+from benchmarks.study.runs import measured
 from phasecore import registry
 from phasecore.phases import Phase
 from phasecore.reporting.wording import number
 
 OWN = ("burgers_inverse", "convection", "diffusion_reaction", "kdv", "lorenz", "poisson_l_shape", "wave")
 FIRST = ("allen_cahn", "burgers", "helmholtz", "lid_driven_cavity")
-PHASES = ("burgers", "helmholtz")
 
 
 def runs() -> list[Run]:
@@ -51,26 +51,26 @@ def table() -> str:
     return "\n".join([head, *map(line, runs())])
 
 
-def runs_of_phases(problem: str, weighting: str) -> list[Run]:
-    """Return the runs of a preset "phases"."""
-    return [Run(problem, weighting, seed, preset="phases") for seed in SEEDS_OF_PAIR]
+def runs_at_constant_rate(problem: str, weighting: str) -> list[Run]:
+    """Return the runs of the preset that trains at a constant rate."""
+    return [Run(problem, weighting, seed, preset=CONSTANT[problem]) for seed in SEEDS_OF_PAIR]
 
 
-def line_of_phases(problem: str, weighting: str) -> str:
+def line_at_constant_rate(problem: str, weighting: str) -> str:
     """Return what came out of the seeds that are there, medians and ranges, a row in Markdown."""
-    found = [one for run in runs_of_phases(problem, weighting) if (one := measured(run)) is not None]
+    found = [one for run in runs_at_constant_rate(problem, weighting) if (one := measured(run)) is not None]
     cells = [spread([one.final(ERROR) for one in found]), spread([one.kept["processor_seconds"] for one in found])]
     for phase in (Phase.DIFFUSION, Phase.TOTAL_DIFFUSION):
         begun = [item for one in found if (item := one.timeline.transition(phase)) is not None]
         sure = f", {min(item.confidence for item in begun):.0%} sure or more" if begun else ""
         cells.append(f"{spread([item.iteration for item in begun])}; {len(begun)} of {len(found)}{sure}")
-    return f"| `{problem}` | {weighting} | {' | '.join(cells)} |"
+    return f"| `{problem}`, `{CONSTANT[problem]}` | {weighting} | {' | '.join(cells)} |"
 
 
-def table_of_phases() -> str:
-    """Return the table of the presets "phases"."""
-    head = "| problem | weighting | relative L2 error | processor seconds | diffusion from | total diffusion from |"
-    lines = [line_of_phases(problem, weighting) for problem in PHASES for weighting in PAIR]
+def table_at_constant_rate() -> str:
+    """Return the table of the presets that train at a constant rate."""
+    head = "| problem, preset | weighting | relative L2 error | processor seconds | diffusion | total diffusion |"
+    lines = [line_at_constant_rate(problem, weighting) for problem in sorted(CONSTANT) for weighting in PAIR]
     return "\n".join([f"{head}\n|---|---|---|---|---|---|", *lines])
 
 
@@ -79,9 +79,9 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="train nothing")
     missing = {*registry.names("problem")} - {*OWN, *FIRST}
     if not parser.parse_args().table:
-        of_phases = (runs_of_phases(problem, weighting) for problem in PHASES for weighting in PAIR)
-        train_missing([*runs(), *itertools.chain(*of_phases)])
-    print(table(), table_of_phases(), sep="\n\n")
+        others = (runs_at_constant_rate(problem, weighting) for problem in CONSTANT for weighting in PAIR)
+        train_missing([*runs(), *itertools.chain(*others)])
+    print(table(), table_at_constant_rate(), sep="\n\n")
     if missing:
         print(f"not trained: {', '.join(sorted(missing))}")
 

@@ -21,9 +21,10 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.evidence import ERROR, measured
 from benchmarks.pool import PROBLEMS, SEEDS_OF_OTHERS, Run, applies, planned, train_missing
+from benchmarks.study.claims import ERROR
 from benchmarks.study.measures import Measured
+from benchmarks.study.runs import measured
 from phasecore.reporting.wording import number
 
 PAGE = Path(__file__).parents[1] / "docs" / "which_scheme.md"

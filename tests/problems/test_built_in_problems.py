@@ -10,6 +10,7 @@ import pytest
 
 import phasecore
 from phasecore import InputError, trained
+from phasecore.problems.checks import targets_of
 from phasecore.problems.references import l_shape
 from phasecore.testing.libraries import libraries
 from phasecore.testing.problem_equations import conditions_read_what_they_declare, residuals_read_what_is_declared
@@ -44,6 +45,10 @@ DOCS = Path(__file__).parents[2] / "docs"
         ("burgers_inverse", {"advection": math.nan}),
         ("burgers_inverse", {"viscosity": 0.0}),
         ("burgers_inverse", {"data_points": 0}),
+        ("lid_driven_cavity", {"lid": "round"}),
+        ("lid_driven_cavity", {"lid": True}),
+        ("lid_driven_cavity", {"lid": 1.0}),
+        ("lid_driven_cavity", {"lid": ""}),
     ],
 )
 def test_parameters_out_of_range_are_refused(name, parameters):
@@ -128,3 +133,15 @@ def test_the_page_of_problems_lists_what_is_built_in_with_all_parameters():
         name for name in phasecore.names("problem") if type(phasecore.problem(name)).__module__.startswith("phasecore.")
     ]
     assert listed == {name: list(phasecore.problem(name).parameters) for name in sorted(own)}
+
+
+@pytest.mark.parametrize("lid", [None, "regularized"])
+def test_the_velocities_of_a_cavity_are_those_that_its_walls_prescribe(lid):
+    problem = phasecore.problem("lid_driven_cavity", reynolds=20, lid=lid)
+    sampled = problem.sample(100, seed=1)
+    assert len(problem.conditions) == 4
+    for condition, points in zip(problem.conditions, sampled.conditions, strict=True):
+        velocities = problem.reference(points)
+        targets = targets_of(condition, points, problem.coordinates, problem.normals)
+        residuals = condition.residuals({"psi_y": velocities["u"], "psi_x": -velocities["v"]}, targets, np)
+        np.testing.assert_allclose(residuals, 0, atol=1e-9)

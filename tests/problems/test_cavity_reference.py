@@ -118,9 +118,34 @@ def test_cavity_agrees_between_resolutions(cavity):
         assert difference[far].max() < 20 * tolerance
 
 
-def test_cavity_conserves_mass_and_momentum_by_finite_differences():
+@pytest.mark.parametrize("reynolds", [1, 100, 1000])
+def test_a_regularized_cavity_converges_like_a_smooth_flow(reynolds):
+    points = np.random.default_rng(3).uniform(0, 1, (1000, 2))
+    fine, coarse = (
+        lid_driven_cavity.interpolate(lid_driven_cavity.solve(reynolds, degree=degree, is_regularized=True), points)
+        for degree in (56, 44)
+    )
+    for name, tolerance in (("u", 2e-5), ("v", 2e-5), ("stream_function", 1e-6), ("pressure", 1e-4)):
+        np.testing.assert_allclose(coarse[name], fine[name], rtol=0, atol=tolerance)
+
+
+def test_a_regularized_cavity_keeps_its_walls_and_has_a_finite_pressure():
+    flow = lid_driven_cavity.solve(100, is_regularized=True)
+    assert np.isfinite(flow.pressure).all()
+    s = np.linspace(0, 1, 301)
+    lid = lid_driven_cavity.interpolate(flow, np.stack([s, s * 0 + 1], 1))
+    np.testing.assert_allclose(lid["u"], 16 * s**2 * (1 - s) ** 2, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(flow.u[:, -1], 16 * flow.x**2 * (1 - flow.x) ** 2, rtol=0, atol=1e-15)
+    for wall in (np.stack([s * 0, s], 1), np.stack([s * 0 + 1, s], 1), np.stack([s, s * 0], 1)):
+        values = lid_driven_cavity.interpolate(flow, wall)
+        for name in ("u", "v", "stream_function"):
+            np.testing.assert_allclose(values[name], 0, atol=1e-10)
+
+
+@pytest.mark.parametrize("is_regularized", [False, True])
+def test_cavity_conserves_mass_and_momentum_by_finite_differences(is_regularized):
     """Independent of the discretization: differences of the interpolated velocity and pressure."""
-    flow = lid_driven_cavity.solve(400)
+    flow = lid_driven_cavity.solve(400, is_regularized=is_regularized)
     random = np.random.default_rng(4)
     points = random.uniform(0.15, 0.85, (100, 2))
     step = 5e-3

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,9 @@ pytest.importorskip("torch")
 import matplotlib
 
 from benchmarks import evidence, schemes
+from benchmarks.evidence import STUDIES
 from benchmarks.pool import PAIR, Run, planned
+from benchmarks.study import runs
 
 matplotlib.use("Agg")
 
@@ -51,20 +55,19 @@ def stored(run: Run) -> dict[str, Any] | None:
 
 @pytest.fixture
 def pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evidence, "result", stored)
+    monkeypatch.setattr(runs, "result", stored)
     monkeypatch.setattr(schemes, "result", stored)
-    monkeypatch.setattr(evidence, "IMAGES", tmp_path)
-    monkeypatch.setattr(evidence, "PAGE", tmp_path / "evidence.md")
+    monkeypatch.setattr(evidence, "DOCS", tmp_path)
     monkeypatch.setattr(schemes, "PAGE", tmp_path / "schemes.md")
-    evidence.measured.cache_clear()
+    runs.measured.cache_clear()
     yield
-    evidence.measured.cache_clear()
+    runs.measured.cache_clear()
 
 
 @pytest.mark.usefixtures("pages")
 def test_the_evidence_says_what_is_there_and_what_it_shows(tmp_path: Path) -> None:
     evidence.main()
-    page = evidence.PAGE.read_text()
+    page = (tmp_path / "evidence_quick.md").read_text()
     assert f"20 of the {len(planned())} runs" in page
     assert "| helmholtz | 0 | 5 | 0 | 0 | 1 (0.65 to 1; 5 runs) | none | none |" in page
     assert "| allen_cahn | 0 | 0 | 0 | 0 | none | none | none |" in page
@@ -73,9 +76,20 @@ def test_the_evidence_says_what_is_there_and_what_it_shows(tmp_path: Path) -> No
     assert "| holds |" in lines["Activations saturate: a larger share lies in the end bins."]
     assert "too few runs" in next(line for statement, line in lines.items() if statement.startswith("It takes fewer"))
     assert "| brdr | 0 of 0 |" in page
-    pictures = sorted(file.name for file in tmp_path.glob("*.png"))
-    assert pictures == ["evidence_around.png", "evidence_beginnings.png", "evidence_prediction.png"]
-    assert all(f"images/{name}" in page for name in pictures)
+    pictures = sorted(f"images/{file.name}" for file in tmp_path.glob("images/*.png"))
+    assert len(pictures) == 3 * len(STUDIES)
+    pages = "".join(file.read_text() for file in tmp_path.glob("*.md"))
+    assert all(f"({name})" in pages for name in pictures)
+
+
+@pytest.mark.usefixtures("pages")
+def test_the_page_of_three_phases_has_the_runs_of_the_presets_that_show_them(tmp_path: Path) -> None:
+    evidence.main()
+    page = (tmp_path / "evidence.md").read_text()
+    assert "| burgers | phases | rba | 5 |" in page
+    assert "| allen_cahn | quick | rba | 0 |" in page
+    assert "lid_driven_cavity" not in page
+    assert STUDIES[0].runs.planned == tuple(dict.fromkeys(STUDIES[0].runs.planned))
 
 
 @pytest.mark.usefixtures("pages")
@@ -88,12 +102,14 @@ def test_the_table_of_schemes_is_sorted_by_error_and_says_what_is_missing() -> N
     assert "## lid_driven_cavity\nNone of " in page
 
 
-@pytest.mark.parametrize("study", [evidence, schemes])
-def test_pages_are_made_of_no_runs_too(study: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (evidence, schemes):
+@pytest.mark.parametrize("page", [*(partial(evidence.page, study) for study in STUDIES), schemes.page])
+def test_pages_are_made_of_no_runs_too(
+    page: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (runs, schemes):
         monkeypatch.setattr(module, "result", lambda run: None)
-    monkeypatch.setattr(evidence, "IMAGES", tmp_path)
-    evidence.measured.cache_clear()
-    page = study.page()
-    evidence.measured.cache_clear()
-    assert "0 of the" in page or "None of" in page
+    monkeypatch.setattr(evidence, "DOCS", tmp_path)
+    runs.measured.cache_clear()
+    text = page()
+    runs.measured.cache_clear()
+    assert "0 of the" in text or "None of" in text

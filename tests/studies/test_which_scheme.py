@@ -9,8 +9,9 @@ import pytest
 
 pytest.importorskip("torch")
 
-from benchmarks import evidence, which_scheme
+from benchmarks import which_scheme
 from benchmarks.pool import PROBLEMS, Run
+from benchmarks.study import runs as of_pool
 from benchmarks.which_scheme import BOTH, FRONT, SYMPTOMS, against_uniform, runs
 
 LOSSES = {"uniform": 0.1, "rba": 0.01, "grad_norm": 0.4}
@@ -37,10 +38,10 @@ def stored(run: Run) -> dict[str, Any] | None:
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch) -> Any:
     def clear() -> None:
-        evidence.measured.cache_clear()
+        of_pool.measured.cache_clear()
         which_scheme.compared.cache_clear()
 
-    monkeypatch.setattr(evidence, "result", stored)
+    monkeypatch.setattr(of_pool, "result", stored)
     clear()
     yield
     clear()
@@ -71,7 +72,7 @@ def test_the_best_scheme_stands_first_and_what_is_missing_last(tmp_path: Path, m
 
 
 def test_a_page_is_made_of_no_runs_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evidence, "result", lambda run: None)
+    monkeypatch.setattr(of_pool, "result", lambda run: None)
     assert which_scheme.page().count("No run is there yet.") == len(SYMPTOMS)
 
 

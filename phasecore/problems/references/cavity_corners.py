@@ -8,7 +8,7 @@ Peyret, Computers and Fluids 27 (1998).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import final
 
 import numpy as np
@@ -63,6 +63,16 @@ def corner_flow(x: Floats, y: Floats) -> CornerFlow:
         q_y=-left.q_y - right.q_y,
         pressure=left.pressure - right.pressure,
     )
+
+
+def no_corner_flow(x: Floats, y: Floats) -> CornerFlow:
+    """Return zeros, for a lid whose speed does not jump at its ends.
+
+    Example:
+        >>> no_corner_flow(np.asarray([0.5]), np.asarray([1.0])).psi_y
+        array([0.])
+    """
+    return CornerFlow(*(np.zeros(np.broadcast(x, y).shape) for _ in fields(CornerFlow)))
 
 
 def _one_corner(along: Floats, below: Floats) -> CornerFlow:
