@@ -7,8 +7,9 @@ stopped falling; the Adam SNR and the residual order are counted in. Where noise
 For 0.6 decades the end found follows the SNR further down, as far as it goes on falling at more than a quarter of
 the rate of the fall, unless the SNR turns up first; if it is then back where it came from, there was no fall. Slower
 and later falls are what diffusion is made of, and so are steps down, after a rest, while Adam's SNR, which had fallen
-with the SNR, has turned up and does not come down again. Heights count, levels do not: the level of the SNR depends on
-how many points a batch holds. The same steps serve the offline and the online detector: neither looks ahead.
+with the SNR, has turned up and does not come down again, unless such a step is deeper than the fall before it. Heights
+count, levels do not: the level of the SNR depends on how many points a batch holds. The same steps serve the offline
+and the online detector: neither looks ahead.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ GOES_ON, GOES_ON_LEAST = 0.08, 0.22
 SLOW, SLOW_SHARE = 0.25, 0.15
 TURN_SHARE = 0.5
 STILL_OPEN = 0.6
+AS_DEEP, DEEPENS = 1.0, 0.3
 PATH = 64
 EARLY, LATE = 1.5, 2.5
 
@@ -218,7 +220,9 @@ def _follow_found(
         return fall
     used = int(np.isfinite(fall.path[0]).sum())
     declared = now if math.isnan(fall.declared) else fall.declared
-    if now - fall.at > STILL_OPEN or used == PATH:
+    step = (fall.bottom - window.level) / (fall.top - fall.bottom)
+    deepens = step > DEEPENS and not window.rests
+    if (now - fall.at > STILL_OPEN and not deepens) or used == PATH:
         return fall._replace(closed=1.0, declared=declared)
     if window.level > fall.bottom + configuration.turn + configuration.caution * window.error:
         if fall.top - window.level < 0.5 * configuration.fall:
@@ -230,6 +234,7 @@ def _follow_found(
     fall = _swung(fall, window, configuration)
     if not first_rest and not math.isnan(fall.declared):
         turned = adam is not None and bool(adam.up) and abs(adam.at - fall.at) <= configuration.reach
+        turned = turned and step < AS_DEEP
         fall = fall._replace(until=math.nan if not turned else now if math.isnan(fall.until) else fall.until)
         if turned:
             return fall._replace(path=path)

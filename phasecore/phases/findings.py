@@ -21,7 +21,7 @@ NEIGHBOURHOOD = 0.35
 MINIMUM_CAPTURES = 10
 MINIMUM_BINS = 9
 MOST_CONFIDENT = 0.99
-STILL_FALLS = 2.5
+STILL_FALLS, SURE = 2.5, 3.0
 TIE = 1e-3
 
 
@@ -124,6 +124,19 @@ def adam_finding(fall: Fall, configuration: DetectorConfiguration) -> Finding | 
     """
     found = fall_finding(fall, configuration, ADAM_SNR) if fall.closed else None
     return None if found is None else found._replace(log_odds=min(found.log_odds, configuration.hint))
+
+
+def told_by_snr(snr: Finding | None, adam: Finding | None, configuration: DetectorConfiguration) -> Finding | None:
+    """Return the end of fitting by the SNR; None where it comes long after Adam's and is doubtful: Adam's tells then.
+
+    Args:
+        snr: the end of the SNR's fall.
+        adam: that of Adam's beside it.
+        configuration: of the detector.
+    """
+    if snr is None or adam is None or snr.log_odds >= SURE:
+        return snr
+    return snr if snr.time - adam.time <= configuration.plateau else None
 
 
 def timeline_of(

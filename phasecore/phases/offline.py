@@ -10,7 +10,16 @@ from phasecore.phases.configuration import DetectorConfiguration
 from phasecore.phases.curve import Curve, Recorded
 from phasecore.phases.fall import LATE
 from phasecore.phases.falls import Falls, follow_falls, knee_of
-from phasecore.phases.findings import Extent, Finding, adam_finding, fall_finding, may_begin, rise_finding, timeline_of
+from phasecore.phases.findings import (
+    Extent,
+    Finding,
+    adam_finding,
+    fall_finding,
+    may_begin,
+    rise_finding,
+    timeline_of,
+    told_by_snr,
+)
 from phasecore.phases.nonfinite import gaps_of, told
 from phasecore.phases.profile import Profile, profile_of
 from phasecore.phases.rise import RiseEvidence, rise_evidence
@@ -79,11 +88,11 @@ def find_transitions(profile: Profile, configuration: DetectorConfiguration) -> 
     fall, adam = find_falls(profile, configuration)
     seen_snr = bool(np.isfinite(profile.values[SNR]).any())
     source = SNR if seen_snr else ADAM_SNR
-    found = fall_finding(fall, configuration, source)
+    hint = adam_finding(adam, configuration)
+    found = told_by_snr(fall_finding(fall, configuration, source), hint, configuration)
     ended, evidence = _lasting(found, source, fall.until, fall.adam_peak, profile, configuration)
     if ended is None and seen_snr:
-        found = adam_finding(adam, configuration)
-        ended, evidence = _lasting(found, ADAM_SNR, adam.until, fall.adam_peak, profile, configuration)
+        ended, evidence = _lasting(hint, ADAM_SNR, adam.until, fall.adam_peak, profile, configuration)
     return ended, rise_finding(evidence, may_begin(evidence.times, ended), configuration)
 
 

@@ -33,6 +33,7 @@ from phasecore.phases.findings import (
     may_begin,
     rise_finding,
     timeline_of,
+    told_by_snr,
 )
 from phasecore.phases.nonfinite import CAPTURES as GAP_CAPTURES
 from phasecore.phases.nonfinite import no_gaps, told, with_capture
@@ -232,7 +233,9 @@ def _followed(state: TrackerState, now: float, configuration: DetectorConfigurat
 def _ended(falls: FloatArray, seen_snr: bool, configuration: DetectorConfiguration) -> Finding | None:
     """Return the end of fitting, by the SNR or else by Adam's."""
     found = fall_finding(fall_from_array(falls[0]), configuration, SNR if seen_snr else ADAM_SNR)
-    return adam_finding(fall_from_array(falls[1]), configuration) if found is None else found
+    hint = adam_finding(fall_from_array(falls[1]), configuration)
+    found = told_by_snr(found, hint, configuration)
+    return hint if found is None else found
 
 
 def _with_fall_declared(state: TrackerState, now: float, configuration: DetectorConfiguration) -> TrackerState:
