@@ -12,7 +12,8 @@ curves when a page is made.
 
 Runs of another preset have its own interval of captures (`benchmarks.presets`). The set-ups "constant" are presets
 that train at a constant rate, chosen with seeds 10 to 12: seeds 0 to 4 of the pair, 0 to 2 of `brdr`, `grad_norm` and
-of the pair in mini-batches.
+of the pair in mini-batches. Those called "middle" have the paper's equations, rates and schemes, and less of all else,
+seed 0 of the pair first.
 
 Fixed before anything of the pool was trained: the preset "quick" of each problem, captured every 20 iterations, torch,
 float32, each scheme with its default options or those that the preset recommends; seeds 0 to 4 of uniform weights and
@@ -47,6 +48,8 @@ POOL = Path(__file__).parent / "results" / "pool"
 PROBLEMS = ("helmholtz", "burgers", "allen_cahn", "lid_driven_cavity")
 CONSTANT = {"helmholtz": "phases", "burgers": "phases", "lid_driven_cavity": "regularized"}
 """Presets that train at a constant rate; "phases" are those that get to total diffusion."""
+MIDDLE: dict[str, int] = {"points": 2500, "width": 64, "depth": 4, "iterations": 20_000, "every": 50}
+"""What takes the place of the presets "paper", of 10 000 or 25 600 points, 6 x 128, and 300 000 iterations."""
 PAIR, BY_HAND = ("uniform", "rba"), ("fixed",)
 OTHERS = ("brdr", "grad_norm")
 """Schemes beside the pair that the set-ups "constant" are trained with: one weights points, one balances terms."""
@@ -66,7 +69,7 @@ UNSTORED = (
 """Columns that follow from others, such as the gradient order, `snr / sqrt(1 + snr^2)`."""
 
 Steps = Literal["all points", "mini-batches"]
-SetUps = Literal["quick", "constant"]
+SetUps = Literal["quick", "constant", "middle"]
 
 
 @dataclass(frozen=True)
@@ -97,10 +100,11 @@ class Run:
         Raises:
             InputError: if the problem has nothing that the scheme needs.
         """
-        every = {"every": EVERY} if self.preset == "quick" else {}
+        preset, instead = ("paper", MIDDLE) if self.preset == "middle" else (self.preset, {})
+        instead = {"every": EVERY} if self.preset == "quick" else instead
         return prepare(
-            self.problem, weighting=self.weighting, preset=self.preset, backend="torch", seed=self.seed, probes=PROBES,
-            **every,
+            self.problem, weighting=self.weighting, preset=preset, backend="torch", seed=self.seed, probes=PROBES,
+            **instead,
         )  # fmt: skip
 
 
@@ -145,7 +149,12 @@ def applies(problem: str, scheme: str) -> bool:
 @functools.cache
 def planned(set_ups: SetUps = "quick") -> tuple[Run, ...]:
     """Return all runs of the studies in some set-ups, those first that are wanted first."""
-    return tuple({"quick": _in_order, "constant": _at_constant_rate}[set_ups]())
+    return tuple({"quick": _in_order, "constant": _at_constant_rate, "middle": _of_middle_size}[set_ups]())
+
+
+def _of_middle_size() -> Iterator[Run]:
+    for seed in SEEDS_OF_OTHERS:
+        yield from (Run(problem, scheme, seed, preset="middle") for problem in PROBLEMS for scheme in PAIR)
 
 
 def _at_constant_rate() -> Iterator[Run]:

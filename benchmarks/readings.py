@@ -1,13 +1,16 @@
 """Phases read off pictures, blind, by two readers, against what the detector finds in the same runs.
 
     python -m benchmarks.readings --draw DIR    # pictures with numbers in the place of names, and what a reader is told
+    python -m benchmarks.readings --draw DIR --set-ups constant
     python -m benchmarks.readings               # makes docs/readings.md of the readings that are there
 
-The runs are of the pool (`benchmarks.pool`), chosen and shuffled before any was looked at for this: of each of four
-problems uniform weights and residual-based attention, seeds 0 to 2, four other schemes and both in mini-batches, seed
-0, and residual-based attention on six further problems. A reader has the pictures and `INSTRUCTIONS`, not the names,
-nor what the detector or the other reader says, and writes `benchmarks/results/readings/NAME.json`: by number the
-iterations at which diffusion and total diffusion begin, null where they do not.
+The runs are of the pool (`benchmarks.pool`), chosen and shuffled before any was looked at for this. Of the quick
+presets: of each of four problems uniform weights and residual-based attention, seeds 0 to 2, four other schemes and
+both in mini-batches, seed 0, and residual-based attention on six further problems. Of those at a constant rate, read
+after the detector had last been changed: three problems, the same pair and seeds, two other schemes and both in
+mini-batches. A reader has the pictures and `INSTRUCTIONS`, not the names, nor what the detector or the other reader
+says, and writes `benchmarks/results/readings/NAME.json`, or `NAME-constant.json`: by number the iterations at which
+diffusion and total diffusion begin, null where they do not.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.pool import POOL, PROBLEMS
+from benchmarks.pool import CONSTANT, POOL, PROBLEMS, SetUps
 from phasecore.phases import Curve, Phase, Transition, detect, replay
 from phasecore.reporting.timeline_figure import PANELS, quantity
 
@@ -33,7 +36,8 @@ PAGE = Path(__file__).parent.parent / "docs" / "readings.md"
 READERS = ("first", "second")
 OTHERS = ("brdr", "grad_norm", "self_adaptive", "relobralo", "rba-batches", "uniform-batches")
 NEWER = ("burgers_inverse", "diffusion_reaction", "kdv", "lorenz", "poisson_l_shape", "wave")
-SHUFFLE = 17
+AT_CONSTANT_RATE = ("brdr", "grad_norm", "rba-batches", "uniform-batches")
+SHUFFLE: Mapping[SetUps, int] = {"quick": 17, "constant": 18}
 PHASES = {"diffusion": Phase.DIFFUSION, "total_diffusion": Phase.TOTAL_DIFFUSION}
 NEAR, SHARE = 0.3, 0.85
 """Decades within which a transition counts as found, and the share of them that is aimed at."""
@@ -61,12 +65,17 @@ Also say how sure you are of each answer, from 0.5 (a guess) to 1.
 
 
 @functools.cache
-def sample() -> tuple[Path, ...]:
+def sample(set_ups: SetUps = "quick") -> tuple[Path, ...]:
     """Return the files of the runs, in the order of the pictures."""
-    pairs = [f"{scheme}-seed{seed}" for scheme in ("uniform", "rba") for seed in (0, 1, 2)]
-    four = [f"{problem}-{run}" for problem in PROBLEMS for run in [*pairs, *(f"{other}-seed0" for other in OTHERS)]]
-    files = [POOL / f"{name}.json" for name in [*four, *(f"{problem}-rba-seed0" for problem in NEWER)]]
-    random.Random(SHUFFLE).shuffle(files)
+    if set_ups == "constant":
+        presets, others = {name: f"-{preset}" for name, preset in CONSTANT.items()}, AT_CONSTANT_RATE
+    else:
+        presets, others = dict.fromkeys(PROBLEMS, ""), OTHERS
+    runs = [(scheme, seed) for scheme in ("uniform", "rba") for seed in (0, 1, 2)] + [(other, 0) for other in others]
+    names = [f"{name}-{scheme}{preset}-seed{seed}" for name, preset in presets.items() for scheme, seed in runs]
+    names += [f"{problem}-rba-seed0" for problem in NEWER] if set_ups == "quick" else []
+    files = [POOL / f"{name}.json" for name in names]
+    random.Random(SHUFFLE[set_ups]).shuffle(files)
     return tuple(files)
 
 
@@ -76,11 +85,11 @@ def history(file: Path) -> Mapping[str, Any]:
     return kept
 
 
-def draw(folder: Path) -> None:
+def draw(folder: Path, set_ups: SetUps) -> None:
     """Write the pictures and the instructions."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "INSTRUCTIONS.md").write_text(INSTRUCTIONS)
-    for number, file in enumerate(sample(), start=1):
+    for number, file in enumerate(sample(set_ups), start=1):
         draw_one(history(file), f"number {number}", folder / f"{number:02d}.png")
 
 
@@ -127,16 +136,17 @@ class Reading(NamedTuple):
 
 
 @functools.cache
-def readings(reader: str) -> tuple[Mapping[str, Reading], ...]:
+def readings(reader: str, set_ups: SetUps = "quick") -> tuple[Mapping[str, Reading], ...]:
     """Return what a reader says of each picture, by phase.
 
     Args:
         reader: one of `READERS`.
+        set_ups: of the runs.
     """
-    said = json.loads((READINGS / f"{reader}.json").read_text())
+    said = json.loads((READINGS / f"{reader}{'' if set_ups == 'quick' else '-' + set_ups}.json").read_text())
     return tuple(
         {phase: Reading(said[f"{number}"][phase], said[f"{number}"][f"sure_{phase}"]) for phase in PHASES}
-        for number in range(1, len(sample()) + 1)
+        for number in range(1, len(sample(set_ups)) + 1)
     )
 
 
@@ -188,11 +198,11 @@ class Compared:
 
 
 @functools.cache
-def compared() -> tuple[Compared, ...]:
+def compared(set_ups: SetUps = "quick") -> tuple[Compared, ...]:
     """Return all phases of all runs."""
-    both = [readings(reader) for reader in READERS]
+    both = [readings(reader, set_ups) for reader in READERS]
     rows = []
-    for place, file in enumerate(sample()):
+    for place, file in enumerate(sample(set_ups)):
         whole, online = detect(history(file)), replay(history(file))
         for phase, of in PHASES.items():
             read = both[0][place][phase], both[1][place][phase]
@@ -215,17 +225,20 @@ def shares(rows: Sequence[Compared]) -> dict[str, tuple[int, int]]:
     }
 
 
-def tables() -> str:
-    """Return the tables of the page."""
-    rows, groups = compared(), {**{problem: (problem,) for problem in PROBLEMS}, "six others": NEWER}
-    groups["all"] = (*PROBLEMS, *NEWER)
+def tables(set_ups: SetUps) -> str:
+    """Return the tables of some set-ups."""
+    rows = compared(set_ups)
+    problems: Sequence[str] = [*CONSTANT] if set_ups == "constant" else PROBLEMS
+    groups: dict[str, Sequence[str]] = {problem: (problem,) for problem in problems}
+    groups |= {"six others": NEWER} if set_ups == "quick" else {}
+    groups["all"] = (*problems, *NEWER)
     lines = [
         "| problem | phase | both readers agree | in the whole curve | online | both see none | told so | online |"
     ]
     lines.append("|---|---|---|---|---|---|---|---|")
-    for group, problems in groups.items():
+    for group, members in groups.items():
         for phase in PHASES:
-            own = [row for row in rows if row.phase == phase and row.problem in problems]
+            own = [row for row in rows if row.phase == phase and row.problem in members]
             found = shares(own)
             cells = [_part(*found[kind]) for kind in ("in the whole curve", "online")]
             none = found["none, in the whole curve"], found["none, online"]
@@ -246,10 +259,10 @@ def tables() -> str:
     return "\n".join(lines)
 
 
-def calibration() -> str:
+def calibration(rows: Sequence[Compared]) -> str:
     """Return the table of confidences against how often they are right."""
     lines = ["| confidence | transitions | within 0.3 decades |", "|---|---|---|"]
-    agreed = [(row.found.confidence, row.is_right(row.found)) for row in compared() if row.agreed and row.found]
+    agreed = [(row.found.confidence, row.is_right(row.found)) for row in rows if row.agreed and row.found]
     for least, most in ((0.0, 0.8), (0.8, 0.95), (0.95, 1.01)):
         own = [right for confidence, right in agreed if least <= confidence < most]
         lines.append(f"| {least:g} to {min(most, 1):g} | {len(own)} | {_part(sum(own), len(own))} |")
@@ -279,37 +292,64 @@ def _verdict(row: Compared) -> str:
 
 def page() -> str:
     """Return the page of what is there."""
-    found = shares(compared())
-    right, count = found["in the whole curve"]
+    quick, constant = compared("quick"), compared("constant")
     return f"""# Phases read off pictures, by two readers
 
-Made by `python -m benchmarks.readings`. Two readers, who had the pictures of {len(sample())} trainings and a page of
-instructions, and knew neither names nor what the detector or the other one says, drew where diffusion and total
-diffusion begin. The runs are of the [pool](evidence.md), chosen beforehand: four problems with uniform
-weights and residual-based attention (three seeds), four further schemes and mini-batches, and six other problems. Both
-readers were language models that looked at the pictures, one of them in the reverse order; they may err alike where
-people would not. `--draw DIR` makes the pictures and the instructions, for a reading of your own.
+Made by `python -m benchmarks.readings`. Two readers, who had the pictures of trainings and a page of instructions, and
+knew neither names nor what the detector or the other one says, drew where diffusion and total diffusion begin. The runs
+are of the [pool](evidence.md). All readers were language models that looked at the pictures, one of each two in the
+reverse order; they may err alike where people would not. `--draw DIR` makes the pictures and the instructions, for a
+reading of your own.
 
-Where the readers agree within {NEAR} decades, the detector is right within {NEAR} decades in {_part(right, count)} of
-the transitions (the aim is {SHARE:.0%}), and names no phase in {_part(*found["none, in the whole curve"])} of the cases
-in which both see none.
+Where the readers agree within {NEAR} decades, the detector is so often right within {NEAR} decades (the aim is
+{SHARE:.0%}), and names no phase where both see none:
 
-{{tables}}
+{summary({"quick presets": quick, "constant rate": constant, "both": (*quick, *constant)})}
 
-In brackets how sure a reader is, and the confidence.
+The quick presets were looked at several times while the detector was made; those at a constant rate were drawn and read
+after its last change.
 
 ## Confidence
 
-{calibration()}
-""".replace("{tables}", tables())
+Of transitions on which the readers agree:
+
+{calibration((*quick, *constant))}
+
+## At a constant rate
+
+{len(sample("constant"))} trainings: three problems with uniform weights and residual-based attention (three seeds), two
+further schemes, and mini-batches.
+
+{{constant}}
+
+## Quick presets
+
+{len(sample("quick"))} trainings, chosen beforehand: four problems with uniform weights and residual-based attention
+(three seeds), four further schemes and mini-batches, and six other problems.
+
+{{quick}}
+
+In brackets how sure a reader is, and the confidence.
+""".replace("{constant}", tables("constant")).replace("{quick}", tables("quick"))
+
+
+def summary(samples: Mapping[str, Sequence[Compared]]) -> str:
+    """Return the table of shares by sample."""
+    head = ["in the whole curve", "online", "none, in the whole curve", "none, online"]
+    lines = [f"| trainings | {' | '.join(head)} |", f"|---|{'---|' * len(head)}"]
+    for name, rows in samples.items():
+        found = shares(rows)
+        lines.append(f"| {name} | {' | '.join(_part(*found[kind]) for kind in head)} |")
+    return "\n".join(lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--draw", type=Path, metavar="DIR", help="write pictures and instructions, and nothing else")
+    parser.add_argument("--set-ups", choices=[*SHUFFLE], default="quick", help="of the runs that are drawn")
     given = parser.parse_args()
     if given.draw is not None:
-        draw(given.draw)
+        draw(given.draw, given.set_ups)
     else:
         PAGE.write_text(page())
 
