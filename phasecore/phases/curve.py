@@ -93,7 +93,7 @@ class Curve:
                     "curve",
                     received=described(row),
                     expected="a mapping of columns, or rows, one mapping for each capture",
-                    fix="`monitor.history` has such rows; `phasecore detect FILE` and `read_curve(FILE)` read files.",
+                    fix="Give `monitor.history`, or what `phasecore.recording.reading.read_curve` makes of a file.",
                 )
         return cls.from_columns(recorded_columns(rows))
 
