@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import statistics
 
 from benchmarks.pool import CONSTANT, PAIR, SEEDS_OF_PAIR, Run, train_missing
 from benchmarks.schemes import spread
@@ -62,8 +63,10 @@ def line_at_constant_rate(problem: str, weighting: str) -> str:
     cells = [spread([one.final(ERROR) for one in found]), spread([one.kept["processor_seconds"] for one in found])]
     for phase in (Phase.DIFFUSION, Phase.TOTAL_DIFFUSION):
         begun = [item for one in found if (item := one.timeline.transition(phase)) is not None]
+        starts = sorted(item.iteration for item in begun)
+        where = f"{statistics.median(starts):.0f} ({starts[0]} to {starts[-1]})" if starts else "none"
         sure = f", {min(item.confidence for item in begun):.0%} sure or more" if begun else ""
-        cells.append(f"{spread([item.iteration for item in begun])}; {len(begun)} of {len(found)}{sure}")
+        cells.append(f"{where}; {len(begun)} of {len(found)}{sure}")
     return f"| `{problem}`, `{CONSTANT[problem]}` | {weighting} | {' | '.join(cells)} |"
 
 
