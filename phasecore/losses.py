@@ -29,6 +29,7 @@ from phasecore.signals import (
 )
 from phasecore.weighting import WeightingScheme
 from phasecore.weighting.checks import check_can_move
+from phasecore.weighting.composition import filled
 from phasecore.weighting.indexed import Composition, IndexedScheme
 from phasecore.weighting.rba import RBAState
 
@@ -237,6 +238,18 @@ def checked_schemes(schemes: dict[str, WeightingScheme], backend: str) -> dict[s
 
 
 def attention_of(parts: Iterable[IndexedScheme]) -> RBAState | None:
-    """Return the state of the first scheme that is a residual-based attention and has one."""
-    states = (part.state for part in parts if part.weighted)
-    return next((state for state in states if isinstance(state, RBAState)), None)
+    """Return the state of the first scheme that is a residual-based attention and has one.
+
+    A point that was in no batch yet has the mean weight of those that were.
+    """
+    found = ((part.state, part.namespace) for part in parts if part.weighted)
+    for state, xp in found:
+        if isinstance(state, RBAState):
+            return state._replace(weights={term: _of_all(term, state, xp) for term in state.weights})
+    return None
+
+
+def _of_all(term: str, state: RBAState, xp: ArrayNamespace) -> Array:
+    ones = xp.ones_like(state.weights[term])
+    unseen = xp.where(state.visited[term] > 0, 0.0 * ones, ones)
+    return filled(state.weights[term], unseen, "residual", xp)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any, ClassVar, final
 
@@ -95,9 +96,12 @@ class Capture(capture.Capture):
         values: dict[str, Any] = {}
         if required & {ADAM_MOMENTS, ADAM_LEARNING_RATES}:
             values |= self._of_adam()
-        values |= self._source.signals(required)
-        if BATCH_GRADIENT_MOMENTS in required:
-            values[BATCH_GRADIENT_MOMENTS] = self._source.gradient_moments()
+        source = self._source
+        first = source.weighted_as_in_first_step() if isinstance(source, PhysicsSource) else contextlib.nullcontext()
+        with first:
+            values |= source.signals(required)
+            if BATCH_GRADIENT_MOMENTS in required:
+                values[BATCH_GRADIENT_MOMENTS] = source.gradient_moments()
         return values
 
     def _coefficients(self) -> Mapping[str, Any]:

@@ -327,7 +327,7 @@ class PhysicsLoss(ResidualLoss):
 
     def hold_weighting(self, action: Action) -> None:
         """Hold the weights, averaged or as they are, or release them; the attention goes on as a statistic."""
-        self.weighting.hold(action, self._blank_signals())
+        self.weighting.hold(action)
         if self.weighting.held:
             self._keep_attention(self.weighting)
         self.version += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, final
@@ -40,6 +41,7 @@ from phasecore_keras.internals import compute_loss, takes_training
 from phasecore_keras.model import PINN
 from phasecore_keras.moments import MomentAccumulator
 from phasecore_keras.points import Batches
+from phasecore_keras.steps import steps_done
 from phasecore_keras.tangents import BLOCK, Tangents
 from phasecore_keras.undisturbed import undisturbed
 
@@ -115,6 +117,18 @@ class PhysicsSource(Source):
         )
         self._batch_gradient = tools.gradients(batch_loss, self._variables, others)
         self._batch_gradients = tools.batch_gradients(batch_loss, self._variables, others)
+
+    @contextlib.contextmanager
+    def weighted_as_in_first_step(self) -> Iterator[None]:
+        """Have the weights that the first step uses, which updates them first, as long as there was none."""
+        if self._model.optimizer.built and steps_done(self._model):
+            yield
+            return
+        self._follow()
+        now = self._evaluate(ops.copy(self._coordinates))
+        signals = self._physics.signals(ops.copy(self._coordinates), now["residuals"], now["condition_residuals"])
+        with self._physics.weighting.as_in_next_step(signals):
+            yield
 
     def signals(self, required: frozenset[str]) -> dict[str, Any]:
         """Return residuals, losses, weights and fields at the current state."""

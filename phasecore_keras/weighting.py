@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any, final
 
 import keras
@@ -32,6 +33,8 @@ class IndexedWeighting(IndexedScheme, keras.layers.Layer):  # type: ignore[misc,
         scheme: the weighting scheme.
         name: what to call it in errors.
     """
+
+    namespace = namespace
 
     def __init__(self, scheme: WeightingScheme, name: str) -> None:
         super().__init__(name=f"weighting_{name}", trainable=False, autocast=False)
@@ -65,7 +68,7 @@ class IndexedWeighting(IndexedScheme, keras.layers.Layer):  # type: ignore[misc,
             owned.append(self._own("state_" + key, value))
         for term, weight in weights.items():
             self._check_values(term, weight, 0)
-            owned.append(self._own("weight_" + term, weight if self.scheme.constant else ops.ones_like(weight)))
+            owned.append(self._own("weight_" + term, self._begun(weight)))
         self._updated = -1
         if not self.in_step:
             owned.append(self._own("updated_at", ops.convert_to_tensor(-1, dtype="int32")))
@@ -228,6 +231,25 @@ class Weighting(Composition, keras.layers.Layer):  # type: ignore[misc, unused-i
             for term in dict.fromkeys(term for _, weights in following for term in weights)
         }
         return {term: factor for term, factor in found.items() if factor is not None}
+
+    @contextlib.contextmanager
+    def as_in_next_step(self, signals: Signals) -> Iterator[None]:
+        """Have the weights that the next step on all points uses, and those of now again at the end.
+
+        Args:
+            signals: those of all points before the step, which updates weights from them.
+        """
+        parts = [] if self.held else [part for part in self.parts if part.in_step and part.weighted]
+        names = [(part, f"weight_{term}") for part in parts for term in part.weighted]
+        kept = [(part, name, part._read(name, None)) for part, name in names]
+        try:
+            for part in parts:
+                for term, weight in part.following(signals).items():
+                    part._write(f"weight_{term}", weight, None)
+            yield
+        finally:
+            for part, name, value in kept:
+                part._write(name, value, None)
 
     def attention_beside(self) -> IndexedWeighting | None:
         """Return the residual-based attention among the schemes once more, to be updated beside them, or None."""

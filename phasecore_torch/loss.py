@@ -293,7 +293,7 @@ class PhysicsLoss(ResidualLoss, nn.Module):
 
     def hold_weighting(self, action: Action) -> None:
         """Hold the weights, averaged or as they are, or release them; the attention goes on as a statistic."""
-        self.weighting.hold(action, self._blank_signals())
+        self.weighting.hold(action)
         if self.weighting.held and self.attention is None:
             self.attention = self.weighting.attention_beside()
 

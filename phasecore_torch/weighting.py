@@ -42,6 +42,7 @@ class IndexedWeighting(IndexedScheme, nn.Module):
         PluginError: if the scheme returns weights of a wrong shape, or of a term that is not there.
     """
 
+    namespace = namespace
     calls: Tensor
 
     def __init__(self, scheme: WeightingScheme, name: str, signals: Signals, sizes: Mapping[str, int]) -> None:
@@ -53,8 +54,7 @@ class IndexedWeighting(IndexedScheme, nn.Module):
         for key, value in state_leaves(state):
             self.register_buffer("state_" + key, value.detach().clone())
         for term, weight in weights.items():
-            first = weight.detach().clone()
-            self.register_buffer("weight_" + term, first if scheme.constant else torch.ones_like(first))
+            self.register_buffer("weight_" + term, self._begun(weight.detach().clone()))
         self._calls = 0
         if scheme.every > 1:
             self.register_buffer("calls", torch.zeros((), dtype=torch.int64))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from phasecore.arrays import Array, ArrayNamespace
 from phasecore.policies.actions import Action, AverageWeighting, ReleaseWeighting
@@ -12,20 +12,26 @@ from phasecore.sampling.places import Places
 from phasecore.signals import CONDITION_RESIDUALS, RESIDUALS, Signals
 from phasecore.weighting.base import State, WeightingScheme, Weights
 from phasecore.weighting.checks import check_terms_stay, check_update, check_weight_range, first_state, updated
-from phasecore.weighting.composition import Products, averaged, filled, point_weights, products
+from phasecore.weighting.composition import Products, averaged, point_weights, products
+
+UNSEEN = -(2.0**15)
+"""What is kept as the weight of a point that was in no batch yet; every float type has this number, no weight is it."""
 
 
 class IndexedScheme(ABC):
     """A scheme with its state and weights, which an adapter keeps where its framework saves them.
 
-    Base class, beside that of a framework's module or layer.
+    Base class, beside that of a framework's module or layer. A point that was in no batch yet has no weight of its own:
+    where one is read it is the mean of those of its term that have, or 1 where none has.
 
     Attributes:
+        namespace: the framework's functions of arrays.
         scheme: the weighting scheme.
         scheme_name: what to call it in errors.
         weighted: the terms that it weights.
     """
 
+    namespace: ClassVar[ArrayNamespace]
     scheme: WeightingScheme
     scheme_name: str
     weighted: tuple[str, ...] = ()
@@ -64,8 +70,11 @@ class IndexedScheme(ABC):
         if term not in self.weighted:
             return None
         name = f"weight_{term}"
-        is_of_batch = len(getattr(self, name).shape) and term in self._batched
-        return self._read(name, indices if is_of_batch else None)
+        if not len(getattr(self, name).shape):
+            return self._read(name, None)
+        whole = self._read(name, None)
+        rows = whole if indices is None or term not in self._batched else self._read(name, indices)
+        return self.namespace.where(rows == UNSEEN, self._of_seen(whole), rows)
 
     @property
     def is_active(self) -> bool:
@@ -86,35 +95,15 @@ class IndexedScheme(ABC):
         for term in self.weighted:
             self._check_values(term, self.weight(term), iteration)
 
-    def fill(self, signals: Signals) -> None:
-        """Give each point that was in no batch yet, whose state is the first one, the mean weight of the others.
-
-        Args:
-            signals: of the full set of points, with the right shapes; values do not matter.
-        """
-        xp = signals.namespace
-        fresh = first_state(self.scheme_name, self.scheme, signals)
+    def fill(self) -> None:
+        """Keep the mean weight of the others for each point that was in no batch yet."""
         for term in self.weighted:
-            firsts = {
-                _name_of(field, term): getattr(fresh, field)[term]
-                for field in self.scheme.per_point
-                if term in getattr(fresh, field)
-            }
-            if firsts and len(self.weight(term).shape):
-                ones = xp.ones_like(self.weight(term))
-                unseen = ones
-                for name, first in firsts.items():
-                    unseen = xp.where(self._read(name, None) == first, unseen, 0.0 * ones)
-                self._write(f"weight_{term}", filled(self.weight(term), unseen, self.scheme.multiplies, xp), None)
+            self._write(f"weight_{term}", self.weight(term), None)
 
-    def average(self, xp: ArrayNamespace) -> None:
-        """Give each of a term's points the mean of their weights, see `averaged`.
-
-        Args:
-            xp: the framework's functions of arrays.
-        """
+    def average(self) -> None:
+        """Give each of a term's points the mean of their weights, see `averaged`."""
         for term in self.weighted:
-            self._write(f"weight_{term}", averaged(self.weight(term), self.scheme.multiplies, xp), None)
+            self._write(f"weight_{term}", averaged(self.weight(term), self.scheme.multiplies, self.namespace), None)
 
     def move(self, signals: Signals, places: Mapping[str, Places | None], *, held: bool = False) -> None:
         """Keep the states and weights of points that have moved with their points, see `WeightingScheme.on_move`.
@@ -132,7 +121,7 @@ class IndexedScheme(ABC):
         for term in self.weighted:
             if len(getattr(self, f"weight_{term}").shape):
                 some = {**signals.values.get(RESIDUALS, {}), **signals.values.get(CONDITION_RESIDUALS, {})}
-                found[f"weight_{term}"] = term, signals.namespace.ones_like(some[term])
+                found[f"weight_{term}"] = term, UNSEEN * signals.namespace.ones_like(some[term])
         self._replace(
             {
                 name: self._carried(name, first, places[term], signals.namespace, held=held)
@@ -147,6 +136,20 @@ class IndexedScheme(ABC):
         rows = self._read(name, self._array(places.nearest))
         of_nearest = self.scheme.on_move == "nearest" or (held and name.startswith("weight_"))
         return rows if of_nearest else xp.where(self._array(places.stayed), rows, first)
+
+    def _of_seen(self, weight: Any) -> Any:
+        """Return the mean of the weights that there are, shape (), see `averaged`; 1 where there are none."""
+        xp = self.namespace
+        ones = xp.ones_like(weight)
+        seen = xp.where(weight == UNSEEN, 0.0 * ones, ones)
+        mean = averaged(xp.where(weight == UNSEEN, ones, weight), self.scheme.multiplies, xp, seen)
+        return xp.where(xp.sum(seen) > 0, mean, xp.ones_like(mean))
+
+    def _begun(self, weight: Any) -> Any:
+        """Return what is kept for a weight before the first update; those of constant schemes are there at once."""
+        if self.scheme.constant:
+            return weight
+        return (UNSEEN if len(weight.shape) else 1.0) * self.namespace.ones_like(weight)
 
     def _check_values(self, term: str, weight: Any, iteration: int) -> None:
         check_weight_range(self.scheme_name, self.scheme, term, *self._range(weight), iteration)
@@ -224,18 +227,17 @@ class Composition(ABC):
         """
         return point_weights(self.current())
 
-    def hold(self, action: Action, signals: Signals) -> None:
+    def hold(self, action: Action) -> None:
         """Hold the weights, as they are or each scheme's averaged over the points of a term, or release them.
 
         Args:
             action: one of the three.
-            signals: of the full set of points, with the right shapes; values do not matter.
         """
         self.held = not isinstance(action, ReleaseWeighting)
         for part in self.parts if self.held else ():
-            part.fill(signals)
+            part.fill()
             if isinstance(action, AverageWeighting):
-                part.average(signals.namespace)
+                part.average()
 
     def move(self, signals: Signals, places: Mapping[str, Places | None]) -> None:
         """Keep the states and weights of points that have moved with their points, see `IndexedScheme.move`."""
