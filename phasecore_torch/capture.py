@@ -93,6 +93,12 @@ class Capture(capture.Capture):
         )
         self._has_warned = False
 
+    def is_moved_by(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Return whether an optimizer changes parameters of the model or of the loss, whoever made it."""
+        own = [*self._trained().values(), *(self._loss.parameters() if isinstance(self._loss, nn.Module) else ())]
+        moved = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+        return not moved.isdisjoint(map(id, own))
+
     def moved_by(self, optimizer: torch.optim.Optimizer) -> None:
         """Take note of the optimizer that made the last step, where that was in another session."""
         self._movements.hear(optimizer)

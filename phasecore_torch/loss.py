@@ -155,7 +155,7 @@ class PhysicsLoss(ResidualLoss, nn.Module):
         Raises:
             InputError: for indices of another type or shape.
         """
-        check_indices(indices)
+        check_indices(indices, len(self.points))
         conditions = self._conditions()
         through_batches = indices is None and torch.is_grad_enabled() and not torch.compiler.is_compiling()
         batched = self._batched() if through_batches and self._batched is not None else None

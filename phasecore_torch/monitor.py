@@ -8,6 +8,7 @@ from typing import Any, Self, final
 
 import torch
 from torch import Tensor
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from phasecore import losses, registry
 from phasecore.errors import InputError
@@ -162,7 +163,7 @@ class PhaseMonitor(Monitor):
         self._awaited, self._release = self._due(), lambda: None
         if self._awaited is not None:
             self.capture.prepare_backward(due=self._awaited)
-            self._release = self.optimizer.register_step_pre_hook(lambda *_: self._settle()).remove
+            self._release = register_optimizer_step_pre_hook(self._before_step).remove
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *unused: object) -> None:
@@ -175,8 +176,11 @@ class PhaseMonitor(Monitor):
             self.capture.prepare_backward(measure=False)
             return
         self._count()
-        # where another optimizer made the step, or none
-        self._settle()
+        left, self._awaited = self._awaited, None
+        if left is not None:
+            # no optimizer made a step: what was heard may be of other parameters than those of now
+            self.capture.prepare_backward(measure=False)
+            self._row(self.capture.measure(self.iteration, left))
         failure = self._in_charge.after_iteration()
         if failure is not None:
             self._log.went_back(self.iteration, self._in_charge.name, failure)
@@ -300,6 +304,11 @@ class PhaseMonitor(Monitor):
         self.iteration += 1
         if self._is_wanted(self.iteration - 1):
             self._save_snapshot()
+
+    def _before_step(self, optimizer: torch.optim.Optimizer, *_: object) -> None:
+        """Take the row that is awaited before the first optimizer, whichever it is, changes what it is of."""
+        if self.capture.is_moved_by(optimizer):
+            self._settle()
 
     def _settle(self) -> None:
         """Take the row that is awaited."""

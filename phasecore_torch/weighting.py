@@ -187,8 +187,14 @@ def _count_calls(part: nn.Module, incompatible: Any) -> None:
     part._calls = int(part.calls)
 
 
-def check_indices(indices: Tensor | None) -> None:
+def check_indices(indices: Tensor | None, count: int) -> None:
     """Refuse indices of points that are not integers of shape (batch,), or None for all.
+
+    Whether there are such points is looked at on a CPU only: elsewhere it would wait for the device.
+
+    Args:
+        indices: those of a batch.
+        count: number of points.
 
     Raises:
         InputError: if so.
@@ -198,6 +204,11 @@ def check_indices(indices: Tensor | None) -> None:
         raise InputError(
             "indices of collocation points", received=given, expected="a tensor of torch.int64 of shape (batch,)"
         )
+    if indices is None or indices.device.type != "cpu" or torch.compiler.is_compiling():
+        return
+    if not len(indices) or indices.min() < 0 or indices.max() >= count:
+        given = f"{int(indices.min())} to {int(indices.max())}" if len(indices) else "none"
+        raise InputError("indices of collocation points", received=given, expected=f"some from 0 to {count - 1}")
 
 
 def with_or_without_attention(loss: Any, state: dict[str, Any], prefix: str, *unused: Any) -> None:

@@ -289,13 +289,15 @@ def choose_probes(
         fix: what to do where one of those asked for requires another signal.
 
     Raises:
-        InputError: for a probe that is asked for and requires a signal that is not there.
+        InputError: for a probe that is asked for and requires a signal that is not there, or a text.
         UnknownNameError: for a name that no probe has.
 
     Example:
         >>> [probe.name for probe in choose_probes(None, frozenset({"adam_moments"}), "mine", fix="")]
         ['adam_snr']
     """
+    if isinstance(probes, str):
+        raise InputError("probes", received=f"the text {probes!r}", expected=f"a list of names, such as [{probes!r}]")
     chosen = []
     for given in DEFAULT_PROBES if probes is None else probes:
         probe = registry.as_probe(given)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from phasecore.errors import InputError, described
 from phasecore.phases.channels import ADAM_SNR, SNR, channels_of, lost_in
 from phasecore.phases.configuration import DetectorConfiguration
 from phasecore.phases.curve import Curve, Recorded
@@ -54,7 +55,14 @@ def detect(curve: Recorded, configuration: DetectorConfiguration | None = None) 
         >>> [(str(found.phase), found.iteration) for found in detect({"iteration": iteration, "snr": snr}).transitions]
         [('diffusion', 100), ('total_diffusion', 5013)]
     """
-    configuration = configuration or DetectorConfiguration()
+    configuration = DetectorConfiguration() if configuration is None else configuration
+    if not isinstance(configuration, DetectorConfiguration):
+        raise InputError(
+            "detect, argument 'configuration'",
+            received=described(configuration),
+            expected="a DetectorConfiguration, or none",
+            fix='Give columns by name: detect({"iteration": iterations, "snr": snr}).',
+        )
     curve = Curve.of(curve)
     channels = channels_of(curve)
     profile = profile_of(curve, channels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
@@ -229,6 +230,8 @@ class Problem(ABC):
             InputError: if a count is not a positive integer.
         """
         _check_count("points", points)
+        if not (is_number(seed) and seed >= 0 and seed == int(seed)):
+            raise InputError("seed of the points", received=repr(seed), expected="a whole number, 0 or more")
         if condition_points is None:
             condition_points = int(np.ceil(2 * np.sqrt(points)))
         _check_count("condition_points", condition_points)
@@ -368,7 +371,7 @@ _CONTRACT = frozenset(name for name in (*vars(Problem), *Problem.__annotations__
 
 
 def relative_l2_error(prediction: Mapping[str, Array], reference: Mapping[str, Array]) -> float:
-    """Return `norm2(u - u_ref) / norm2(u_ref)` over all fields of the reference together.
+    """Return `norm2(u - u_ref) / norm2(u_ref)` over all fields of the reference together, NaN where that is zero.
 
     Raises:
         InputError: for a field whose two shapes differ.
@@ -387,7 +390,8 @@ def relative_l2_error(prediction: Mapping[str, Array], reference: Mapping[str, A
     predicted = np.concatenate([np.asarray(prediction[name], dtype=np.float64) for name in reference])
     exact = np.concatenate([np.asarray(values, dtype=np.float64) for values in reference.values()])
     # not numpy.linalg.norm: its BLAS threads would wait actively and slow the framework's own
-    return float(np.sqrt(np.square(predicted - exact).sum() / np.square(exact).sum()))
+    size = np.square(exact).sum()
+    return float(np.sqrt(np.square(predicted - exact).sum() / size)) if size else math.nan
 
 
 def _check_count(what: str, count: int) -> None:

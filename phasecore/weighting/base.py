@@ -34,8 +34,8 @@ class WeightingScheme(NamedTuple):
             next update the weights stay as they are.
         on_move: what becomes of a point's state, and its weight, where points move in training. A point that stays
             keeps them in any case. A new one takes those of the nearest old one ("nearest"), or begins as `init` has
-            it, its weight one until the next update ("anew"); "refused" forbids moves. While weights are held, a
-            new point has that of the nearest old one in any case, as no update is to come.
+            it, its weight the mean of the others' until the next update ("anew"); "refused" forbids moves. While
+            weights are held, a new point has that of the nearest old one in any case, as no update is to come.
         constant: whether the weights are the same whatever the signals' values. They are in use from the start then,
             where those of other schemes are one until their first update, and are never updated.
 

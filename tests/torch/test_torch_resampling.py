@@ -124,10 +124,14 @@ def test_a_scheme_may_have_new_points_begin_anew_and_those_that_stay_keep_theirs
     moved[10:20] = True
     loss.resample(points)
     after = loss.state_dict()
-    for name, fresh in (("state_sizes_pde", 3.0), ("weight_pde", 1.0)):
-        now, then = after[f"weighting.mine.{name}"], before[f"weighting.mine.{name}"]
-        assert torch.equal(now[~moved], then[~moved])
-        assert (now[moved] == fresh).all()
+    now, then = after["weighting.mine.state_sizes_pde"], before["weighting.mine.state_sizes_pde"]
+    assert torch.equal(now[~moved], then[~moved])
+    assert (now[moved] == 3.0).all()
+    (part,) = loss.weighting.parts
+    now, then = part.weight("pde"), before["weighting.mine.weight_pde"]
+    assert torch.equal(now[~moved], then[~moved])
+    mean = then[~moved].square().mean().sqrt() if part.scheme.multiplies == "residual" else then[~moved].mean()
+    torch.testing.assert_close(now[moved], mean.expand(10), msg="until they are updated")
 
 
 def test_a_scheme_may_forbid_that_points_move_and_nothing_changes():
