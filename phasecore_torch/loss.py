@@ -32,15 +32,16 @@ from phasecore_torch.conditions import Conditions
 from phasecore_torch.derivatives import Model, Parameters, PartialDerivatives
 from phasecore_torch.device import placement, points_in_cache
 from phasecore_torch.evaluation import Evaluation, Losses, evaluation_of
-from phasecore_torch.layout import Layout, layout_of_loss, of_this_process
+from phasecore_torch.layout import Layout, layout_of_loss
 from phasecore_torch.movements import evaluates_again
 from phasecore_torch.namespace import namespace
 from phasecore_torch.points import Points, coordinates_given
 from phasecore_torch.processes import check_whole, processes
+from phasecore_torch.same_points import watch_states
 from phasecore_torch.tangents import Tangents
 from phasecore_torch.term_signals import with_blank_gradients, with_gradients
 from phasecore_torch.undisturbed import undisturbed
-from phasecore_torch.weighting import Weighting, check_indices, weighted_loss, with_or_without_attention
+from phasecore_torch.weighting import Weighting, check_indices, weighted_loss
 
 Floats = NDArray[np.float64]
 
@@ -141,8 +142,7 @@ class PhysicsLoss(ResidualLoss, nn.Module):
         self.attention: Weighting | None = None
         self.changed_to: str | None = None
         self.updates = 0
-        self.register_load_state_dict_pre_hook(with_or_without_attention)  # type: ignore[no-untyped-call]
-        self.register_load_state_dict_pre_hook(of_this_process)  # type: ignore[no-untyped-call]
+        watch_states(self)
         self.losses = Losses({}, {})
 
     def forward(self, indices: Tensor | None = None) -> Tensor:
