@@ -330,7 +330,8 @@ def _other_trainings(study: Runs) -> str:
     head += [f"{claim.name}, {claim.unit}" for claim in CLAIMS[:3]]
     return (
         "## Other schemes, and mini-batches\nWhere the paper is silent. Mini-batches are a quarter of the points at "
-        f"each step, captures of all.\n\n{_table(head, rows)}"
+        "each step, captures of all; in the first three of these points that no batch had yet still had a weight of 1."
+        f"\n\n{_table(head, rows)}"
     )
 
 
