@@ -58,7 +58,7 @@ class IndexedWeighting(IndexedScheme, nn.Module):
         self._calls = 0
         if scheme.every > 1:
             self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
-            self.register_load_state_dict_post_hook(_count_calls)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_post_hook(_begin_again)  # type: ignore[no-untyped-call]
 
     def is_due(self) -> bool:
         """Return whether this iteration updates the weights."""
@@ -78,6 +78,7 @@ class IndexedWeighting(IndexedScheme, nn.Module):
             self.calls = torch.full_like(self.calls, self._calls)
         if due and self.is_active:
             self._advance(signals, indices)
+            self.has_seen_all |= indices is None
 
     def _read(self, name: str, indices: Tensor | None) -> Tensor:
         buffer: Tensor = getattr(self, name)
@@ -95,6 +96,7 @@ class IndexedWeighting(IndexedScheme, nn.Module):
         setattr(self, name, new)
 
     def _replace(self, values: Mapping[str, Tensor]) -> None:
+        self.has_seen_all = False
         for name, value in values.items():
             setattr(self, name, value.detach().clone())
 
@@ -182,9 +184,12 @@ def weighted_loss(term: str, residual: Tensor, weights: Products) -> Tensor:
     return square.mean()  # type: ignore[no-any-return]
 
 
-def _count_calls(part: nn.Module, incompatible: Any) -> None:
+def _begin_again(part: nn.Module, incompatible: Any) -> None:
+    """Go on from a state that was loaded."""
     assert isinstance(part, IndexedWeighting)
-    part._calls = int(part.calls)
+    part.has_seen_all = False
+    if part.scheme.every > 1:
+        part._calls = int(part.calls)
 
 
 def check_indices(indices: Tensor | None, count: int) -> None:

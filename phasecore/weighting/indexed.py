@@ -29,12 +29,14 @@ class IndexedScheme(ABC):
         scheme: the weighting scheme.
         scheme_name: what to call it in errors.
         weighted: the terms that it weights.
+        has_seen_all: whether each point is known to have a weight of its own.
     """
 
     namespace: ClassVar[ArrayNamespace]
     scheme: WeightingScheme
     scheme_name: str
     weighted: tuple[str, ...] = ()
+    has_seen_all: bool = False
     _structure: Any = None
     """A state whose entries are their keys, or None for an array."""
     _batched: frozenset[str] = frozenset()
@@ -70,11 +72,11 @@ class IndexedScheme(ABC):
         if term not in self.weighted:
             return None
         name = f"weight_{term}"
-        if not len(getattr(self, name).shape):
-            return self._read(name, None)
-        whole = self._read(name, None)
-        rows = whole if indices is None or term not in self._batched else self._read(name, indices)
-        return self.namespace.where(rows == UNSEEN, self._of_seen(whole), rows)
+        is_of_points = bool(len(getattr(self, name).shape))
+        rows = self._read(name, indices if is_of_points and term in self._batched else None)
+        if self.has_seen_all or not is_of_points:
+            return rows
+        return self.namespace.where(rows == UNSEEN, self._of_seen(self._read(name, None)), rows)
 
     @property
     def is_active(self) -> bool:

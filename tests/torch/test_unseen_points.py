@@ -94,3 +94,13 @@ def test_a_state_of_an_unfinished_epoch_is_loaded_as_it_is():
         each(second)
     assert torch.equal(loss_fn.point_weights()["pde"], other.point_weights()["pde"])
     assert torch.equal(loss_fn.eval()(), other.eval()())
+
+
+def test_a_loss_that_has_seen_all_its_points_takes_the_state_of_one_that_has_not():
+    unfinished, *_ = made("rba")
+    unfinished(torch.arange(SIZE))
+    whole, *_ = made("rba")
+    whole()
+    whole.load_state_dict(unfinished.state_dict())
+    assert torch.equal(whole.point_weights()["pde"], unfinished.point_weights()["pde"])
+    assert (whole.point_weights()["pde"] > 0).all()
