@@ -127,7 +127,7 @@ class PhysicsSource(Source):
         self._follow()
         now = self._evaluate(ops.copy(self._coordinates))
         signals = self._physics.signals(ops.copy(self._coordinates), now["residuals"], now["condition_residuals"])
-        with self._physics.weighting.as_in_next_step(signals):
+        with self._physics.weighting.as_in_first_step(signals):
             yield
 
     def signals(self, required: frozenset[str]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from phasecore.signals import Signals
 from phasecore.weighting import WeightingScheme, state_leaves
 from phasecore.weighting.checks import updated
 from phasecore.weighting.composition import Products, point_factor, products, reads_weighted_terms, weighted_square
-from phasecore.weighting.indexed import Composition, IndexedScheme, weights_of
+from phasecore.weighting.indexed import UNSEEN, Composition, IndexedScheme, weights_of
 from phasecore_keras.autodiff import to_numpy
 from phasecore_keras.differentiation import Tensor
 from phasecore_keras.distribution import scope_here
@@ -116,6 +116,12 @@ class IndexedWeighting(IndexedScheme, keras.layers.Layer):  # type: ignore[misc,
         if self.in_step and self._owned:
             return updated(self.scheme_name, self.scheme, signals, self._state(None))[0]
         return {term: self.weight(term) for term in self.weighted}
+
+    def has_seen_none(self) -> bool:
+        """Return whether it weights points, and no point has a weight of its own yet."""
+        kept = [to_numpy(self._read(f"weight_{term}", None)) for term in self.weighted]
+        of_points = [weight for weight in kept if weight.ndim]
+        return bool(of_points) and all((weight == UNSEEN).all() for weight in of_points)
 
     def get_config(self) -> dict[str, Any]:
         """Say nothing of the scheme: the model that holds it makes it again."""
@@ -233,13 +239,13 @@ class Weighting(Composition, keras.layers.Layer):  # type: ignore[misc, unused-i
         return {term: factor for term, factor in found.items() if factor is not None}
 
     @contextlib.contextmanager
-    def as_in_next_step(self, signals: Signals) -> Iterator[None]:
-        """Have the weights that the next step on all points uses, and those of now again at the end.
+    def as_in_first_step(self, signals: Signals) -> Iterator[None]:
+        """Have the weights that a first step on all points uses where there are none yet, and none again at the end.
 
         Args:
             signals: those of all points before the step, which updates weights from them.
         """
-        parts = [] if self.held else [part for part in self.parts if part.in_step and part.weighted]
+        parts = [] if self.held else [part for part in self.parts if part.in_step and part.has_seen_none()]
         names = [(part, f"weight_{term}") for part in parts for term in part.weighted]
         kept = [(part, name, part._read(name, None)) for part, name in names]
         try:

@@ -206,7 +206,10 @@ class TorchSession(Session):
             self.seen = (self.loss.points, self.loss.weighting) if same else (None, None)
         for name, part in self._parts().items():
             own = state[name]
-            part.load_state_dict(own[rank()] if name == "loss" and processes() > 1 else own)
+            try:
+                part.load_state_dict(own[rank()] if name == "loss" and processes() > 1 else own)
+            except InputError as error:
+                raise InputError(f"resuming from {file}", received=f"a {error}", expected=EXPECTED) from error
         return state
 
     def _parts(self) -> dict[str, Any]:

@@ -387,10 +387,12 @@ TORCH_ALONE = {
     "pina.py",
     "processes.py",
     "rewritten.py",
+    "same_points.py",
     "term_signals.py",
     "workers.py",
 }
-"""What the backends of Keras do by themselves, and packages for torch alone."""
+"""What the backends of Keras do by themselves, packages for torch alone, and that a state is of some points: one of
+Keras brings its points along."""
 
 
 def test_the_adapters_have_the_same_files():

@@ -68,10 +68,16 @@ DIFFERENCES: dict[str, set[str]] = {
         "weighting.py: Weighting.update",
         "weighting.py: check_indices",
     },
+    "a capture of `fit` comes before the first step has any weights": {
+        "sources.py: PhysicsSource.weighted_as_in_first_step",
+        "weighting.py: IndexedWeighting.has_seen_none",
+        "weighting.py: Weighting.as_in_first_step",
+    },
     "the backward pass of a torch training is there to be listened to; that of `fit` is compiled": {
         "capture.py: Capture._values",
         "capture.py: Capture.backward",
         "capture.py: Capture.heard",
+        "capture.py: Capture.is_moved_by",
         "capture.py: Capture.prepare_backward",
         "loss.py: PhysicsLoss.evaluate_through",
         "moments.py: MomentAccumulator",
