@@ -50,3 +50,8 @@ def test_what_is_neither_says_what_it_is(given, received):
     with pytest.raises(InputError) as caught:
         detect(given)
     assert received in str(caught.value)
+
+
+def test_two_columns_without_names_are_no_configuration():
+    with pytest.raises(InputError, match=r'a DetectorConfiguration, or none.*"iteration": iterations, "snr": snr'):
+        detect(ITERATION, SNR)

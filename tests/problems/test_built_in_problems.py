@@ -145,3 +145,15 @@ def test_the_velocities_of_a_cavity_are_those_that_its_walls_prescribe(lid):
         targets = targets_of(condition, points, problem.coordinates, problem.normals)
         residuals = condition.residuals({"psi_y": velocities["u"], "psi_x": -velocities["v"]}, targets, np)
         np.testing.assert_allclose(residuals, 0, atol=1e-9)
+
+
+@pytest.mark.parametrize("seed", [-1, 0.5, True, "1", math.nan])
+def test_a_seed_that_is_none_is_refused(seed):
+    with pytest.raises(InputError, match=r"seed of the points: received .*expected a whole number, 0 or more"):
+        phasecore.problem("burgers").sample(10, seed=seed)
+
+
+def test_the_error_beside_a_reference_of_zeros_is_not_defined():
+    zeros = {"u": np.zeros(3)}
+    assert math.isnan(phasecore.problems.relative_l2_error({"u": np.ones(3)}, zeros))
+    assert math.isnan(phasecore.problems.relative_l2_error(zeros, zeros))

@@ -104,3 +104,15 @@ def test_a_loss_that_has_seen_all_its_points_takes_the_state_of_one_that_has_not
     whole.load_state_dict(unfinished.state_dict())
     assert torch.equal(whole.point_weights()["pde"], unfinished.point_weights()["pde"])
     assert (whole.point_weights()["pde"] > 0).all()
+
+
+@pytest.mark.parametrize("indices", [[-1, 0], [0, COUNT], []])
+def test_indices_of_no_points_are_refused(indices):
+    loss_fn, *_ = made("rba")
+    with pytest.raises(phasecore.InputError, match=f"indices of collocation points: .*some from 0 to {COUNT - 1}"):
+        loss_fn(torch.tensor(indices, dtype=torch.int64))
+
+
+def test_a_name_in_the_place_of_a_list_of_probes_is_refused():
+    with pytest.raises(phasecore.InputError, match=r"probes: received the text 'gradient_snr'; expected a list"):
+        made("rba", probes="gradient_snr")
