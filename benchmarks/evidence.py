@@ -110,8 +110,8 @@ beginnings of total diffusion in some runs: see [readings](readings.md).
 MIDDLE_SIZE = f"""# Evidence: a middle size
 
 The paper's equations, learning rates (0.001, times 0.9 every 5000 iterations) and attention, but {MIDDLE["points"]}
-points, {MIDDLE["depth"]} x {MIDDLE["width"]} and {MIDDLE["iterations"]} iterations in the place of 10 000 or 25 600, 6 x
-128 and 300 000: as many as an hour on two cores allows. Sizes and seeds were fixed before any was trained;
+points, {MIDDLE["depth"]} x {MIDDLE["width"]} and {MIDDLE["iterations"]} iterations in the place of 10 000 or 25 600,
+6 x 128 and 300 000: as many as an hour on two cores allows. Sizes and seeds were fixed before any was trained;
 `python -m benchmarks.pool --set-ups middle` goes on. Too few runs for verdicts: they are there to compare with
 [the small set-ups](evidence.md).
 
