@@ -159,18 +159,8 @@ def _there(study: Study, pairs: Mapping[tuple[str, str], Sequence[Measured]]) ->
         starts = [run.total_diffusion for run in found if math.isfinite(run.total_diffusion)]
         fitted = [run.begins(Phase.DIFFUSION) for run in found if math.isfinite(run.begins(Phase.DIFFUSION))]
         seconds = [float(run.kept["processor_seconds"]) for run in found]
-        rows.append(
-            [
-                problem,
-                study.runs.presets[problem],
-                scheme,
-                len(found),
-                median(fitted),
-                median(starts),
-                errors,
-                median(seconds),
-            ]
-        )
+        medians = [median(fitted), median(starts), errors, median(seconds)]
+        rows.append([problem, study.runs.presets[problem], scheme, len(found), *medians])
     head = [
         "problem",
         "preset",
@@ -314,19 +304,19 @@ def _predicted(study: Study, every: Mapping[str, Sequence[Measured]]) -> str:
     )
 
 
-def _other_trainings(study: Runs) -> str:
+def _other_trainings(every: Runs) -> str:
     kinds: list[tuple[str, Steps]] = [
         *((scheme, "all points") for scheme in (*PAIR, *OTHERS)),
         *((scheme, "mini-batches") for scheme in PAIR),
     ]
     rows = []
     for scheme, steps in kinds:
-        runs = [run for problem in study.problems for run in study.group(problem, scheme, steps)]
+        runs = [run for problem in every.problems for run in every.group(problem, scheme, steps)]
         begun = [run for run in runs if math.isfinite(run.total_diffusion)]
         name = scheme if steps == "all points" else f"{scheme}, {steps}"
-        errors = [median([run.final(ERROR) for run in runs if run.problem == problem]) for problem in study.problems]
+        errors = [median([run.final(ERROR) for run in runs if run.problem == problem]) for problem in every.problems]
         rows.append([name, f"{len(begun)} of {len(runs)}", *errors, *(claim.over(begun) for claim in CLAIMS[:3])])
-    head = ["training", "total diffusion begins", *(f"error, {problem}" for problem in study.problems)]
+    head = ["training", "total diffusion begins", *(f"error, {problem}" for problem in every.problems)]
     head += [f"{claim.name}, {claim.unit}" for claim in CLAIMS[:3]]
     return (
         "## Other schemes, and mini-batches\nWhere the paper is silent. Mini-batches are a quarter of the points at "

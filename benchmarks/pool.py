@@ -100,8 +100,8 @@ class Run:
         Raises:
             InputError: if the problem has nothing that the scheme needs.
         """
-        preset, instead = ("paper", MIDDLE) if self.preset == "middle" else (self.preset, {})
-        instead = {"every": EVERY} if self.preset == "quick" else instead
+        preset = "paper" if self.preset == "middle" else self.preset
+        instead = {"quick": {"every": EVERY}, "middle": MIDDLE}.get(self.preset, {})
         return prepare(
             self.problem, weighting=self.weighting, preset=preset, backend="torch", seed=self.seed, probes=PROBES,
             **instead,

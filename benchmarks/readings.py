@@ -320,17 +320,17 @@ Of transitions on which the readers agree:
 {len(sample("constant"))} trainings: three problems with uniform weights and residual-based attention (three seeds), two
 further schemes, and mini-batches.
 
-{{constant}}
+{tables("constant")}
 
 ## Quick presets
 
 {len(sample("quick"))} trainings, chosen beforehand: four problems with uniform weights and residual-based attention
 (three seeds), four further schemes and mini-batches, and six other problems.
 
-{{quick}}
+{tables("quick")}
 
 In brackets how sure a reader is, and the confidence.
-""".replace("{constant}", tables("constant")).replace("{quick}", tables("quick"))
+"""
 
 
 def summary(samples: Mapping[str, Sequence[Compared]]) -> str:

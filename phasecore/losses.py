@@ -158,6 +158,8 @@ class ResidualLoss(ABC):
     def residual_attention(self) -> dict[str, Any]:
         """Return the residual-based attention of each equation, shape (n,): the weights of rba, or those tracked.
 
+        A point that was in no batch yet has the mean of those that were.
+
         Raises:
             InputError: if none was tracked.
         """
@@ -166,7 +168,8 @@ class ResidualLoss(ABC):
             raise InputError(
                 "residual-based attention", received="none was tracked", fix="Call track_attention() before training."
             )
-        return dict(state.weights)
+        xp = self.weighting.parts[0].namespace
+        return {term: _of_all(weight, state.visited[term], xp) for term, weight in state.weights.items()}
 
     def _named(self, points: Any) -> dict[str, Array]:
         return {name: points[:, axis] for axis, name in enumerate(self.problem.coordinates)}
@@ -238,18 +241,11 @@ def checked_schemes(schemes: dict[str, WeightingScheme], backend: str) -> dict[s
 
 
 def attention_of(parts: Iterable[IndexedScheme]) -> RBAState | None:
-    """Return the state of the first scheme that is a residual-based attention and has one.
-
-    A point that was in no batch yet has the mean weight of those that were.
-    """
-    found = ((part.state, part.namespace) for part in parts if part.weighted)
-    for state, xp in found:
-        if isinstance(state, RBAState):
-            return state._replace(weights={term: _of_all(term, state, xp) for term in state.weights})
-    return None
+    """Return the state of the first scheme that is a residual-based attention and has one."""
+    states = (part.state for part in parts if part.weighted)
+    return next((state for state in states if isinstance(state, RBAState)), None)
 
 
-def _of_all(term: str, state: RBAState, xp: ArrayNamespace) -> Array:
-    ones = xp.ones_like(state.weights[term])
-    unseen = xp.where(state.visited[term] > 0, 0.0 * ones, ones)
-    return filled(state.weights[term], unseen, "residual", xp)
+def _of_all(weight: Array, visited: Array, xp: ArrayNamespace) -> Array:
+    ones = xp.ones_like(weight)
+    return filled(weight, xp.where(visited > 0, 0.0 * ones, ones), "residual", xp)

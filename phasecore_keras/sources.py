@@ -41,7 +41,6 @@ from phasecore_keras.internals import compute_loss, takes_training
 from phasecore_keras.model import PINN
 from phasecore_keras.moments import MomentAccumulator
 from phasecore_keras.points import Batches
-from phasecore_keras.steps import steps_done
 from phasecore_keras.tangents import BLOCK, Tangents
 from phasecore_keras.undisturbed import undisturbed
 
@@ -121,13 +120,14 @@ class PhysicsSource(Source):
     @contextlib.contextmanager
     def weighted_as_in_first_step(self) -> Iterator[None]:
         """Have the weights that the first step uses, which updates them first, as long as there was none."""
-        if self._model.optimizer.built and steps_done(self._model):
+        weighting = self._physics.weighting
+        if not weighting.unstarted():
             yield
             return
         self._follow()
         now = self._evaluate(ops.copy(self._coordinates))
         signals = self._physics.signals(ops.copy(self._coordinates), now["residuals"], now["condition_residuals"])
-        with self._physics.weighting.as_in_first_step(signals):
+        with weighting.as_in_first_step(signals):
             yield
 
     def signals(self, required: frozenset[str]) -> dict[str, Any]:

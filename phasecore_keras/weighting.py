@@ -119,7 +119,7 @@ class IndexedWeighting(IndexedScheme, keras.layers.Layer):  # type: ignore[misc,
 
     def has_seen_none(self) -> bool:
         """Return whether it weights points, and no point has a weight of its own yet."""
-        kept = [to_numpy(self._read(f"weight_{term}", None)) for term in self.weighted]
+        kept = [to_numpy(self._kept(f"weight_{term}")) for term in self.weighted]
         of_points = [weight for weight in kept if weight.ndim]
         return bool(of_points) and all((weight == UNSEEN).all() for weight in of_points)
 
@@ -170,10 +170,12 @@ class IndexedWeighting(IndexedScheme, keras.layers.Layer):  # type: ignore[misc,
         values = to_numpy(weight)
         return float(np.min(values)), float(np.max(values))
 
-    def _read(self, name: str, indices: Tensor | None) -> Tensor:
+    def _kept(self, name: str) -> Tensor:
         """The values now: what a variable itself stands for changes when it is assigned to."""
-        value = getattr(self, name).value
-        return ops.copy(value) if indices is None else ops.take(value, indices, axis=0)
+        return ops.copy(getattr(self, name).value)
+
+    def _at(self, values: Tensor, indices: Tensor) -> Tensor:
+        return ops.take(values, indices, axis=0)
 
     def _write(self, name: str, value: Tensor, indices: Tensor | None) -> None:
         variable = getattr(self, name)
@@ -238,6 +240,10 @@ class Weighting(Composition, keras.layers.Layer):  # type: ignore[misc, unused-i
         }
         return {term: factor for term, factor in found.items() if factor is not None}
 
+    def unstarted(self) -> list[IndexedWeighting]:
+        """Return the schemes that a step updates, and whose points have no weights yet."""
+        return [] if self.held else [part for part in self.parts if part.in_step and part.has_seen_none()]
+
     @contextlib.contextmanager
     def as_in_first_step(self, signals: Signals) -> Iterator[None]:
         """Have the weights that a first step on all points uses where there are none yet, and none again at the end.
@@ -245,9 +251,9 @@ class Weighting(Composition, keras.layers.Layer):  # type: ignore[misc, unused-i
         Args:
             signals: those of all points before the step, which updates weights from them.
         """
-        parts = [] if self.held else [part for part in self.parts if part.in_step and part.has_seen_none()]
+        parts = self.unstarted()
         names = [(part, f"weight_{term}") for part in parts for term in part.weighted]
-        kept = [(part, name, part._read(name, None)) for part, name in names]
+        kept = [(part, name, part._kept(name)) for part, name in names]
         try:
             for part in parts:
                 for term, weight in part.following(signals).items():

@@ -63,6 +63,6 @@ def check_points(loss: Any, state: dict[str, Any], prefix: str, *unused: object)
 
 
 def _some(points: Tensor) -> Tensor:
-    """Return some points, in float64, as many as `SOME` at most, from the first to the last."""
+    """Return some points, in float64 on the CPU, as many as `SOME` at most, from the first to the last."""
     places = torch.linspace(0, len(points) - 1, min(SOME, len(points)), dtype=torch.float64)
-    return points.detach()[places.round().long().to(points.device)].double()
+    return points.detach()[places.round().long().to(points.device)].cpu().double()

@@ -80,9 +80,12 @@ class IndexedWeighting(IndexedScheme, nn.Module):
             self._advance(signals, indices)
             self.has_seen_all |= indices is None
 
-    def _read(self, name: str, indices: Tensor | None) -> Tensor:
+    def _kept(self, name: str) -> Tensor:
         buffer: Tensor = getattr(self, name)
-        return buffer if indices is None else buffer[indices]
+        return buffer
+
+    def _at(self, values: Tensor, indices: Tensor) -> Tensor:
+        return values[indices]
 
     def _write(self, name: str, value: Tensor, indices: Tensor | None) -> None:
         """Put a new tensor in the buffer's place.

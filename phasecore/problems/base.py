@@ -230,7 +230,7 @@ class Problem(ABC):
             InputError: if a count is not a positive integer.
         """
         _check_count("points", points)
-        if not (is_number(seed) and seed >= 0 and seed == int(seed)):
+        if not is_whole(seed, least=0):
             raise InputError("seed of the points", received=repr(seed), expected="a whole number, 0 or more")
         if condition_points is None:
             condition_points = int(np.ceil(2 * np.sqrt(points)))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from phasecore.backends import Acted, Outcome, Training
 from phasecore.phases import Phase, Timeline
-from phasecore.phases.rows import columns_of, recorded_columns
+from phasecore.phases.rows import columns_of
 from phasecore.reporting.moved import moved
 
 Columns = Mapping[str, NDArray[np.float64]]
@@ -82,7 +82,7 @@ class Compared:
 
     def moved(self) -> list[str]:
         """Return a sentence for each transition that was announced during the training and lies elsewhere."""
-        return moved(self.outcome.timeline, recorded_columns(self.outcome.rows))
+        return moved(self.outcome.timeline, self.outcome.rows)
 
     def seconds_at(self, iteration: int) -> float:
         """Return the training time at an iteration, in seconds, between captures by linear interpolation."""

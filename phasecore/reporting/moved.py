@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from phasecore.errors import InputError
-from phasecore.phases import Curve, Phase, Timeline, Transition, declarations
-from phasecore.phases.curve import Column
+from phasecore.phases import Phase, Timeline, Transition, declarations
+from phasecore.phases.curve import Recorded
 from phasecore.reporting.palette import PHASE_NAMES
 
 _WHERE = {
@@ -15,7 +13,7 @@ _WHERE = {
 }
 
 
-def moved(timeline: Timeline, curve: Curve | Mapping[str, Column]) -> list[str]:
+def moved(timeline: Timeline, curve: Recorded) -> list[str]:
     """Return a sentence for each transition that was declared online and lies elsewhere, or nowhere, offline.
 
     It lies elsewhere where the iteration that was announced is outside the interval found offline.

@@ -12,7 +12,7 @@ from phasecore.sampling.places import Places
 from phasecore.signals import CONDITION_RESIDUALS, RESIDUALS, Signals
 from phasecore.weighting.base import State, WeightingScheme, Weights
 from phasecore.weighting.checks import check_terms_stay, check_update, check_weight_range, first_state, updated
-from phasecore.weighting.composition import Products, averaged, point_weights, products
+from phasecore.weighting.composition import Products, averaged, filled, point_weights, products
 
 UNSEEN = -(2.0**15)
 """What is kept as the weight of a point that was in no batch yet; every float type has this number, no weight is it."""
@@ -43,8 +43,12 @@ class IndexedScheme(ABC):
     """The terms of which a batch sees some points: the equations."""
 
     @abstractmethod
-    def _read(self, name: str, indices: Any) -> Any:
-        """Return the rows of what is kept as the attribute of a name, or all where `indices` is None."""
+    def _kept(self, name: str) -> Any:
+        """Return what is kept as the attribute of a name."""
+
+    @abstractmethod
+    def _at(self, values: Any, indices: Any) -> Any:
+        """Return some rows of an array."""
 
     @abstractmethod
     def _write(self, name: str, value: Any, indices: Any) -> None:
@@ -72,11 +76,15 @@ class IndexedScheme(ABC):
         if term not in self.weighted:
             return None
         name = f"weight_{term}"
-        is_of_points = bool(len(getattr(self, name).shape))
-        rows = self._read(name, indices if is_of_points and term in self._batched else None)
-        if self.has_seen_all or not is_of_points:
-            return rows
-        return self.namespace.where(rows == UNSEEN, self._of_seen(self._read(name, None)), rows)
+        weight = self._kept(name)
+        if not len(weight.shape):
+            return weight
+        if not self.has_seen_all:
+            xp = self.namespace
+            ones = xp.ones_like(weight)
+            unseen = xp.where(weight == UNSEEN, ones, 0.0 * ones)
+            weight = filled(xp.where(weight == UNSEEN, ones, weight), unseen, self.scheme.multiplies, xp)
+        return weight if indices is None or term not in self._batched else self._at(weight, indices)
 
     @property
     def is_active(self) -> bool:
@@ -139,19 +147,15 @@ class IndexedScheme(ABC):
         of_nearest = self.scheme.on_move == "nearest" or (held and name.startswith("weight_"))
         return rows if of_nearest else xp.where(self._array(places.stayed), rows, first)
 
-    def _of_seen(self, weight: Any) -> Any:
-        """Return the mean of the weights that there are, shape (), see `averaged`; 1 where there are none."""
-        xp = self.namespace
-        ones = xp.ones_like(weight)
-        seen = xp.where(weight == UNSEEN, 0.0 * ones, ones)
-        mean = averaged(xp.where(weight == UNSEEN, ones, weight), self.scheme.multiplies, xp, seen)
-        return xp.where(xp.sum(seen) > 0, mean, xp.ones_like(mean))
-
     def _begun(self, weight: Any) -> Any:
         """Return what is kept for a weight before the first update; those of constant schemes are there at once."""
         if self.scheme.constant:
             return weight
         return (UNSEEN if len(weight.shape) else 1.0) * self.namespace.ones_like(weight)
+
+    def _read(self, name: str, indices: Any) -> Any:
+        kept = self._kept(name)
+        return kept if indices is None else self._at(kept, indices)
 
     def _check_values(self, term: str, weight: Any, iteration: int) -> None:
         check_weight_range(self.scheme_name, self.scheme, term, *self._range(weight), iteration)

@@ -72,6 +72,7 @@ DIFFERENCES: dict[str, set[str]] = {
         "sources.py: PhysicsSource.weighted_as_in_first_step",
         "weighting.py: IndexedWeighting.has_seen_none",
         "weighting.py: Weighting.as_in_first_step",
+        "weighting.py: Weighting.unstarted",
     },
     "the backward pass of a torch training is there to be listened to; that of `fit` is compiled": {
         "capture.py: Capture._values",

@@ -82,7 +82,7 @@ def lid_speed(x: Floats, is_regularized: bool) -> Floats:
         >>> lid_speed(np.asarray([0.0, 0.5]), is_regularized=True).tolist()
         [0.0, 1.0]
     """
-    return 16 * x**2 * (1 - x) ** 2 if is_regularized else 0 * x + 1
+    return 16 * x**2 * (1 - x) ** 2 if is_regularized else np.ones_like(x)
 
 
 def solve(reynolds: float, *, degree: int = 56, is_regularized: bool = False) -> CavitySolution:
