@@ -262,6 +262,11 @@ class History:
             )
         return len(late)
 
+    def lacks(self, due: Iterable[int]) -> list[int]:
+        """Return which of the iterations have no row among those that were read."""
+        there = {row["iteration"] for row in self._there()}
+        return [iteration for iteration in due if iteration not in there]
+
     def cut(self, iteration: int) -> list[Row]:
         """Drop the rows from an iteration on, and a half-written last line; return the rows that stay.
 

@@ -16,6 +16,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+from phasecore.backends import Monitored, Training
 from phasecore.errors import InputError
 from phasecore.files import clear_parts
 from phasecore.recording.folder import (
@@ -33,6 +34,7 @@ from phasecore.recording.folder import (
 )
 from phasecore.recording.history import HISTORY, History, Row, plain
 from phasecore.recording.locks import Lock
+from phasecore.recording.schedule import Schedule
 from phasecore.recording.trouble import Trouble, reason, remedy
 
 MOST_WAITING = 2**28
@@ -47,6 +49,11 @@ _WRITERS: weakref.WeakValueDictionary[Path, Record] = weakref.WeakValueDictionar
 NOT_WRITTEN = (
     "not written: {}. It is lost when this process ends: make room and call finish() again, or go on from the last "
     "checkpoint (--resume, resume=True)"
+)
+
+LACKING = (
+    "{file} lacks {count} rows that were captured, between iterations {first} and {last}: phases and outcome are told "
+    "from the others"
 )
 
 
@@ -168,6 +175,13 @@ class Record:
             InputError: if that would be all of a file's, and no state was restored.
         """
         return {file: self._histories[file].late(iteration, restored=restored) for file in self._there}
+
+    def lacking(self, training: Training | Monitored, iteration: int) -> Iterator[str]:
+        """Yield, in words, which rows the files lack of a training that was captured up to an iteration."""
+        due = Schedule(training.settings.every, training.probes).until(iteration) if self._there else []
+        for file in self._there:
+            if lost := self._histories[file].lacks(due):
+                yield LACKING.format(file=file, count=len(lost), first=lost[0], last=lost[-1])
 
     def begin(self) -> None:
         """Become the one in this process that writes."""

@@ -169,15 +169,15 @@ class Recorder:
     def resumed(self, iteration: int) -> None:
         """Hear which iteration was the last one of the saved state that the training goes on from."""
         self._show("resumed", iteration, self.folder)
+        for lost in self._record.lacking(self._listened(), iteration):
+            self._warned(lost)
 
     def progressed(self, iteration: int, loss: float) -> None:
         """Hear that iterations passed."""
         self._show("progressed", iteration, loss)
 
     def captured(self, row: Mapping[str, Any]) -> None:
-        """Record a capture: the files first, so that nothing else can lose it.
-
-        What cannot be written now is written later, see `phasecore.recording.record`.
+        """Record a capture, the files first; what cannot be written now is written later (`phasecore.recording.record`).
 
         Raises:
             PluginError: for a row that is no mapping of name to number with an "iteration", naming the backend.

@@ -62,6 +62,10 @@ class Schedule:
         due = {pace for pace in self._paces if _any_due(passed, pace)}
         return [probe for pace, probe in self._paced if pace in due] if due else None
 
+    def until(self, iteration: int) -> list[int]:
+        """Return the iterations that are captured, up to this one."""
+        return [done for done in range(1, iteration + 1) if self.due(done) is not None]
+
 
 def _any_due(iterations: Iterable[int], every: int) -> bool:
     return any(iteration > 0 and is_due(iteration, every) for iteration in iterations)

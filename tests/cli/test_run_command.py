@@ -3,6 +3,7 @@
 import html
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,30 @@ def test_ctrl_c_says_what_is_kept_and_how_to_go_on(monkeypatch: pytest.MonkeyPat
     assert json.loads(resumed.stdout)["iterations"] == 400
     assert "resumed at iteration 200 from my run\n" in resumed.stderr
     assert "resumed at" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("kept", "told"),
+    [
+        (lambda lines: lines, None),
+        (lambda lines: [line for line in lines if json.loads(line)["iteration"] <= 200], None),
+        (lambda lines: [line for line in lines if json.loads(line)["iteration"] < 150], (6, 150, 200)),
+        (lambda lines: [lines[0], *lines[3:]], (2, 2, 3)),
+    ],
+    ids=["whole", "up to the checkpoint", "cut before it", "without a middle"],
+)
+def test_rows_that_a_history_lost_are_told_when_it_goes_on(
+    monkeypatch: pytest.MonkeyPatch, kept: Callable[[list[str]], list[str]], told: tuple[int, int, int] | None
+) -> None:
+    monkeypatch.setenv("SYNTHETIC_STOP", "interrupt:255")
+    invoke(*RUN, "--output", "here")
+    monkeypatch.delenv("SYNTHETIC_STOP")
+    file = Path("here/history.jsonl")
+    file.write_text("".join(kept(file.read_text().splitlines(keepends=True))))
+    resumed = invoke("run", "helmholtz", "--output", "here", "--resume", "--json")
+    assert resumed.exit_code == 0, resumed.stderr
+    said = re.findall(r"lacks (\d+) rows that were captured, between iterations (\d+) and (\d+)", resumed.stderr)
+    assert said == ([] if told is None else [tuple(map(str, told))])
 
 
 def test_a_killed_process_loses_at_most_a_half_written_line(monkeypatch: pytest.MonkeyPatch) -> None:
