@@ -177,7 +177,7 @@ class Recorder:
         self._show("progressed", iteration, loss)
 
     def captured(self, row: Mapping[str, Any]) -> None:
-        """Record a capture, the files first; what cannot be written now is written later (`phasecore.recording.record`).
+        """Record a capture, the files first; what cannot be written now waits, see `phasecore.recording.record`.
 
         Raises:
             PluginError: for a row that is no mapping of name to number with an "iteration", naming the backend.
