@@ -1,4 +1,4 @@
-"""Tensors as numpy arrays on the host."""
+"""Tensors as numpy arrays on the host, and in a dtype that averages over a training can be kept in."""
 
 from __future__ import annotations
 
@@ -10,6 +10,16 @@ import torch
 from torch import Tensor
 
 from phasecore_torch.gradients import plain
+
+
+def lasting(values: Tensor) -> Tensor:
+    """Return real numbers in float32 at least: in a short dtype squares overflow, and what adds up is rounded away.
+
+    Example:
+        >>> lasting(torch.ones(2, dtype=torch.bfloat16)).dtype, lasting(torch.ones(2, dtype=torch.float64)).dtype
+        (torch.float32, torch.float64)
+    """
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def as_numpy(tensor: Tensor) -> np.ndarray[Any, Any]:

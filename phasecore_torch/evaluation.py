@@ -8,6 +8,7 @@ from typing import NamedTuple, Self
 from torch import Tensor
 
 from phasecore.weighting.composition import Products
+from phasecore_torch.arrays import lasting
 from phasecore_torch.weighting import weighted_loss
 
 
@@ -39,6 +40,6 @@ def evaluation_of(residuals: Mapping[str, Tensor], conditions: Mapping[str, Tens
     return Evaluation(
         residuals,
         conditions,
-        {term: residual.square().mean() for term, residual in every.items()},
+        {term: lasting(residual).square().mean() for term, residual in every.items()},
         {term: weighted_loss(term, residual, weights) for term, residual in every.items()},
     )

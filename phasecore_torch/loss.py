@@ -22,7 +22,7 @@ from phasecore.signals import UNIT_COORDINATES, Signals
 from phasecore.weighting import WeightingScheme
 from phasecore.weighting.composition import Products
 from phasecore.weighting.rba import RBAState, rba
-from phasecore_torch.arrays import as_numpy
+from phasecore_torch.arrays import as_numpy, lasting
 from phasecore_torch.batches import BatchedResiduals
 from phasecore_torch.blocks import Blocks, is_stackable
 from phasecore_torch.checks import residuals_now
@@ -386,9 +386,9 @@ class PhysicsLoss(ResidualLoss, nn.Module):
             residuals: of each equation at these points, shape (n,).
             conditions: residuals of each condition term, shape (m,).
         """
-        residuals = {term: residual.detach() for term, residual in residuals.items()}
-        conditions = {term: residual.detach() for term, residual in conditions.items()}
-        read = self.problem, self._domain, points, residuals, conditions, namespace
+        residuals = {term: lasting(residual.detach()) for term, residual in residuals.items()}
+        conditions = {term: lasting(residual.detach()) for term, residual in conditions.items()}
+        read = self.problem, lasting(self._domain), lasting(points), residuals, conditions, namespace
         reduce = None if self._layout is None else self._layout.reduction()
         return signals_of(*read, unit=UNIT_COORDINATES in self._required, reduce=reduce)
 

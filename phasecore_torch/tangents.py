@@ -9,6 +9,7 @@ from typing import final
 import torch
 from torch import Tensor
 
+from phasecore_torch.arrays import lasting
 from phasecore_torch.derivatives import Model
 from phasecore_torch.gradients import filled, gradients, plain, trained
 from phasecore_torch.undisturbed import undisturbed
@@ -92,11 +93,11 @@ class Tangents:
 
 
 def _weighted(residual: Tensor, factor: Tensor | None) -> Tensor:
-    return residual if factor is None else factor.detach() * residual
+    return lasting(residual) if factor is None else factor.detach() * lasting(residual)
 
 
 def _gradient(loss: Tensor, parameters: Mapping[str, Tensor]) -> list[Tensor]:
-    return filled(gradients(loss, parameters.values(), retain_graph=True), parameters.values())
+    return list(map(lasting, filled(gradients(loss, parameters.values(), retain_graph=True), parameters.values())))
 
 
 def _sum_of_squares(residual: Tensor, parameters: Iterable[Tensor]) -> Tensor:
@@ -115,5 +116,5 @@ def _sum_of_squares(residual: Tensor, parameters: Iterable[Tensor]) -> Tensor:
             allow_unused=True,
             materialize_grads=True,
         )
-        total = total + sum(plain(gradient).square().sum() for gradient in found)
+        total = total + sum(lasting(plain(gradient)).square().sum() for gradient in found)
     return total.detach()

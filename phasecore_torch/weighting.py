@@ -22,6 +22,7 @@ from phasecore.weighting.composition import (
     weighted_square,
 )
 from phasecore.weighting.indexed import Composition, IndexedScheme
+from phasecore_torch.arrays import lasting
 from phasecore_torch.namespace import namespace
 
 Further = Callable[[Signals, frozenset[str]], Signals]
@@ -183,7 +184,7 @@ class Weighting(Composition, nn.Module):
 
 def weighted_loss(term: str, residual: Tensor, weights: Products) -> Tensor:
     """Return a term's loss, a scalar: the mean of the squared residual with all its weights."""
-    square: Any = weighted_square(term, residual, weights, namespace)
+    square: Any = weighted_square(term, lasting(residual), weights, namespace)
     return square.mean()  # type: ignore[no-any-return]
 
 

@@ -412,7 +412,7 @@ def test_short_dtypes_do_not_crash(dtype, weighting):
         loss = PhysicsLoss(problem, model, problem.sample(20, seed=0), weighting=weighting)
     value = loss()
     value.backward()
-    assert value.dtype == dtype
+    assert value.dtype == torch.float32
     assert value.isfinite()
     assert all(p.grad.isfinite().all() for p in model.parameters())
 
