@@ -20,6 +20,7 @@ from phasecore.problems.conditions import Condition
 from phasecore.problems.domains.region import Region, region_of
 from phasecore.problems.placement import points_of
 from phasecore.problems.reference_data import ReferenceData
+from phasecore.problems.reserved import axes_of
 from phasecore.problems.sampling import latin_hypercube
 from phasecore.problems.short import (
     Conditions,
@@ -91,7 +92,7 @@ class Problem(ABC):
         for base in cls.__mro__[:0:-1]:
             if issubclass(base, Problem) and base is not Problem and base.__init__ is Problem.__init__:
                 complete(base, _CONTRACT)
-        normalize(cls)
+        normalize(cls, Problem)
         own = [name for name, value in vars(cls).items() if isinstance(value, Trained)]
         cls._trained_names = (*cls._trained_names, *own)
 
@@ -267,7 +268,7 @@ class Problem(ABC):
 
         Of a domain that is no box those of its points that are inside, fewer.
         """
-        axes = [np.linspace(low, high, count) for (low, high), count in zip(self.bounds.T, self.grid, strict=True)]
+        axes = axes_of(self)
         points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(axes))
         region = self.region
         return points if region.is_box else points[region.contains(points)]

@@ -17,6 +17,7 @@ from phasecore.problems.conditions import Condition
 from phasecore.problems.domains.region import region_of
 from phasecore.problems.reference_data import ReferenceData
 from phasecore.problems.rehearsal import rehearse
+from phasecore.problems.reserved import check_own
 
 if TYPE_CHECKING:
     from phasecore.problems.base import Problem
@@ -97,10 +98,17 @@ def outputs_of(problem: Problem) -> tuple[str, ...]:
     )
 
 
-def normalize(cls: type) -> None:
+def normalize(cls: type, problem: type) -> None:
     """Let methods and plain values stand for what the contract has as properties, whichever form a class has.
 
     `conditions` and `domain` may be methods, `outputs` one name, and `reference` the path of a file or an array.
+
+    Args:
+        cls: the class.
+        problem: `Problem`.
+
+    Raises:
+        InputError: for a class that uses a name of the contract for something else.
     """
     own = vars(cls)
     conditions = own.get("conditions")
@@ -117,6 +125,7 @@ def normalize(cls: type) -> None:
         data = ReferenceData(*given) if isinstance(given, tuple) else ReferenceData(given)
         data.__set_name__(cls, "reference")
         cls.reference = data  # type: ignore[attr-defined]
+    check_own(cls, problem)
 
 
 def complete(cls: type, contract: frozenset[str]) -> None:

@@ -23,7 +23,13 @@ LAYERS = [
         "contracts",
         (
             *("problems.base", "problems.conditions", "problems.sampling", "problems.checks", "problems.finite"),
-            *("problems.short", "problems.rehearsal", "problems.standins", "problems.reference_data"),
+            *(
+                "problems.short",
+                "problems.reserved",
+                "problems.rehearsal",
+                "problems.standins",
+                "problems.reference_data",
+            ),
             *("problems.domains", "problems.placement", "problems.coefficients"),
             "problems.training_set",
             *("sampling.base", "sampling.checks", "sampling.places"),
@@ -44,7 +50,7 @@ SHARED = {
     "problems": {
         *("problems.base", "problems.conditions", "problems.sampling", "problems.references"),
         *("problems.checks", "problems.finite"),
-        *("problems.short", "problems.rehearsal", "problems.standins", "problems.reference_data"),
+        *("problems.short", "problems.reserved", "problems.rehearsal", "problems.standins", "problems.reference_data"),
         *(
             "problems.domains",
             "problems.placement",
