@@ -12,6 +12,7 @@ import numpy as np
 
 from phasecore.errors import InputError
 from phasecore_keras.differentiation import Autodiff, Function, Tensor, sum_of_squares
+from phasecore_keras.layer_normalization import differentiable
 from phasecore_keras.scopes import OwnValues
 from phasecore_keras.undisturbed import undisturbed
 
@@ -28,7 +29,8 @@ class _TensorFlow(Autodiff):
         def gradient(points: Tensor) -> Tensor:
             with tf.GradientTape() as tape:
                 tape.watch(points)
-                total = tf.reduce_sum(function(points))
+                with differentiable():
+                    total = tf.reduce_sum(function(points))
             return tape.gradient(total, points, unconnected_gradients="zero")[:, axis]
 
         return gradient
@@ -130,7 +132,8 @@ class _Torch(Autodiff):
         def gradient(points: Tensor) -> Tensor:
             with torch.enable_grad():
                 points = points if points.requires_grad else points.detach().requires_grad_()
-                value = function(points)
+                with differentiable():
+                    value = function(points)
                 if not value.requires_grad:
                     return torch.zeros_like(points[:, axis])
                 (found,) = torch.autograd.grad(value.sum(), points, create_graph=True, allow_unused=True)

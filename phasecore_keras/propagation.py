@@ -18,6 +18,7 @@ from keras import ops
 
 from phasecore.jets import FUNCTIONS, Function, Jet, concat, power, stack
 from phasecore_keras.internals import arguments_of, run_through_graph
+from phasecore_keras.layer_normalization import normalized
 from phasecore_keras.namespace import namespace
 
 Rule = Callable[..., Any]
@@ -272,6 +273,7 @@ def _linear_layer(layer: Any, x: Jet) -> Jet:
 _LAYER_RULES: Mapping[str, Rule] = MappingProxyType(
     {
         **dict.fromkeys(("Flatten", "Identity", "Permute", "RepeatVector", "Reshape"), _linear_layer),
+        "LayerNormalization": normalized,
         "Normalization": _affine_normalization,
         "Rescaling": lambda layer, x: x * layer.scale + layer.offset,
     }

@@ -25,6 +25,7 @@ from phasecore.partials import Exponents
 from phasecore_torch.arrays import all_as_numpy, as_numpy
 from phasecore_torch.gradients import coordinates_of, filled, gradients, leaves
 from phasecore_torch.namespace import namespace
+from phasecore_torch.normalization import Differentiable
 from phasecore_torch.propagation import TracedTensor
 from phasecore_torch.undisturbed import undisturbed
 
@@ -122,7 +123,8 @@ class PartialDerivatives(derivatives.PartialDerivatives):
     @torch.enable_grad()
     def _summands(self, points: Tensor, parameters: Parameters | None = None) -> dict[str, list[Tensor]]:
         """The monomials of each partial, times their factors, by nested autodiff at points that require gradients."""
-        values = _call(self.model, points, parameters)
+        with Differentiable():
+            values = _call(self.model, points, parameters)
         cache: dict[tuple[str, Exponents], Tensor] = {}
         origin = (0,) * points.shape[1]
         for column, output in enumerate(self.outputs):

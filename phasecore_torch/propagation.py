@@ -16,6 +16,7 @@ from torch import Tensor
 
 from phasecore.jets import FUNCTIONS, Function, Jet, concat, power, stack
 from phasecore_torch.namespace import namespace
+from phasecore_torch.normalization import OWN, layer_norm
 from phasecore_torch.rewritten import linear
 
 LINEAR = (
@@ -295,6 +296,7 @@ def _rules() -> dict[Any, Callable[..., Any]]:
         ((F.silu,), _silu),
         ((F.gelu,), _gelu),
         ((F.dropout,), _dropout),
+        (OWN, layer_norm),
     ]
     for name, function in FUNCTIONS.items():
         if name not in ("softplus", "silu", "gelu"):

@@ -14,6 +14,7 @@ Example:
 from phasecore.jets.algebra import Algebra, algebra_of
 from phasecore.jets.functions import FUNCTIONS, Function, power
 from phasecore.jets.jet import Jet, concat, coordinates, read, stack
+from phasecore.jets.normalization import layer_normalized
 
 __all__ = [
     "FUNCTIONS",
@@ -23,6 +24,7 @@ __all__ = [
     "algebra_of",
     "concat",
     "coordinates",
+    "layer_normalized",
     "power",
     "read",
     "stack",

@@ -224,7 +224,7 @@ def networks():
         "frequencies": Frequencies(),
         "shared": nn.Sequential(nn.Linear(2, 6), nn.Tanh(), shared, nn.Tanh(), shared, nn.Tanh(), nn.Linear(6, 1)),
         "weight_norm": nn.Sequential(normed, nn.Tanh(), nn.Linear(5, 1)),
-        "layer_norm": nn.Sequential(nn.Linear(2, 6), nn.LayerNorm(6), nn.Tanh(), nn.Linear(6, 1)),
+        "group_norm": nn.Sequential(nn.Linear(2, 6), nn.GroupNorm(2, 6), nn.Tanh(), nn.Linear(6, 1)),
         "borrowing": Borrowing(),
     }
 
@@ -243,7 +243,7 @@ def networks():
 def test_moments_and_gradient_are_those_of_a_loop_over_batches(style, batches, compiled):
     model = networks()[style].double()
     loss = PhysicsLoss(BURGERS, model, BURGERS.sample(53, seed=1, condition_points=12), compiled=compiled)
-    assert loss.is_stackable == (style not in ("weight_norm", "layer_norm"))
+    assert loss.is_stackable == (style not in ("weight_norm", "group_norm"))
     every = trained(model, list(loss.residuals().values()))
     assert len(every) == len(list(model.parameters())) + (2 if style == "borrowing" else 0)
     own_parameters = dict(model.named_parameters())
@@ -281,7 +281,7 @@ def test_moments_and_gradient_are_those_of_a_loop_over_batches(style, batches, c
 
 @pytest.mark.filterwarnings("ignore:Taylor-mode derivatives do not know this model")
 def test_nested_autodiff_is_not_compiled_and_says_so():
-    model = networks()["layer_norm"]
+    model = networks()["group_norm"]
     with pytest.warns(UserWarning, match="torch.compile does not go through nested autodiff"):
         loss = PhysicsLoss(BURGERS, model, BURGERS.sample(20, seed=1), compiled=True)
     assert not loss.blocks.compiled
@@ -373,7 +373,7 @@ def test_evaluating_again_keeps_no_activations():
 
 
 @pytest.mark.filterwarnings("ignore:Taylor-mode derivatives do not know this model")
-@pytest.mark.parametrize("style", ["frequencies", "layer_norm", "borrowing"])
+@pytest.mark.parametrize("style", ["frequencies", "group_norm", "borrowing"])
 def test_any_model_can_be_evaluated_again(style):
     model = networks()[style].double()
     points = BURGERS.sample(30, seed=1, condition_points=5)

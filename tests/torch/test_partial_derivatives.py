@@ -169,15 +169,15 @@ def test_what_jets_read_wrongly_is_left_to_autodiff():
 
 
 def test_insisting_on_jets_for_a_model_that_they_do_not_know():
-    model = nn.Sequential(nn.Linear(2, 4), nn.LayerNorm(4), nn.Linear(4, 1)).double()
-    with pytest.raises(InputError, match=r"jets cannot read this model: received UnsupportedOperation: layer_norm"):
+    model = nn.Sequential(nn.Linear(2, 4), nn.GroupNorm(2, 4), nn.Linear(4, 1)).double()
+    with pytest.raises(InputError, match=r"jets cannot read this model: received UnsupportedOperation: group_norm"):
         evaluator(model, points(), method="jets")
 
 
 def test_insisting_on_autodiff_warns_of_nothing():
     assert (
         evaluator(
-            nn.Sequential(nn.Linear(2, 4), nn.LayerNorm(4), nn.Linear(4, 1)).double(), points(), ("u_x",), "autodiff"
+            nn.Sequential(nn.Linear(2, 4), nn.GroupNorm(2, 4), nn.Linear(4, 1)).double(), points(), ("u_x",), "autodiff"
         ).method
         == "autodiff"
     )
