@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
 
 import torch
@@ -12,9 +12,7 @@ from phasecore.errors import InputError
 from phasecore.policies import (
     Action,
     ChangeWeighting,
-    HoldWeighting,
     Policy,
-    ReleaseWeighting,
     Resample,
     ScaleLearningRate,
     SetLearningRate,
@@ -23,6 +21,7 @@ from phasecore.policies import (
 from phasecore.policies.actions import RATES, WEIGHTS
 from phasecore.policies.going_back import gentle, said
 from phasecore.recording.acting import may_resample
+from phasecore.weighting.changes import change_again, changes_of_older
 from phasecore_torch.loss import PhysicsLoss
 from phasecore_torch.quasi_newton import LBFGS
 from phasecore_torch.resampling import Resampling
@@ -216,7 +215,7 @@ class InCharge:
             "steps_of_others": self._steps_of_others,
             "sees_the_same": self._has_seen_the_same,
             "lbfgs": own.state_dict() if isinstance(own, LBFGS) else None,
-            "weighting": (loss.changed_to, loss.weighting.held) if isinstance(loss, PhysicsLoss) else None,
+            "weighting": loss.changes.to_json() if isinstance(loss, PhysicsLoss) else None,
             "resampling": None if self._resampling is None else self._resampling.state_dict(),
         }
 
@@ -242,18 +241,15 @@ class InCharge:
         return [parameter for group in first.param_groups for parameter in group["params"]]
 
 
-def weight_again(loss: PhysicsLoss, changed_to: str | None, held: bool) -> None:
+def weight_again(loss: PhysicsLoss, saved: Sequence[Any]) -> None:
     """Have a loss weighted as policies left it when a state was saved, which is to be loaded after this.
 
     Args:
         loss: the training's.
-        changed_to: the specification that its weighting was changed to, or None.
-        held: whether its weights were held.
+        saved: what was done to its weighting; of older states what it was changed to, and whether it was held.
     """
-    if changed_to is not None and changed_to != loss.changed_to:
-        loss.change_weighting(changed_to)
-    if held != loss.weighting.held:
-        loss.hold_weighting(HoldWeighting() if held else ReleaseWeighting())
+    is_older = isinstance(saved, tuple)
+    change_again(loss, changes_of_older(*saved) if is_older else saved)
 
 
 def restore_loss(loss: Any, resampling: Resampling | None, state: Mapping[str, Any]) -> None:
@@ -265,7 +261,7 @@ def restore_loss(loss: Any, resampling: Resampling | None, state: Mapping[str, A
         state: of `InCharge`.
     """
     if state["weighting"] is not None:
-        weight_again(loss, *state["weighting"])
+        weight_again(loss, state["weighting"])
     if resampling is not None and state.get("resampling") is not None:
         resampling.load_state_dict(state["resampling"])
 

@@ -20,6 +20,7 @@ from phasecore.problems.checks import fields_of, residuals_of
 from phasecore.sampling.places import places_of_terms
 from phasecore.signals import UNIT_COORDINATES, Signals
 from phasecore.weighting import WeightingScheme
+from phasecore.weighting.changes import Changes
 from phasecore.weighting.composition import Products
 from phasecore.weighting.rba import RBAState, rba
 from phasecore_torch.arrays import as_numpy, lasting
@@ -140,7 +141,7 @@ class PhysicsLoss(ResidualLoss, nn.Module):
         self.field_names = tuple(fields_of(self.trained_coefficients.problem(), at, zeros, namespace))
         self.weighting = Weighting(schemes, self._blank_signals(), self._sizes)
         self.attention: Weighting | None = None
-        self.changed_to: str | None = None
+        self.changes = Changes()
         self.updates = 0
         watch_states(self)
         self.losses = Losses({}, {})
@@ -287,13 +288,14 @@ class PhysicsLoss(ResidualLoss, nn.Module):
         """
         schemes = self._schemes_of(weighting)
         former, self.weighting = self.weighting, Weighting(schemes, self._blank_signals(), self._sizes)
-        self.changed_to = self.specification
+        self.changes.changed(self.specification)
         if self.attention is None and attention_of(self.weighting.parts) is None:
             self.attention = former.attention_beside()
 
     def hold_weighting(self, action: Action) -> None:
         """Hold the weights, averaged or as they are, or release them; the attention goes on as a statistic."""
         self.weighting.hold(action)
+        self.changes.held(self.weighting.held)
         if self.weighting.held and self.attention is None:
             self.attention = self.weighting.attention_beside()
 
@@ -348,12 +350,11 @@ class PhysicsLoss(ResidualLoss, nn.Module):
     def _update_weights(
         self, residuals: Mapping[str, Tensor], conditions: Mapping[str, Tensor], indices: Tensor | None
     ) -> None:
-        further = functools.partial(with_gradients, self, indices)
-        indices, residuals = self.layout.of_all_batches(indices, residuals)
+        of_batch, (indices, residuals) = indices, self.layout.of_all_batches(indices, residuals)
         points = self.points if indices is None else self.points[indices]
         signals = self.signals(points, residuals, conditions)
         if not self.weighting.held:
-            self.weighting.update(signals, indices, further)
+            self.weighting.update(signals, indices, functools.partial(with_gradients, self, of_batch))
         if self.attention is not None:
             self.attention.update(signals, indices)
         if torch.compiler.is_compiling():
@@ -386,8 +387,7 @@ class PhysicsLoss(ResidualLoss, nn.Module):
             residuals: of each equation at these points, shape (n,).
             conditions: residuals of each condition term, shape (m,).
         """
-        residuals = {term: lasting(residual.detach()) for term, residual in residuals.items()}
-        conditions = {term: lasting(residual.detach()) for term, residual in conditions.items()}
+        residuals, conditions = ({t: lasting(r.detach()) for t, r in own.items()} for own in (residuals, conditions))
         read = self.problem, lasting(self._domain), lasting(points), residuals, conditions, namespace
         reduce = None if self._layout is None else self._layout.reduction()
         return signals_of(*read, unit=UNIT_COORDINATES in self._required, reduce=reduce)

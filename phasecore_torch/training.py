@@ -179,7 +179,7 @@ class TorchSession(Session):
         if self.resampler is not None:
             state["points"] = torch.from_numpy(self.interior())
         if self.training.policies:
-            weighting = self.loss.changed_to, self.loss.weighting.held
+            weighting = self.loss.changes.to_json()
             quasi_newton = self.lbfgs is not None
             acted = {"in_charge": self.in_charge, "weighting": weighting, "quasi_newton": quasi_newton}
             state["acted"] = {**acted, "sees_the_same": self._sees_the_same()}
@@ -199,7 +199,7 @@ class TorchSession(Session):
             self.loss.resample(state["points"].cpu().numpy())
         acted = state.get("acted")
         if acted is not None:
-            weight_again(self.loss, *acted["weighting"])
+            weight_again(self.loss, acted["weighting"])
             self.in_charge = acted["in_charge"]
             self.lbfgs = self._make_lbfgs() if acted["quasi_newton"] else None
             same = acted.get("sees_the_same", self.resampler is None)

@@ -282,6 +282,9 @@ class History:
     def keep_before(self, iteration: int) -> list[Row]:
         """Return the rows that stay where those from an iteration on are dropped: the next row replaces the file."""
         kept = [row for row in self._there() if row["iteration"] < iteration]
+        known = [] if self._rows is None else [plain(row) for row in self._rows() if row["iteration"] < iteration]
+        # a state may hold rows that could not be written when it was saved
+        kept = known if len(known) > len(kept) else kept
         self._read, self._is_to_be_replaced = None, True
         self._waiting = [*map(_line, kept), *self._waiting]
         return kept

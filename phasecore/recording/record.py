@@ -168,13 +168,18 @@ class Record:
         for lock in self._locks.values():
             lock.release()
 
-    def late(self, iteration: int, *, restored: bool) -> dict[Path, int]:
-        """Return how many rows of each file would be dropped by going on from an iteration.
+    def late(self, iteration: int, *, restored: bool) -> list[str]:
+        """Return, in words, which rows would be dropped by going on from an iteration.
 
         Raises:
             InputError: if that would be all of a file's, and no state was restored.
         """
-        return {file: self._histories[file].late(iteration, restored=restored) for file in self._there}
+        counts = {file: self._histories[file].late(iteration, restored=restored) for file in self._there}
+        return [
+            f"{file}: rows after iteration {iteration} dropped ({count}): the training goes on from there"
+            for file, count in counts.items()
+            if count
+        ]
 
     def lacking(self, training: Training | Monitored, iteration: int) -> Iterator[str]:
         """Yield, in words, which rows the files lack of a training that was captured up to an iteration."""
@@ -277,6 +282,12 @@ class Record:
             for file, (write, _) in list(self._waiting.items()):
                 if self._attempt(file, write):
                     del self._waiting[file]
+
+    def is_behind(self) -> bool:
+        """Return whether rows wait, which are tried once more."""
+        if any(history.waiting for history in self._histories.values()):
+            self.write()
+        return any(history.waiting for history in self._histories.values())
 
     def unwritten(self) -> str:
         """Return what could not be written, in words; empty where all was."""

@@ -90,9 +90,8 @@ class Recorder:
             warn=self._warned,
         )
         self._on_capture = on_capture
-        listeners = [*plugins.loaded().listeners(), *registry.as_listeners(loggers)]
         self._loggers = [loggers] if isinstance(loggers, str) else list(loggers)
-        self._hooks = RunHooks(listeners, self._warned)
+        self._hooks = RunHooks([*plugins.loaded().listeners(), *registry.as_listeners(loggers)], self._warned)
         self._training: Training | Monitored | None = None
         self._reference: Mapping[str, NDArray[np.float64]] | None = None
         self._acting = Acting({}, None, self._warned)
@@ -150,16 +149,14 @@ class Recorder:
             raise
 
     def _begin(self, training: Training | Monitored, versions: Mapping[str, str], iteration: int | None) -> None:
-        dropped = {} if iteration is None else self._record.late(iteration, restored=self._was_replayed)
+        dropped = [] if iteration is None else self._record.late(iteration, restored=self._was_replayed)
         goes_on = self.folder is not None and self._begin_folder(self.folder, training, versions)
         self._training = training
         self._acting = Acting(training.policies, training.settings.iterations, self._warned)
         self._acting.restore(self._restored)
         self._record.begin()
-        for file, late in dropped.items():
-            told = f"{file}: rows after iteration {iteration} dropped ({late}): the training goes on from there"
-            if late:
-                warnings.warn(told, stacklevel=level_outside())
+        for told in dropped:
+            warnings.warn(told, stacklevel=level_outside())
         there = self._record.goes_on
         if iteration is not None:
             self._cut(1 + (int(self.rows[-1]["iteration"]) if self.rows else iteration))
@@ -249,6 +246,10 @@ class Recorder:
         """Return whether fields were saved after an iteration, or there is no folder to save them in."""
         return self._record.has_snapshot(iteration)
 
+    def is_behind(self) -> bool:
+        """Return whether rows still wait to be written: a state that is saved now would go on without them."""
+        return self._record.is_behind()
+
     def could_not_write(self, file: Path, error: OSError) -> None:
         """Hear that a checkpoint could not be written; the person is told once of each cause."""
         self._record.could_not_write(file, error)
@@ -331,10 +332,9 @@ class Recorder:
 
     def _start(self, *, resumed: bool) -> None:
         self._is_over = False
-        training = self._listened()
-        self._hooks.call("run_started", training=training, resumed=resumed)
-        if isinstance(training, Training):
-            self._show("started", training)
+        self._hooks.call("run_started", training=self._listened(), resumed=resumed)
+        if isinstance(self._training, Training):
+            self._show("started", self._training)
 
     def _begin_folder(self, folder: Path, training: Training | Monitored, versions: Mapping[str, str]) -> bool:
         """Make the folder, or note in `run.json` that its run goes on, and return whether it does."""

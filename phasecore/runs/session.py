@@ -212,7 +212,14 @@ class Session(ABC):
             self.write(stream, self._standing())
 
     def _save_if_possible(self, file: Path | None, observer: Observer) -> None:
-        """Save the state; where that cannot be, the one that was saved last stays, and the training goes on."""
+        """Save the state; where that cannot be, the one that was saved last stays, and the training goes on.
+
+        Nor is it saved while rows wait to be written: whoever goes on from a state has the rows up to it, or measures
+        them again.
+        """
+        (is_behind,) = self.agreed([hasattr(observer, "is_behind") and observer.is_behind()])
+        if is_behind:
+            return
         try:
             self._save(file)
         except OSError as error:

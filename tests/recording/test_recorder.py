@@ -140,6 +140,24 @@ def begun_with(rows):
     return recorder
 
 
+@pytest.mark.parametrize("lost", [1, 20, 40])
+def test_rows_that_a_state_has_and_the_file_lacks_are_written_when_it_goes_on(tmp_path, lost):
+    file = tmp_path / "own.jsonl"
+    first = begun(MONITORED, history_file=file, iteration=0)
+    for row in ROWS[: 40 - lost]:
+        first.captured(row)
+    first.close()
+    later = Recorder(history_file=file, resume=True)
+    later.replay(ROWS[:40])
+    later.begin(MONITORED, iteration=ROWS[39]["iteration"])
+    for row in ROWS[40:]:
+        later.captured(row)
+    later.close()
+    assert [json.loads(line)["iteration"] for line in file.read_text().splitlines()] == [
+        row["iteration"] for row in ROWS
+    ]
+
+
 def test_where_the_iteration_is_not_known_the_first_row_says_from_where_it_goes_on(tmp_path):
     first = begun(DRIVEN, tmp_path / "run")
     for row in ROWS[:40]:

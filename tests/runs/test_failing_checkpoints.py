@@ -1,12 +1,17 @@
 """A checkpoint that cannot be saved ends no training: the one that was saved last stays."""
 
+import errno
+import json
+import os
 import warnings
 
 import pytest
 from faults import Disk
 
+from phasecore import files
 from phasecore.errors import InputError
 from phasecore.recording.recorder import Recorder
+from phasecore.recording.schedule import Schedule
 from phasecore.runs import open_run, prepare, session
 
 
@@ -93,6 +98,42 @@ def test_the_training_goes_on_and_the_last_checkpoint_stays(tmp_path, disk, monk
     assert [path.name for path in file.parent.iterdir()] == ["state"]
     if not to_the_end:
         assert open_run(tmp_path / "run").history["iteration"][-1] == 30
+
+
+@pytest.mark.parametrize("to_the_end", [True, False])
+def test_no_state_is_saved_beyond_the_rows_that_are_written(tmp_path, disk, monkeypatch, to_the_end):
+    training = prepared(tmp_path / "run")
+    file, rows = tmp_path / "run" / "checkpoint" / "state", tmp_path / "run" / "history.jsonl"
+    schedule = Schedule(training.settings.every, training.probes)
+    add, step, states, fails = files.Growing.add, Counting.step, [], []
+
+    def adding(self, text):
+        if fails:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+        add(self, text)
+
+    def stepping(self):
+        written = {json.loads(line)["iteration"] for line in rows.read_text().splitlines()} if rows.exists() else set()
+        states.append(int(file.read_text()))
+        assert set(schedule.until(states[-1])) == {iteration for iteration in written if iteration <= states[-1]}
+        if self.iteration == 12:
+            fails.append(True)
+        if self.iteration == 25 and not to_the_end:
+            fails.clear()
+        return step(self)
+
+    monkeypatch.setattr(files.Growing, "add", adding)
+    monkeypatch.setattr(Counting, "step", stepping)
+    recorder = recorder_of(training)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        Counting(training).run(recorder, file)
+        recorder.finish(30)
+    assert states[12] == 12
+    # those that lie between two captures go on with all rows there are
+    last = next(iteration for iteration in range(13, 30) if schedule.due(iteration) is not None) - 1
+    assert states[24] == last
+    assert int(file.read_text()) == (last if to_the_end else 30)
 
 
 def test_a_first_checkpoint_that_does_not_fit_is_refused_before_the_first_iteration(tmp_path, disk, monkeypatch):
