@@ -9,7 +9,7 @@ from typing import Any, ClassVar, final
 import keras
 import numpy as np
 from keras import ops
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from phasecore.jets import coordinates, derivatives
 from phasecore.jets.derivatives import (
@@ -177,6 +177,9 @@ class PartialDerivatives(derivatives.PartialDerivatives):
 
     def _is_tensor(self, values: Any) -> bool:
         return bool(ops.is_tensor(values))
+
+    def _on_host(self, values: Tensor) -> NDArray[Any]:
+        return to_numpy(values)
 
     def _unlike_reals(self, values: Tensor) -> str:
         dtype = keras.backend.standardize_dtype(values.dtype)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from phasecore.jets import coordinates, derivatives
@@ -146,6 +147,9 @@ class PartialDerivatives(derivatives.PartialDerivatives):
 
     def _is_tensor(self, values: Any) -> bool:
         return isinstance(values, Tensor)
+
+    def _on_host(self, values: Tensor) -> NDArray[Any]:
+        return as_numpy(values)
 
     def _unlike_reals(self, values: Tensor) -> str:
         return str(values.dtype) if values.is_complex() else ""

@@ -27,6 +27,9 @@ AGREEMENT = {"float64": 1e-6, "float32": 1e-3}
 COMPARED = 16
 """Number of points at which set-up compares them."""
 
+FEW = 3
+"""Number of those that are evaluated once more without the others."""
+
 
 class PartialDerivatives(ABC):
     """Evaluates named partial derivatives of a model's outputs. Base class of those of the adapters.
@@ -68,6 +71,10 @@ class PartialDerivatives(ABC):
     @abstractmethod
     def _is_tensor(self, values: Any) -> bool:
         """Return whether a model's outputs are a tensor of the framework's."""
+
+    @abstractmethod
+    def _on_host(self, values: Any) -> NDArray[Any]:
+        """Return a tensor as numpy has it."""
 
     @abstractmethod
     def _unlike_reals(self, values: Any) -> str:
@@ -131,6 +138,21 @@ class PartialDerivatives(ABC):
         dtype = self._unlike_reals(values)
         if dtype:
             raise InputError(what, received=dtype, expected="real numbers")
+        self._check_rows(points, values)
+
+    def _check_rows(self, points: Any, values: Any) -> None:
+        """Warn of a model that makes something else of a point beside other points."""
+        whole, again, few = map(self._on_host, (values, self._value(points), self._value(points[:FEW])))
+        is_random = not np.array_equal(whole, again, equal_nan=True)
+        short = "float16" in str(values.dtype)
+        tolerance = (0.1 if short else 1e-3) * float(np.nanmax(np.abs(whole), initial=0.0))
+        if not is_random and not np.allclose(whole[:FEW], few, rtol=0.0, atol=tolerance, equal_nan=True):
+            warnings.warn(
+                "The model's output at a point depends on the other points that are evaluated with it, as of a layer "
+                "that uses the statistics of a batch. Points are evaluated in blocks of whatever size suits the cache: "
+                "the loss depends on it. Use such layers as in inference (model.eval()), or others.",
+                stacklevel=self.stack_level + 1,
+            )
 
     def _choose(self, points: Any, method: Method) -> Chosen:
         if method != "autodiff":

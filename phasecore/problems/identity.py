@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 
 from phasecore.errors import InputError
 from phasecore.problems.base import Problem
-from phasecore.problems.checks import condition_residuals_of, targets_of
-from phasecore.problems.conditions import Condition
-from phasecore.problems.rehearsal import rehearse, with_numbers
-from phasecore.problems.standins import StandIn, StandInNamespace, StandInPartials
+from phasecore.problems.condition_rehearsal import condition_rehearsed
+from phasecore.problems.parts import different_part, parts_of
+from phasecore.problems.rehearsal import rehearse
 
 Floats = NDArray[np.float64]
 
@@ -29,7 +28,8 @@ POINTS = 16
 def fingerprint(problem: Problem) -> dict[str, Any]:
     """Return what a problem says and computes, as names and numbers: two problems that agree in it are the same.
 
-    For each equation and condition that is the mean and the root mean square of its residual at made-up partials.
+    For each equation and condition that is the mean and the root mean square of its residual at made-up partials; and,
+    each by itself, so that none hides behind a larger one, its parts.
 
     Raises:
         InputError: as `phasecore.problems.rehearsal.rehearse`.
@@ -53,31 +53,8 @@ def fingerprint(problem: Problem) -> dict[str, Any]:
         "domain": {name: [float(low[k]), float(high[k])] for k, name in enumerate(problem.coordinates)},
         "partials": {name: sorted(reads) for name, reads in problem.equations.items()},
         "terms": terms,
+        "parts": parts_of(problem),
     }
-
-
-def condition_rehearsed(problem: Problem, condition: Condition, points: Floats) -> Floats:
-    """Return the residuals of a condition at its points and made-up partials, shape (k,).
-
-    Raises:
-        PluginError: for a condition that breaks its contract.
-        InputError: for a residual of another shape than its points, or normals of a wrong shape.
-
-    Example:
-        >>> from phasecore.problems.helmholtz import Helmholtz
-        >>> problem = Helmholtz()
-        >>> condition_rehearsed(problem, problem.conditions[0], problem.sample(9).conditions[0][:4]).shape
-        (4,)
-    """
-    targets = targets_of(condition, points, problem.coordinates, problem.normals)
-    where = f"condition of term {condition.term!r}"
-    partials = StandInPartials(
-        where, problem.outputs, problem.coordinates, with_numbers(problem).parameters, len(points)
-    )
-    read = {name: partials[name] for name in condition.partials}
-    given = {name: StandIn(values) for name, values in targets.items()}
-    found = condition_residuals_of(condition, read, given, StandInNamespace(), len(points))
-    return np.asarray(found.values if isinstance(found, StandIn) else found)
 
 
 def source_of(problem: Problem) -> dict[str, Any]:
@@ -118,6 +95,9 @@ def check_same(where: str, recorded: Mapping[str, Any], now: Mapping[str, Any]) 
                 if one is None or other is None or not np.allclose(one, other, rtol=TOLERANCE, atol=TOLERANCE):
                     name = term if term in now["partials"] else f"a condition of {term.rpartition(' ')[0]}"
                     raise _differs(where, f"the residual of {name}", one, other)
+    different = different_part(recorded.get("parts"), now["parts"])
+    if different is not None:
+        raise _differs(where, *different)
 
 
 def _differs(where: str, what: str, before: Any, after: Any) -> InputError:

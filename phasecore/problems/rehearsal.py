@@ -72,7 +72,7 @@ def rehearse(problem: Problem) -> Rehearsal:
             expected="ordinary arithmetic with the coordinates, the partials and the functions of xp",
             fix=_DECLARE,
         ) from error
-    residuals = _named(where, found)
+    residuals = named_residuals(where, found)
     for name, residual in residuals.items():
         _check(where, name, residual)
     equations = {name: residual.reads for name, residual in residuals.items()}
@@ -116,7 +116,12 @@ def _number_of(value: Any) -> Any:
     return float(initial) if isinstance(initial, (int, float)) else np.ones(tuple(value.shape))
 
 
-def _named(where: str, found: Any) -> dict[str, Any]:
+def named_residuals(where: str, found: Any) -> dict[str, Any]:
+    """Return what `residuals` returned, by the names of the equations.
+
+    Raises:
+        InputError: for what is none, naming `where`.
+    """
     if isinstance(found, Mapping) and found:
         odd = [name for name in found if not (isinstance(name, str) and name.isidentifier())]
         if odd:

@@ -26,9 +26,10 @@ from phasecore.recording.folder import FAILURE, read_configuration
 from phasecore.recording.history import acted_of, checked_capture, done_by_row, plain
 from phasecore.recording.hooks import RunHooks
 from phasecore.recording.outcome import outcome_of
-from phasecore.recording.own_problem import changed_file, recorded_source, reference_arrays
+from phasecore.recording.own_problem import recorded_source, reference_arrays
 from phasecore.recording.provided import KEY, check_provided, provided_for
 from phasecore.recording.record import NOT_WRITTEN, Record
+from phasecore.recording.same_problem import check_problem
 
 Loggers = str | Sequence[str | object]
 Row = dict[str, float]
@@ -346,8 +347,7 @@ class Recorder:
             return False
         recorded = read_configuration(folder)
         recorded.pop(FAILURE, None)
-        changes = check_provided(folder, recorded, provided)
-        for change in [*changes, *changed_file(folder, recorded, training.problem)]:
+        for change in [*check_provided(folder, recorded, provided), *check_problem(folder, recorded, training)]:
             if isinstance(self._display, Silent):
                 warnings.warn(change, PluginWarning, stacklevel=level_outside())
             else:

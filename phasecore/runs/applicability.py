@@ -10,7 +10,7 @@ from phasecore.errors import InputError
 from phasecore.probes import Default, Probe
 from phasecore.problems.base import Problem
 from phasecore.problems.checks import compared_with, reference_of, targets_of
-from phasecore.problems.identity import condition_rehearsed
+from phasecore.problems.condition_rehearsal import condition_rehearsed
 from phasecore.problems.rehearsal import fields_known
 from phasecore.recording.applying import changes, check_apply, check_changes_apply
 from phasecore.recording.own_problem import is_own
@@ -36,7 +36,7 @@ def check_conditions(training: Training) -> None:
     Residuals that only a framework's arrays go through, of classes of one's own or with `reads`, are left to it.
 
     Raises:
-        InputError: for points outside the domain, or as `phasecore.problems.identity.condition_rehearsed`.
+        InputError: for points outside the domain, or as `phasecore.problems.condition_rehearsal.condition_rehearsed`.
         PluginError: for a condition that breaks its contract.
     """
     problem = training.problem

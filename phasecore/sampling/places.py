@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from phasecore.problems.base import CollocationPoints, Floats, Problem
+from phasecore.problems.condition_rehearsal import condition_rehearsed
+from phasecore.problems.conditions import Condition
 
 
 class Places(NamedTuple):
@@ -90,24 +92,38 @@ def places_of_terms(
     if not np.array_equal(points.interior, before.interior):
         places = places_of(points.interior, before.interior, problem.bounds)
         found |= dict.fromkeys(problem.equations, places)
-    terms: dict[str, list[tuple[Floats, Floats]]] = {}
+    terms: dict[str, list[tuple[Condition, Floats, Floats]]] = {}
     for condition, new, old in zip(problem.conditions, points.conditions, before.conditions, strict=True):
-        terms.setdefault(condition.term, []).append((new, old))
-    for term, pairs in terms.items():
+        terms.setdefault(condition.term, []).append((condition, new, old))
+    for term, of_term in terms.items():
+        pairs = [(new, old) for _, new, old in of_term]
         if not all(np.array_equal(new, old) for new, old in pairs):
-            found[term] = _places_of_condition(pairs, sizes[term], sizes_before[term], problem.bounds)
+            blocks = [_blocks(problem, condition, new) for condition, new, _ in of_term]
+            found[term] = _places_of_condition(pairs, blocks, sizes[term], sizes_before[term], problem.bounds)
     return found
 
 
+def _blocks(problem: Problem, condition: Condition, points: Floats) -> int | None:
+    """How many residuals a condition has of each point, None where that cannot be told."""
+    try:
+        count, rest = divmod(len(condition_rehearsed(problem, condition, points)), len(points))
+    except Exception:  # one that needs a framework
+        return None
+    return None if rest else count
+
+
 def _places_of_condition(
-    pairs: list[tuple[Floats, Floats]], size: int, size_before: int, bounds: Floats
+    pairs: list[tuple[Floats, Floats]], blocks: list[int | None], size: int, size_before: int, bounds: Floats
 ) -> Places | None:
-    """Of the conditions of a term, each with its points after and before; a condition has a block per partial."""
-    repeats, rest = divmod(size, sum(len(new) for new, _ in pairs))
-    if rest or size_before != repeats * sum(len(old) for _, old in pairs):
+    """Of the conditions of a term, each with its points after and before, and its residuals a block of each partial."""
+    counts = [len(new) for new, _ in pairs], [len(old) for _, old in pairs]
+    if len(pairs) == 1 and blocks[0] is None:
+        blocks = [size // counts[0][0]]
+    known = [count for count in blocks if count is not None]
+    if len(known) < len(pairs) or [np.dot(known, own) for own in counts] != [size, size_before]:
         return None
     nearest, stayed, start = [], [], 0
-    for new, old in pairs:
+    for (new, old), repeats in zip(pairs, known, strict=True):
         own = places_of(new, old, bounds)
         for _ in range(repeats):
             nearest.append(own.nearest + start)

@@ -25,7 +25,7 @@ LAYERS = [
             *("problems.base", "problems.conditions", "problems.sampling", "problems.checks", "problems.finite"),
             *(
                 "problems.short",
-                "problems.reserved",
+                *("problems.reserved", "problems.condition_rehearsal"),
                 "problems.rehearsal",
                 "problems.standins",
                 "problems.reference_data",
@@ -57,6 +57,8 @@ SHARED = {
             "problems.coefficients",
             "problems.measured",
             "problems.parameters",
+            "problems.parts",
+            "problems.pointwise",
         ),
         "problems.training_set",
     },

@@ -1,5 +1,7 @@
 """Moves: each against its formula, and where points come from."""
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 
@@ -186,8 +188,6 @@ def test_a_condition_with_several_partials_keeps_the_order_of_its_residuals():
     for term in dict.fromkeys(condition.term for condition in cavity.conditions):
         pairs = [(c, len(own)) for c, own in zip(cavity.conditions, before.conditions, strict=True) if c.term == term]
         sizes = dict.fromkeys(cavity.terms, 0) | {term: sum(count * len(c.partials) for c, count in pairs)}
-        if len({len(c.partials) for c, _ in pairs}) > 1:
-            continue
         sizes |= {t: len(before.conditions[0]) for t in sizes if not sizes[t]}
         expected, start = [], 0
         for condition, count in pairs:
@@ -196,6 +196,40 @@ def test_a_condition_with_several_partials_keeps_the_order_of_its_residuals():
                 start += count
         found = places_of_terms(cavity, after, before, sizes, sizes)[term]
         assert found.nearest.tolist() == expected
+
+
+class Mixed(phasecore.Problem):
+    """One term of conditions with unlike numbers of residuals of a point."""
+
+    domain: ClassVar = {"x": (0, 1), "t": (0, 1)}
+    outputs = ("u",)
+
+    def conditions(self):
+        return [
+            phasecore.Prescribed("edges", ("x", 0), {"u": 0}),
+            phasecore.Prescribed("edges", ("x", 1), {"u": 0, "u_x": 0, "u_t": 0}),
+            phasecore.ResidualCondition("edges", ("t", 0), lambda x, u, xp: (u["u"], u["u_t"])),
+        ]
+
+    def residuals(self, x, u, xp):
+        return u["u_t"] - u["u_xx"]
+
+
+@pytest.mark.parametrize("moved", [(0,), (1,), (2,), (0, 2), (0, 1, 2)])
+def test_conditions_of_one_term_may_have_unlike_numbers_of_residuals(moved):
+    problem = Mixed()
+    before = problem.sample(9, seed=0, condition_points=5)
+    conditions = tuple(own[::-1].copy() if k in moved else own for k, own in enumerate(before.conditions))
+    counts, expected, start = (1, 3, 2), [], 0
+    for place, count in enumerate(counts):
+        for _ in range(count):
+            block = range(start, start + 5)
+            expected += [*reversed(block)] if place in moved else [*block]
+            start += 5
+    sizes = {"pde": 9, "edges": 5 * sum(counts)}
+    found = places_of_terms(problem, CollocationPoints(before.interior, conditions), before, sizes, sizes)
+    assert found["edges"].nearest.tolist() == expected
+    assert found["edges"].stayed.all()
 
 
 def test_residuals_that_no_point_owns_begin_anew():
