@@ -51,6 +51,7 @@ SHARED = {
         *("problems.base", "problems.conditions", "problems.sampling", "problems.references"),
         *("problems.checks", "problems.finite"),
         *("problems.short", "problems.reserved", "problems.rehearsal", "problems.standins", "problems.reference_data"),
+        "problems.condition_rehearsal",
         *(
             "problems.domains",
             "problems.placement",

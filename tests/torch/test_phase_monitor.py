@@ -1,9 +1,11 @@
 """The monitor in a loop: rows when they are due, a training that goes on as if alone, files and checkpoints."""
 
+import contextlib
 import copy
 import json
 import pickle
 import warnings
+from typing import ClassVar
 
 import pytest
 import torch
@@ -251,6 +253,56 @@ def test_a_run_folder_is_gone_on_with(tmp_path):
     assert later["monitor"]["iteration"] == 5
     with pytest.raises(InputError, match="begins at iteration 0"):
         recorded(tmp_path / "run", 1, resume=True)
+
+
+class Decay(phasecore.Problem):
+    """A problem of one's own, with a parameter."""
+
+    domain: ClassVar = {"t": (0, 1)}
+    outputs = ("u",)
+    rate = 1.0
+
+    def residuals(self, x, u, xp):
+        return u["u_t"] + self.rate * u["u"]
+
+
+class Growth(Decay):
+    name = "decay"
+
+    def residuals(self, x, u, xp):
+        return u["u_t"] - self.rate * u["u"]
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        (Decay(rate=2.0), r"differs in 'problem_parameters': received \{'rate': 2.0\}"),
+        (Growth(), r"on a problem that has changed since, in the residual of pde"),
+        (phasecore.problem("lorenz"), r"differs in 'problem': received 'lorenz'; expected 'decay'"),
+        (Decay(), None),
+    ],
+    ids=["another parameter", "another equation", "another problem", "the same"],
+)
+def test_a_loop_goes_on_in_a_run_folder_on_the_same_problem_alone(other, told, tmp_path):
+    def loop(problem, resume=False):
+        model = mlp(1, len(problem.outputs))
+        loss = PhysicsLoss(problem, model, problem.sample(40, seed=0))
+        optimizer = torch.optim.Adam(model.parameters())
+        options = {"every": 2, "batches": 4, "run_folder": tmp_path / "run", "probes": ["gradient_snr"]}
+        monitor = PhaseMonitor(loss, optimizer, resume=resume, **options)
+        return loss, optimizer, monitor
+
+    loss, optimizer, monitor = loop(Decay())
+    iterate(loss, optimizer, monitor, 6)
+    monitor.finish()
+    state, kept = monitor.state_dict(), (tmp_path / "run" / "history.jsonl").read_text()
+    loss, optimizer, later = loop(other, resume=True)
+    later.load_state_dict(state)
+    with pytest.raises(InputError, match=told) if told else contextlib.nullcontext():
+        iterate(loss, optimizer, later, 6)
+    found = (tmp_path / "run" / "history.jsonl").read_text()
+    assert found.startswith(kept)
+    assert (found == kept) == bool(told)
 
 
 @pytest.mark.parametrize("saved", [0, 4, 8])
