@@ -2,6 +2,7 @@
 
 # ruff: noqa: RUF012
 
+import itertools
 import math
 from types import SimpleNamespace
 
@@ -201,6 +202,111 @@ def test_domains_that_are_none_are_refused(domain, told):
         region_of("mine", domain)
 
 
+class Geometry:
+    """A disk with the methods that DeepXDE's geometries have."""
+
+    bbox = (np.asarray([-1.0, -1.0]), np.asarray([1.0, 1.0]))
+    perimeter = 2 * math.pi
+
+    def inside(self, x):
+        return np.hypot(*x.T) <= 1
+
+    def on_boundary(self, x):
+        return np.isclose(np.hypot(*x.T), 1)
+
+    def random_boundary_points(self, n, random="pseudo"):
+        angle = 2 * np.pi * np.random.random(n)  # noqa: NPY002
+        return np.stack([np.cos(angle), np.sin(angle)], axis=1)
+
+    def boundary_normal(self, x):
+        return x / np.hypot(*x.T)[:, None]
+
+
+class Rod:
+    """An interval with the methods that DeepXDE's has."""
+
+    def __init__(self, left, right):
+        self.l, self.r = left, right
+        self.bbox = (np.asarray([left]), np.asarray([right]))
+
+    inside = on_boundary = random_boundary_points = boundary_normal = None
+
+
+class Span(Rod):
+    """A time domain of DeepXDE's."""
+
+    def __init__(self, start, end):
+        super().__init__(start, end)
+        self.t0, self.t1 = start, end
+
+
+def in_time(geometry, start=0, end=2):
+    return SimpleNamespace(geometry=geometry, timedomain=Span(start, end), dim=3)
+
+
+OVAL = Polygon([(0, 0), (4, 0), (4, 1), (0, 2)])
+
+# domains in their own order, and in the orders in which a problem may declare the coordinates
+ORDERED = {
+    "intervals": {"x": (0, 4), "y": (0, 2), "t": (5, 7)},
+    "a shape and an interval": {("x", "y"): OVAL, "t": (5, 7)},
+    "a shape the other way round": {("y", "x"): OVAL, "t": (5, 7)},
+    "a shape behind an interval": {"t": (5, 7), ("x", "y"): OVAL},
+    "a shape in time": {("x", "t"): OVAL, "y": (5, 7)},
+    "a shape in space": {("x", "y", "t"): Box((0, 1, 2), (3, 5, 7)) - Ball((0, 1, 2), 1)},
+}
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(("x", "y", "t"))))
+@pytest.mark.parametrize("kind", ORDERED)
+def test_coordinates_are_in_the_order_that_the_problem_declares_whatever_the_domain(kind, order):
+    members = {
+        "coordinates": order, "domain": ORDERED[kind], "outputs": "u", "residuals": lambda self, x, u, xp: u["u_xx"],
+        "conditions": lambda self: phasecore.Prescribed("wall", "boundary", {"u": 0}),
+    }  # fmt: skip
+    problem = type("Ordered", (phasecore.Problem,), members)()
+    own = region_of("mine", ORDERED[kind])
+    columns = [own.coordinates.index(name) for name in order]
+    assert problem.region.coordinates == problem.coordinates == order
+    np.testing.assert_array_equal(problem.bounds, own.bounds[:, columns])
+    drawn = problem.sample(100, seed=0)
+    wall = drawn.conditions[0]
+    inside, on_wall = np.empty_like(drawn.interior), np.empty_like(wall)
+    inside[:, columns], on_wall[:, columns] = drawn.interior, wall
+    assert own.contains(inside).all()
+    assert own.contains(on_wall).all()
+    np.testing.assert_array_equal(problem.normals(wall), own.normals(on_wall)[:, columns])
+    lengths = np.linalg.norm(problem.normals(wall), axis=1)
+    np.testing.assert_allclose(lengths, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("domain", "coordinates", "told"),
+    [
+        ({"x": (0, 1), "t": (0, 1), "z": (0, 1)}, ("t", "x"), r"for \['x', 't', 'z'\]; .*none for \['z'\]"),
+        ({"x": (0, 1), "t": (0, 1)}, ("t", "x", "w"), r"\['t', 'x', 'w'\], \['w'\] too"),
+        ({("x", "y"): OVAL, "t": (0, 1)}, ("x", "t"), r"for \['x', 'y', 't'\]; .*none for \['y'\]"),
+        ({("x", "y"): OVAL}, ("x", "z"), r"\['z'\] too, and none for \['y'\]"),
+        ({("x", "y"): OVAL}, ("r", "s"), r"\['r', 's'\] too, and none for \['x', 'y'\]"),
+        (OVAL, ("x", "z"), r"\['z'\] too, and none for \['y'\]"),
+        (OVAL, ("x", "y", "t"), r"\['t'\] too"),
+    ],
+)
+def test_a_domain_of_other_coordinates_than_the_problem_declares_is_refused(domain, coordinates, told):
+    members = {"coordinates": coordinates, "domain": domain, "outputs": "u", "residuals": lambda self, x, u, xp: u["u"]}
+    problem = type("Mine", (phasecore.Problem,), members)()
+    with pytest.raises(InputError, match=f"domain of problem 'mine': received bounds or shapes .*{told}"):
+        problem.sample(10)
+
+
+@pytest.mark.parametrize(
+    ("domain", "coordinates"), [(OVAL, ("r", "s")), (in_time(Geometry()), ("r", "s", "t")), (Span(0, 4), ("t",))]
+)
+def test_a_shape_alone_has_the_coordinates_that_the_problem_declares(domain, coordinates):
+    members = {"coordinates": coordinates, "domain": domain, "outputs": "u", "residuals": lambda self, x, u, xp: u["u"]}
+    assert type("Mine", (phasecore.Problem,), members)().region.coordinates == coordinates
+
+
 class Square:
     """An object of one's own that has what a shape has, without deriving from it."""
 
@@ -257,48 +363,6 @@ def test_a_shape_that_breaks_its_word_is_refused(members, told):
 
     with np.errstate(all="ignore"), pytest.raises(InputError, match=told):
         used()
-
-
-class Geometry:
-    """A disk with the methods that DeepXDE's geometries have."""
-
-    bbox = (np.asarray([-1.0, -1.0]), np.asarray([1.0, 1.0]))
-    perimeter = 2 * math.pi
-
-    def inside(self, x):
-        return np.hypot(*x.T) <= 1
-
-    def on_boundary(self, x):
-        return np.isclose(np.hypot(*x.T), 1)
-
-    def random_boundary_points(self, n, random="pseudo"):
-        angle = 2 * np.pi * np.random.random(n)  # noqa: NPY002
-        return np.stack([np.cos(angle), np.sin(angle)], axis=1)
-
-    def boundary_normal(self, x):
-        return x / np.hypot(*x.T)[:, None]
-
-
-class Rod:
-    """An interval with the methods that DeepXDE's has."""
-
-    def __init__(self, left, right):
-        self.l, self.r = left, right
-        self.bbox = (np.asarray([left]), np.asarray([right]))
-
-    inside = on_boundary = random_boundary_points = boundary_normal = None
-
-
-class Span(Rod):
-    """A time domain of DeepXDE's."""
-
-    def __init__(self, start, end):
-        super().__init__(start, end)
-        self.t0, self.t1 = start, end
-
-
-def in_time(geometry, start=0, end=2):
-    return SimpleNamespace(geometry=geometry, timedomain=Span(start, end), dim=3)
 
 
 @pytest.mark.parametrize(

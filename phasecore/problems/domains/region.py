@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -185,20 +185,30 @@ class Region:
         return values
 
 
-def region_of(name: str, domain: Any) -> Region:
+def region_of(name: str, domain: Any, order: Sequence[str] | None = None) -> Region:
     """Return the region that a domain names.
 
     Args:
         name: of the problem, for messages.
         domain: bounds by coordinate; shapes by their coordinates; or a shape alone, of x, y and z, and of t where it is
             a `GeometryXTime` or a `TimeDomain` of DeepXDE.
+        order: the coordinates as the problem declares them, of which those of a shape need not stand together; that of
+            the domain by default.
 
     Raises:
-        InputError: for anything else.
+        InputError: for anything else, and for a domain that has other coordinates than the problem declares.
+
+    Example:
+        >>> region_of("mine", {"x": (0, 1), "t": (0, 9)}, ("t", "x")).bounds.tolist()
+        [[0.0, 0.0], [9.0, 1.0]]
     """
     what = f"domain of problem {name!r}"
     if not isinstance(domain, Mapping):
-        domain = {_names_of(what, domain): domain}
+        own = _names_of(what, domain)
+        if order and len(order) == len(own) and not {*own} & {*order} - {TIME}:
+            # the coordinates of a shape alone are called otherwise
+            own = tuple(order)
+        domain = {own: domain}
     coordinates: list[str] = []
     parts: list[tuple[tuple[int, ...], Any]] = []
     for key, given in _apart(what, domain):
@@ -219,7 +229,25 @@ def region_of(name: str, domain: Any) -> Region:
             raise InputError(f"{what}, {key!r}", received=found, expected="two bounds, the lower first, or a shape")
     if not coordinates or len(set(coordinates)) < len(coordinates):
         raise InputError(what, received=f"coordinates {coordinates}", expected=f"each once: {_EXPECTED}")
-    return Region(tuple(coordinates), tuple(parts))
+    return _ordered(what, Region(tuple(coordinates), tuple(parts)), tuple(order or coordinates))
+
+
+def _ordered(what: str, region: Region, order: tuple[str, ...]) -> Region:
+    """The region with its coordinates in this order, and its parts in that of the first coordinate of each."""
+    if sorted(order) != sorted(region.coordinates):
+        missing = [name for name in order if name not in region.coordinates]
+        surplus = [name for name in region.coordinates if name not in order]
+        raise InputError(
+            what,
+            received=f"bounds or shapes for {list(region.coordinates)}",
+            expected=f"them for each of the problem's coordinates {list(order)}"
+            + (f", {missing} too" if missing else "")
+            + (f", and none for {surplus}" if surplus else ""),
+            fix="Without 'coordinates' in the class they are those of the domain.",
+        )
+    places = [order.index(name) for name in region.coordinates]
+    parts = [(tuple(places[axis] for axis in axes), part) for axes, part in region.parts]
+    return Region(order, tuple(sorted(parts, key=lambda part: part[0])))
 
 
 def _names_of(what: str, given: Any) -> tuple[str, ...]:
