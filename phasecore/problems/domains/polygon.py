@@ -117,7 +117,8 @@ def _ring(vertices: ArrayLike) -> Floats:
         )
     if not np.isfinite(ring).all():
         raise InputError("vertices of a polygon", received="values that are not finite", expected="finite numbers")
-    (x, y), (next_x, next_y) = ring.T, np.roll(ring, -1, axis=0).T
+    # from one of them, since far from the origin the products would round the area away
+    (x, y), (next_x, next_y) = (ring - ring[0]).T, (np.roll(ring, -1, axis=0) - ring[0]).T
     area = float((x * next_y - next_x * y).sum())
     if area == 0.0:
         raise InputError("vertices of a polygon", received="no area between them", expected="a polygon")

@@ -18,6 +18,9 @@ Bools = NDArray[np.bool_]
 ESTIMATED_FROM = 20_000
 """Points from which the measure of a boundary of several shapes is estimated."""
 
+ROUNDING = 8
+"""Units in the last place of a coordinate within which two places are one: distances are sums of several roundings."""
+
 MOST_ROUNDS = 1000
 """Rounds of drawing after which a boundary that is hardly ever met is given up."""
 
@@ -232,9 +235,16 @@ class Combined(Shape):
         kept = float(self._on_boundary(drawn).sum()) / ESTIMATED_FROM
         return kept * sum(leaf.boundary_measure for leaf in self._leaves())
 
-    @property
-    def _size(self) -> float:
-        return float(np.abs(self._first.bounds).max() + np.abs(self._second.bounds).max())
+    @functools.cached_property
+    def _thinnest(self) -> float:
+        """The least extent of the shapes that it is made of, along any axis: the smallest that is sure to matter."""
+        return float(min(np.diff(leaf.bounds, axis=0).min() for leaf in self._leaves()))
+
+    @functools.cached_property
+    def _resolution(self) -> Floats:
+        """What float64 resolves at these coordinates, along each axis, shape (dimension,)."""
+        largest = np.max([np.abs(leaf.bounds).max(axis=0) for leaf in self._leaves()], axis=0)
+        return np.asarray(ROUNDING * np.spacing(largest))
 
     def distance(self, points: Floats) -> Floats:
         """Return a lower bound of the distance from the boundary, negative inside, shape (n,)."""
@@ -280,13 +290,15 @@ class Combined(Shape):
             points = leaves[place].sample_boundary(int(own), generator) if own else np.empty((0, self.bounds.shape[1]))
             for earlier in leaves[:place]:
                 # a side of two of them would have twice as many points
-                points = points[np.abs(earlier.distance(points)) > 1e-9 * self._size]
+                apart = np.maximum(1e-9 * self._thinnest, self._resolution.max())
+                points = points[np.abs(earlier.distance(points)) > apart]
             drawn.append(points)
         return generator.permutation(np.concatenate(drawn))
 
     def _on_boundary(self, points: Floats) -> Bools:
         """Which points have the inside on one side only: a side that two parts share is inside of what they make."""
-        step = 1e-7 * self._size * self.normals(points)
+        normals = self.normals(points)
+        step = 1e-7 * self._thinnest * normals + self._resolution * np.sign(normals)
         found: Bools = (self.distance(points + step) > 0) & (self.distance(points - step) < 0)
         return found
 
