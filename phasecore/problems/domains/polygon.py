@@ -54,7 +54,8 @@ class Polygon(Shape):
         """Hold the rings, those outside anticlockwise, holes clockwise."""
         self._rings = rings
         self._starts = np.concatenate(rings)
-        self._sides = np.concatenate([np.roll(ring, -1, axis=0) - ring for ring in rings])
+        self._ends = np.concatenate([np.roll(ring, -1, axis=0) for ring in rings])
+        self._sides = self._ends - self._starts
         self._lengths = np.sqrt(np.square(self._sides).sum(axis=1))
 
     @property
@@ -69,12 +70,13 @@ class Polygon(Shape):
 
     def distance(self, points: Floats) -> Floats:
         """Return the distance from the nearest side, negative inside, shape (n,)."""
-        (x1, y1), (dx, dy) = self._starts.T, self._sides.T
+        (x1, y1), (dx, dy), y2 = self._starts.T, self._sides.T, self._ends[:, 1]
         found = np.empty(len(points))
         for block in self._blocks(len(points)):
             nearest = np.sqrt(self._squares(points[block]).min(axis=1))
             x, y = points[block].T[:, :, None]
-            crosses = (y1 > y) != (y1 + dy > y)
+            # with the vertices themselves, which two sides share: what is added up to them need not be the same
+            crosses = (y1 > y) != (y2 > y)
             with np.errstate(all="ignore"):
                 crossings = (crosses & (x < x1 + dx * (y - y1) / dy)).sum(axis=1)
             found[block] = np.where(crossings % 2 == 1, -nearest, nearest)
