@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasecore.errors import InputError, described
-from phasecore.problems.domains.foreign import as_shape, in_time, interval_of, is_time
+from phasecore.problems.domains.foreign import OfDeepXDE, as_shape, in_time, interval_of, is_time
 from phasecore.problems.domains.shapes import Shape
 
 Floats = NDArray[np.float64]
@@ -143,18 +143,26 @@ class Region:
         low, high = self.bounds
         normals, nearest = np.zeros_like(points), np.full(len(points), np.inf)
         for axes, part in self._in_space():
-            own = points[:, axes]
+            own, gap = points[:, axes], self._gap(axes, part, points)
             if isinstance(part, Shape):
-                gap = np.abs(part.distance(own))
                 found = self._checked(part.normals(own), own.shape, "normals")
             else:
-                gap = np.minimum(np.abs(own - low[list(axes)]), np.abs(own - high[list(axes)]))[:, 0]
                 found = np.where(np.abs(own - low[list(axes)]) < np.abs(own - high[list(axes)]), -1.0, 1.0)
             nearer = (gap < nearest) & (gap <= SLACK * float(np.diff(self.bounds[:, axes], axis=0).max()))
             nearest = np.minimum(gap, nearest)
             normals[nearer] = 0.0
             normals[np.ix_(np.flatnonzero(nearer), np.asarray(axes))] = found[nearer]
         return normals
+
+    def gap(self, points: Floats) -> Floats:
+        """Return how far points are from the boundary, the ends of time apart, shape (n,); NaN where it is not known.
+
+        From that of shapes put together at least so far.
+        """
+        parts = self._in_space()
+        gaps: Floats = np.min([self._gap(axes, part, points) for axes, part in parts], axis=0)
+        known = not any(isinstance(part, OfDeepXDE) for _, part in parts)
+        return gaps if known else np.full(len(points), np.nan)
 
     def described(self) -> str:
         """Return the region in words."""
@@ -166,6 +174,13 @@ class Region:
             if isinstance(part, Shape)
         ]
         return ", ".join([*words, *shapes])
+
+    def _gap(self, axes: tuple[int, ...], part: Any, points: Floats) -> Floats:
+        """How far points are from the boundary of a part, shape (n,)."""
+        if isinstance(part, Shape):
+            return np.asarray(np.abs(part.distance(points[:, axes])))
+        (axis,), (low, high) = axes, self.bounds
+        return np.asarray(np.minimum(np.abs(points[:, axis] - low[axis]), np.abs(points[:, axis] - high[axis])))
 
     def _in_space(self) -> list[tuple[tuple[int, ...], Any]]:
         parts = [(axes, part) for axes, part in self.parts if self.coordinates[axes[0]] != TIME or len(axes) > 1]
