@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from phasecore.errors import InputError, described
 from phasecore.problems.domains.foreign import OfDeepXDE, as_shape, in_time, interval_of, is_time
+from phasecore.problems.domains.probing import check_shape, checked
 from phasecore.problems.domains.shapes import Shape
 
 Floats = NDArray[np.float64]
@@ -123,9 +124,7 @@ class Region:
                     if isinstance(part, Shape)
                     else _ends(part, len(own), generator)
                 )
-                points[np.ix_(own, np.asarray(axes))] = self._checked(
-                    drawn, (len(own), len(axes)), "points on its boundary"
-                )
+                points[np.ix_(own, np.asarray(axes))] = checked(drawn, (len(own), len(axes)), "points on its boundary")
         outside = ~self.contains(points)
         if outside.any():
             raise InputError(
@@ -145,7 +144,7 @@ class Region:
         for axes, part in self._in_space():
             own, gap = points[:, axes], self._gap(axes, part, points)
             if isinstance(part, Shape):
-                found = self._checked(part.normals(own), own.shape, "normals")
+                found = checked(part.normals(own), own.shape, "normals")
             else:
                 found = np.where(np.abs(own - low[list(axes)]) < np.abs(own - high[list(axes)]), -1.0, 1.0)
             nearer = (gap < nearest) & (gap <= SLACK * float(np.diff(self.bounds[:, axes], axis=0).max()))
@@ -191,14 +190,6 @@ class Region:
             )  # fmt: skip
         return parts
 
-    @staticmethod
-    def _checked(found: Any, shape: tuple[int, ...], what: str) -> Floats:
-        values = np.asarray(found, dtype=np.float64)
-        if values.shape != shape or not np.isfinite(values).all():
-            received = f"shape {values.shape}" if values.shape != shape else "values that are not finite"
-            raise InputError(f"domain: {what}", received=received, expected=f"finite numbers of shape {shape}")
-        return values
-
 
 def region_of(name: str, domain: Any, order: Sequence[str] | None = None) -> Region:
     """Return the region that a domain names.
@@ -211,7 +202,8 @@ def region_of(name: str, domain: Any, order: Sequence[str] | None = None) -> Reg
             the domain by default.
 
     Raises:
-        InputError: for anything else, and for a domain that has other coordinates than the problem declares.
+        InputError: for anything else, a shape of one's own that breaks its word, and a domain that has other
+            coordinates than the problem declares.
 
     Example:
         >>> region_of("mine", {"x": (0, 1), "t": (0, 9)}, ("t", "x")).bounds.tolist()
@@ -236,6 +228,7 @@ def region_of(name: str, domain: Any, order: Sequence[str] | None = None) -> Reg
                 f"{what}, {key!r}: bounds", received=f"shape {shape.bounds.shape}", expected="(2, dimension)"
             )
         if shape is not None and shape.bounds.shape == (2, len(names)):
+            check_shape(f"{what}, {key!r}", shape)
             parts.append((axes, shape))
         elif len(names) == 1 and _is_interval(given):
             parts.append((axes, tuple(map(float, given))))

@@ -28,7 +28,8 @@ MOST_ROUNDS = 1000
 class Shape(ABC):
     """A bounded region. Shapes are joined, cut and intersected with `|`, `-` and `&`.
 
-    A shape of one's own derives from it, or has these attributes without deriving.
+    A shape of one's own derives from it, or has these attributes without deriving. It is probed once, and what it does
+    not know raises `NotImplementedError`.
 
     Attributes:
         bounds: of a box around it, shape (2, dimension), lower ones first.
@@ -233,17 +234,25 @@ class Combined(Shape):
         """What is left of the boundaries of its parts, to a percent or so: by the share of points drawn on them."""
         drawn = self._drawn(ESTIMATED_FROM, np.random.default_rng(0))
         kept = float(self._on_boundary(drawn).sum()) / ESTIMATED_FROM
-        return kept * sum(leaf.boundary_measure for leaf in self._leaves())
+        return kept * sum(leaf.boundary_measure for leaf in self.leaves())
+
+    def leaves(self) -> list[Shape]:
+        """Return the shapes that it is made of, none of them made of others."""
+        return [
+            leaf
+            for part in (self._first, self._second)
+            for leaf in (part.leaves() if isinstance(part, Combined) else [part])
+        ]
 
     @functools.cached_property
     def _thinnest(self) -> float:
         """The least extent of the shapes that it is made of, along any axis: the smallest that is sure to matter."""
-        return float(min(np.diff(leaf.bounds, axis=0).min() for leaf in self._leaves()))
+        return float(min(np.diff(leaf.bounds, axis=0).min() for leaf in self.leaves()))
 
     @functools.cached_property
     def _resolution(self) -> Floats:
         """What float64 resolves at these coordinates, along each axis, shape (dimension,)."""
-        largest = np.max([np.abs(leaf.bounds).max(axis=0) for leaf in self._leaves()], axis=0)
+        largest = np.max([np.abs(leaf.bounds).max(axis=0) for leaf in self.leaves()], axis=0)
         return np.asarray(ROUNDING * np.spacing(largest))
 
     def distance(self, points: Floats) -> Floats:
@@ -271,17 +280,9 @@ class Combined(Shape):
         sign = -1.0 if self._how == "without" else 1.0
         return np.where(nearer[:, None], self._first.normals(points), sign * self._second.normals(points))
 
-    def _leaves(self) -> list[Shape]:
-        """The shapes that it is made of, none of them made of others."""
-        return [
-            leaf
-            for part in (self._first, self._second)
-            for leaf in (part._leaves() if isinstance(part, Combined) else [part])
-        ]
-
     def _drawn(self, count: int, generator: np.random.Generator) -> Floats:
         """Points on the boundaries of all that it is made of, evenly by their measures, in random order."""
-        leaves = self._leaves()
+        leaves = self.leaves()
         measures = np.asarray([leaf.boundary_measure for leaf in leaves])
         shares = measures / measures.sum() if np.isfinite(measures).all() else np.full(len(leaves), 1 / len(leaves))
         counts = generator.multinomial(count, shares)
