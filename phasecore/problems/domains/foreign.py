@@ -93,7 +93,7 @@ def _of_shapely(given: Any) -> Polygon:
     if kind == "MultiPolygon":
         return Polygon.of_parts([_of_shapely(part) for part in given.geoms])
     rings = [np.asarray(ring.coords)[:, :2] for ring in (given.exterior, *given.interiors)]
-    return Polygon(rings[0], rings[1:])
+    return Polygon.of_valid(rings[0], rings[1:])
 
 
 @final

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from phasecore.errors import InputError
+from phasecore.problems.domains.rings import check_rings
 from phasecore.problems.domains.shapes import Floats, Shape, unit
 
 AT_ONCE = 1_000_000
@@ -24,7 +25,8 @@ class Polygon(Shape):
         holes: vertices of each hole, likewise.
 
     Raises:
-        InputError: for fewer than three vertices, or others than of two coordinates.
+        InputError: for fewer than three vertices, or others than of two coordinates; for sides that cross or lie on
+            each other, and holes that are not inside or are inside another. Rings may touch at points.
 
     Example:
         >>> ell = Polygon([(-1, -1), (1, -1), (1, 0), (0, 0), (0, 1), (-1, 1)])
@@ -33,7 +35,16 @@ class Polygon(Shape):
     """
 
     def __init__(self, vertices: ArrayLike, holes: Sequence[ArrayLike] = ()) -> None:
-        self._keep([_ring(vertices), *(_ring(hole)[::-1] for hole in holes)])
+        rings = [_ring(vertices), *(_ring(hole)[::-1] for hole in holes)]
+        check_rings(rings)
+        self._keep(rings)
+
+    @classmethod
+    def of_valid(cls, vertices: ArrayLike, holes: Sequence[ArrayLike] = ()) -> Polygon:
+        """Return a polygon whose rings are known not to cross, as shapely has found."""
+        made = cls.__new__(cls)
+        made._keep([_ring(vertices), *(_ring(hole)[::-1] for hole in holes)])
+        return made
 
     @classmethod
     def of_parts(cls, parts: Sequence[Polygon]) -> Polygon:
