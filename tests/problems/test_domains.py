@@ -57,6 +57,35 @@ def test_a_shape_knows_its_inside_its_boundary_and_its_normals(name):
     assert flux == pytest.approx(len(low) * content, rel=0.1)
 
 
+@pytest.mark.parametrize("length", [0.5, 4.0])
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_shape_times_an_interval_has_its_boundary_evenly(name, length):
+    shape, content, measure, *_ = SHAPES[name]
+    assert shape.content == pytest.approx(content, rel=0.03)
+    names = ("x", "y", "z", "w")[: len(shape.bounds[0])]
+    region = region_of("mine", {names: shape, "s": (0, length), "t": (0, 1)})
+    points = region.boundary(8000, np.random.default_rng(0))
+    ends = np.isin(points[:, -2], (0, length))
+    assert ends.mean() == pytest.approx(2 * content / (2 * content + measure * length), abs=0.02)
+    assert not np.isin(points[:, -1], (0, 1)).any()
+
+
+def test_a_thin_frame_has_little_of_its_boundary_at_its_ends():
+    area, around = 1 - 0.98**2, 4 + 4 * 0.98
+    for frame in (
+        Box((0, 0), (1, 1)) - Box((0.01, 0.01), (0.99, 0.99)),
+        Polygon([(0, 0), (1, 0), (1, 1), (0, 1)], [[(0.01, 0.01), (0.99, 0.01), (0.99, 0.99), (0.01, 0.99)]]),
+    ):
+        assert frame.content == pytest.approx(area, rel=0.1)
+        drawn = region_of("mine", {("x", "y"): frame, "z": (0, 1)}).boundary(8000, np.random.default_rng(0))
+        assert np.isin(drawn[:, 2], (0, 1)).mean() == pytest.approx(2 * area / (2 * area + around), abs=0.005)
+
+
+def test_shares_of_a_boundary_whose_measure_is_not_known_are_the_same():
+    points = region_of("mine", {("x", "y"): Square(), "z": (0, 1)}).boundary(4000, np.random.default_rng(0))
+    assert np.isin(points[:, 2], (0, 1)).mean() == pytest.approx(0.5, abs=0.03)
+
+
 def test_drawing_is_seeded_and_leaves_numpys_generator_alone():
     before = np.random.get_state()[1].copy()  # noqa: NPY002
     for shape, *_ in SHAPES.values():

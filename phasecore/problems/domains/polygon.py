@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from typing import final
 
@@ -79,6 +80,11 @@ class Polygon(Shape):
         """The length of all sides."""
         return float(self._lengths.sum())
 
+    @functools.cached_property
+    def content(self) -> float:
+        """The area, without that of the holes."""
+        return float(sum(_area(ring) for ring in self._rings))
+
     def distance(self, points: Floats) -> Floats:
         """Return the distance from the nearest side, negative inside, shape (n,)."""
         (x1, y1), (dx, dy), y2 = self._starts.T, self._sides.T, self._ends[:, 1]
@@ -130,9 +136,14 @@ def _ring(vertices: ArrayLike) -> Floats:
         )
     if not np.isfinite(ring).all():
         raise InputError("vertices of a polygon", received="values that are not finite", expected="finite numbers")
-    # from one of them, since far from the origin the products would round the area away
-    (x, y), (next_x, next_y) = (ring - ring[0]).T, (np.roll(ring, -1, axis=0) - ring[0]).T
-    area = float((x * next_y - next_x * y).sum())
+    area = _area(ring)
     if area == 0.0:
         raise InputError("vertices of a polygon", received="no area between them", expected="a polygon")
     return ring if area > 0 else ring[::-1]
+
+
+def _area(ring: Floats) -> float:
+    """The area inside, negative where the vertices go clockwise."""
+    # from one of them, since far from the origin the products would round the area away
+    (x, y), (next_x, next_y) = (ring - ring[0]).T, (np.roll(ring, -1, axis=0) - ring[0]).T
+    return float((x * next_y - next_x * y).sum()) / 2

@@ -105,15 +105,14 @@ class Region:
         )
 
     def boundary(self, count: int, generator: np.random.Generator) -> Floats:
-        """Draw points on the boundary, but for the ends of time, in random order, shape (count, dimension).
+        """Draw points on the boundary, but for the ends of time, evenly, in random order, shape (count, dimension).
 
         Raises:
             InputError: where a shape draws points that are not on its boundary.
         """
         parts = [(axes, part) for axes, part in self._in_space()]
         low, high = self.bounds
-        shares = np.asarray([_measure(part) / _content(part) for _, part in parts])
-        shares = np.ones_like(shares) if not np.isfinite(shares).all() else shares
+        shares = _shares([part for _, part in parts])
         owners = generator.choice(len(parts), size=count, p=shares / shares.sum())
         points = self.inside(lambda n: generator.uniform(low, high, size=(n, len(low))), count)
         for place, (axes, part) in enumerate(parts):
@@ -299,11 +298,19 @@ def _ends(interval: Any, count: int, generator: np.random.Generator) -> Floats:
     return np.asarray(interval)[generator.integers(0, 2, size=(count, 1))]
 
 
+def _shares(parts: Sequence[Any]) -> Floats:
+    """How much of the boundary is on that of each part, by its measure; the same of each where that is not known."""
+    shares = np.ones(len(parts))
+    if len(parts) > 1:
+        with np.errstate(divide="ignore"):
+            shares = np.asarray([np.divide(_measure(part), _content(part)) for part in parts])
+    return shares if np.isfinite(shares).all() else np.ones(len(parts))
+
+
 def _measure(part: Any) -> float:
     return float(part.boundary_measure) if isinstance(part, Shape) else 2.0
 
 
 def _content(part: Any) -> float:
-    """Length, area or volume; roughly, of the box around a shape: how points are shared among parts is no law."""
-    bounds = part.bounds if isinstance(part, Shape) else np.asarray(part)[:, None]
-    return float(np.prod(np.diff(bounds, axis=0)))
+    """Length, area or volume."""
+    return part.content if isinstance(part, Shape) else part[1] - part[0]

@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 ESTIMATED_FROM = 20_000
-"""Points from which the measure of a boundary of several shapes is estimated."""
+"""Points from which measures that are not known are estimated."""
 
 ROUNDING = 8
 """Units in the last place of a coordinate within which two places are one: distances are sums of several roundings."""
@@ -66,6 +66,13 @@ class Shape(ABC):
     def normals(self, points: Floats) -> Floats:
         """Return the outward unit normals at points on the boundary, shape (n, dimension)."""
 
+    @functools.cached_property
+    def content(self) -> float:
+        """Its area in the plane, its volume in space: estimated by points in its bounds where it is not known."""
+        low, high = self.bounds
+        drawn = np.random.default_rng(0).uniform(low, high, size=(ESTIMATED_FROM, len(low)))
+        return float(self.contains(drawn).mean() * np.prod(high - low))
+
     def contains(self, points: Floats, tolerance: float = 0.0) -> Bools:
         """Return which points of shape (n, dimension) are inside or on the boundary, shape (n,)."""
         found: Bools = self.distance(points) <= tolerance
@@ -111,6 +118,11 @@ class Box(Shape):
     def boundary_measure(self) -> float:
         """The area of all faces."""
         return float(2 * self._faces().sum())
+
+    @functools.cached_property
+    def content(self) -> float:
+        """The area of a rectangle, the volume of a box."""
+        return float(np.prod(np.diff(self._bounds, axis=0)))
 
     def distance(self, points: Floats) -> Floats:
         """Return the distance from the boundary, negative inside, shape (n,)."""
@@ -171,6 +183,11 @@ class Ball(Shape):
         """The circumference, or the area of the sphere."""
         dimension = len(self._centre)
         return float(2 * math.pi ** (dimension / 2) / math.gamma(dimension / 2) * self._radius ** (dimension - 1))
+
+    @functools.cached_property
+    def content(self) -> float:
+        """The area of a disk, the volume of a ball."""
+        return self.boundary_measure * self._radius / len(self._centre)
 
     def distance(self, points: Floats) -> Floats:
         """Return the distance from the sphere, negative inside, shape (n,)."""
