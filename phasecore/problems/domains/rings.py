@@ -71,7 +71,8 @@ def _refuse_meeting(word: str, one: int, other: int, where: Floats) -> None:
         f"vertices of {_called(second)}",
         received=f"{whose} that {word}, near {where.tolist()}",
         expected="rings that do not cross, and share no more than points",
-        fix="Shapes are put together by |, & and -; shapely.make_valid mends a polygon.",
+        fix="Leave out the vertex of a spike that has no width; |, & and - put shapes together; shapely.make_valid "
+        "mends a polygon.",
     )
 
 
