@@ -253,11 +253,8 @@ class Problem(ABC):
 
     @property
     def region(self) -> Region:
-        """The domain as what can draw points, and say what is inside."""
-        domain = self.domain
-        if isinstance(domain, Mapping) and all(isinstance(key, str) for key in domain):
-            domain = {name: domain[name] for name in self.coordinates}
-        return region_of(self.name, domain)
+        """The domain as what can draw points, and say what is inside, its coordinates as `coordinates` has them."""
+        return region_of(self.name, self.domain, self.coordinates)
 
     def normals(self, points: Floats) -> Floats:
         """Return the outward unit normals at points on the boundary, shape (m, dimension), 0 along time "t"."""

@@ -16,6 +16,7 @@ from phasecore.arrays import Array, ArrayNamespace
 from phasecore.errors import USE_XP, PluginError, called, described
 from phasecore.problems.base import Floats, Problem
 from phasecore.problems.conditions import Condition
+from phasecore.problems.domains.normals import check_normals
 from phasecore.problems.finite import places_not_finite
 from phasecore.problems.reference_data import ReferenceData
 
@@ -130,6 +131,7 @@ def targets_of(
     Raises:
         PluginError: for a shape that is not (m,), and values that are not finite real numbers, naming the condition's
             term and the target.
+        InputError: for points without a normal, away from the boundary, where the condition takes normals.
     """
     names = tuple(names)
     where = f"condition of term {condition.term!r}"
@@ -140,7 +142,13 @@ def targets_of(
     found = called(f"{where}: targets()", lambda: condition.targets(columns))
     if not isinstance(found, Mapping):
         raise PluginError(f"{where}: targets()", received=described(found), expected="a mapping of name to values")
-    return {name: _checked_values(f"{where}: target {name!r}", values, points, names) for name, values in found.items()}
+    checked = {
+        name: _checked_values(f"{where}: target {name!r}", values, points, names) for name, values in found.items()
+    }
+    if condition.needs_normals and normals is not None:
+        # as the condition returns them, or as it was given them
+        check_normals(where, points, {**columns, **checked}, names, normals)
+    return checked
 
 
 def condition_residuals_of(

@@ -47,7 +47,8 @@ class ReferenceData:
 
     The relative L2 error is taken at these points as they are. Elsewhere the values are interpolated: by cubic splines
     on a grid of four lines or more along each axis, else linearly, and where scattered points do not surround a place,
-    by the nearest of them.
+    by the nearest of them. What is near is told by the extents of the domain, so that units are no matter. Of several
+    values at one point their mean is taken, and a value at a single point is that everywhere.
 
     Args:
         source: a `.csv` file with a header, or a `.npz` file, with a column or array for each coordinate and each
@@ -109,7 +110,8 @@ class ReferenceData:
             InputError: for points outside the domain, and as the class says.
         """
         wanted, table = problem.check_points(points), self.table(problem)
-        return {name: _interpolated(table, values, wanted) for name, values in table.fields.items()}
+        bounds = problem.bounds
+        return {name: _interpolated(table, values, wanted, bounds) for name, values in table.fields.items()}
 
     def table(self, problem: Problem) -> Table:
         """Return the points, in the problem's domain, with the values there.
@@ -261,19 +263,41 @@ def _in_order(points: Floats, fields: Mapping[str, Floats]) -> Table:
     return Table(points, {name: values[order] for name, values in fields.items()}, axes)
 
 
-def _interpolated(table: Table, values: Floats, wanted: Floats) -> Floats:
+def _interpolated(table: Table, values: Floats, wanted: Floats, bounds: Floats) -> Floats:
+    """Interpolate one field, shape (m,).
+
+    Args:
+        table: where it is known.
+        values: there, shape (n,).
+        wanted: points, shape (m, dimension).
+        bounds: of the domain, shape (2, dimension): what is near is no matter of units.
+    """
     from scipy.interpolate import LinearNDInterpolator, NearestNDInterpolator
 
+    if not table.axes:
+        table = _each_once(table.points, values)
+        values = table.fields[""]
     if table.axes:
         return _by_splines(table.axes, values.reshape([axis.size for axis in table.axes]), wanted)
-    nearest = NearestNDInterpolator(table.points, values)
-    if wanted.shape[1] == 1 or len(table.points) <= wanted.shape[1] + 1:
+    if len(values) == 1:
+        return np.full(len(wanted), values[0])
+    points, wanted = ((given - bounds[0]) / (bounds[1] - bounds[0]) for given in (table.points, wanted))
+    nearest = NearestNDInterpolator(points, values)
+    if len(points) <= wanted.shape[1] + 1:
         return np.asarray(nearest(wanted))
     try:
-        found = np.asarray(LinearNDInterpolator(table.points, values)(wanted))
+        found = np.asarray(LinearNDInterpolator(points, values)(wanted))
     except Exception:  # points on a line or a plane surround nothing
         return np.asarray(nearest(wanted))
     return np.where(np.isnan(found), nearest(wanted), found)
+
+
+def _each_once(points: Floats, values: Floats) -> Table:
+    """The points without repetition, and the mean of what is known at each, under no name."""
+    places, rows, counts = np.unique(points, axis=0, return_inverse=True, return_counts=True)
+    if len(places) == len(points):
+        return Table(points, {"": values}, ())
+    return _in_order(places, {"": np.bincount(np.ravel(rows), weights=values) / counts})
 
 
 def _by_splines(axes: Sequence[Floats], values: Floats, wanted: Floats) -> Floats:

@@ -2,6 +2,7 @@
 
 # ruff: noqa: RUF012
 
+import itertools
 import math
 from types import SimpleNamespace
 
@@ -54,6 +55,35 @@ def test_a_shape_knows_its_inside_its_boundary_and_its_normals(name):
     # the divergence theorem: the flux of x through the boundary is dimension times content
     flux = measure * (points * normals).sum(axis=1).mean()
     assert flux == pytest.approx(len(low) * content, rel=0.1)
+
+
+@pytest.mark.parametrize("length", [0.5, 4.0])
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_shape_times_an_interval_has_its_boundary_evenly(name, length):
+    shape, content, measure, *_ = SHAPES[name]
+    assert shape.content == pytest.approx(content, rel=0.03)
+    names = ("x", "y", "z", "w")[: len(shape.bounds[0])]
+    region = region_of("mine", {names: shape, "s": (0, length), "t": (0, 1)})
+    points = region.boundary(8000, np.random.default_rng(0))
+    ends = np.isin(points[:, -2], (0, length))
+    assert ends.mean() == pytest.approx(2 * content / (2 * content + measure * length), abs=0.02)
+    assert not np.isin(points[:, -1], (0, 1)).any()
+
+
+def test_a_thin_frame_has_little_of_its_boundary_at_its_ends():
+    area, around = 1 - 0.98**2, 4 + 4 * 0.98
+    for frame in (
+        Box((0, 0), (1, 1)) - Box((0.01, 0.01), (0.99, 0.99)),
+        Polygon([(0, 0), (1, 0), (1, 1), (0, 1)], [[(0.01, 0.01), (0.99, 0.01), (0.99, 0.99), (0.01, 0.99)]]),
+    ):
+        assert frame.content == pytest.approx(area, rel=0.1)
+        drawn = region_of("mine", {("x", "y"): frame, "z": (0, 1)}).boundary(8000, np.random.default_rng(0))
+        assert np.isin(drawn[:, 2], (0, 1)).mean() == pytest.approx(2 * area / (2 * area + around), abs=0.005)
+
+
+def test_shares_of_a_boundary_whose_measure_is_not_known_are_the_same():
+    points = region_of("mine", {("x", "y"): Square(), "z": (0, 1)}).boundary(4000, np.random.default_rng(0))
+    assert np.isin(points[:, 2], (0, 1)).mean() == pytest.approx(0.5, abs=0.03)
 
 
 def test_drawing_is_seeded_and_leaves_numpys_generator_alone():
@@ -201,64 +231,6 @@ def test_domains_that_are_none_are_refused(domain, told):
         region_of("mine", domain)
 
 
-class Square:
-    """An object of one's own that has what a shape has, without deriving from it."""
-
-    bounds = [[-1.0, -1.0], [1.0, 1.0]]
-    _box = Box((-1, -1), (1, 1))
-
-    def distance(self, points):
-        return self._box.distance(points)
-
-    def sample_boundary(self, count, generator):
-        return self._box.sample_boundary(count, generator)
-
-    def normals(self, points):
-        return self._box.normals(points)
-
-
-def on(shape):
-    members = {
-        "domain": {("x", "y"): shape}, "outputs": "u", "residuals": lambda self, x, u, xp: u["u_xx"] + u["u_yy"],
-        "conditions": lambda self: phasecore.ResidualCondition(
-            "wall", "boundary", lambda x, u, normal, xp: u["u_x"] * normal["x"] + u["u_y"] * normal["y"]
-        ),
-    }  # fmt: skip
-    return type("Mine", (phasecore.Problem,), members)()
-
-
-def test_an_object_of_ones_own_is_a_shape():
-    check_problem(on(Square()))
-
-
-@pytest.mark.parametrize(
-    ("members", "told"),
-    [
-        (
-            {"sample_boundary": lambda self, n, g: g.uniform(2, 3, (n, 2))},
-            r"on the boundary of the domain: received \d+ of",
-        ),
-        (
-            {"sample_boundary": lambda self, n, g: np.zeros((n, 3))},
-            r"points on its boundary: received shape \(\d+, 3\)",
-        ),
-        ({"sample_boundary": lambda self, n, g: np.zeros((n, 2)) / 0}, "values that are not finite"),
-        ({"normals": lambda self, points: points[:, 0]}, r"domain: normals: received shape \(\d+,\); expected finite"),
-        ({"normals": lambda self, points: None}, r"domain: normals: received shape \(\)"),
-        ({"distance": lambda self, points: np.ones(len(points))}, "points inside the domain: received none"),
-        ({"bounds": [0, 1]}, r"bounds: received shape \(2,\); expected \(2, dimension\)"),
-    ],
-)
-def test_a_shape_that_breaks_its_word_is_refused(members, told):
-    def used():
-        problem = on(type("Broken", (Square,), members)())
-        points = problem.sample(20, condition_points=20)
-        problem.normals(points.conditions[0])
-
-    with np.errstate(all="ignore"), pytest.raises(InputError, match=told):
-        used()
-
-
 class Geometry:
     """A disk with the methods that DeepXDE's geometries have."""
 
@@ -299,6 +271,127 @@ class Span(Rod):
 
 def in_time(geometry, start=0, end=2):
     return SimpleNamespace(geometry=geometry, timedomain=Span(start, end), dim=3)
+
+
+OVAL = Polygon([(0, 0), (4, 0), (4, 1), (0, 2)])
+
+# domains in their own order, and in the orders in which a problem may declare the coordinates
+ORDERED = {
+    "intervals": {"x": (0, 4), "y": (0, 2), "t": (5, 7)},
+    "a shape and an interval": {("x", "y"): OVAL, "t": (5, 7)},
+    "a shape the other way round": {("y", "x"): OVAL, "t": (5, 7)},
+    "a shape behind an interval": {"t": (5, 7), ("x", "y"): OVAL},
+    "a shape in time": {("x", "t"): OVAL, "y": (5, 7)},
+    "a shape in space": {("x", "y", "t"): Box((0, 1, 2), (3, 5, 7)) - Ball((0, 1, 2), 1)},
+}
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(("x", "y", "t"))))
+@pytest.mark.parametrize("kind", ORDERED)
+def test_coordinates_are_in_the_order_that_the_problem_declares_whatever_the_domain(kind, order):
+    members = {
+        "coordinates": order, "domain": ORDERED[kind], "outputs": "u", "residuals": lambda self, x, u, xp: u["u_xx"],
+        "conditions": lambda self: phasecore.Prescribed("wall", "boundary", {"u": 0}),
+    }  # fmt: skip
+    problem = type("Ordered", (phasecore.Problem,), members)()
+    own = region_of("mine", ORDERED[kind])
+    columns = [own.coordinates.index(name) for name in order]
+    assert problem.region.coordinates == problem.coordinates == order
+    np.testing.assert_array_equal(problem.bounds, own.bounds[:, columns])
+    drawn = problem.sample(100, seed=0)
+    wall = drawn.conditions[0]
+    inside, on_wall = np.empty_like(drawn.interior), np.empty_like(wall)
+    inside[:, columns], on_wall[:, columns] = drawn.interior, wall
+    assert own.contains(inside).all()
+    assert own.contains(on_wall).all()
+    np.testing.assert_array_equal(problem.normals(wall), own.normals(on_wall)[:, columns])
+    lengths = np.linalg.norm(problem.normals(wall), axis=1)
+    np.testing.assert_allclose(lengths, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("domain", "coordinates", "told"),
+    [
+        ({"x": (0, 1), "t": (0, 1), "z": (0, 1)}, ("t", "x"), r"for \['x', 't', 'z'\]; .*none for \['z'\]"),
+        ({"x": (0, 1), "t": (0, 1)}, ("t", "x", "w"), r"\['t', 'x', 'w'\], \['w'\] too"),
+        ({("x", "y"): OVAL, "t": (0, 1)}, ("x", "t"), r"for \['x', 'y', 't'\]; .*none for \['y'\]"),
+        ({("x", "y"): OVAL}, ("x", "z"), r"\['z'\] too, and none for \['y'\]"),
+        ({("x", "y"): OVAL}, ("r", "s"), r"\['r', 's'\] too, and none for \['x', 'y'\]"),
+        (OVAL, ("x", "z"), r"\['z'\] too, and none for \['y'\]"),
+        (OVAL, ("x", "y", "t"), r"\['t'\] too"),
+    ],
+)
+def test_a_domain_of_other_coordinates_than_the_problem_declares_is_refused(domain, coordinates, told):
+    members = {"coordinates": coordinates, "domain": domain, "outputs": "u", "residuals": lambda self, x, u, xp: u["u"]}
+    problem = type("Mine", (phasecore.Problem,), members)()
+    with pytest.raises(InputError, match=f"domain of problem 'mine': received bounds or shapes .*{told}"):
+        problem.sample(10)
+
+
+@pytest.mark.parametrize(
+    ("domain", "coordinates"), [(OVAL, ("r", "s")), (in_time(Geometry()), ("r", "s", "t")), (Span(0, 4), ("t",))]
+)
+def test_a_shape_alone_has_the_coordinates_that_the_problem_declares(domain, coordinates):
+    members = {"coordinates": coordinates, "domain": domain, "outputs": "u", "residuals": lambda self, x, u, xp: u["u"]}
+    assert type("Mine", (phasecore.Problem,), members)().region.coordinates == coordinates
+
+
+class Square:
+    """An object of one's own that has what a shape has, without deriving from it."""
+
+    bounds = [[-1.0, -1.0], [1.0, 1.0]]
+    _box = Box((-1, -1), (1, 1))
+
+    def distance(self, points):
+        return self._box.distance(points)
+
+    def sample_boundary(self, count, generator):
+        return self._box.sample_boundary(count, generator)
+
+    def normals(self, points):
+        return self._box.normals(points)
+
+
+def on(shape):
+    members = {
+        "domain": {("x", "y"): shape}, "outputs": "u", "residuals": lambda self, x, u, xp: u["u_xx"] + u["u_yy"],
+        "conditions": lambda self: phasecore.ResidualCondition(
+            "wall", "boundary", lambda x, u, normal, xp: u["u_x"] * normal["x"] + u["u_y"] * normal["y"]
+        ),
+    }  # fmt: skip
+    return type("Mine", (phasecore.Problem,), members)()
+
+
+def test_an_object_of_ones_own_is_a_shape():
+    check_problem(on(Square()))
+
+
+@pytest.mark.parametrize(
+    ("members", "told"),
+    [
+        (
+            {"sample_boundary": lambda self, n, g: g.uniform(2, 3, (n, 2))},
+            r"points on its boundary: received 64 of 64 beside which its distance does not change its sign, the first",
+        ),
+        (
+            {"sample_boundary": lambda self, n, g: np.zeros((n, 3))},
+            r"points on its boundary: received shape \(\d+, 3\)",
+        ),
+        ({"sample_boundary": lambda self, n, g: np.zeros((n, 2)) / 0}, "values that are not finite"),
+        ({"normals": lambda self, points: points[:, 0]}, r"domain: normals: received shape \(\d+,\); expected finite"),
+        ({"normals": lambda self, points: None}, r"domain: normals: received shape \(\)"),
+        ({"distance": lambda self, points: np.ones(len(points))}, "distance: received 1 everywhere"),
+        ({"bounds": [0, 1]}, r"bounds: received shape \(2,\); expected \(2, dimension\)"),
+    ],
+)
+def test_a_shape_that_breaks_its_word_is_refused(members, told):
+    def used():
+        problem = on(type("Broken", (Square,), members)())
+        points = problem.sample(20, condition_points=20)
+        problem.normals(points.conditions[0])
+
+    with np.errstate(all="ignore"), pytest.raises(InputError, match=told):
+        used()
 
 
 @pytest.mark.parametrize(

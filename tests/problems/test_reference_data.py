@@ -119,11 +119,57 @@ def test_scattered_points_are_interpolated_linearly_and_by_the_nearest_beyond():
     assert np.isfinite(on_a_line.reference(inside)["u"]).all()
 
 
-def test_one_coordinate_is_interpolated_in_any_order():
-    problem = type("Ode", (Heat,), {
+def of_line(points, values):
+    members = {
         "domain": {"t": (0, 1)}, "residuals": lambda self, x, u, xp: u["u_t"],
-        "reference": ReferenceData([[1.0], [0.0]], [3.0, 1.0]),
-    })()  # fmt: skip
+        "reference": ReferenceData(np.reshape(points, (-1, 1)), values),
+    }  # fmt: skip
+    return type("Ode", (Heat,), members)()
+
+
+@pytest.mark.parametrize("shift", [0.0, 273.15, 5e5])
+@pytest.mark.parametrize("units", [(1e-3, 1.0), (1e-6, 1e6), (1.0, 1e9), (1e12, 1e-12), (1e3, 1e3)])
+def test_a_change_of_units_changes_nothing_between_scattered_points(units, shift):
+    def problem(scale, offset):
+        members = {
+            "domain": {"x": (offset[0], offset[0] + scale[0]), "t": (offset[1], offset[1] + scale[1])},
+            "reference": ReferenceData(offset + scale * points, np.sin(3 * points[:, 0]) * np.cos(2 * points[:, 1])),
+        }
+        return type("Units", (Heat,), members)()
+
+    generator = np.random.default_rng(0)
+    points, wanted = generator.uniform(size=(400, 2)), generator.uniform(size=(200, 2))
+    scale = np.asarray(units)
+    expected = problem(np.ones(2), np.zeros(2)).reference(wanted)["u"]
+    exact = np.sin(3 * wanted[:, 0]) * np.cos(2 * wanted[:, 1])
+    assert np.median(np.abs(expected - exact)) < 0.01
+    found = problem(scale, shift * scale).reference(scale * (shift + wanted))["u"]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2, 3], [3, 2, 0, 1]])
+def test_of_values_at_one_point_the_mean_is_interpolated_and_each_is_compared(order):
+    at, values = np.asarray([0.0, 0.5, 0.5, 1.0])[order], np.asarray([1.0, 3.0, 5.0, 3.0])[order]
+    line = of_line(at, values)
+    np.testing.assert_allclose(line.reference([[0.25], [0.5], [1.0]])["u"], [2.5, 4.0, 3.0])
+    points, compared = compared_with(line, ["u"])
+    np.testing.assert_array_equal(points[:, 0], at)
+    np.testing.assert_array_equal(compared["u"], values)
+    plane = heat([[-1, 0], [1, 0], [0, 1], [0.1, 0.3], [0.1, 0.3]], [0.0, 0.0, 0.0, 2.0, 4.0])
+    assert plane.reference([[0.1, 0.3]])["u"].tolist() == pytest.approx([3.0])
+    both = heat(np.concatenate([GRID, GRID]), np.concatenate([exact(GRID) - 1, exact(GRID) + 1]))
+    between = both.sample(50, seed=1).interior
+    np.testing.assert_allclose(both.reference(between)["u"], exact(between), atol=2e-4)
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_value_at_one_point_is_that_everywhere(times):
+    assert of_line([0.5] * times, [7.0] * times).reference([[0.0], [0.5], [1.0]])["u"].tolist() == [7.0] * 3
+    assert heat([[0.5, 0.5]] * times, [7.0] * times).reference([[-1, 0.0], [0.5, 1]])["u"].tolist() == [7.0] * 2
+
+
+def test_one_coordinate_is_interpolated_in_any_order():
+    problem = of_line([1.0, 0.0], [3.0, 1.0])
     assert problem.reference([[0.25]])["u"].tolist() == [1.5]
 
 

@@ -119,3 +119,32 @@ def test_many_sides_are_looked_at_in_blocks(monkeypatch):
     np.testing.assert_array_equal(shape.normals(points), whole[1])
     assert shape.distance(points[:0]).shape == (0,)
     assert shape.normals(points[:0]).shape == (0, 2)
+
+
+def decimal(seed):
+    """A random polygon with vertices of one decimal, of shapely's and as a shape here; None where it is not valid."""
+    generator = np.random.default_rng(seed)
+    count = generator.integers(3, 10)
+    angles, radii = np.sort(generator.uniform(0, 2 * np.pi, count)), generator.uniform(0.3, 1, count)
+    vertices = np.round(np.column_stack([radii * np.cos(angles), radii * np.sin(angles)]), 1)
+    given = shapely.Polygon(vertices)
+    return given if given.is_valid and given.area > 0.05 else None
+
+
+POLYGONS = {seed: given for seed in range(300) if (given := decimal(seed)) is not None}
+
+
+def test_points_level_with_a_vertex_are_inside_where_shapely_says_so():
+    assert len(POLYGONS) > 200
+    for seed, given in POLYGONS.items():
+        vertices = np.asarray(given.exterior.coords)[:-1]
+        across = np.random.default_rng(seed).uniform(-1.2, 1.2, (len(vertices), 20))
+        level = np.stack([across, np.repeat(vertices[:, 1:], 20, axis=1)], axis=-1).reshape(-1, 2)
+        upright = np.stack([np.repeat(vertices[:, :1], 20, axis=1), across], axis=-1).reshape(-1, 2)
+        low, high = vertices.min(axis=0), vertices.max(axis=0)
+        axes = [np.linspace(low[axis], high[axis], 21) for axis in range(2)]
+        points = np.concatenate([level, upright, np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 2)])
+        gap = shapely.distance(given.boundary, shapely.points(points))
+        signed = np.where(shapely.contains_xy(given, points), -gap, gap)
+        for shape in (phasecore.Polygon(vertices), region_of("mine", given).parts[0][1]):
+            np.testing.assert_allclose(shape.distance(points), signed, atol=1e-9, err_msg=str(vertices.tolist()))

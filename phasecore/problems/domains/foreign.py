@@ -93,7 +93,7 @@ def _of_shapely(given: Any) -> Polygon:
     if kind == "MultiPolygon":
         return Polygon.of_parts([_of_shapely(part) for part in given.geoms])
     rings = [np.asarray(ring.coords)[:, :2] for ring in (given.exterior, *given.interiors)]
-    return Polygon(rings[0], rings[1:])
+    return Polygon.of_valid(rings[0], rings[1:])
 
 
 @final
@@ -183,26 +183,26 @@ class OfOnesOwn(Shape):
     """
 
     def __init__(self, given: Any) -> None:
-        self._given = given
+        self.given = given
 
     @property
     def bounds(self) -> Floats:
         """Lower and upper bounds, shape (2, dimension)."""
-        return np.asarray(self._given.bounds, dtype=np.float64)
+        return np.asarray(self.given.bounds, dtype=np.float64)
 
     @property
     def boundary_measure(self) -> float:
         """Length or area of the boundary, infinity where it is not said."""
-        return float(getattr(self._given, "boundary_measure", np.inf))
+        return float(getattr(self.given, "boundary_measure", np.inf))
 
     def distance(self, points: Floats) -> Floats:
         """Return how far points are from the boundary, negative inside, shape (n,)."""
-        return np.asarray(self._given.distance(points), dtype=np.float64)
+        return np.asarray(self.given.distance(points), dtype=np.float64)
 
     def sample_boundary(self, count: int, generator: np.random.Generator) -> Floats:
         """Draw points on the boundary, shape (count, dimension)."""
-        return np.asarray(self._given.sample_boundary(count, generator), dtype=np.float64)
+        return np.asarray(self.given.sample_boundary(count, generator), dtype=np.float64)
 
     def normals(self, points: Floats) -> Floats:
         """Return the outward unit normals, shape (n, dimension)."""
-        return np.asarray(self._given.normals(points), dtype=np.float64)
+        return np.asarray(self.given.normals(points), dtype=np.float64)

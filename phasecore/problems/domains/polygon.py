@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from typing import final
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from phasecore.errors import InputError
+from phasecore.problems.domains.rings import check_rings
 from phasecore.problems.domains.shapes import Floats, Shape, unit
 
 AT_ONCE = 1_000_000
@@ -24,7 +26,8 @@ class Polygon(Shape):
         holes: vertices of each hole, likewise.
 
     Raises:
-        InputError: for fewer than three vertices, or others than of two coordinates.
+        InputError: for fewer than three vertices, or others than of two coordinates; for sides that cross or lie on
+            each other, and holes that are not inside or are inside another. Rings may touch at points.
 
     Example:
         >>> ell = Polygon([(-1, -1), (1, -1), (1, 0), (0, 0), (0, 1), (-1, 1)])
@@ -33,7 +36,16 @@ class Polygon(Shape):
     """
 
     def __init__(self, vertices: ArrayLike, holes: Sequence[ArrayLike] = ()) -> None:
-        self._keep([_ring(vertices), *(_ring(hole)[::-1] for hole in holes)])
+        rings = [_ring(vertices), *(_ring(hole)[::-1] for hole in holes)]
+        check_rings(rings)
+        self._keep(rings)
+
+    @classmethod
+    def of_valid(cls, vertices: ArrayLike, holes: Sequence[ArrayLike] = ()) -> Polygon:
+        """Return a polygon whose rings are known not to cross, as shapely has found."""
+        made = cls.__new__(cls)
+        made._keep([_ring(vertices), *(_ring(hole)[::-1] for hole in holes)])
+        return made
 
     @classmethod
     def of_parts(cls, parts: Sequence[Polygon]) -> Polygon:
@@ -54,7 +66,8 @@ class Polygon(Shape):
         """Hold the rings, those outside anticlockwise, holes clockwise."""
         self._rings = rings
         self._starts = np.concatenate(rings)
-        self._sides = np.concatenate([np.roll(ring, -1, axis=0) - ring for ring in rings])
+        self._ends = np.concatenate([np.roll(ring, -1, axis=0) for ring in rings])
+        self._sides = self._ends - self._starts
         self._lengths = np.sqrt(np.square(self._sides).sum(axis=1))
 
     @property
@@ -67,14 +80,20 @@ class Polygon(Shape):
         """The length of all sides."""
         return float(self._lengths.sum())
 
+    @functools.cached_property
+    def content(self) -> float:
+        """The area, without that of the holes."""
+        return float(sum(_area(ring) for ring in self._rings))
+
     def distance(self, points: Floats) -> Floats:
         """Return the distance from the nearest side, negative inside, shape (n,)."""
-        (x1, y1), (dx, dy) = self._starts.T, self._sides.T
+        (x1, y1), (dx, dy), y2 = self._starts.T, self._sides.T, self._ends[:, 1]
         found = np.empty(len(points))
         for block in self._blocks(len(points)):
             nearest = np.sqrt(self._squares(points[block]).min(axis=1))
             x, y = points[block].T[:, :, None]
-            crosses = (y1 > y) != (y1 + dy > y)
+            # with the vertices themselves, which two sides share: what is added up to them need not be the same
+            crosses = (y1 > y) != (y2 > y)
             with np.errstate(all="ignore"):
                 crossings = (crosses & (x < x1 + dx * (y - y1) / dy)).sum(axis=1)
             found[block] = np.where(crossings % 2 == 1, -nearest, nearest)
@@ -117,8 +136,14 @@ def _ring(vertices: ArrayLike) -> Floats:
         )
     if not np.isfinite(ring).all():
         raise InputError("vertices of a polygon", received="values that are not finite", expected="finite numbers")
-    (x, y), (next_x, next_y) = ring.T, np.roll(ring, -1, axis=0).T
-    area = float((x * next_y - next_x * y).sum())
+    area = _area(ring)
     if area == 0.0:
         raise InputError("vertices of a polygon", received="no area between them", expected="a polygon")
     return ring if area > 0 else ring[::-1]
+
+
+def _area(ring: Floats) -> float:
+    """The area inside, negative where the vertices go clockwise."""
+    # from one of them, since far from the origin the products would round the area away
+    (x, y), (next_x, next_y) = (ring - ring[0]).T, (np.roll(ring, -1, axis=0) - ring[0]).T
+    return float((x * next_y - next_x * y).sum()) / 2

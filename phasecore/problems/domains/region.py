@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasecore.errors import InputError, described
-from phasecore.problems.domains.foreign import as_shape, in_time, interval_of, is_time
+from phasecore.problems.domains.foreign import OfDeepXDE, as_shape, in_time, interval_of, is_time
+from phasecore.problems.domains.probing import check_shape, checked
 from phasecore.problems.domains.shapes import Shape
 
 Floats = NDArray[np.float64]
@@ -104,15 +105,14 @@ class Region:
         )
 
     def boundary(self, count: int, generator: np.random.Generator) -> Floats:
-        """Draw points on the boundary, but for the ends of time, in random order, shape (count, dimension).
+        """Draw points on the boundary, but for the ends of time, evenly, in random order, shape (count, dimension).
 
         Raises:
             InputError: where a shape draws points that are not on its boundary.
         """
         parts = [(axes, part) for axes, part in self._in_space()]
         low, high = self.bounds
-        shares = np.asarray([_measure(part) / _content(part) for _, part in parts])
-        shares = np.ones_like(shares) if not np.isfinite(shares).all() else shares
+        shares = _shares([part for _, part in parts])
         owners = generator.choice(len(parts), size=count, p=shares / shares.sum())
         points = self.inside(lambda n: generator.uniform(low, high, size=(n, len(low))), count)
         for place, (axes, part) in enumerate(parts):
@@ -123,9 +123,7 @@ class Region:
                     if isinstance(part, Shape)
                     else _ends(part, len(own), generator)
                 )
-                points[np.ix_(own, np.asarray(axes))] = self._checked(
-                    drawn, (len(own), len(axes)), "points on its boundary"
-                )
+                points[np.ix_(own, np.asarray(axes))] = checked(drawn, (len(own), len(axes)), "points on its boundary")
         outside = ~self.contains(points)
         if outside.any():
             raise InputError(
@@ -143,18 +141,26 @@ class Region:
         low, high = self.bounds
         normals, nearest = np.zeros_like(points), np.full(len(points), np.inf)
         for axes, part in self._in_space():
-            own = points[:, axes]
+            own, gap = points[:, axes], self._gap(axes, part, points)
             if isinstance(part, Shape):
-                gap = np.abs(part.distance(own))
-                found = self._checked(part.normals(own), own.shape, "normals")
+                found = checked(part.normals(own), own.shape, "normals")
             else:
-                gap = np.minimum(np.abs(own - low[list(axes)]), np.abs(own - high[list(axes)]))[:, 0]
                 found = np.where(np.abs(own - low[list(axes)]) < np.abs(own - high[list(axes)]), -1.0, 1.0)
             nearer = (gap < nearest) & (gap <= SLACK * float(np.diff(self.bounds[:, axes], axis=0).max()))
             nearest = np.minimum(gap, nearest)
             normals[nearer] = 0.0
             normals[np.ix_(np.flatnonzero(nearer), np.asarray(axes))] = found[nearer]
         return normals
+
+    def gap(self, points: Floats) -> Floats:
+        """Return how far points are from the boundary, the ends of time apart, shape (n,); NaN where it is not known.
+
+        From that of shapes put together at least so far.
+        """
+        parts = self._in_space()
+        gaps: Floats = np.min([self._gap(axes, part, points) for axes, part in parts], axis=0)
+        known = not any(isinstance(part, OfDeepXDE) for _, part in parts)
+        return gaps if known else np.full(len(points), np.nan)
 
     def described(self) -> str:
         """Return the region in words."""
@@ -167,6 +173,13 @@ class Region:
         ]
         return ", ".join([*words, *shapes])
 
+    def _gap(self, axes: tuple[int, ...], part: Any, points: Floats) -> Floats:
+        """How far points are from the boundary of a part, shape (n,)."""
+        if isinstance(part, Shape):
+            return np.asarray(np.abs(part.distance(points[:, axes])))
+        (axis,), (low, high) = axes, self.bounds
+        return np.asarray(np.minimum(np.abs(points[:, axis] - low[axis]), np.abs(points[:, axis] - high[axis])))
+
     def _in_space(self) -> list[tuple[tuple[int, ...], Any]]:
         parts = [(axes, part) for axes, part in self.parts if self.coordinates[axes[0]] != TIME or len(axes) > 1]
         if not parts:
@@ -176,29 +189,32 @@ class Region:
             )  # fmt: skip
         return parts
 
-    @staticmethod
-    def _checked(found: Any, shape: tuple[int, ...], what: str) -> Floats:
-        values = np.asarray(found, dtype=np.float64)
-        if values.shape != shape or not np.isfinite(values).all():
-            received = f"shape {values.shape}" if values.shape != shape else "values that are not finite"
-            raise InputError(f"domain: {what}", received=received, expected=f"finite numbers of shape {shape}")
-        return values
 
-
-def region_of(name: str, domain: Any) -> Region:
+def region_of(name: str, domain: Any, order: Sequence[str] | None = None) -> Region:
     """Return the region that a domain names.
 
     Args:
         name: of the problem, for messages.
         domain: bounds by coordinate; shapes by their coordinates; or a shape alone, of x, y and z, and of t where it is
             a `GeometryXTime` or a `TimeDomain` of DeepXDE.
+        order: the coordinates as the problem declares them, of which those of a shape need not stand together; that of
+            the domain by default.
 
     Raises:
-        InputError: for anything else.
+        InputError: for anything else, a shape of one's own that breaks its word, and a domain that has other
+            coordinates than the problem declares.
+
+    Example:
+        >>> region_of("mine", {"x": (0, 1), "t": (0, 9)}, ("t", "x")).bounds.tolist()
+        [[0.0, 0.0], [9.0, 1.0]]
     """
     what = f"domain of problem {name!r}"
     if not isinstance(domain, Mapping):
-        domain = {_names_of(what, domain): domain}
+        own = _names_of(what, domain)
+        if order and len(order) == len(own) and not {*own} & {*order} - {TIME}:
+            # the coordinates of a shape alone are called otherwise
+            own = tuple(order)
+        domain = {own: domain}
     coordinates: list[str] = []
     parts: list[tuple[tuple[int, ...], Any]] = []
     for key, given in _apart(what, domain):
@@ -211,6 +227,7 @@ def region_of(name: str, domain: Any) -> Region:
                 f"{what}, {key!r}: bounds", received=f"shape {shape.bounds.shape}", expected="(2, dimension)"
             )
         if shape is not None and shape.bounds.shape == (2, len(names)):
+            check_shape(f"{what}, {key!r}", shape)
             parts.append((axes, shape))
         elif len(names) == 1 and _is_interval(given):
             parts.append((axes, tuple(map(float, given))))
@@ -219,7 +236,25 @@ def region_of(name: str, domain: Any) -> Region:
             raise InputError(f"{what}, {key!r}", received=found, expected="two bounds, the lower first, or a shape")
     if not coordinates or len(set(coordinates)) < len(coordinates):
         raise InputError(what, received=f"coordinates {coordinates}", expected=f"each once: {_EXPECTED}")
-    return Region(tuple(coordinates), tuple(parts))
+    return _ordered(what, Region(tuple(coordinates), tuple(parts)), tuple(order or coordinates))
+
+
+def _ordered(what: str, region: Region, order: tuple[str, ...]) -> Region:
+    """The region with its coordinates in this order, and its parts in that of the first coordinate of each."""
+    if sorted(order) != sorted(region.coordinates):
+        missing = [name for name in order if name not in region.coordinates]
+        surplus = [name for name in region.coordinates if name not in order]
+        raise InputError(
+            what,
+            received=f"bounds or shapes for {list(region.coordinates)}",
+            expected=f"them for each of the problem's coordinates {list(order)}"
+            + (f", {missing} too" if missing else "")
+            + (f", and none for {surplus}" if surplus else ""),
+            fix="Without 'coordinates' in the class they are those of the domain.",
+        )
+    places = [order.index(name) for name in region.coordinates]
+    parts = [(tuple(places[axis] for axis in axes), part) for axes, part in region.parts]
+    return Region(order, tuple(sorted(parts, key=lambda part: part[0])))
 
 
 def _names_of(what: str, given: Any) -> tuple[str, ...]:
@@ -263,11 +298,19 @@ def _ends(interval: Any, count: int, generator: np.random.Generator) -> Floats:
     return np.asarray(interval)[generator.integers(0, 2, size=(count, 1))]
 
 
+def _shares(parts: Sequence[Any]) -> Floats:
+    """How much of the boundary is on that of each part, by its measure; the same of each where that is not known."""
+    shares = np.ones(len(parts))
+    if len(parts) > 1:
+        with np.errstate(divide="ignore"):
+            shares = np.asarray([np.divide(_measure(part), _content(part)) for part in parts])
+    return shares if np.isfinite(shares).all() else np.ones(len(parts))
+
+
 def _measure(part: Any) -> float:
     return float(part.boundary_measure) if isinstance(part, Shape) else 2.0
 
 
 def _content(part: Any) -> float:
-    """Length, area or volume; roughly, of the box around a shape: how points are shared among parts is no law."""
-    bounds = part.bounds if isinstance(part, Shape) else np.asarray(part)[:, None]
-    return float(np.prod(np.diff(bounds, axis=0)))
+    """Length, area or volume."""
+    return part.content if isinstance(part, Shape) else part[1] - part[0]

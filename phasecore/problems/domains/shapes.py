@@ -16,7 +16,10 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 ESTIMATED_FROM = 20_000
-"""Points from which the measure of a boundary of several shapes is estimated."""
+"""Points from which measures that are not known are estimated."""
+
+ROUNDING = 8
+"""Units in the last place of a coordinate within which two places are one: distances are sums of several roundings."""
 
 MOST_ROUNDS = 1000
 """Rounds of drawing after which a boundary that is hardly ever met is given up."""
@@ -25,7 +28,8 @@ MOST_ROUNDS = 1000
 class Shape(ABC):
     """A bounded region. Shapes are joined, cut and intersected with `|`, `-` and `&`.
 
-    A shape of one's own derives from it, or has these attributes without deriving.
+    A shape of one's own derives from it, or has these attributes without deriving. It is probed once, and what it does
+    not know raises `NotImplementedError`.
 
     Attributes:
         bounds: of a box around it, shape (2, dimension), lower ones first.
@@ -61,6 +65,13 @@ class Shape(ABC):
     @abstractmethod
     def normals(self, points: Floats) -> Floats:
         """Return the outward unit normals at points on the boundary, shape (n, dimension)."""
+
+    @functools.cached_property
+    def content(self) -> float:
+        """Its area in the plane, its volume in space: estimated by points in its bounds where it is not known."""
+        low, high = self.bounds
+        drawn = np.random.default_rng(0).uniform(low, high, size=(ESTIMATED_FROM, len(low)))
+        return float(self.contains(drawn).mean() * np.prod(high - low))
 
     def contains(self, points: Floats, tolerance: float = 0.0) -> Bools:
         """Return which points of shape (n, dimension) are inside or on the boundary, shape (n,)."""
@@ -107,6 +118,11 @@ class Box(Shape):
     def boundary_measure(self) -> float:
         """The area of all faces."""
         return float(2 * self._faces().sum())
+
+    @functools.cached_property
+    def content(self) -> float:
+        """The area of a rectangle, the volume of a box."""
+        return float(np.prod(np.diff(self._bounds, axis=0)))
 
     def distance(self, points: Floats) -> Floats:
         """Return the distance from the boundary, negative inside, shape (n,)."""
@@ -167,6 +183,11 @@ class Ball(Shape):
         """The circumference, or the area of the sphere."""
         dimension = len(self._centre)
         return float(2 * math.pi ** (dimension / 2) / math.gamma(dimension / 2) * self._radius ** (dimension - 1))
+
+    @functools.cached_property
+    def content(self) -> float:
+        """The area of a disk, the volume of a ball."""
+        return self.boundary_measure * self._radius / len(self._centre)
 
     def distance(self, points: Floats) -> Floats:
         """Return the distance from the sphere, negative inside, shape (n,)."""
@@ -230,11 +251,26 @@ class Combined(Shape):
         """What is left of the boundaries of its parts, to a percent or so: by the share of points drawn on them."""
         drawn = self._drawn(ESTIMATED_FROM, np.random.default_rng(0))
         kept = float(self._on_boundary(drawn).sum()) / ESTIMATED_FROM
-        return kept * sum(leaf.boundary_measure for leaf in self._leaves())
+        return kept * sum(leaf.boundary_measure for leaf in self.leaves())
 
-    @property
-    def _size(self) -> float:
-        return float(np.abs(self._first.bounds).max() + np.abs(self._second.bounds).max())
+    def leaves(self) -> list[Shape]:
+        """Return the shapes that it is made of, none of them made of others."""
+        return [
+            leaf
+            for part in (self._first, self._second)
+            for leaf in (part.leaves() if isinstance(part, Combined) else [part])
+        ]
+
+    @functools.cached_property
+    def _thinnest(self) -> float:
+        """The least extent of the shapes that it is made of, along any axis: the smallest that is sure to matter."""
+        return float(min(np.diff(leaf.bounds, axis=0).min() for leaf in self.leaves()))
+
+    @functools.cached_property
+    def _resolution(self) -> Floats:
+        """What float64 resolves at these coordinates, along each axis, shape (dimension,)."""
+        largest = np.max([np.abs(leaf.bounds).max(axis=0) for leaf in self.leaves()], axis=0)
+        return np.asarray(ROUNDING * np.spacing(largest))
 
     def distance(self, points: Floats) -> Floats:
         """Return a lower bound of the distance from the boundary, negative inside, shape (n,)."""
@@ -261,17 +297,9 @@ class Combined(Shape):
         sign = -1.0 if self._how == "without" else 1.0
         return np.where(nearer[:, None], self._first.normals(points), sign * self._second.normals(points))
 
-    def _leaves(self) -> list[Shape]:
-        """The shapes that it is made of, none of them made of others."""
-        return [
-            leaf
-            for part in (self._first, self._second)
-            for leaf in (part._leaves() if isinstance(part, Combined) else [part])
-        ]
-
     def _drawn(self, count: int, generator: np.random.Generator) -> Floats:
         """Points on the boundaries of all that it is made of, evenly by their measures, in random order."""
-        leaves = self._leaves()
+        leaves = self.leaves()
         measures = np.asarray([leaf.boundary_measure for leaf in leaves])
         shares = measures / measures.sum() if np.isfinite(measures).all() else np.full(len(leaves), 1 / len(leaves))
         counts = generator.multinomial(count, shares)
@@ -280,13 +308,15 @@ class Combined(Shape):
             points = leaves[place].sample_boundary(int(own), generator) if own else np.empty((0, self.bounds.shape[1]))
             for earlier in leaves[:place]:
                 # a side of two of them would have twice as many points
-                points = points[np.abs(earlier.distance(points)) > 1e-9 * self._size]
+                apart = np.maximum(1e-9 * self._thinnest, self._resolution.max())
+                points = points[np.abs(earlier.distance(points)) > apart]
             drawn.append(points)
         return generator.permutation(np.concatenate(drawn))
 
     def _on_boundary(self, points: Floats) -> Bools:
         """Which points have the inside on one side only: a side that two parts share is inside of what they make."""
-        step = 1e-7 * self._size * self.normals(points)
+        normals = self.normals(points)
+        step = 1e-7 * self._thinnest * normals + self._resolution * np.sign(normals)
         found: Bools = (self.distance(points + step) > 0) & (self.distance(points - step) < 0)
         return found
 
