@@ -38,7 +38,7 @@ def parts_of(problem: Problem) -> Parts:
     Example:
         >>> from phasecore.problems.helmholtz import Helmholtz
         >>> list(parts_of(Helmholtz())["the residual of pde"])
-        ['without partials', 'of u_xx + u_yy alone', 'of u alone']
+        ['without partials', 'of u alone', 'of u_xx + u_yy alone']
     """
     places = _places(problem, PLACES)
     found: Parts = {}

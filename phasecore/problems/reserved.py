@@ -88,7 +88,7 @@ def axes_of(problem: Problem) -> list[Floats]:
     Example:
         >>> import phasecore
         >>> [axis.shape for axis in axes_of(phasecore.problem("helmholtz"))]
-        [(201,), (201,)]
+        [(101,), (101,)]
     """
     if not _are_counts(problem.grid) or len(problem.grid) != len(problem.coordinates):
         raise InputError(

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 import phasecore.registry as registry
-from phasecore.errors import InputError
+from phasecore.errors import InputError, PluginError
 from phasecore.problems.base import CollocationPoints, Problem
-from phasecore.problems.domains.region import region_of
+from phasecore.problems.pointwise import check_pointwise
 from phasecore.testing.problem_subject import ProblemSubject
 from phasecore.testing.trees import difference
 
@@ -31,10 +31,10 @@ def declares_itself(subject: ProblemSubject) -> None:
     words = [problem.name, *names, *problem.terms]
     odd = [name for name in words if not (isinstance(name, str) and name.isidentifier())]
     assert not odd, f"{odd} cannot name loss terms or columns everywhere; use letters, digits and underscores"
-    region = region_of(problem.name, problem.domain)
-    assert region.coordinates == tuple(problem.coordinates), (
-        f"domain is keyed {list(region.coordinates)}; use the coordinates {problem.coordinates}, in order"
-    )
+    try:
+        assert problem.region.coordinates == tuple(problem.coordinates)
+    except InputError as error:
+        raise AssertionError(f"the domain is not that of the coordinates: {error}") from error
     assert [count > 1 for count in problem.grid] == [True] * len(problem.coordinates), (
         f"grid is {problem.grid}; give at least 2 points for each of {problem.coordinates}"
     )
@@ -45,6 +45,14 @@ def declares_itself(subject: ProblemSubject) -> None:
 def its_partials_can_be_read(subject: ProblemSubject) -> None:
     """Every declared partial is one of `phasecore.partials`, of an output and coordinates of the problem."""
     subject.problem.check_partials()
+
+
+def its_residuals_are_of_one_point_each(subject: ProblemSubject) -> None:
+    """The residual at a point is the same whichever points are evaluated with it."""
+    try:
+        check_pointwise(subject.problem)
+    except PluginError as error:
+        raise AssertionError(str(error)) from error
 
 
 def equals_one_with_its_parameters(subject: ProblemSubject) -> None:
@@ -158,6 +166,7 @@ def refuses_bad_points(subject: ProblemSubject) -> None:
 DECLARATION_LAWS = (
     declares_itself,
     its_partials_can_be_read,
+    its_residuals_are_of_one_point_each,
     equals_one_with_its_parameters,
     its_presets_can_be_made,
     sampling_is_seeded,
