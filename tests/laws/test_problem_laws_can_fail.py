@@ -99,6 +99,9 @@ def residual(function):
 BROKEN = {
     "declares_itself": spoiled(grid=(21,)),
     "its_partials_can_be_read": spoiled(equations={"heat": ("u_t", "u_zz")}),
+    "its_residuals_are_of_one_point_each": spoiled(
+        residuals=residual(lambda self, at, p, xp: p["u_t"] - 0.05 * xp.mean(p["u_xx"]))
+    ),
     "equals_one_with_its_parameters": spoiled(__eq__=lambda self, other: self is other, __hash__=lambda self: 0),
     "its_presets_can_be_made": spoiled(presets={"paper": Preset(points=10, width=8, depth=2, iterations=10)}),
     "sampling_is_seeded": spoiled(sample=sample_anyhow),
