@@ -15,10 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 from phasecore.arrays import Array, ArrayNamespace
 from phasecore.errors import InputError, PhasecoreError, described
 from phasecore.problems.coefficients import rehearsed
-from phasecore.problems.conditions import BOUNDARY, INTERIOR, Condition, Part
-from phasecore.problems.domains.region import SLACK
+from phasecore.problems.conditions import Condition, Placed
 from phasecore.problems.sampling import latin_hypercube
 from phasecore.problems.standins import POINTS, StandIn, StandInNamespace, StandInPartials, ValueNeededError
+from phasecore.problems.where import Part, Where, axis_of, check_intervals, is_within, where_of
 
 Floats = NDArray[np.float64]
 Residual = Callable[..., Any]
@@ -32,7 +32,7 @@ WEIGHT = "weight"
 
 @final
 @dataclass(frozen=True)
-class ResidualCondition(Condition):
+class ResidualCondition(Placed):
     """Any condition: a residual of partials, coordinates and normals that is to be zero at points.
 
     Robin and flux conditions, radiation, interfaces and whatever else is pointwise, linear or not.
@@ -66,62 +66,26 @@ class ResidualCondition(Condition):
     reads: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        where: Any = self.where
-        is_place = where in (BOUNDARY, INTERIOR) if isinstance(where, str) else callable(where)
-        if is_place or self._face or self._points is not None:
-            return
-        raise InputError(
-            f"place of a condition in term {self.term!r}",
-            received=repr(where),
-            expected='"boundary", "interior", a face such as ("x", 1.0), a function that says which points of the '
-            "boundary, or points of shape (m, dimension)",
-        )
+        self.at  # noqa: B018 - read where it is written
+
+    @functools.cached_property
+    def at(self) -> Where:
+        """Where it holds."""
+        return where_of(self.term, self.where)
 
     @functools.cached_property
     def partials(self) -> tuple[str, ...]:
         """The partials that the residual reads."""
         return self.reads or _partials_of(f"condition of term {self.term!r}", self._called)
 
-    @property
-    def place(self) -> str:
-        """The part of the domain where it holds, if that is one of its own."""
-        if callable(self.where):
-            return BOUNDARY
-        return self.where if isinstance(self.where, str) else ""
-
-    @property
-    def part(self) -> Part | None:
-        """Which points of the boundary are meant, if not all."""
-        return self.where if callable(self.where) else None
-
-    @property
-    def is_fixed(self) -> bool:
-        """Whether its points are given."""
-        return self._points is not None
-
-    def sample(self, count: int, coordinates: Sequence[str], bounds: Floats, generator: np.random.Generator) -> Floats:
-        """Draw `count` points in the bounds or on a face of them, shape (count, dimension), or return those given."""
-        if self._points is not None:
-            return self._points
-        fixed = bounds.copy()
-        if self._face:
-            coordinate, position = self._face
-            if coordinate not in coordinates:
-                raise InputError(
-                    f"face of a condition in term {self.term!r}",
-                    received=repr(coordinate),
-                    expected=f"one of {', '.join(coordinates)}",
-                )
-            fixed[:, list(coordinates).index(coordinate)] = position
-        return latin_hypercube(count, fixed, generator)
-
     def targets(self, coordinates: Mapping[str, Floats]) -> Mapping[str, Floats]:
         """Return the coordinates and the components of the normals, shape (m,) each."""
         found = dict(coordinates)
-        if self._face and f"{NORMAL}{self._face[0]}" in found:
-            for name in [name for name in found if name.startswith(NORMAL)]:
-                along = np.sign(found[name])
-                found[name] = np.where(along == 0, 1.0, along) if name == f"{NORMAL}{self._face[0]}" else 0.0 * along
+        name, _ = self.at.face or ("", 0.0)
+        if f"{NORMAL}{name}" in found:
+            for key in [key for key in found if key.startswith(NORMAL)]:
+                along = np.sign(found[key])
+                found[key] = np.where(along == 0, 1.0, along) if key == f"{NORMAL}{name}" else 0.0 * along
         return found
 
     def residuals(self, partials: Mapping[str, Array], targets: Mapping[str, Array], xp: ArrayNamespace) -> Array:
@@ -170,22 +134,6 @@ class ResidualCondition(Condition):
             return self.residual(targets, partials, xp)
         return self.residual(targets, partials, _Normals(targets), xp)
 
-    @property
-    def _face(self) -> tuple[str, float] | None:
-        where: Any = self.where
-        is_face = isinstance(where, tuple) and len(where) == 2 and isinstance(where[0], str)
-        return (where[0], float(where[1])) if is_face else None
-
-    @property
-    def _points(self) -> Floats | None:
-        if isinstance(self.where, str) or callable(self.where) or self._face:
-            return None
-        try:
-            points = np.asarray(self.where, dtype=np.float64)
-        except (TypeError, ValueError):
-            return None
-        return points if points.ndim == 2 and len(points) else None
-
 
 @final
 @dataclass(frozen=True)
@@ -224,17 +172,7 @@ class Integral(Condition):
             raise InputError(
                 f"nodes of an integral in term {self.term!r}", received=repr(self.nodes), expected="a positive integer"
             )
-        if not self.over:
-            raise InputError(
-                f"coordinates of an integral in term {self.term!r}", received="none", expected="one at least"
-            )
-        for name, (low, high) in self.over.items():
-            if not -math.inf < low < high < math.inf:
-                raise InputError(
-                    f"bounds of {name!r} of an integral in term {self.term!r}",
-                    received=(low, high),
-                    expected="finite ones, the lower first",
-                )
+        check_intervals(self.term, self.over)
 
     @functools.cached_property
     def partials(self) -> tuple[str, ...]:
@@ -243,21 +181,14 @@ class Integral(Condition):
 
     def sample(self, count: int, coordinates: Sequence[str], bounds: Floats, generator: np.random.Generator) -> Floats:
         """Return all nodes for each of some values of what is left, about `count` in all, shape (m, dimension)."""
-        unknown = [name for name in self.over if name not in coordinates]
-        if unknown:
-            raise InputError(
-                f"coordinates of an integral in term {self.term!r}",
-                received=repr(unknown[0]),
-                expected=f"among {', '.join(coordinates)}",
-            )
-        axes = [list(coordinates).index(name) for name in self.over]
-        for (name, given), (low, high) in zip(self.over.items(), bounds[:, axes].T, strict=True):
-            slack = SLACK * (high - low)
-            if given[0] < low - slack or given[1] > high + slack:
+        what = f"coordinates of an integral in term {self.term!r}"
+        axes = [axis_of(what, name, coordinates) for name in self.over]
+        for (name, given), own in zip(self.over.items(), bounds[:, axes].T, strict=True):
+            if not is_within(given, own):
                 raise InputError(
                     f"bounds of {name!r} of an integral in term {self.term!r}",
                     received=given,
-                    expected=f"within those of the domain, [{low:g}, {high:g}]",
+                    expected=f"within those of the domain, [{own[0]:g}, {own[1]:g}]",
                 )
         nodes, _ = self._quadrature()
         times = 1 if len(axes) == len(coordinates) else math.ceil(count / len(nodes))

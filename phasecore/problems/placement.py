@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasecore.errors import InputError
-from phasecore.problems.conditions import BOUNDARY, INTERIOR, Condition, Data, Periodic
+from phasecore.problems.conditions import Condition, Data, Periodic
 from phasecore.problems.domains.region import SLACK, Region
 from phasecore.problems.domains.shapes import Shape
 from phasecore.problems.sampling import latin_hypercube
+from phasecore.problems.where import BOUNDARY, INTERIOR
 
 Floats = NDArray[np.float64]
 

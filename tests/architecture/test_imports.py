@@ -26,6 +26,7 @@ LAYERS = [
             *(
                 "problems.short",
                 "problems.reserved",
+                "problems.where",
                 "problems.rehearsal",
                 "problems.standins",
                 "problems.reference_data",
@@ -50,7 +51,14 @@ SHARED = {
     "problems": {
         *("problems.base", "problems.conditions", "problems.sampling", "problems.references"),
         *("problems.checks", "problems.finite"),
-        *("problems.short", "problems.reserved", "problems.rehearsal", "problems.standins", "problems.reference_data"),
+        *(
+            "problems.short",
+            "problems.reserved",
+            "problems.where",
+            "problems.rehearsal",
+            "problems.standins",
+            "problems.reference_data",
+        ),
         *(
             "problems.domains",
             "problems.placement",
