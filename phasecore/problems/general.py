@@ -14,11 +14,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from phasecore.arrays import Array, ArrayNamespace
 from phasecore.errors import InputError, PhasecoreError, described
-from phasecore.problems.coefficients import rehearsed
+from phasecore.problems.coefficients import Trained, rehearsed
 from phasecore.problems.conditions import Condition, Placed
 from phasecore.problems.sampling import latin_hypercube
 from phasecore.problems.standins import POINTS, StandIn, StandInNamespace, StandInPartials, ValueNeededError
-from phasecore.problems.where import Part, Where, axis_of, check_intervals, is_within, where_of
+from phasecore.problems.where import Part, Where, axis_of, check_intervals, is_within, real_numbers, shown, where_of
 
 Floats = NDArray[np.float64]
 Residual = Callable[..., Any]
@@ -117,9 +117,7 @@ class ResidualCondition(Placed):
 
     def _check_length(self, residual: Any, points: Any) -> None:
         shape = _shape_of(residual)
-        # a graph may not know its lengths yet
-        known = len(shape) == 1 and isinstance(shape[0], int) and isinstance(points, int)
-        if known and shape[0] not in (1, points):
+        if len(shape) == 1 and shape != (1,) and not _is_column(shape, points):
             raise self._misfit(f"shape {shape}", points)
 
     def _misfit(self, received: str, points: Any) -> InputError:
@@ -210,8 +208,7 @@ class Integral(Condition):
                 expected=f"a multiple of its {self.group_size} nodes, as sample() draws them",
             )
         first = {name: values[:: len(weights)] for name, values in coordinates.items()}
-        value = self.value(first) if callable(self.value) else self.value
-        wanted = np.broadcast_to(np.asarray(value, dtype=np.float64), (count // len(weights),))
+        wanted = self._values(first, count // len(weights))
         return {
             **coordinates,
             WEIGHT: np.tile(weights, count // len(weights)),
@@ -220,8 +217,34 @@ class Integral(Condition):
 
     def residuals(self, partials: Mapping[str, Array], targets: Mapping[str, Array], xp: ArrayNamespace) -> Array:
         """Return the integrals less their values, shape (k,)."""
-        summands = targets[WEIGHT] * self.integrand(targets, partials, xp) - targets["value"]
+        weights = targets[WEIGHT]
+        found, points = self.integrand(targets, partials, xp), weights.shape[0]
+        shape = _shape_of(found)
+        if hasattr(found, "shape") and shape == () and points == 1:
+            found = xp.reshape(found, (1,))
+        elif not _is_column(shape, points):
+            raise InputError(
+                f"integral in term {self.term!r}: its integrand",
+                received=f"{f'shape {shape}' if hasattr(found, 'shape') else described(found)} at {points} points",
+                expected=f"one value for each point, shape ({points},): they are summed here",
+            )
+        summands = weights * found - targets["value"]
         return xp.sum(xp.reshape(summands, (-1, self.group_size)), axis=1)
+
+    def _values(self, left: Mapping[str, Floats], count: int) -> Floats:
+        """The value of the integral at each of the values of what is left, shape (count,)."""
+        given: Any = self.value(left) if callable(self.value) else self.value
+        values = real_numbers(given)
+        if values is None or values.shape not in ((), (count,)):
+            raise InputError(
+                f"value of an integral in term {self.term!r}",
+                received=shown(given),
+                expected=f"a number, or shape ({count},): one for each value of the coordinates that are left",
+                fix="Subtract a trained coefficient in the integrand, divided by the length of what is integrated over."
+                if isinstance(given, Trained)
+                else "",
+            )
+        return np.broadcast_to(values, (count,))
 
     def _are_nodes(self, coordinates: Mapping[str, Floats], nodes: Floats) -> bool:
         """Whether each group of points is the nodes at one value of what is left, up to the rounding of float32."""
@@ -272,6 +295,12 @@ class _Normals(Mapping[str, Array]):
 
 def _shape_of(residual: Any) -> tuple[Any, ...]:
     return tuple(getattr(residual, "shape", ()))
+
+
+def _is_column(shape: tuple[Any, ...], points: Any) -> bool:
+    """Whether a shape is that of one value for each point, as far as a graph knows its lengths yet."""
+    is_known = len(shape) == 1 and isinstance(shape[0], int) and isinstance(points, int)
+    return shape == (points,) if is_known else len(shape) == 1
 
 
 @final

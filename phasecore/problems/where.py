@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, final
 
 import numpy as np
@@ -106,9 +107,9 @@ def where_of(term: str, given: Any) -> Where:
                 fix="" if len(given) < 3 and not isinstance(given[-1], Sized) else _SEVERAL,
             )
         return Where(term, face=(given[0], position))
-    array = _numbers(given)
+    array = real_numbers(given)
     if array is None or array.ndim != 2 or not len(array) or not np.isfinite(array).all():
-        raise InputError(what, received=_shown(given), expected=_EXPECTED)
+        raise InputError(what, received=shown(given), expected=_EXPECTED)
     return Where(term, points=array)
 
 
@@ -118,11 +119,11 @@ def points_of_data(term: str, given: Any) -> Floats:
     Raises:
         InputError: for anything but finite numbers of such a shape.
     """
-    array = _numbers(given)
+    array = real_numbers(given)
     if array is None or array.ndim != 2 or not np.isfinite(array).all():
         raise InputError(
             f"points of the data in term {term!r}",
-            received="NaN or infinity" if array is not None and array.ndim == 2 else _shown(given),
+            received="NaN or infinity" if array is not None and array.ndim == 2 else shown(given),
             expected="finite numbers of shape (m, dimension), a row for each point",
         )
     return array
@@ -179,20 +180,22 @@ def _number(given: Any) -> float | None:
     """One finite number, also as an array of one; None for anything else."""
     if is_number(given):
         return float(given)
-    array = _numbers(given)
+    array = real_numbers(given)
     return float(array.item()) if array is not None and array.size == 1 and np.isfinite(array).all() else None
 
 
-def _numbers(given: Any) -> Floats | None:
-    """An array of real numbers, also of those that only Python knows, such as fractions; None for anything else."""
+def real_numbers(given: Any) -> Floats | None:
+    """Return an array of real numbers, such as fractions too; None for anything else."""
     if isinstance(given, (str, bytes, Trained)):
         return None
     try:
         array = np.asarray(given)
-        return array.astype(np.float64) if array.dtype.kind in "fiuO" else None
+        is_real = array.dtype.kind in "fiu" or all(isinstance(value, Fraction) for value in array.ravel())
+        return array.astype(np.float64) if is_real else None
     except Exception:  # of a framework's own arrays, where they are traced or need gradients
         return None
 
 
-def _shown(given: Any) -> str:
-    return described(given) if hasattr(given, "shape") else repr(given)
+def shown(given: Any) -> str:
+    """Return what was given for numbers, in words: an array by its shape."""
+    return described(given) if hasattr(given, "shape") and not isinstance(given, Trained) else repr(given)
