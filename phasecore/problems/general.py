@@ -26,8 +26,9 @@ Residual = Callable[..., Any]
 NORMAL = "normal "
 """How the names of the targets begin that hold the components of the normals, followed by the coordinate."""
 
-WEIGHT = "weight"
-"""Name of the target that holds the weights of a quadrature."""
+WEIGHT = "weight of the node"
+VALUE = "value of the integral"
+"""Names of the targets that hold the weights of a quadrature and what the integral is to be; no coordinate's."""
 
 
 @final
@@ -212,7 +213,7 @@ class Integral(Condition):
         return {
             **coordinates,
             WEIGHT: np.tile(weights, count // len(weights)),
-            "value": np.repeat(wanted / len(weights), len(weights)),
+            VALUE: np.repeat(wanted / len(weights), len(weights)),
         }
 
     def residuals(self, partials: Mapping[str, Array], targets: Mapping[str, Array], xp: ArrayNamespace) -> Array:
@@ -228,7 +229,7 @@ class Integral(Condition):
                 received=f"{f'shape {shape}' if hasattr(found, 'shape') else described(found)} at {points} points",
                 expected=f"one value for each point, shape ({points},): they are summed here",
             )
-        summands = weights * found - targets["value"]
+        summands = weights * found - targets[VALUE]
         return xp.sum(xp.reshape(summands, (-1, self.group_size)), axis=1)
 
     def _values(self, left: Mapping[str, Floats], count: int) -> Floats:

@@ -268,3 +268,11 @@ def test_the_value_of_an_integral_is_a_number_or_one_for_each_of_what_is_left(va
     points = condition.sample(8, ("x", "t"), np.asarray([[0.0, 0.0], [2.0, 3.0]]), np.random.default_rng(0))
     with pytest.raises(InputError, match=r"value of an integral in term 'mass': .*a number, or shape \(2,\)"):
         condition.targets(dict(zip("xt", points.T, strict=True)))
+
+
+@pytest.mark.parametrize("name", ["value", "weight"])
+def test_an_integral_leaves_every_name_to_the_coordinates(name):
+    condition = Integral("mass", {name: (0.0, 2.0)}, lambda x, u, xp: u["u"] * x[name], 1.0, nodes=4)
+    points = condition.sample(4, (name,), np.asarray([[0.0], [2.0]]), np.random.default_rng(0))
+    targets = condition.targets({name: points[:, 0]})
+    assert condition.residuals({"u": np.ones(4)}, targets, np) == pytest.approx([1.0])

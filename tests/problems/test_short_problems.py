@@ -415,3 +415,19 @@ def test_a_subclass_extends_the_conditions_of_any_form_with_or_without_parenthes
 
     assert Plain().conditions == []
     assert [condition.term for condition in Last().conditions] == ["left", "left", "right"]
+
+
+@pytest.mark.parametrize("declared", [None, {"pde": ("u_t",)}], ids=["inferred", "declared"])
+@pytest.mark.parametrize(
+    ("outputs", "told"),
+    [(("u", "u_x"), "a derivative of 'u'"), (("u", "u"), "another output"), (("u", "t"), "a coordinate")],
+)
+def test_names_that_mean_two_things_are_refused_of_a_problem(outputs, told, declared):
+    members = {
+        "domain": {"x": (0, 1), "t": (0, 1)},
+        "outputs": outputs,
+        "residuals": lambda self, x, u, xp: u["u_t"],
+        **({} if declared is None else {"equations": declared}),
+    }
+    with pytest.raises(InputError, match=f"for an output and for {told}; .*Give the output another name"):
+        type("Named", (phasecore.Problem,), members)().check_partials()
