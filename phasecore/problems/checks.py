@@ -6,14 +6,14 @@ its contract is told the same thing by both.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from phasecore.arrays import Array, ArrayNamespace
-from phasecore.errors import USE_XP, PluginError, called, described
+from phasecore.errors import USE_XP, InputError, PluginError, called, described
 from phasecore.problems.base import Floats, Problem
 from phasecore.problems.conditions import Condition
 from phasecore.problems.finite import places_not_finite
@@ -141,6 +141,48 @@ def targets_of(
     if not isinstance(found, Mapping):
         raise PluginError(f"{where}: targets()", received=described(found), expected="a mapping of name to values")
     return {name: _checked_values(f"{where}: target {name!r}", values, points, names) for name, values in found.items()}
+
+
+def check_conditions_stay(problem: Problem, points: Sequence[Floats]) -> None:
+    """Refuse conditions that are others each time they are asked for, such as data made of random numbers.
+
+    Args:
+        problem: whose conditions.
+        points: of each, shape (m, dimension).
+
+    Raises:
+        InputError: naming the term and what differs between two calls.
+        PluginError: as `targets_of`.
+    """
+    first, second = problem.conditions, problem.conditions
+    differs = "" if len(first) == len(second) else f"{len(first)} conditions, then {len(second)},"
+    for one, other, own in zip(first, second, points, strict=False):
+        differs = differs or _difference(problem, one, other, own)
+    if differs:
+        raise InputError(
+            f"problem {problem.name!r}: conditions()",
+            received=f"{differs} when it is called once more",
+            expected="the same conditions each time: it is called often, and anew when points move",
+            fix="Make what is random once, outside of it, or from a seed: np.random.default_rng(0).",
+        )
+
+
+def _difference(problem: Problem, one: Condition, other: Condition, points: Floats) -> str:
+    """What two conditions that are to be the same do not share, or nothing."""
+    if (type(one), one.term, one.partials) != (type(other), other.term, other.partials):
+        return f"{_told(one)}, then {_told(other)},"
+    if one.is_fixed:
+        space = problem.coordinates, problem.bounds
+        mine, others = (given.sample(1, *space, np.random.default_rng(0)) for given in (one, other))
+        if not np.array_equal(mine, others):
+            return f"other points of the condition in term {one.term!r}"
+    first, second = (targets_of(condition, points, problem.coordinates, problem.normals) for condition in (one, other))
+    changed = [name for name in first if name not in second or not np.array_equal(first[name], second[name])]
+    return f"another {changed[0]!r} of the condition in term {one.term!r}" if changed else ""
+
+
+def _told(condition: Condition) -> str:
+    return f"{type(condition).__name__}({condition.term!r}) of {', '.join(condition.partials)}"
 
 
 def condition_residuals_of(

@@ -292,6 +292,11 @@ class Data(Condition):
         """The measured partials."""
         return tuple(self.values)
 
+    @property
+    def is_fixed(self) -> bool:
+        """Its points are given."""
+        return True
+
     def sample(self, count: int, coordinates: Sequence[str], bounds: Floats, generator: np.random.Generator) -> Floats:
         """Return the data points; `count` does not matter."""
         return self._places

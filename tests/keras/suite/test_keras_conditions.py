@@ -99,3 +99,20 @@ def test_the_equation_inside_the_shape(found):
     _, slopes, second = evaluated(points.interior)
     residual = slopes[:, 2] - second[:, 0] - second[:, 1]
     assert losses["pde"] == pytest.approx(np.square(residual).mean(), rel=1e-4)
+
+
+class Noisy(phasecore.Problem):
+    domain = {"x": (0, 1)}
+    outputs = ("u",)
+
+    def conditions(self):
+        return [phasecore.Data("measured", np.asarray([[0.5]]), {"u": np.random.default_rng().normal(size=1)})]
+
+    def residuals(self, x, u, xp):
+        return u["u_x"]
+
+
+@pytest.mark.any_backend
+def test_a_loss_refuses_conditions_that_are_others_each_time():
+    with pytest.raises(phasecore.InputError, match=r"conditions\(\): received another 'u' .* in term 'measured'"):
+        PINN(keras.Sequential([keras.layers.Dense(1)]), Noisy())
