@@ -23,6 +23,7 @@ from phasecore.problems.where import (
     Part,
     Where,
     axis_of,
+    evaluated,
     fixed,
     points_of_data,
     where_of,
@@ -184,9 +185,10 @@ class Prescribed(Placed):
     def targets(self, coordinates: Mapping[str, Floats]) -> Mapping[str, Floats]:
         """Return the prescribed values, shape (m,) each."""
         count = len(next(iter(coordinates.values())))
-        given = {name: value(coordinates) if callable(value) else value for name, value in self.values.items()}
-        for name, value in given.items():
+        given = {}
+        for name, value in self.values.items():
             what = f"prescribed value of {name!r} in term {self.term!r}"
+            given[name] = value = evaluated(what, value, coordinates) if callable(value) else value
             _check_known(what, self.term, name, value)
             if np.shape(value) not in ((), (count,)):
                 raise InputError(
@@ -351,7 +353,12 @@ def _check_values(what: str, term: str, given: Any, like: str) -> None:
 
 def _check_known(what: str, term: str, partial: str, value: Any) -> None:
     """Refuse a trained coefficient, or several values of which one is: targets are computed once."""
-    values = np.asarray(value)
+    try:
+        values = np.asarray(value)
+    except Exception as error:  # of a framework's own arrays that need gradients, and of lists of unequal ones
+        raise InputError(
+            what, received=f"{described(value)}: {error}", expected="numbers, which are computed once"
+        ) from error
     coefficients = [item for item in values.ravel() if isinstance(item, Trained)] if values.dtype == object else []
     if coefficients:
         raise InputError(

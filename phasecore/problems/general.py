@@ -18,7 +18,17 @@ from phasecore.problems.coefficients import Trained, rehearsed
 from phasecore.problems.conditions import Condition, Placed
 from phasecore.problems.sampling import latin_hypercube
 from phasecore.problems.standins import POINTS, StandIn, StandInNamespace, StandInPartials, ValueNeededError
-from phasecore.problems.where import Part, Where, axis_of, check_intervals, is_within, real_numbers, shown, where_of
+from phasecore.problems.where import (
+    Part,
+    Where,
+    axis_of,
+    check_intervals,
+    evaluated,
+    is_within,
+    real_numbers,
+    shown,
+    where_of,
+)
 
 Floats = NDArray[np.float64]
 Residual = Callable[..., Any]
@@ -104,7 +114,8 @@ class ResidualCondition(Placed):
     @property
     def needs_normals(self) -> bool:
         """Whether the residual takes normals."""
-        return len(inspect.signature(self.residual).parameters) > 3
+        parameters = inspect.signature(self.residual).parameters.values()
+        return sum(parameter.default is parameter.empty for parameter in parameters) > 3
 
     def _one_axis(self, residual: Any, points: Any, xp: ArrayNamespace) -> Array:
         """One of several residuals, checked, and a scalar at a single point as shape (1,)."""
@@ -234,11 +245,12 @@ class Integral(Condition):
 
     def _values(self, left: Mapping[str, Floats], count: int) -> Floats:
         """The value of the integral at each of the values of what is left, shape (count,)."""
-        given: Any = self.value(left) if callable(self.value) else self.value
+        what = f"value of an integral in term {self.term!r}"
+        given: Any = evaluated(what, self.value, left) if callable(self.value) else self.value
         values = real_numbers(given)
         if values is None or values.shape not in ((), (count,)):
             raise InputError(
-                f"value of an integral in term {self.term!r}",
+                what,
                 received=shown(given),
                 expected=f"a number, or shape ({count},): one for each value of the coordinates that are left",
                 fix="Subtract a trained coefficient in the integrand, divided by the length of what is integrated over."

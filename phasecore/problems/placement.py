@@ -13,7 +13,7 @@ from phasecore.problems.conditions import Condition, Periodic
 from phasecore.problems.domains.region import SLACK, Region
 from phasecore.problems.domains.shapes import Shape
 from phasecore.problems.sampling import latin_hypercube
-from phasecore.problems.where import BOUNDARY, INTERIOR
+from phasecore.problems.where import BOUNDARY, INTERIOR, evaluated
 
 Floats = NDArray[np.float64]
 
@@ -145,7 +145,7 @@ def _on_boundary(condition: Condition, count: int, region: Region, generator: np
     found: list[Floats] = []
     for _ in range(MOST_ROUNDS):
         drawn = region.boundary(max(count, 100), generator)
-        chosen = np.asarray(condition.part(dict(zip(region.coordinates, drawn.T, strict=True))))
+        chosen = np.asarray(evaluated(what, condition.part, dict(zip(region.coordinates, drawn.T, strict=True))))
         if chosen.shape != (len(drawn),) or chosen.dtype != np.bool_:
             raise InputError(
                 what,

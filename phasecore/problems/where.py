@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from fractions import Fraction
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from phasecore.arguments import is_number
-from phasecore.errors import InputError, described
+from phasecore.errors import InputError, called, described
 from phasecore.problems.coefficients import Trained
 from phasecore.problems.domains.region import SLACK
 from phasecore.problems.sampling import latin_hypercube
@@ -149,6 +150,31 @@ def check_intervals(term: str, over: Any) -> None:
                 received=given,
                 expected="two finite ones, the lower first",
             )
+
+
+def evaluated(what: str, function: Callable[[Mapping[str, Floats]], Any], coordinates: Mapping[str, Floats]) -> Any:
+    """Return what a function of a condition makes of the coordinates by name.
+
+    Args:
+        what: the function, as messages call it.
+        function: one's own.
+        coordinates: values of each, shape (m,).
+
+    Raises:
+        InputError: for a function that takes something else than one argument.
+        PluginError: if it raises, naming it.
+    """
+    try:
+        inspect.signature(function).bind(coordinates)
+    except TypeError:
+        raise InputError(
+            what,
+            received=f"a function of {inspect.signature(function)}",
+            expected="one of the coordinates by name: lambda at: at['x'] > 0, or of arithmetic with at['x']",
+        ) from None
+    except ValueError:  # written in another language, it does not say what it takes
+        pass
+    return called(f"{what}, a function of {[*coordinates]}", lambda: function(coordinates))
 
 
 def axis_of(what: str, name: str, coordinates: Sequence[str]) -> int:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import phasecore
-from phasecore import InputError, trained
+from phasecore import InputError, PluginError, trained
 from phasecore.problems import Data, Disk, Integral, Periodic, Prescribed, ResidualCondition
 
 PLACED = {
@@ -155,3 +155,45 @@ def test_the_name_of_the_only_matched_partial_will_do():
         condition = Periodic("ring", "x", name)
         assert condition.partials == (name,)
         assert condition.residuals({name: np.asarray([1.0, 3.0])}, {}, np).tolist() == [-2.0]
+
+
+def targets_of_condition(condition):
+    return condition.targets({"x": np.linspace(0, 1, 4), "t": np.full(4, 0.5)})
+
+
+FUNCTIONS = {
+    "a face": (lambda own: drawn(Prescribed("wall", own, {"u": 0})), "the part of the boundary"),
+    "a place": (lambda own: drawn(PLACED["residual"](own)), "the part of the boundary"),
+    "a value": (
+        lambda own: targets_of_condition(Prescribed("wall", ("x", 0), {"u_x": own})),
+        "prescribed value of 'u_x'",
+    ),
+    "an integral": (
+        lambda own: targets_of_condition(Integral("wall", {"t": (0, 1)}, lambda x, u, xp: u["u"], own, nodes=1)),
+        "value of an integral",
+    ),
+}
+
+
+@pytest.mark.parametrize(("call", "what"), FUNCTIONS.values(), ids=FUNCTIONS)
+@pytest.mark.parametrize(
+    ("own", "told"),
+    [
+        (lambda at: at["z"], r"a function of \['x', 't'\]: received KeyError: 'z'"),
+        (lambda at: at["x"] > 0 and at["t"] > 0, r"received ValueError: .*Join conditions on arrays by &, \| and ~"),
+        (lambda at: 1 / 0, "received ZeroDivisionError: division by zero"),
+        (lambda x, on: on, r"received a function of \(x, on\); expected one of the coordinates by name"),
+        (lambda: 0.0, r"received a function of \(\); expected one of the coordinates by name"),
+    ],
+    ids=["key", "and", "raises", "two", "none"],
+)
+def test_a_function_of_a_condition_that_fails_is_named_with_its_term(call, what, own, told):
+    with pytest.raises((InputError, PluginError), match=rf"{what} .*in term 'wall'.*{told}"):
+        call(own)
+
+
+def test_a_residual_may_have_defaults_of_its_own():
+    condition = ResidualCondition("wall", ("x", 0), lambda x, u, xp, factor=3.0: factor * u["u"])
+    assert condition.partials == ("u",)
+    assert not condition.needs_normals
+    assert condition.residuals({"u": np.ones(2)}, {"x": np.zeros(2)}, np).tolist() == [3.0, 3.0]
