@@ -6,6 +6,7 @@ its contract is told the same thing by both.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,60 @@ from phasecore.problems.finite import places_not_finite
 from phasecore.problems.reference_data import ReferenceData
 
 _NUMPY = (np.ndarray, np.generic)
+
+
+def check_problem_given(problem: Any, model: Any = None) -> None:
+    """Refuse what is no problem in the place of one, and a problem whose terms have no names of their own.
+
+    Args:
+        problem: what was given for it.
+        model: what was given for the network: a problem, where the two are exchanged.
+
+    Raises:
+        InputError: saying what to write in its place, or as `Problem.check_terms`.
+    """
+    if isinstance(problem, Problem):
+        problem.check_terms()
+        return
+    received, fix = described(problem), 'Write a class of it, phasecore.Problem, or take phasecore.problem("burgers").'
+    if isinstance(model, Problem):
+        received, fix = f"{received}, and the problem for the model", "Exchange the two arguments."
+    elif isinstance(problem, type) and issubclass(problem, Problem):
+        received, fix = f"the class {problem.__name__}", f"Write {problem.__name__}()."
+    elif isinstance(problem, str):
+        received, fix = repr(problem), f"Write phasecore.problem({problem!r})."
+    raise InputError("argument 'problem'", received=received, expected="a problem", fix=fix)
+
+
+def check_columns(points: Mapping[str, Any], coordinates: Sequence[str]) -> None:
+    """Refuse collocation points by name unless there is a column for each coordinate, all of one length.
+
+    Raises:
+        InputError: naming the columns, or their shapes.
+    """
+    what = "collocation points by name"
+    if set(points) != set(coordinates):
+        raise InputError(what, received=f"columns {[*points]}", expected=f"one for each of {[*coordinates]}")
+    shapes = {name: tuple(np.shape(column)) for name, column in points.items()}
+    if len({math.prod(shape) for shape in shapes.values()}) > 1:
+        received = ", ".join(f"{name!r} of shape {shape}" for name, shape in shapes.items())
+        raise InputError(what, received=received, expected="columns of one length, shape (n,) or (n, 1)")
+
+
+def columns_joined(points: Any, coordinates: Sequence[str]) -> Any:
+    """Return collocation points by name as one array, shape (n, dimension), and anything else as it is.
+
+    Raises:
+        InputError: as `check_columns`.
+
+    Example:
+        >>> columns_joined({"t": np.zeros(2), "x": np.ones(2)}, ["x", "t"]).tolist()
+        [[1.0, 0.0], [1.0, 0.0]]
+    """
+    if not isinstance(points, Mapping):
+        return points
+    check_columns(points, coordinates)
+    return np.stack([np.ravel(points[name]) for name in coordinates], axis=-1)
 
 
 def residuals_of(

@@ -9,6 +9,7 @@ from phasecore import InputError, PluginError
 from phasecore.problems import (
     CollocationPoints,
     Data,
+    Helmholtz,
     Integral,
     Periodic,
     Prescribed,
@@ -17,6 +18,8 @@ from phasecore.problems import (
 )
 from phasecore.problems.checks import (
     check_conditions_stay,
+    check_problem_given,
+    columns_joined,
     condition_residuals_of,
     fields_of,
     reference_of,
@@ -194,3 +197,39 @@ def test_conditions_from_a_seed_are_the_same_each_time(make):
 
     problem = with_conditions(lambda self: [*make(same), Periodic("ring", "t", ("u",))])
     check_conditions_stay(problem, problem.sample(4).conditions)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ((Helmholtz, None), r"received the class Helmholtz; expected a problem. Write Helmholtz\(\)"),
+        ((print, Helmholtz()), r"and the problem for the model; .*Exchange the two arguments"),
+        (("wave", None), r"received 'wave'; .*phasecore.problem\('wave'\)"),
+        ((None, None), "received None; expected a problem"),
+        (({"x": (0, 1)}, None), r"received a mapping with \['x'\]; expected a problem"),
+    ],
+)
+def test_what_is_no_problem_is_told_what_to_write(given, told):
+    with pytest.raises(InputError, match=f"argument 'problem': .*{told}"):
+        check_problem_given(*given)
+
+
+@pytest.mark.parametrize(
+    ("points", "told"),
+    [
+        ({"x": np.zeros(5)}, r"columns \['x'\]; expected one for each of \['x', 't'\]"),
+        ({"x": np.zeros(5), "t": np.zeros(5), "y": np.zeros(5)}, "columns .*'y'"),
+        ({"x": np.zeros(5), "t": np.zeros((1, 1))}, r"'x' of shape \(5,\), 't' of shape \(1, 1\); expected columns of"),
+        ({"x": np.zeros(5), "t": 0.0}, r"'t' of shape \(\)"),
+    ],
+)
+def test_columns_are_one_for_each_coordinate_and_of_one_length(points, told):
+    with pytest.raises(InputError, match=f"collocation points by name: received .*{told}"):
+        columns_joined(points, ["x", "t"])
+
+
+def test_columns_are_joined_in_the_order_of_the_coordinates():
+    columns = {"t": np.zeros((2, 1)), "x": [1.0, 2.0]}
+    assert columns_joined(columns, ["x", "t"]).tolist() == [[1.0, 0.0], [2.0, 0.0]]
+    points = np.zeros((3, 2))
+    assert columns_joined(points, ["x", "t"]) is points
