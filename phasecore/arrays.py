@@ -39,6 +39,19 @@ NAMES = (*ELEMENTWISE, *REDUCTIONS, *SHAPES)
 """Every function of the namespace that code in phasecore may call."""
 
 
+def lacking(name: str) -> str:
+    """Say what a namespace has, where it lacks a function.
+
+    Example:
+        >>> lacking("mod")[:47]
+        "xp has no 'mod'; what every framework has is ab"
+    """
+    return (
+        f"xp has no {name!r}; what every framework has is {', '.join((*NAMES, 'erf'))}, and the operators of "
+        "arithmetic, such as ** and %"
+    )
+
+
 class ArrayNamespace(Protocol):
     """What phasecore needs of an array library; numpy itself satisfies it.
 

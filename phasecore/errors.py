@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping
+from types import SimpleNamespace
 from typing import Any
+
+from phasecore.arrays import lacking
 
 
 class PhasecoreError(Exception):
@@ -132,6 +135,12 @@ _TO_NUMPY = ("call numpy() on", "to numpy", "to a numpy array", "numpy.ndarray c
 
 
 def _advice(error: BaseException) -> str:
+    if isinstance(error, AttributeError) and error.name and isinstance(error.obj, SimpleNamespace):
+        return f"{lacking(error.name)}."
+    if "truth value" in str(error):
+        return "Join conditions on arrays by &, | and ~, each in brackets, in place of and, or and not."
+    if isinstance(error, TypeError) and "operand" in str(error) and "numpy.ndarray" in str(error):
+        return f"{USE_XP} A number is a float, such as float(value)."
     if isinstance(error, KeyError):
         return "That name is not there: read what is declared, and declare what is read."
     if any(words in str(error) for words in _TO_NUMPY):

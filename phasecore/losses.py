@@ -12,6 +12,7 @@ from typing import Any
 from phasecore.arrays import Array, ArrayNamespace
 from phasecore.errors import InputError, PhasecoreError, PluginError
 from phasecore.problems import CollocationPoints, Problem
+from phasecore.problems.checks import columns_joined
 from phasecore.problems.finite import check_residuals_are_finite, explained
 from phasecore.problems.pointwise import check_pointwise
 from phasecore.signals import (
@@ -100,6 +101,7 @@ class ResidualLoss(ABC):
                 domain.
         """
         check_can_move({part.scheme_name: part.scheme for part in self.weighting.parts})
+        points = columns_joined(points, self.problem.coordinates)
         if isinstance(points, CollocationPoints) or self.collocation is None:
             return self.problem.check_collocation_points(points)
         return CollocationPoints(self.problem.check_points(points, "collocation points"), self.collocation.conditions)

@@ -120,7 +120,7 @@ def parse_partial(
             variables of shape () or (1,), which are left to `Partial.total`.
 
     Raises:
-        InputError: for an unknown output, coordinate or factor, or a sum over several outputs.
+        InputError: for an unknown output, coordinate or factor, a sum over several outputs, or as `check_names`.
 
     Example:
         >>> parse_partial("u_xx + u_yy", ["u"], ["x", "y"]).operator
@@ -128,12 +128,14 @@ def parse_partial(
         >>> parse_partial("u_t - nu*u_xx", ["u"], ["x", "t"], {"nu": 0.1}).operator
         (((0, 1), 1.0), ((2, 0), -0.1))
     """
+    check_names(outputs, coordinates)
     known = dict(factors or {})
     expected = f"a sum of partials of one output among {list(outputs)} with respect to {list(coordinates)}"
     if known:
         expected += f", factors being numbers or among {list(known)}"
     found: dict[tuple[str, ...], dict[Exponents, float]] = {}
     found_outputs = set()
+    zeros: dict[str, None] = {}
     for sign, term in _signed_terms(name):
         *given, symbol = (part.strip() for part in term.split("*"))
         left = tuple(sorted(factor for factor in given if _is_left(known.get(factor))))
@@ -143,6 +145,8 @@ def parse_partial(
         except (TypeError, ValueError):
             raise InputError("unreadable partial derivative", received=repr(name), expected=expected) from None
         found_outputs.add(output)
+        if not scale:
+            zeros |= dict.fromkeys(factor for factor in given if factor in known and not _factor(factor, known))
         own = found.setdefault(left, {})
         own[exponents] = own.get(exponents, 0.0) + scale
     if not found:
@@ -160,8 +164,58 @@ def parse_partial(
     }
     summands = tuple(Summand(names, operator) for names, operator in operators.items() if operator)
     if not summands:
-        raise InputError("partial derivative that cancels to zero", received=repr(name), expected=expected)
+        factor = " and ".join(zeros)
+        raise InputError(
+            "partial derivative that cancels to zero",
+            received=repr(name) + ("".join(f", with {zero} = 0" for zero in zeros)),
+            expected=expected,
+            fix=f"Where {factor} may be 0, read the partial alone and multiply in residuals()." if factor else "",
+        )
     return Partial(name, found_outputs.pop(), summands)
+
+
+def check_names(outputs: Sequence[str], coordinates: Sequence[str]) -> None:
+    """Refuse names of outputs and coordinates that no partial can be read by, or that mean two things.
+
+    Raises:
+        InputError: for a name that is no text or has a sign of arithmetic, an output that is there twice, is named as a
+            coordinate, or as a derivative of another output.
+
+    Example:
+        >>> check_names(["u", "u_v"], ["x", "t"])
+    """
+    where = f"names of outputs {list(outputs)} and coordinates {list(coordinates)}"
+    for name in (*outputs, *coordinates):
+        if not isinstance(name, str) or not name or name != name.strip() or set(name) & _SIGNS:
+            raise InputError(
+                where,
+                received=repr(name),
+                expected="texts without the signs of a sum or a product, such as 'u' and 'x'",
+            )
+    for place, name in enumerate(outputs):
+        meanings = ["a coordinate"] if name in coordinates else []
+        meanings += ["another output"] if name in outputs[:place] else []
+        for other in outputs:
+            if name != other and _is_symbol(name, other, coordinates):
+                meanings.append(f"a derivative of {other!r}")
+        if meanings:
+            raise InputError(
+                where,
+                received=f"{name!r} for an output and for {meanings[0]}",
+                expected="names that mean one thing each",
+                fix="Give the output another name.",
+            )
+
+
+_SIGNS = frozenset("+-*")
+
+
+def _is_symbol(text: str, output: str, coordinates: Sequence[str]) -> bool:
+    """Whether a text is the name of a derivative of an output."""
+    try:
+        return bool(_parse_symbol(text, [output], coordinates))
+    except ValueError:
+        return False
 
 
 def _is_left(value: Any) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 from phasecore.errors import InputError, described
 
+_QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""")
 _JOINT = r"\+(?=\s*[A-Za-z_])"
 """What joins specifications; a sign in front of a number does not."""
 
@@ -16,9 +17,9 @@ _JOINT = r"\+(?=\s*[A-Za-z_])"
 def parse_specification(text: str, what: str) -> tuple[str, dict[str, Any]]:
     """Read "name" or "name:key=value,key=value"; values are Python literals, or else strings.
 
-    What stands in brackets belongs together, as in "burgers:viscosity=trained(0.1,positive=True)", and so does a
-    specification within another, "at_phase:phase=diffusion,do=change_weighting,to=(rba+fixed:initial=10)". Keys are of
-    letters, digits, "_", "-" and inner spaces, as names of terms are.
+    What stands in brackets or in quotes belongs together, as in "burgers:viscosity=trained(0.1,positive=True)", and so
+    does a specification within another, "at_phase:phase=diffusion,do=change_weighting,to=(rba+fixed:initial=10)". Keys
+    are of letters, digits, "_", "-" and inner spaces, as names of terms are.
 
     Raises:
         InputError: if it is no text, or the text has another form.
@@ -102,19 +103,29 @@ def split_weightings(text: str, what: str = "--weightings") -> list[str]:
 
 
 def split_outside_brackets(text: str, separator: str) -> list[str]:
-    """Split a text where a pattern of one character matches outside of brackets.
+    """Split a text where a pattern of one character matches outside of brackets and of texts in quotes.
 
     Example:
-        >>> split_outside_brackets("a=f(1,b=(2,3)),c=[4,5]", ",")
-        ['a=f(1,b=(2,3))', 'c=[4,5]']
+        >>> split_outside_brackets("a=f(1,b=(2,3)),c=[4,5],d='6,7'", ",")
+        ['a=f(1,b=(2,3))', 'c=[4,5]', "d='6,7'"]
     """
-    pattern, parts, begin, depth = re.compile(separator), [], 0, 0
+    pattern, parts, begin, depth, quoted = re.compile(separator), [], 0, 0, 0
     for place, character in enumerate(text):
+        quoted = quoted if place < quoted else _end_of_quotes(text, place)
+        if place < quoted:
+            continue
         depth = max(0, depth + (character in "([{") - (character in ")]}"))
         if depth == 0 and pattern.match(text, place):
             parts.append(text[begin:place])
             begin = place + 1
     return [*parts, text[begin:]]
+
+
+def _end_of_quotes(text: str, place: int) -> int:
+    """Where a text in quotes that begins here as a value ends, or 0: an apostrophe within a word begins none."""
+    before = text[:place].rstrip()
+    found = _QUOTED.match(text, place) if not before or before[-1] in "=,([{:" else None
+    return found.end() if found else 0
 
 
 def _is_key(text: str) -> bool:
@@ -144,5 +155,7 @@ def _written(value: object) -> object:
 
 
 def _is_read(form: str, value: str) -> bool:
-    pieces = [split_outside_brackets(f"{form}{end}", separator) for separator, end in ((",", ",e"), (_JOINT, "+e"))]
-    return form.strip() == form != "" and pieces == [[form, "e"]] * 2 and _literal(form) == value
+    # quotes that follow must not close those that the form leaves open
+    follow = [(separator, sign, end) for separator, sign in ((",", ","), (_JOINT, "+")) for end in ("e", "e='", 'e="')]
+    is_apart = all(split_outside_brackets(f"{form}{sign}{end}", own) == [form, end] for own, sign, end in follow)
+    return form.strip() == form != "" and is_apart and _literal(form) == value

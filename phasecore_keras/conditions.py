@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from phasecore.errors import InputError
 from phasecore.problems import Problem
-from phasecore.problems.checks import condition_residuals_of, targets_of
+from phasecore.problems.checks import check_conditions_stay, condition_residuals_of, targets_of
 from phasecore_keras.autodiff import autodiff
 from phasecore_keras.coefficients import Coefficients
 from phasecore_keras.derivatives import PartialDerivatives
@@ -114,11 +114,12 @@ class Conditions:
 
 
 def check_targets(problem: Problem, points: Sequence[Floats]) -> None:
-    """Refuse targets that are computed from variables: they are computed once, and would not follow them.
+    """Refuse targets that are others each time, or computed from variables: they are computed once.
 
     Raises:
-        InputError: naming the condition's term and the variable.
+        InputError: naming the condition's term and what differs, or the variable.
     """
+    check_conditions_stay(problem, points)
     for condition, own in zip(problem.conditions, points, strict=True):
         for variable in variables_read(
             functools.partial(targets_of, condition, own, problem.coordinates, problem.normals)

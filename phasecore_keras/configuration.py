@@ -12,6 +12,7 @@ import phasecore
 from phasecore import registry
 from phasecore.errors import InputError, UnknownNameError
 from phasecore.problems import Problem, Trained
+from phasecore.problems.checks import check_problem_given
 from phasecore.problems.coefficients import as_trained
 from phasecore.weighting import WeightingScheme
 from phasecore_keras.autodiff import to_numpy
@@ -27,15 +28,9 @@ def check_made_from(network: Any, problem: Any) -> None:
     Raises:
         InputError: for a network that is no Keras model or layer, or a problem that is none.
     """
+    check_problem_given(problem, network)
     if not isinstance(network, keras.layers.Layer):
         raise InputError("the network of a PINN", received=type(network).__name__, expected="a Keras model or layer")
-    if not isinstance(problem, Problem):
-        raise InputError(
-            "the problem of a PINN",
-            received=repr(problem),
-            expected="a problem",
-            fix="Use phasecore.problem(name).",
-        )
 
 
 def specification_of(weighting: registry.Weighting) -> str:

@@ -16,7 +16,7 @@ from phasecore.jets.derivatives import COMPARED, Method
 from phasecore.losses import ResidualLoss, attention_of, checked_schemes, signals_of
 from phasecore.policies.actions import Action
 from phasecore.problems import CollocationPoints, Problem
-from phasecore.problems.checks import fields_of, residuals_of
+from phasecore.problems.checks import check_problem_given, columns_joined, fields_of, residuals_of
 from phasecore.problems.finite import check_residuals_are_finite
 from phasecore.sampling.places import places_of_terms
 from phasecore.signals import TANGENT_KERNEL_TRACES, TERM_GRADIENTS, Signals
@@ -87,7 +87,7 @@ class PhysicsLoss(ResidualLoss):
         weighting: registry.Weighting = "uniform",
         derivatives: Method = "auto",
     ) -> None:
-        problem.check_terms()
+        check_problem_given(problem, model)
         self.problem = problem
         self.points: NDArray[Any] | None = None
         self.collocation: CollocationPoints | None = None
@@ -177,7 +177,7 @@ class PhysicsLoss(ResidualLoss):
             InputError: for points outside the domain, of a wrong shape, or of another problem's conditions.
         """
         before, sizes = self.collocation, self._sizes
-        given = self.problem.check_collocation_points(points)
+        given = self.problem.check_collocation_points(columns_joined(points, self.problem.coordinates))
         if self._take(given):
             signals = self._blank_signals()
             if before is not None and self.weighting.held:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from phasecore.problems import Problem
-from phasecore.problems.checks import condition_residuals_of, targets_of
+from phasecore.problems.checks import check_conditions_stay, condition_residuals_of, targets_of
 from phasecore_torch.coefficients import Coefficients
 from phasecore_torch.derivatives import PartialDerivatives
 from phasecore_torch.gradients import leaves
@@ -52,6 +52,7 @@ class Conditions(nn.Module):
     ) -> None:
         super().__init__()
         dtype, device = placement
+        check_conditions_stay(problem, points)
         self._conditions = list(problem.conditions)
         self._derivatives = derivatives
         self._problem_now = coefficients.problem

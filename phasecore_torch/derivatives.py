@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from phasecore.errors import InputError
 from phasecore.jets import coordinates, derivatives
 from phasecore.jets.derivatives import (
     AGREEMENT,
@@ -27,7 +28,7 @@ from phasecore_torch.arrays import all_as_numpy, as_numpy
 from phasecore_torch.gradients import coordinates_of, filled, gradients, leaves
 from phasecore_torch.namespace import namespace
 from phasecore_torch.normalization import Differentiable
-from phasecore_torch.propagation import TracedTensor
+from phasecore_torch.propagation import TracedTensor, UnsupportedOperation
 from phasecore_torch.undisturbed import undisturbed
 
 Model = nn.Module | Callable[[Tensor], Tensor]
@@ -98,9 +99,26 @@ class PartialDerivatives(derivatives.PartialDerivatives):
         Args:
             points: shape (n, dimension).
             parameters: used in place of the model's own, by name, as by `torch.func.functional_call`.
+
+        Raises:
+            InputError: for a model that does what jets do not know only since, such as dropout in training.
         """
-        evaluate = self._by_jets if self.method == "jets" else self._by_autodiff
-        return evaluate(points, parameters)
+        if self.method != "jets":
+            return self._by_autodiff(points, parameters)
+        try:
+            return self._by_jets(points, parameters)
+        except UnsupportedOperation as error:
+            raise InputError(
+                "the model, whose derivatives are taken by jets",
+                received=f"{error}, which it did not do when the loss was made",
+                expected="a model in the mode that it had then",
+                fix="Make the loss after model.train(), and it takes autodiff; or say derivatives='autodiff'.",
+            ) from error
+
+    def _advice(self, error: Exception) -> str:
+        if "does not require grad" in str(error):
+            return "Differentiate in forward within `with torch.enable_grad():`, at points that require gradients."
+        return self.wrapping
 
     def _by_jets(self, points: Tensor, parameters: Parameters | None = None) -> dict[str, Tensor]:
         outputs = _call(self.model, TracedTensor(coordinates(points, self._algebra, namespace)), parameters)

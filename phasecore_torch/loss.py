@@ -16,7 +16,7 @@ from phasecore.jets.derivatives import COMPARED, Method
 from phasecore.losses import ResidualLoss, attention_of, checked_schemes, signals_of
 from phasecore.policies.actions import Action
 from phasecore.problems import CollocationPoints, Problem
-from phasecore.problems.checks import fields_of, residuals_of
+from phasecore.problems.checks import check_problem_given, fields_of, residuals_of
 from phasecore.sampling.places import places_of_terms
 from phasecore.signals import UNIT_COORDINATES, Signals
 from phasecore.weighting import WeightingScheme
@@ -107,9 +107,9 @@ class PhysicsLoss(ResidualLoss, nn.Module):
         recompute: bool = False,
     ) -> None:
         super().__init__()
+        check_problem_given(problem, model)
         check_whole(model)
         self.problem = problem
-        problem.check_terms()
         held = coordinates_given(points, problem.coordinates)
         self.collocation = given = problem.check_collocation_points(
             held.detach().cpu().numpy() if isinstance(held, Tensor) else held

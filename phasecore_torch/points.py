@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from phasecore.errors import InputError
 from phasecore.monitoring.monitor import check_batches
+from phasecore.problems.checks import check_columns
 from phasecore_torch.undisturbed import undisturbed
 
 Points = Tensor | NDArray[Any] | Sequence[Any] | Mapping[str, Any] | Dataset[Any] | DataLoader[Any]
@@ -99,13 +100,17 @@ def coordinates_given(points: Any, coordinates: Sequence[str]) -> Any:
             data set or loader of such.
         coordinates: their names.
 
+    Raises:
+        InputError: for columns by name of which one is missing, too much or of another length.
+
     Example:
         >>> coordinates_given({"t": np.zeros(3), "x": torch.ones(3)}, ["x", "t"])[0].tolist()
         [1.0, 0.0]
     """
     if isinstance(points, (DataLoader, Dataset)):
         points = _gathered(points, "collocation points")
-    if isinstance(points, Mapping) and set(points) == set(coordinates):
+    if isinstance(points, Mapping):
+        check_columns(points, coordinates)
         columns = [points[name] for name in coordinates]
     elif isinstance(points, (tuple, list)) and len(points) == len(coordinates) > 1:
         columns = [part for part in points if tuple(getattr(part, "shape", ()))[1:] == (1,)]

@@ -1,4 +1,5 @@
 import pickle
+import types
 
 import pytest
 
@@ -10,6 +11,7 @@ from phasecore import (
     TrainingError,
     UnknownNameError,
 )
+from phasecore.errors import called
 
 
 def test_a_message_says_what_received_expected_and_fix():
@@ -62,3 +64,19 @@ def test_errors_can_be_caught_as_pythons_own_and_travel_between_processes(error,
     again = pickle.loads(pickle.dumps(error))
     assert type(again) is type(error)
     assert str(again) == str(error)
+
+
+@pytest.mark.parametrize("name", ["mod", "power", "interp"])
+def test_a_function_that_a_namespace_lacks_is_answered_by_those_that_there_are(name):
+    lacking = types.SimpleNamespace(sin=abs)
+    told = rf"has no '{name}'; what every framework has is abs, .*erf, and the operators"
+    with pytest.raises(PluginError, match=told):
+        called("residuals()", lambda: getattr(lacking, name)(1.0, 2.0))
+
+
+def test_an_array_of_numpy_among_those_of_a_framework_is_told_so():
+    def joined():
+        raise TypeError("unsupported operand type(s) for *: 'numpy.ndarray' and 'Tensor'")
+
+    with pytest.raises(PluginError, match=r"in place of numpy's: .* A number is a float"):
+        called("residuals()", joined)

@@ -1,4 +1,5 @@
 import math
+import re
 
 import pytest
 from hypothesis import example, given
@@ -63,7 +64,7 @@ def test_a_sum_is_read_term_by_term(output, terms, space):
 def test_names_of_several_letters_are_matched_whole_and_the_longest_output_wins():
     assert parse_partial("u_theta", ["u"], ["t", "theta"]).operator == (((0, 1), 1.0),)
     assert parse_partial("u_ttheta", ["u"], ["t", "theta"]).operator == (((1, 1), 1.0),)
-    assert parse_partial("u_x_x", ["u", "u_x"], ["x"]).output == "u_x"
+    assert parse_partial("u_v_x", ["u", "u_v"], ["x"]).output == "u_v"
     assert parse_partial("u_ab", ["u"], ["ab", "a", "b"]).operator == (((1, 0, 0), 1.0),)
     assert parse_partial("u_aab", ["u"], ["aa", "ab", "a"]).operator == (((0, 1, 1), 1.0),)
 
@@ -172,3 +173,37 @@ def test_a_sum_of_tensors_times_an_operator_that_cancels():
     assert partial.operator == (((0, 0, 1), 1.0),)
     with pytest.raises(InputError, match="cancels to zero"):
         parse_partial("nu*u_xx - nu*u_xx", OUTPUTS, COORDINATES, factors)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "coordinates", "told"),
+    [
+        (["u", "u_x"], ["x", "t"], "'u_x' for an output and for a derivative of 'u'"),
+        (["u_xt", "u"], ["x", "t"], "'u_xt' for an output and for a derivative of 'u'"),
+        (["p", "u", "u_theta"], ["r", "theta"], "'u_theta' for an output and for a derivative of 'u'"),
+        (["u", "v", "u"], ["x"], "'u' for an output and for another output"),
+        (["u", "x"], ["x", "t"], "'x' for an output and for a coordinate"),
+    ],
+)
+def test_a_name_that_means_two_things_is_refused_whichever_partial_is_read(outputs, coordinates, told):
+    for name in (outputs[0], outputs[-1], f"{outputs[-1]}_{coordinates[0]}"):
+        with pytest.raises(InputError, match=f"received {told}; expected names that mean one thing each"):
+            parse_partial(name, outputs, coordinates)
+
+
+@pytest.mark.parametrize("name", ["u+v", "u-v", "2*u", " u", "", 0, None])
+def test_a_name_that_no_partial_can_be_read_by_is_refused(name):
+    for outputs, coordinates in (([name, "w"], ["x"]), (["w"], ["x", name])):
+        with pytest.raises(InputError, match=f"received {re.escape(repr(name))}; expected texts without the signs"):
+            parse_partial("w", outputs, coordinates)
+
+
+def test_names_that_only_look_alike_are_read():
+    for outputs in (["u", "u_v"], ["u", "ux"], ["u", "u_"], ["x_u", "u"], ["u", "U"], ["u", "u_x_t"], ["größe", "u 2"]):
+        assert [parse_partial(name, outputs, ["x", "t"]).output for name in outputs] == outputs
+
+
+@pytest.mark.parametrize(("name", "told"), [("nu*u_xx", "nu"), ("u_t - u_t + 2*nu*u_x", "nu"), ("k*nu*u", "nu")])
+def test_a_partial_whose_factor_is_zero_is_told_so(name, told):
+    with pytest.raises(InputError, match=rf", with {told} = 0; .* Where {told} may be 0, read the partial alone"):
+        parse_partial(name, ["u"], ["x", "t"], {"nu": 0, "k": 2.0})

@@ -10,7 +10,7 @@ from phasecore.recording.provided import provided_for
 from phasecore.registry import as_policies, as_schemes
 from phasecore.runs import prepare
 from phasecore.runs.preparation import complete_weighting
-from phasecore.specifications import parse_composed, parse_specification, specification_of
+from phasecore.specifications import parse_composed, parse_specification, specification_of, split_weightings
 
 COMPOSED = [
     ("rba", [("rba", {})]),
@@ -70,6 +70,7 @@ VALUES = [
         "[a",
         "(a]b)",
         "'\"(",
+        *("a,b", "a+b", "don't, won't", "'a', 'b'", '"a', "a='b", "=','", "('", "'),('", "\\", "\\',"),
         "at_phase:to=(f:a=1,b=(2)),c=d",
     ),
     *(1, -2.5, True, None, (1, 2), [1, "a"]),
@@ -152,3 +153,28 @@ def test_all_who_read_a_composed_specification_read_the_same(synthetic_backend):
     assert complete_weighting(text, preset) == "rba:eta=0.01,gamma=0.9+grad_norm:alpha=0.5"
     with pytest.raises(InputError, match="'rba' twice"):
         as_schemes("rba+rba:gamma=0.9")
+
+
+QUOTED = {
+    "'a,b'": "a,b",
+    '"a,b"': "a,b",
+    "'a+b'": "a+b",
+    "'a)'": "a)",
+    "'(a,'": "(a,",
+    "'a=b,c'": "a=b,c",
+    "'it\\'s,'": "it's,",
+}
+
+
+@pytest.mark.parametrize(("text", "value"), QUOTED.items(), ids=QUOTED)
+def test_a_text_in_quotes_is_one_value_whatever_it_holds(text, value):
+    assert parse_specification(f"x:label={text},n=2", "--policy") == ("x", {"label": value, "n": 2})
+    assert parse_composed(f"x:n=2,label={text}+y", "--policy") == [("x", {"n": 2, "label": value}), ("y", {})]
+    assert split_weightings(f"x:label={text},y") == [f"x:label={text}", "y"]
+    ((_, outer),) = parse_composed(f"x:to=(y:label={text},n=1)", "--policy")
+    assert parse_specification(outer["to"], "--policy") == ("y", {"label": value, "n": 1})
+
+
+def test_an_apostrophe_within_a_word_begins_no_quotes():
+    assert parse_specification("x:a=don't,b=won't", "--policy") == ("x", {"a": "don't", "b": "won't"})
+    assert parse_specification("x:a='tis,b=1", "--policy") == ("x", {"a": "'tis", "b": 1})

@@ -92,6 +92,10 @@ class PartialDerivatives(ABC):
     def _unlike_autodiff(self, points: Any) -> str:
         """Say what jets get wrong, or nothing; what autodiff cannot differentiate cannot be compared."""
 
+    def _advice(self, error: Exception) -> str:
+        """What to do about an error of the model."""
+        return self.wrapping
+
     def of(self, names: Sequence[str]) -> Self:
         """Return the evaluation of other partials of the same model by the same method."""
         other = copy.copy(self)
@@ -129,7 +133,7 @@ class PartialDerivatives(ABC):
                 f"the model cannot be applied to {inputs}",
                 received=told(error),
                 expected=f"a model of {len(self.coordinates)} inputs and {expected}",
-                fix=self.wrapping,
+                fix=self._advice(error),
             ) from error
         what = f"the model's outputs at {inputs}"
         if not self._is_tensor(values) or tuple(values.shape) != (len(points), len(self.outputs)):

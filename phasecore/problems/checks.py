@@ -6,14 +6,15 @@ its contract is told the same thing by both.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from phasecore.arrays import Array, ArrayNamespace
-from phasecore.errors import USE_XP, PluginError, called, described
+from phasecore.errors import USE_XP, InputError, PluginError, called, described
 from phasecore.problems.base import Floats, Problem
 from phasecore.problems.conditions import Condition
 from phasecore.problems.domains.normals import check_normals
@@ -21,6 +22,60 @@ from phasecore.problems.finite import places_not_finite
 from phasecore.problems.reference_data import ReferenceData
 
 _NUMPY = (np.ndarray, np.generic)
+
+
+def check_problem_given(problem: Any, model: Any = None) -> None:
+    """Refuse what is no problem in the place of one, and a problem whose terms have no names of their own.
+
+    Args:
+        problem: what was given for it.
+        model: what was given for the network: a problem, where the two are exchanged.
+
+    Raises:
+        InputError: saying what to write in its place, or as `Problem.check_terms`.
+    """
+    if isinstance(problem, Problem):
+        problem.check_terms()
+        return
+    received, fix = described(problem), 'Write a class of it, phasecore.Problem, or take phasecore.problem("burgers").'
+    if isinstance(model, Problem):
+        received, fix = f"{received}, and the problem for the model", "Exchange the two arguments."
+    elif isinstance(problem, type) and issubclass(problem, Problem):
+        received, fix = f"the class {problem.__name__}", f"Write {problem.__name__}()."
+    elif isinstance(problem, str):
+        received, fix = repr(problem), f"Write phasecore.problem({problem!r})."
+    raise InputError("argument 'problem'", received=received, expected="a problem", fix=fix)
+
+
+def check_columns(points: Mapping[str, Any], coordinates: Sequence[str]) -> None:
+    """Refuse collocation points by name unless there is a column for each coordinate, all of one length.
+
+    Raises:
+        InputError: naming the columns, or their shapes.
+    """
+    what = "collocation points by name"
+    if set(points) != set(coordinates):
+        raise InputError(what, received=f"columns {[*points]}", expected=f"one for each of {[*coordinates]}")
+    shapes = {name: tuple(np.shape(column)) for name, column in points.items()}
+    if len({math.prod(shape) for shape in shapes.values()}) > 1:
+        received = ", ".join(f"{name!r} of shape {shape}" for name, shape in shapes.items())
+        raise InputError(what, received=received, expected="columns of one length, shape (n,) or (n, 1)")
+
+
+def columns_joined(points: Any, coordinates: Sequence[str]) -> Any:
+    """Return collocation points by name as one array, shape (n, dimension), and anything else as it is.
+
+    Raises:
+        InputError: as `check_columns`.
+
+    Example:
+        >>> columns_joined({"t": np.zeros(2), "x": np.ones(2)}, ["x", "t"]).tolist()
+        [[1.0, 0.0], [1.0, 0.0]]
+    """
+    if not isinstance(points, Mapping):
+        return points
+    check_columns(points, coordinates)
+    return np.stack([np.ravel(points[name]) for name in coordinates], axis=-1)
 
 
 def residuals_of(
@@ -149,6 +204,48 @@ def targets_of(
         # as the condition returns them, or as it was given them
         check_normals(where, points, {**columns, **checked}, names, normals)
     return checked
+
+
+def check_conditions_stay(problem: Problem, points: Sequence[Floats]) -> None:
+    """Refuse conditions that are others each time they are asked for, such as data made of random numbers.
+
+    Args:
+        problem: whose conditions.
+        points: of each, shape (m, dimension).
+
+    Raises:
+        InputError: naming the term and what differs between two calls.
+        PluginError: as `targets_of`.
+    """
+    first, second = problem.conditions, problem.conditions
+    differs = "" if len(first) == len(second) else f"{len(first)} conditions, then {len(second)},"
+    for one, other, own in zip(first, second, points, strict=False):
+        differs = differs or _difference(problem, one, other, own)
+    if differs:
+        raise InputError(
+            f"problem {problem.name!r}: conditions()",
+            received=f"{differs} when it is called once more",
+            expected="the same conditions each time: it is called often, and anew when points move",
+            fix="Make what is random once, outside of it, or from a seed: np.random.default_rng(0).",
+        )
+
+
+def _difference(problem: Problem, one: Condition, other: Condition, points: Floats) -> str:
+    """What two conditions that are to be the same do not share, or nothing."""
+    if (type(one), one.term, one.partials) != (type(other), other.term, other.partials):
+        return f"{_told(one)}, then {_told(other)},"
+    if one.is_fixed:
+        space = problem.coordinates, problem.bounds
+        mine, others = (given.sample(1, *space, np.random.default_rng(0)) for given in (one, other))
+        if not np.array_equal(mine, others):
+            return f"other points of the condition in term {one.term!r}"
+    first, second = (targets_of(condition, points, problem.coordinates, problem.normals) for condition in (one, other))
+    changed = [name for name in first if name not in second or not np.array_equal(first[name], second[name])]
+    return f"another {changed[0]!r} of the condition in term {one.term!r}" if changed else ""
+
+
+def _told(condition: Condition) -> str:
+    return f"{type(condition).__name__}({condition.term!r}) of {', '.join(condition.partials)}"
 
 
 def condition_residuals_of(

@@ -173,8 +173,9 @@ class Trained:
             "trained coefficient",
             received=f"arithmetic with {self!r}, whose value is known in training alone",
             expected="to be read in residuals() of a problem, or of a condition that the problem makes",
-            fix="What is computed once, such as targets and reference solutions, cannot depend on it: take the "
-            "problem's true_parameter(name) there.",
+            fix="It is to be an attribute of the class or one of its parameters, k = phasecore.trained(0.1), none that "
+            "__init__ sets and no part of a list. What is computed once, such as targets and reference solutions, "
+            "cannot depend on it: take the problem's true_parameter(name) there.",
         )
 
     __array_ufunc__ = None

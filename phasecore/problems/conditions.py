@@ -6,6 +6,7 @@ prescribed value on the face where time has its lower bound.
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,19 +16,21 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from phasecore.arrays import Array, ArrayNamespace
-from phasecore.errors import InputError
+from phasecore.errors import InputError, described
 from phasecore.problems.coefficients import Trained
 from phasecore.problems.sampling import latin_hypercube
+from phasecore.problems.where import (
+    Part,
+    Where,
+    axis_of,
+    evaluated,
+    fixed,
+    points_of_data,
+    where_of,
+)
 
 Floats = NDArray[np.float64]
 Value = float | Callable[[Mapping[str, Floats]], Floats]
-Part = Callable[[Mapping[str, Floats]], ArrayLike]
-"""Which points of the boundary are meant, by their coordinates: an array of bools of shape (m,)."""
-
-
-BOUNDARY = "boundary"
-INTERIOR = "interior"
-"""Places of conditions that are parts of the domain, whatever it is."""
 
 
 class Condition(ABC):
@@ -111,21 +114,49 @@ class Condition(ABC):
         """
 
 
+class Placed(Condition):
+    """A condition that holds wherever it is told to, see `phasecore.problems.where`."""
+
+    @property
+    @abstractmethod
+    def at(self) -> Where:
+        """Where it holds."""
+
+    @property
+    def place(self) -> str:
+        """The part of the domain where it holds, unless that is a face or points."""
+        return self.at.place
+
+    @property
+    def part(self) -> Part | None:
+        """Which points of the boundary are meant, if not all."""
+        return self.at.part
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether its points are given."""
+        return self.at.points is not None
+
+    def sample(self, count: int, coordinates: Sequence[str], bounds: Floats, generator: np.random.Generator) -> Floats:
+        """Draw `count` points in the bounds or on a face of them, shape (count, dimension), or return those given."""
+        return self.at.sample(count, coordinates, bounds, generator)
+
+
 @final
 @dataclass(frozen=True)
-class Prescribed(Condition):
-    """Partials with given values on a face of the domain: initial, Dirichlet and Neumann conditions.
+class Prescribed(Placed):
+    """Partials with given values, such as on a face of the domain: initial, Dirichlet and Neumann conditions.
 
     Attributes:
         term: the loss term.
-        face: a coordinate and the value that it is fixed at, such as `("t", 0.0)`; or "boundary", the whole of it but
-            for the ends of time "t"; or a function of the coordinates by name that says which points of the boundary
-            are meant, shape (m,).
+        face: a coordinate and the number that it is fixed at, such as `("t", 0.0)`; or "boundary", the whole of it but
+            for the ends of time "t"; "interior"; a function of the coordinates by name that says which points of the
+            boundary are meant, shape (m,); or points of shape (m, dimension).
         values: for each partial ("u" for Dirichlet, "u_x" for Neumann) a number or
             `value(coordinates) -> numpy array of shape (m,)`, with the coordinates by name.
 
     Raises:
-        InputError: for no values.
+        InputError: for no values, or another `face`.
 
     Example:
         >>> wall = Prescribed("boundary", ("x", -1.0), {"u": 0.0})
@@ -134,52 +165,30 @@ class Prescribed(Condition):
     """
 
     term: str
-    face: tuple[str, float] | str | Part
+    face: tuple[str, float] | str | Part | ArrayLike
     values: Mapping[str, Value]
 
     def __post_init__(self) -> None:
-        _check_some("prescribed values", self.term, self.partials)
+        _check_values("prescribed values", self.term, self.values, '{"u": 0.0}')
+        self.at  # noqa: B018 - read where it is written
+
+    @functools.cached_property
+    def at(self) -> Where:
+        """Where it holds."""
+        return where_of(self.term, self.face)
 
     @property
     def partials(self) -> tuple[str, ...]:
         """The partials with a prescribed value."""
         return tuple(self.values)
 
-    @property
-    def place(self) -> str:
-        """Where it holds, unless that is a face."""
-        if callable(self.face):
-            return BOUNDARY
-        if isinstance(self.face, str) and self.face != BOUNDARY:
-            raise InputError(
-                f"face of a condition in term {self.term!r}",
-                received=repr(self.face),
-                expected='a face such as ("x", 1.0), a function that says which points of the boundary, or "boundary"',
-            )
-        return self.face if isinstance(self.face, str) else ""
-
-    @property
-    def part(self) -> Part | None:
-        """Which points of the boundary are meant, if not all."""
-        return self.face if callable(self.face) else None
-
-    def sample(self, count: int, coordinates: Sequence[str], bounds: Floats, generator: np.random.Generator) -> Floats:
-        """Draw `count` points on the face, shape (count, dimension)."""
-        coordinate, position = self.face if isinstance(self.face, tuple) else (str(self.face), 0.0)
-        if coordinate not in coordinates:
-            raise InputError(
-                f"face of a condition in term {self.term!r}",
-                received=repr(coordinate),
-                expected=f"one of {', '.join(coordinates)}",
-            )
-        return latin_hypercube(count, _fixed(bounds, coordinates.index(coordinate), position), generator)
-
     def targets(self, coordinates: Mapping[str, Floats]) -> Mapping[str, Floats]:
         """Return the prescribed values, shape (m,) each."""
         count = len(next(iter(coordinates.values())))
-        given = {name: value(coordinates) if callable(value) else value for name, value in self.values.items()}
-        for name, value in given.items():
+        given = {}
+        for name, value in self.values.items():
             what = f"prescribed value of {name!r} in term {self.term!r}"
+            given[name] = value = evaluated(what, value, coordinates) if callable(value) else value
             _check_known(what, self.term, name, value)
             if np.shape(value) not in ((), (count,)):
                 raise InputError(
@@ -202,7 +211,7 @@ class Periodic(Condition):
     Attributes:
         term: the loss term.
         coordinate: the coordinate along which the solution is periodic.
-        matched: the partials that are equal, such as `("u", "u_x")`.
+        matched: the partials that are equal, such as `("u", "u_x")`, or the name of the only one.
 
     Raises:
         InputError: for no partials.
@@ -210,7 +219,7 @@ class Periodic(Condition):
 
     term: str
     coordinate: str
-    matched: tuple[str, ...]
+    matched: tuple[str, ...] | str
 
     def __post_init__(self) -> None:
         _check_some("matched partials", self.term, self.partials)
@@ -218,18 +227,12 @@ class Periodic(Condition):
     @property
     def partials(self) -> tuple[str, ...]:
         """The matched partials."""
-        return self.matched
+        return (self.matched,) if isinstance(self.matched, str) else self.matched
 
     def sample(self, count: int, coordinates: Sequence[str], bounds: Floats, generator: np.random.Generator) -> Floats:
         """Draw `count` points on the lower face, then their partners on the upper: shape (2 * count, dimension)."""
-        if self.coordinate not in coordinates:
-            raise InputError(
-                f"coordinate of a periodic condition in term {self.term!r}",
-                received=repr(self.coordinate),
-                expected=f"one of {', '.join(coordinates)}",
-            )
-        axis = coordinates.index(self.coordinate)
-        lower = latin_hypercube(count, _fixed(bounds, axis, bounds[0, axis]), generator)
+        axis = axis_of(f"coordinate of a periodic condition in term {self.term!r}", self.coordinate, coordinates)
+        lower = latin_hypercube(count, fixed(bounds, axis, bounds[0, axis]), generator)
         upper = lower.copy()
         upper[:, axis] = bounds[1, axis]
         return np.concatenate([lower, upper])
@@ -242,8 +245,8 @@ class Periodic(Condition):
 
     def residuals(self, partials: Mapping[str, Array], targets: Mapping[str, Array], xp: ArrayNamespace) -> Array:
         """Return the differences between the faces, shape (m / 2 * number of partials,)."""
-        half = partials[self.matched[0]].shape[0] // 2
-        return xp.concat([partials[name][:half] - partials[name][half:] for name in self.matched])
+        half = partials[self.partials[0]].shape[0] // 2
+        return xp.concat([partials[name][:half] - partials[name][half:] for name in self.partials])
 
 
 @final
@@ -265,7 +268,8 @@ class Data(Condition):
     values: Mapping[str, Floats]
 
     def __post_init__(self) -> None:
-        _check_some("data", self.term, self.partials)
+        _check_values("data", self.term, self.values, '{"u": values}')
+        self._places  # noqa: B018 - read where it is written
         for name, values in self.values.items():
             _check_known(f"data for {name!r} in term {self.term!r}", self.term, name, values)
             if np.asarray(values).dtype.kind not in "fiu":
@@ -290,9 +294,18 @@ class Data(Condition):
         """The measured partials."""
         return tuple(self.values)
 
+    @property
+    def is_fixed(self) -> bool:
+        """Its points are given."""
+        return True
+
     def sample(self, count: int, coordinates: Sequence[str], bounds: Floats, generator: np.random.Generator) -> Floats:
         """Return the data points; `count` does not matter."""
-        return self.points
+        return self._places
+
+    @functools.cached_property
+    def _places(self) -> Floats:
+        return points_of_data(self.term, self.points)
 
     def targets(self, coordinates: Mapping[str, Floats]) -> Mapping[str, Floats]:
         """Return the measured values at these of the data's points, shape (m,) each.
@@ -301,7 +314,7 @@ class Data(Condition):
             InputError: for points that are none of them, or that do not tell apart two values at one place.
         """
         asked = np.stack(list(coordinates.values()), axis=1).astype(np.float32)
-        own = np.asarray(self.points, dtype=np.float32)
+        own = self._places.astype(np.float32)
         if np.array_equal(asked, own):
             return self.values
         rows = self._rows_of(asked, own)
@@ -325,21 +338,27 @@ class Data(Condition):
         return _deviations(partials, targets, xp)
 
 
-def _fixed(bounds: Floats, axis: int, position: float) -> Floats:
-    fixed = bounds.copy()
-    fixed[:, axis] = position
-    return fixed
-
-
 def _check_some(what: str, term: str, given: Collection[str]) -> None:
     """Refuse a condition that says nothing."""
     if not len(given):
         raise InputError(f"{what} in term {term!r}", received="none", expected='one partial at least, such as "u"')
 
 
+def _check_values(what: str, term: str, given: Any, like: str) -> None:
+    """Refuse values that are not given by partial."""
+    if not isinstance(given, Mapping):
+        raise InputError(f"{what} in term {term!r}", received=described(given), expected=f"them by partial: {like}")
+    _check_some(what, term, given)
+
+
 def _check_known(what: str, term: str, partial: str, value: Any) -> None:
     """Refuse a trained coefficient, or several values of which one is: targets are computed once."""
-    values = np.asarray(value)
+    try:
+        values = np.asarray(value)
+    except Exception as error:  # of a framework's own arrays that need gradients, and of lists of unequal ones
+        raise InputError(
+            what, received=f"{described(value)}: {error}", expected="numbers, which are computed once"
+        ) from error
     coefficients = [item for item in values.ravel() if isinstance(item, Trained)] if values.dtype == object else []
     if coefficients:
         raise InputError(

@@ -14,11 +14,21 @@ from numpy.typing import ArrayLike, NDArray
 
 from phasecore.arrays import Array, ArrayNamespace
 from phasecore.errors import InputError, PhasecoreError, described
-from phasecore.problems.coefficients import rehearsed
-from phasecore.problems.conditions import BOUNDARY, INTERIOR, Condition, Part
-from phasecore.problems.domains.region import SLACK
+from phasecore.problems.coefficients import Trained, rehearsed
+from phasecore.problems.conditions import Condition, Placed
 from phasecore.problems.sampling import latin_hypercube
 from phasecore.problems.standins import POINTS, StandIn, StandInNamespace, StandInPartials, ValueNeededError
+from phasecore.problems.where import (
+    Part,
+    Where,
+    axis_of,
+    check_intervals,
+    evaluated,
+    is_within,
+    real_numbers,
+    shown,
+    where_of,
+)
 
 Floats = NDArray[np.float64]
 Residual = Callable[..., Any]
@@ -26,13 +36,14 @@ Residual = Callable[..., Any]
 NORMAL = "normal "
 """How the names of the targets begin that hold the components of the normals, followed by the coordinate."""
 
-WEIGHT = "weight"
-"""Name of the target that holds the weights of a quadrature."""
+WEIGHT = "weight of the node"
+VALUE = "value of the integral"
+"""Names of the targets that hold the weights of a quadrature and what the integral is to be; no coordinate's."""
 
 
 @final
 @dataclass(frozen=True)
-class ResidualCondition(Condition):
+class ResidualCondition(Placed):
     """Any condition: a residual of partials, coordinates and normals that is to be zero at points.
 
     Robin and flux conditions, radiation, interfaces and whatever else is pointwise, linear or not.
@@ -66,62 +77,26 @@ class ResidualCondition(Condition):
     reads: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        where: Any = self.where
-        is_place = where in (BOUNDARY, INTERIOR) if isinstance(where, str) else callable(where)
-        if is_place or self._face or self._points is not None:
-            return
-        raise InputError(
-            f"place of a condition in term {self.term!r}",
-            received=repr(where),
-            expected='"boundary", "interior", a face such as ("x", 1.0), a function that says which points of the '
-            "boundary, or points of shape (m, dimension)",
-        )
+        self.at  # noqa: B018 - read where it is written
+
+    @functools.cached_property
+    def at(self) -> Where:
+        """Where it holds."""
+        return where_of(self.term, self.where)
 
     @functools.cached_property
     def partials(self) -> tuple[str, ...]:
         """The partials that the residual reads."""
         return self.reads or _partials_of(f"condition of term {self.term!r}", self._called)
 
-    @property
-    def place(self) -> str:
-        """The part of the domain where it holds, if that is one of its own."""
-        if callable(self.where):
-            return BOUNDARY
-        return self.where if isinstance(self.where, str) else ""
-
-    @property
-    def part(self) -> Part | None:
-        """Which points of the boundary are meant, if not all."""
-        return self.where if callable(self.where) else None
-
-    @property
-    def is_fixed(self) -> bool:
-        """Whether its points are given."""
-        return self._points is not None
-
-    def sample(self, count: int, coordinates: Sequence[str], bounds: Floats, generator: np.random.Generator) -> Floats:
-        """Draw `count` points in the bounds or on a face of them, shape (count, dimension), or return those given."""
-        if self._points is not None:
-            return self._points
-        fixed = bounds.copy()
-        if self._face:
-            coordinate, position = self._face
-            if coordinate not in coordinates:
-                raise InputError(
-                    f"face of a condition in term {self.term!r}",
-                    received=repr(coordinate),
-                    expected=f"one of {', '.join(coordinates)}",
-                )
-            fixed[:, list(coordinates).index(coordinate)] = position
-        return latin_hypercube(count, fixed, generator)
-
     def targets(self, coordinates: Mapping[str, Floats]) -> Mapping[str, Floats]:
         """Return the coordinates and the components of the normals, shape (m,) each."""
         found = dict(coordinates)
-        if self._face and f"{NORMAL}{self._face[0]}" in found:
-            for name in [name for name in found if name.startswith(NORMAL)]:
-                along = np.sign(found[name])
-                found[name] = np.where(along == 0, 1.0, along) if name == f"{NORMAL}{self._face[0]}" else 0.0 * along
+        name, _ = self.at.face or ("", 0.0)
+        if f"{NORMAL}{name}" in found:
+            for key in [key for key in found if key.startswith(NORMAL)]:
+                along = np.sign(found[key])
+                found[key] = np.where(along == 0, 1.0, along) if key == f"{NORMAL}{name}" else 0.0 * along
         return found
 
     def residuals(self, partials: Mapping[str, Array], targets: Mapping[str, Array], xp: ArrayNamespace) -> Array:
@@ -139,7 +114,8 @@ class ResidualCondition(Condition):
     @property
     def needs_normals(self) -> bool:
         """Whether the residual takes normals."""
-        return len(inspect.signature(self.residual).parameters) > 3
+        parameters = inspect.signature(self.residual).parameters.values()
+        return sum(parameter.default is parameter.empty for parameter in parameters) > 3
 
     def _one_axis(self, residual: Any, points: Any, xp: ArrayNamespace) -> Array:
         """One of several residuals, checked, and a scalar at a single point as shape (1,)."""
@@ -153,9 +129,7 @@ class ResidualCondition(Condition):
 
     def _check_length(self, residual: Any, points: Any) -> None:
         shape = _shape_of(residual)
-        # a graph may not know its lengths yet
-        known = len(shape) == 1 and isinstance(shape[0], int) and isinstance(points, int)
-        if known and shape[0] not in (1, points):
+        if len(shape) == 1 and shape != (1,) and not _is_column(shape, points):
             raise self._misfit(f"shape {shape}", points)
 
     def _misfit(self, received: str, points: Any) -> InputError:
@@ -169,22 +143,6 @@ class ResidualCondition(Condition):
         if not self.needs_normals:
             return self.residual(targets, partials, xp)
         return self.residual(targets, partials, _Normals(targets), xp)
-
-    @property
-    def _face(self) -> tuple[str, float] | None:
-        where: Any = self.where
-        is_face = isinstance(where, tuple) and len(where) == 2 and isinstance(where[0], str)
-        return (where[0], float(where[1])) if is_face else None
-
-    @property
-    def _points(self) -> Floats | None:
-        if isinstance(self.where, str) or callable(self.where) or self._face:
-            return None
-        try:
-            points = np.asarray(self.where, dtype=np.float64)
-        except (TypeError, ValueError):
-            return None
-        return points if points.ndim == 2 and len(points) else None
 
 
 @final
@@ -224,17 +182,7 @@ class Integral(Condition):
             raise InputError(
                 f"nodes of an integral in term {self.term!r}", received=repr(self.nodes), expected="a positive integer"
             )
-        if not self.over:
-            raise InputError(
-                f"coordinates of an integral in term {self.term!r}", received="none", expected="one at least"
-            )
-        for name, (low, high) in self.over.items():
-            if not -math.inf < low < high < math.inf:
-                raise InputError(
-                    f"bounds of {name!r} of an integral in term {self.term!r}",
-                    received=(low, high),
-                    expected="finite ones, the lower first",
-                )
+        check_intervals(self.term, self.over)
 
     @functools.cached_property
     def partials(self) -> tuple[str, ...]:
@@ -243,21 +191,14 @@ class Integral(Condition):
 
     def sample(self, count: int, coordinates: Sequence[str], bounds: Floats, generator: np.random.Generator) -> Floats:
         """Return all nodes for each of some values of what is left, about `count` in all, shape (m, dimension)."""
-        unknown = [name for name in self.over if name not in coordinates]
-        if unknown:
-            raise InputError(
-                f"coordinates of an integral in term {self.term!r}",
-                received=repr(unknown[0]),
-                expected=f"among {', '.join(coordinates)}",
-            )
-        axes = [list(coordinates).index(name) for name in self.over]
-        for (name, given), (low, high) in zip(self.over.items(), bounds[:, axes].T, strict=True):
-            slack = SLACK * (high - low)
-            if given[0] < low - slack or given[1] > high + slack:
+        what = f"coordinates of an integral in term {self.term!r}"
+        axes = [axis_of(what, name, coordinates) for name in self.over]
+        for (name, given), own in zip(self.over.items(), bounds[:, axes].T, strict=True):
+            if not is_within(given, own):
                 raise InputError(
                     f"bounds of {name!r} of an integral in term {self.term!r}",
                     received=given,
-                    expected=f"within those of the domain, [{low:g}, {high:g}]",
+                    expected=f"within those of the domain, [{own[0]:g}, {own[1]:g}]",
                 )
         nodes, _ = self._quadrature()
         times = 1 if len(axes) == len(coordinates) else math.ceil(count / len(nodes))
@@ -279,18 +220,44 @@ class Integral(Condition):
                 expected=f"a multiple of its {self.group_size} nodes, as sample() draws them",
             )
         first = {name: values[:: len(weights)] for name, values in coordinates.items()}
-        value = self.value(first) if callable(self.value) else self.value
-        wanted = np.broadcast_to(np.asarray(value, dtype=np.float64), (count // len(weights),))
+        wanted = self._values(first, count // len(weights))
         return {
             **coordinates,
             WEIGHT: np.tile(weights, count // len(weights)),
-            "value": np.repeat(wanted / len(weights), len(weights)),
+            VALUE: np.repeat(wanted / len(weights), len(weights)),
         }
 
     def residuals(self, partials: Mapping[str, Array], targets: Mapping[str, Array], xp: ArrayNamespace) -> Array:
         """Return the integrals less their values, shape (k,)."""
-        summands = targets[WEIGHT] * self.integrand(targets, partials, xp) - targets["value"]
+        weights = targets[WEIGHT]
+        found, points = self.integrand(targets, partials, xp), weights.shape[0]
+        shape = _shape_of(found)
+        if hasattr(found, "shape") and shape == () and points == 1:
+            found = xp.reshape(found, (1,))
+        elif not _is_column(shape, points):
+            raise InputError(
+                f"integral in term {self.term!r}: its integrand",
+                received=f"{f'shape {shape}' if hasattr(found, 'shape') else described(found)} at {points} points",
+                expected=f"one value for each point, shape ({points},): they are summed here",
+            )
+        summands = weights * found - targets[VALUE]
         return xp.sum(xp.reshape(summands, (-1, self.group_size)), axis=1)
+
+    def _values(self, left: Mapping[str, Floats], count: int) -> Floats:
+        """The value of the integral at each of the values of what is left, shape (count,)."""
+        what = f"value of an integral in term {self.term!r}"
+        given: Any = evaluated(what, self.value, left) if callable(self.value) else self.value
+        values = real_numbers(given)
+        if values is None or values.shape not in ((), (count,)):
+            raise InputError(
+                what,
+                received=shown(given),
+                expected=f"a number, or shape ({count},): one for each value of the coordinates that are left",
+                fix="Subtract a trained coefficient in the integrand, divided by the length of what is integrated over."
+                if isinstance(given, Trained)
+                else "",
+            )
+        return np.broadcast_to(values, (count,))
 
     def _are_nodes(self, coordinates: Mapping[str, Floats], nodes: Floats) -> bool:
         """Whether each group of points is the nodes at one value of what is left, up to the rounding of float32."""
@@ -341,6 +308,12 @@ class _Normals(Mapping[str, Array]):
 
 def _shape_of(residual: Any) -> tuple[Any, ...]:
     return tuple(getattr(residual, "shape", ()))
+
+
+def _is_column(shape: tuple[Any, ...], points: Any) -> bool:
+    """Whether a shape is that of one value for each point, as far as a graph knows its lengths yet."""
+    is_known = len(shape) == 1 and isinstance(shape[0], int) and isinstance(points, int)
+    return shape == (points,) if is_known else len(shape) == 1
 
 
 @final

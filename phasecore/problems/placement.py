@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasecore.errors import InputError
-from phasecore.problems.conditions import BOUNDARY, INTERIOR, Condition, Data, Periodic
+from phasecore.problems.conditions import Condition, Periodic
 from phasecore.problems.domains.region import SLACK, Region
 from phasecore.problems.domains.shapes import Shape
 from phasecore.problems.sampling import latin_hypercube
+from phasecore.problems.where import BOUNDARY, INTERIOR, evaluated
 
 Floats = NDArray[np.float64]
 
@@ -56,7 +57,7 @@ def points_of(condition: Condition, count: int, region: Region, generator: np.ra
     if isinstance(condition, Periodic) and not region.is_box:
         return _pairs(condition, count, region, generator)
     drawn = condition.sample(count, region.coordinates, bounds, generator)
-    if region.is_box or condition.is_fixed or isinstance(condition, Data) or region.contains(drawn).all():
+    if region.is_box or condition.is_fixed or region.contains(drawn).all():
         return drawn
     return region.inside(
         lambda wanted: condition.sample(wanted, region.coordinates, bounds, generator),
@@ -144,7 +145,7 @@ def _on_boundary(condition: Condition, count: int, region: Region, generator: np
     found: list[Floats] = []
     for _ in range(MOST_ROUNDS):
         drawn = region.boundary(max(count, 100), generator)
-        chosen = np.asarray(condition.part(dict(zip(region.coordinates, drawn.T, strict=True))))
+        chosen = np.asarray(evaluated(what, condition.part, dict(zip(region.coordinates, drawn.T, strict=True))))
         if chosen.shape != (len(drawn),) or chosen.dtype != np.bool_:
             raise InputError(
                 what,

@@ -31,8 +31,15 @@ def _are_counts(value: Any) -> bool:
     return isinstance(value, (tuple, list)) and all(is_whole(count, least=2) for count in value)
 
 
+def _has_names(value: Any) -> bool:
+    """Whether a domain is under the names of its coordinates, or something that needs none."""
+    keys = value if isinstance(value, Mapping) else ()
+    return all(isinstance(key, str) or _are_names(key) for key in keys)
+
+
 _KINDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "name": (lambda value: isinstance(value, str), "a text, such as 'wave'"),
+    "domain": (_has_names, 'bounds or shapes by the names of coordinates, such as {"x": (0, 1), "t": (0, 1)}'),
     "coordinates": (_are_names, "the names of the domain's coordinates, such as ('x', 't')"),
     "outputs": (_are_names, "names of what the network returns, such as ('u',)"),
     "field_partials": (_are_names, "names of partials, such as ('psi_x', 'psi_y')"),

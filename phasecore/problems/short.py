@@ -111,13 +111,14 @@ def normalize(cls: type, problem: type) -> None:
         InputError: for a class that uses a name of the contract for something else.
     """
     own = vars(cls)
-    conditions = own.get("conditions")
+    conditions = own.get("conditions", _of_mixin(cls, "conditions"))
     if isinstance(conditions, property):
         conditions = conditions.fget
     if isinstance(conditions, types.FunctionType):
         cls.conditions = _conditions(conditions)  # type: ignore[attr-defined]
-    if isinstance(own.get("domain"), types.FunctionType):
-        cls.domain = property(own["domain"])  # type: ignore[attr-defined]
+    domain = own.get("domain", _of_mixin(cls, "domain"))
+    if isinstance(domain, types.FunctionType):
+        cls.domain = property(domain)  # type: ignore[attr-defined]
     if isinstance(own.get("outputs"), str):
         cls.outputs = (own["outputs"],)  # type: ignore[attr-defined]
     if isinstance(own.get("reference"), (str, Path, tuple)):
@@ -126,6 +127,12 @@ def normalize(cls: type, problem: type) -> None:
         data.__set_name__(cls, "reference")
         cls.reference = data  # type: ignore[attr-defined]
     check_own(cls, problem)
+
+
+def _of_mixin(cls: type, name: str) -> Any:
+    """A method that a class has from a base that is no problem, as it was written."""
+    found = inspect.getattr_static(cls, name)
+    return found if isinstance(found, types.FunctionType) else None
 
 
 def complete(cls: type, contract: frozenset[str]) -> None:
@@ -247,15 +254,24 @@ def _conditions(method: Callable[[Any], Any]) -> property:
 
 def _reference(method: Callable[..., Any]) -> Callable[..., Any]:
     """The method with its points checked, and its values under the names of the outputs."""
-    given = tuple(inspect.signature(method).parameters)
+    parameters = inspect.signature(method).parameters.values()
+    given = tuple(one.name for one in parameters)
+    # a static method has no `self`; what has a default of its own keeps it
+    needed = [one.name for one in parameters if one.default is one.empty and one.kind is one.POSITIONAL_OR_KEYWORD]
 
     def reference(self: Problem, points: Any) -> Any:
         checked = self.check_points(points)
-        columns = checked.T
-        if given == self.coordinates:
-            found = method(*columns)
-        elif given[1:] == self.coordinates:
-            found = method(self, *columns)
+        columns = dict(zip(self.coordinates, checked.T, strict=True))
+        if set(needed) == set(columns):
+            found = method(**columns)
+        elif set(needed[1:]) == set(columns):
+            found = method(self, **columns)
+        elif len(needed) > 2:
+            raise InputError(
+                f"problem {self.name!r}: reference()",
+                received=f"a method of {', '.join(needed[1:])}",
+                expected=f"one of the points, or of the coordinates {', '.join(columns)}",
+            )
         else:
             found = method(checked) if len(given) == 1 else method(self, checked)
         if isinstance(found, Mapping):

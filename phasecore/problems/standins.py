@@ -14,7 +14,7 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import NDArray
 
-from phasecore.arrays import NAMES, error_function
+from phasecore.arrays import error_function, lacking
 from phasecore.errors import InputError
 from phasecore.partials import parse_partial
 
@@ -97,7 +97,7 @@ class StandInNamespace:
             raise AttributeError(name)
         found = (lambda x: error_function(x, np)) if name == "erf" else getattr(np, name, None)
         if found is None:
-            raise AttributeError(f"xp has no {name!r}; what every framework has is {', '.join((*NAMES, 'erf'))}")
+            raise AttributeError(lacking(name))
         if not callable(found) or isinstance(found, type):
             return found
         return lambda *inputs, **options: applied(found, inputs, options)

@@ -26,6 +26,7 @@ LAYERS = [
             *(
                 "problems.short",
                 *("problems.reserved", "problems.condition_rehearsal"),
+                "problems.where",
                 "problems.rehearsal",
                 "problems.standins",
                 "problems.reference_data",
@@ -52,6 +53,7 @@ SHARED = {
         *("problems.checks", "problems.finite"),
         *("problems.short", "problems.reserved", "problems.rehearsal", "problems.standins", "problems.reference_data"),
         "problems.condition_rehearsal",
+        "problems.where",
         *(
             "problems.domains",
             "problems.placement",

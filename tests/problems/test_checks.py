@@ -4,9 +4,28 @@ import faulty_plugins as faulty
 import numpy as np
 import pytest
 
+import phasecore
 from phasecore import InputError, PluginError
-from phasecore.problems import CollocationPoints, Data, Prescribed, relative_l2_error
-from phasecore.problems.checks import condition_residuals_of, fields_of, reference_of, residuals_of, targets_of
+from phasecore.problems import (
+    CollocationPoints,
+    Data,
+    Helmholtz,
+    Integral,
+    Periodic,
+    Prescribed,
+    ResidualCondition,
+    relative_l2_error,
+)
+from phasecore.problems.checks import (
+    check_conditions_stay,
+    check_problem_given,
+    columns_joined,
+    condition_residuals_of,
+    fields_of,
+    reference_of,
+    residuals_of,
+    targets_of,
+)
 from phasecore.problems.finite import check_residuals_are_finite, diverged, explained, not_finite
 from phasecore.testing import check_problem
 
@@ -130,3 +149,87 @@ def test_prescribed_values_are_a_number_or_one_for_each_point():
 def test_data_are_real_numbers(values):
     with pytest.raises(InputError, match=r"data for 'u' in term 'data': received dtype"):
         Data("data", np.zeros((2, 1)), {"u": values})
+
+
+FIXED = np.asarray([[0.25], [0.75]])
+OTHER_EACH_TIME = {
+    "values of data": (lambda draw: [Data("a", FIXED, {"u": draw(2)})], "another 'u' of the condition in term 'a'"),
+    "points of data": (lambda draw: [Data("a", draw((2, 1)), {"u": FIXED[:, 0]})], "other points of the condition"),
+    "points of a residual": (
+        lambda draw: [ResidualCondition("a", draw((2, 1)), lambda x, u, xp: u["u"])],
+        "other points of the condition in term 'a'",
+    ),
+    "a prescribed number": (lambda draw: [Prescribed("a", ("t", 0), {"u_t": 0, "u": draw()})], "another 'u' of"),
+    "a prescribed function": (lambda draw: [Prescribed("a", ("t", 0), {"u": lambda at: draw(len(at["t"]))})], "'u'"),
+    "an integral": (
+        lambda draw: [Integral("a", {"t": (0, 1)}, lambda x, u, xp: u["u"], draw())],
+        "another 'value of the integral' of",
+    ),
+    "a term": (lambda draw: [Prescribed(f"a{draw()}", ("t", 0), {"u": 0})], r"Prescribed\('a.*, then Prescribed\('a"),
+    "a partial": (lambda draw: [Prescribed("a", ("t", 0), {f"{draw()}*u": 0})], r"Prescribed\('a'\) of .*\*u, then"),
+    "how many": (lambda draw: [Prescribed("a", ("t", 0), {"u": 0})] * (1 + int(1e4 * draw())), "conditions, then"),
+}
+
+
+def with_conditions(make):
+    members = {
+        "domain": {"t": (0, 1)},
+        "outputs": ("u",),
+        "conditions": make,
+        "residuals": lambda self, x, u, xp: u["u_t"],
+    }
+    return type("Own", (phasecore.Problem,), members)()
+
+
+@pytest.mark.parametrize(("make", "told"), OTHER_EACH_TIME.values(), ids=OTHER_EACH_TIME)
+def test_conditions_that_are_others_each_time_are_refused(make, told):
+    generator = np.random.default_rng(0)
+    problem = with_conditions(lambda self: make(lambda shape=None: generator.uniform(0, 1, shape)))
+    points = [FIXED] if "integral" not in told else problem.sample(2).conditions
+    with pytest.raises(InputError, match=rf"problem 'own': conditions\(\): received .*{told}.*from a seed"):
+        check_conditions_stay(problem, points)
+
+
+@pytest.mark.parametrize("make", [make for make, _ in OTHER_EACH_TIME.values()], ids=OTHER_EACH_TIME)
+def test_conditions_from_a_seed_are_the_same_each_time(make):
+    def same(shape=None):
+        return np.random.default_rng(3).uniform(0, 1 if shape else 1e-4, shape)
+
+    problem = with_conditions(lambda self: [*make(same), Periodic("ring", "t", ("u",))])
+    check_conditions_stay(problem, problem.sample(4).conditions)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ((Helmholtz, None), r"received the class Helmholtz; expected a problem. Write Helmholtz\(\)"),
+        ((print, Helmholtz()), r"and the problem for the model; .*Exchange the two arguments"),
+        (("wave", None), r"received 'wave'; .*phasecore.problem\('wave'\)"),
+        ((None, None), "received None; expected a problem"),
+        (({"x": (0, 1)}, None), r"received a mapping with \['x'\]; expected a problem"),
+    ],
+)
+def test_what_is_no_problem_is_told_what_to_write(given, told):
+    with pytest.raises(InputError, match=f"argument 'problem': .*{told}"):
+        check_problem_given(*given)
+
+
+@pytest.mark.parametrize(
+    ("points", "told"),
+    [
+        ({"x": np.zeros(5)}, r"columns \['x'\]; expected one for each of \['x', 't'\]"),
+        ({"x": np.zeros(5), "t": np.zeros(5), "y": np.zeros(5)}, "columns .*'y'"),
+        ({"x": np.zeros(5), "t": np.zeros((1, 1))}, r"'x' of shape \(5,\), 't' of shape \(1, 1\); expected columns of"),
+        ({"x": np.zeros(5), "t": 0.0}, r"'t' of shape \(\)"),
+    ],
+)
+def test_columns_are_one_for_each_coordinate_and_of_one_length(points, told):
+    with pytest.raises(InputError, match=f"collocation points by name: received .*{told}"):
+        columns_joined(points, ["x", "t"])
+
+
+def test_columns_are_joined_in_the_order_of_the_coordinates():
+    columns = {"t": np.zeros((2, 1)), "x": [1.0, 2.0]}
+    assert columns_joined(columns, ["x", "t"]).tolist() == [[1.0, 0.0], [2.0, 0.0]]
+    points = np.zeros((3, 2))
+    assert columns_joined(points, ["x", "t"]) is points

@@ -1,10 +1,11 @@
 """The general condition and integrals: what they read, where they hold, what they come to."""
 
+import array_api_strict
 import numpy as np
 import pytest
 
 import phasecore
-from phasecore import InputError, Integral, ResidualCondition
+from phasecore import InputError, Integral, ResidualCondition, trained
 from phasecore.problems.checks import condition_residuals_of, targets_of
 from phasecore.testing import check_problem
 
@@ -228,3 +229,50 @@ def test_a_condition_reads_a_trained_coefficient():
     assert np.asarray(bound.residuals(one, targets, np)) == pytest.approx(1 + (1 - 4) / 2)
     with pytest.raises(phasecore.InputError, match="whose value is known in training alone"):
         problem.conditions[0].residuals(one, targets, np)
+
+
+INTEGRANDS = {
+    "a column": (lambda x, u, xp: xp.reshape(u["u"], (-1, 1)), r"shape \(8, 1\) at 8 points"),
+    "a table": (lambda x, u, xp: xp.reshape(u["u"], (-1, 1)) * u["u"], r"shape \(8, 8\) at 8 points"),
+    "a mean": (lambda x, u, xp: xp.mean(u["u"]), r"shape \(\) at 8 points"),
+    "an integral": (lambda x, u, xp: xp.reshape(xp.mean(u["u"]), (1,)), r"shape \(1,\) at 8 points"),
+    "some": (lambda x, u, xp: u["u"][1:], r"shape \(7,\) at 8 points"),
+    "a number": (lambda x, u, xp: 1.0, "a float, 1.0 at 8 points"),
+    "nothing": (lambda x, u, xp: None, "None at 8 points"),
+}
+
+
+@pytest.mark.parametrize(("integrand", "told"), INTEGRANDS.values(), ids=INTEGRANDS)
+@pytest.mark.parametrize("namespace", [np, array_api_strict], ids=["numpy", "strict"])
+def test_an_integrand_has_one_value_for_each_point(integrand, told, namespace):
+    condition = Integral("mass", {"x": (0.0, 1.0)}, integrand, nodes=4, reads=("u",))
+    points = condition.sample(8, ("x", "t"), np.asarray([[0.0, 0.0], [2.0, 3.0]]), np.random.default_rng(0))
+    targets = condition.targets(dict(zip("xt", points.T, strict=True)))
+    given = {name: namespace.asarray(np.array(values)) for name, values in targets.items()}
+    told = rf"integral in term 'mass': its integrand: received {told}; expected one value for each point, shape \(8,\)"
+    with pytest.raises(InputError, match=told):
+        condition.residuals({"u": namespace.asarray(np.zeros(8))}, given, namespace)
+
+
+def test_an_integrand_of_one_node_may_be_a_scalar():
+    condition = Integral("mass", {"x": (0.0, 2.0)}, lambda x, u, xp: xp.mean(u["u"]), 1.0, nodes=1)
+    targets = condition.targets({"x": np.asarray([1.0])})
+    assert condition.residuals({"u": np.asarray([3.0])}, targets, np).tolist() == [5.0]
+
+
+@pytest.mark.parametrize(
+    "value", ["1", None, [1.0, 2.0, 3.0], lambda at: at["t"][:, None], lambda at: "1", (0, 1j), trained(1.0)]
+)
+def test_the_value_of_an_integral_is_a_number_or_one_for_each_of_what_is_left(value):
+    condition = Integral("mass", {"x": (0.0, 1.0)}, lambda x, u, xp: u["u"], value, nodes=4)
+    points = condition.sample(8, ("x", "t"), np.asarray([[0.0, 0.0], [2.0, 3.0]]), np.random.default_rng(0))
+    with pytest.raises(InputError, match=r"value of an integral in term 'mass': .*a number, or shape \(2,\)"):
+        condition.targets(dict(zip("xt", points.T, strict=True)))
+
+
+@pytest.mark.parametrize("name", ["value", "weight"])
+def test_an_integral_leaves_every_name_to_the_coordinates(name):
+    condition = Integral("mass", {name: (0.0, 2.0)}, lambda x, u, xp: u["u"] * x[name], 1.0, nodes=4)
+    points = condition.sample(4, (name,), np.asarray([[0.0], [2.0]]), np.random.default_rng(0))
+    targets = condition.targets({name: points[:, 0]})
+    assert condition.residuals({"u": np.ones(4)}, targets, np) == pytest.approx([1.0])

@@ -71,3 +71,10 @@ def test_a_grid_of_other_coordinates_is_told_where_it_is_used(grid):
     heat = made(grid=grid)()
     with pytest.raises(InputError, match=r"'grid': received .*; expected a number of points along each of"):
         heat.evaluation_points()
+
+
+@pytest.mark.parametrize("domain", [{0: (0, 1)}, {"x": (0, 1), 1: (0, 1)}, {(0, "y"): (0, 1)}, {None: (0, 1)}])
+def test_coordinates_have_names(domain):
+    members = {"domain": domain, "outputs": ("u",), "residuals": lambda self, x, u, xp: u["u"]}
+    with pytest.raises(InputError, match=r"problem class 'Own', 'domain': .*by the names of coordinates"):
+        type("Own", (phasecore.Problem,), members)

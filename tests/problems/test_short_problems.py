@@ -415,3 +415,103 @@ def test_a_subclass_extends_the_conditions_of_any_form_with_or_without_parenthes
 
     assert Plain().conditions == []
     assert [condition.term for condition in Last().conditions] == ["left", "left", "right"]
+
+
+@pytest.mark.parametrize("declared", [None, {"pde": ("u_t",)}], ids=["inferred", "declared"])
+@pytest.mark.parametrize(
+    ("outputs", "told"),
+    [(("u", "u_x"), "a derivative of 'u'"), (("u", "u"), "another output"), (("u", "t"), "a coordinate")],
+)
+def test_names_that_mean_two_things_are_refused_of_a_problem(outputs, told, declared):
+    members = {
+        "domain": {"x": (0, 1), "t": (0, 1)},
+        "outputs": outputs,
+        "residuals": lambda self, x, u, xp: u["u_t"],
+        **({} if declared is None else {"equations": declared}),
+    }
+    with pytest.raises(InputError, match=f"for an output and for {told}; .*Give the output another name"):
+        type("Named", (phasecore.Problem,), members)().check_partials()
+
+
+def test_a_mixin_that_is_no_problem_may_give_conditions_and_a_domain():
+    class Walls:
+        def conditions(self):
+            return [*super().conditions(), phasecore.Prescribed("wall", ("x", self.length), {"u": 0})]
+
+        def domain(self):
+            return {"x": (0, self.length), "t": (0, 1)}
+
+    class Rod(phasecore.Problem):
+        domain = {"x": (0, 1), "t": (0, 1)}
+        outputs = ("u",)
+        length = 2.0
+
+        def conditions(self):
+            return [phasecore.Prescribed("start", ("t", 0), {"u": 0})]
+
+        def residuals(self, x, u, xp):
+            return u["u_t"]
+
+    class Walled(Walls, Rod):
+        pass
+
+    class Further(Walled):
+        def conditions(self):
+            return [*super().conditions(), phasecore.Prescribed("other", ("x", 0), {"u": 0})]
+
+    assert Walled().terms == ("pde", "start", "wall")
+    assert Walled(length=3).bounds[:, 0].tolist() == [0, 3]
+    assert Further().terms == ("pde", "start", "wall", "other")
+
+
+def with_reference(method):
+    members = {
+        "domain": {"x": (0, 1), "t": (0, 1)},
+        "outputs": ("u",),
+        "residuals": lambda self, x, u, xp: u["u_t"],
+        "reference": method,
+    }
+    return type("Own", (phasecore.Problem,), members)()
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        lambda self, x, t: x + 10 * t,
+        lambda self, t, x: x + 10 * t,
+        lambda self, t, x, factor=10: x + factor * t,
+        lambda self, points: points[:, 0] + 10 * points[:, 1],
+        lambda self, points, factor=10: points[:, 0] + factor * points[:, 1],
+    ],
+)
+def test_a_reference_takes_its_coordinates_by_name_in_any_order(method):
+    assert with_reference(method).reference([[0.5, 0.25]])["u"].tolist() == [3.0]
+
+
+def test_a_reference_of_other_coordinates_is_told_which_there_are():
+    with pytest.raises(InputError, match="a method of a, b; expected one of the points, or of the coordinates x, t"):
+        with_reference(lambda self, a, b: a).reference([[0.5, 0.25]])
+
+
+def test_a_trained_coefficient_that_is_no_parameter_is_told_where_it_belongs():
+    class Own(phasecore.Problem):
+        domain = {"x": (0, 1), "t": (0, 1)}
+        outputs = ("u",)
+
+        def __init__(self):
+            self.speed = phasecore.trained(2.0)
+
+        def residuals(self, x, u, xp):
+            return u["u_t"] - self.speed * u["u_x"]
+
+    class Listed(phasecore.Problem):
+        domain = {"x": (0, 1), "t": (0, 1)}
+        outputs = ("u",)
+        speeds = [phasecore.trained(2.0)]
+
+        def residuals(self, x, u, xp):
+            return u["u_t"] - self.speeds[0] * u["u_x"]
+
+    for cls in (Own, Listed):
+        with pytest.raises(InputError, match=r"attribute of the class or one of its parameters, k = phasecore.trained"):
+            cls().check_terms()

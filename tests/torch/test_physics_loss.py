@@ -468,3 +468,74 @@ def test_a_compiled_model_is_evaluated_as_what_it_compiles():
     assert loss.method == "jets"
     assert loss.model is model
     assert loss().item() == PhysicsLoss(HELMHOLTZ, model, SAMPLE)().item()
+
+
+class Rod(phasecore.Problem):
+    domain = {"x": (0, 1), "t": (0, 1)}  # noqa: RUF012
+    outputs = ("u",)
+
+    def residuals(self, x, u, xp):
+        return u["u_t"] - u["u_xx"]
+
+
+def test_arguments_that_are_no_problem_or_exchanged_are_told():
+    model, points = nn.Linear(2, 1), Rod().sample(20)
+    for given, told in [((Rod, model), r"Write Rod\(\)"), ((model, Rod()), "Exchange"), (("wave", model), "'wave'")]:
+        with pytest.raises(InputError, match=f"argument 'problem': .*{told}"):
+            PhysicsLoss(*given, points)
+
+
+def test_columns_that_are_no_points_are_told():
+    loss_fn = PhysicsLoss(Rod(), nn.Linear(2, 1), {"t": torch.zeros(3), "x": np.ones((3, 1))})
+    assert loss_fn.points.tolist() == [[1.0, 0.0]] * 3
+    for wrong in ({"x": torch.zeros(3)}, {"x": torch.zeros(3), "t": torch.zeros(1)}):
+        for take in (loss_fn.resample, lambda points: PhysicsLoss(Rod(), nn.Linear(2, 1), points)):
+            with pytest.raises(InputError, match="collocation points by name: received "):
+                take(wrong)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_dropout_that_begins_after_the_loss_was_made_is_told(dropout):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Dropout(dropout), nn.Linear(4, 1)).eval()
+    loss_fn = PhysicsLoss(Rod(), model, Rod().sample(20))
+    before = loss_fn().item()
+    model.train()
+    if dropout:
+        with pytest.raises(InputError, match=r"dropout while training, .*Make the loss after model.train\(\)"):
+            loss_fn()
+    model.eval()
+    assert loss_fn().item() == before
+
+
+class Stream(nn.Module):
+    """A velocity that is the derivative of what the network returns."""
+
+    def __init__(self, enabled):
+        super().__init__()
+        self.inner, self.enabled = nn.Linear(2, 1), enabled
+
+    def forward(self, points):
+        with torch.set_grad_enabled(self.enabled or torch.is_grad_enabled()):
+            points = points if points.requires_grad else points.detach().requires_grad_(True)
+            return torch.autograd.grad(torch.tanh(self.inner(points)).sum(), points, create_graph=True)[0][:, :1]
+
+
+def test_a_model_that_differentiates_without_gradients_is_told_how_to():
+    with pytest.raises(InputError, match=r"the model cannot be applied .*`with torch.enable_grad\(\):`"):
+        PhysicsLoss(Rod(), Stream(False), Rod().sample(20))
+    with pytest.warns(UserWarning, match="nested autodiff is used instead"):
+        assert PhysicsLoss(Rod(), Stream(True), Rod().sample(20))().isfinite()
+
+
+@pytest.mark.parametrize(
+    ("residual", "told"),
+    [
+        (lambda self, x, u, xp: u["u_t"] * xp.mod(x["x"], 0.5), "xp has no 'mod'; what every framework has"),
+        (lambda self, x, u, xp: np.asarray([2.0]) * u["u_t"], "A number is a float"),
+    ],
+)
+def test_what_torch_cannot_take_is_told_with_what_it_can(residual, told):
+    problem = type("Own", (Rod,), {"residuals": residual})()
+    with pytest.raises(PluginError, match=rf"problem 'own': residuals\(\): .*{told}"):
+        PhysicsLoss(problem, nn.Linear(2, 1), problem.sample(20))

@@ -186,3 +186,15 @@ def test_functions_of_numpy_are_refused_with_what_to_use():
     model = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1))
     with pytest.raises(PluginError, match=r"residuals\(\).*[Cc]ompute with the functions of xp"):
         PhysicsLoss(NumpyOfPartials(), model, NumpyOfPartials().sample(20, seed=0))()
+
+
+class Noisy(Wave):
+    def conditions(self):
+        measured = phasecore.Data("measured", np.asarray([[0.5, 0.5]]), {"u": np.random.default_rng().normal(size=1)})
+        return [*super().conditions(), measured]
+
+
+def test_a_loss_refuses_conditions_that_are_others_each_time():
+    problem = Noisy()
+    with pytest.raises(phasecore.InputError, match=r"conditions\(\): received another 'u' .* in term 'measured'"):
+        PhysicsLoss(problem, torch.nn.Linear(2, 1), problem.sample(20))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import phasecore
-from phasecore_keras import PINN
+from phasecore_keras import PINN, PhysicsLoss
 from phasecore_keras.autodiff import to_numpy
 
 
@@ -99,3 +99,63 @@ def test_the_equation_inside_the_shape(found):
     _, slopes, second = evaluated(points.interior)
     residual = slopes[:, 2] - second[:, 0] - second[:, 1]
     assert losses["pde"] == pytest.approx(np.square(residual).mean(), rel=1e-4)
+
+
+class Noisy(phasecore.Problem):
+    domain = {"x": (0, 1)}
+    outputs = ("u",)
+
+    def conditions(self):
+        return [phasecore.Data("measured", np.asarray([[0.5]]), {"u": np.random.default_rng().normal(size=1)})]
+
+    def residuals(self, x, u, xp):
+        return u["u_x"]
+
+
+@pytest.mark.any_backend
+def test_a_loss_refuses_conditions_that_are_others_each_time():
+    with pytest.raises(phasecore.InputError, match=r"conditions\(\): received another 'u' .* in term 'measured'"):
+        PINN(keras.Sequential([keras.layers.Dense(1)]), Noisy())
+
+
+class Rod(phasecore.Problem):
+    domain = {"x": (0, 1), "t": (0, 1)}
+    outputs = ("u",)
+
+    def residuals(self, x, u, xp):
+        return u["u_t"] - u["u_xx"]
+
+
+def dense():
+    return keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
+
+
+@pytest.mark.any_backend
+def test_arguments_that_are_no_problem_or_exchanged_are_told():
+    model = dense()
+    for given, told in [((Rod, model), r"Write Rod\(\)"), ((model, Rod()), "Exchange"), (("wave", model), "'wave'")]:
+        for make in (PhysicsLoss, lambda problem, model: PINN(model, problem)):
+            with pytest.raises(phasecore.InputError, match=f"argument 'problem': .*{told}"):
+                make(*given)
+
+
+@pytest.mark.any_backend
+def test_points_may_be_columns_by_name():
+    given = {"t": np.zeros(3), "x": np.ones((3, 1))}
+    loss = PhysicsLoss(Rod(), dense(), given)
+    assert loss.points.tolist() == [[1.0, 0.0]] * 3
+    loss.resample({"t": np.ones(2), "x": np.zeros(2)})
+    assert loss.points.tolist() == [[0.0, 1.0]] * 2
+    for wrong in ({"x": np.zeros(3)}, {"x": np.zeros(3), "t": np.zeros(1)}):
+        with pytest.raises(phasecore.InputError, match="collocation points by name: received "):
+            PhysicsLoss(Rod(), dense(), wrong)
+
+
+@pytest.mark.parametrize("name", ["mod", "interp"])
+def test_a_function_that_keras_lacks_is_answered_by_those_that_there_are(name):
+    def residual(self, x, u, xp):
+        return u["u_t"] * getattr(xp, name)(x["x"], *([0.5] if name == "mod" else [np.arange(2), np.arange(2)]))
+
+    problem = type("Own", (Rod,), {"residuals": residual})()
+    with pytest.raises(phasecore.PluginError, match=rf"problem 'own': residuals\(\): .*xp has no '{name}'; what every"):
+        PhysicsLoss(problem, dense(), problem.sample(20))
