@@ -68,6 +68,7 @@ def command(
     from phasecore.recording.folder import COMPARISON, reserve_folder, write_json
     from phasecore.recording.record import refused
     from phasecore.recording.trouble import reason, remedy
+    from phasecore.reporting.comparison import in_groups
     from phasecore.reporting.comparison_figure import check_matplotlib, draw_comparison
     from phasecore.runs.attempts import Failure
     from phasecore.runs.several import check_jobs
@@ -107,7 +108,7 @@ def command(
         with interruptible(ctx, [one.folder for one in ordered if one.folder is not None], again):
             ended = _train(trainings, jobs, loggers, several="seeds" in request)
         results = dict(zip(map(id, trainings), ended, strict=True))
-        runs = [_compared(one, results[id(one)]) for one in ordered]
+        runs = in_groups([_compared(one, results[id(one)]) for one in ordered])
         try:
             draw_comparison(runs, folder / FIGURE)
         except OSError as error:

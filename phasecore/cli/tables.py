@@ -46,7 +46,7 @@ def comparison_table(runs: Sequence[Compared]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     table.add_column("", no_wrap=True)
     for run in runs:
-        table.add_column(run.training.scheme_name, justify="right", overflow="fold")
+        table.add_column(run.weighting, justify="right", overflow="fold")
     if any(run.failure for run in runs):
         table.add_row("outcome", *("failed" if run.failure else "trained" for run in runs))
     if any(math.isfinite(run.error) for run in runs):
@@ -85,7 +85,7 @@ def _table_of_many(runs: Sequence[Compared]) -> Table:
         error = ["failed" if run.failure else number(run.error)] if has_error else []
         values = [number(run.final(column)) for column in ("snr", *(panel.column for panel in trained))]
         time = "failed" if run.failure and not has_error else duration(run.seconds)
-        table.add_row(run.training.scheme_name, *error, *begins, *values, time)
+        table.add_row(run.weighting, *error, *begins, *values, time)
     table.caption = "iterations at which phases begin, and how sure that is"
     return table
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
@@ -18,7 +19,8 @@ from phasecore.errors import InputError
 from phasecore.probes.base import Probe
 from phasecore.problems.coefficients import final_coefficients
 from phasecore.recording.history import LARGEST, plain
-from phasecore.recording.own_problem import check_unchanged
+from phasecore.recording.own_problem import KEY as SOURCE
+from phasecore.recording.own_problem import check_unchanged, computed_by
 from phasecore.specifications import parse_composed, specification_of
 
 FORMAT = 1
@@ -169,14 +171,34 @@ def check_agreement(folder: Path, training: Training, recorded: Mapping[str, Any
             )
 
 
-def _comparable(configuration: Mapping[str, Any]) -> dict[str, Any]:
+def trained(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all that `run.json` says of what was trained, the seed apart, in a form in which equal ones are equal.
+
+    What only measures or speeds up a training is not in it: probes, versions, compiled or not.
+
+    Args:
+        configuration: as `run.json` has it, of any version; what is malformed stays as it is.
+
+    Example:
+        >>> one = {"weighting": "rba:gamma=0.90,eta=0.1", "seed": 0, "settings": {"points": 50}}
+        >>> other = {"weighting": "rba:eta=0.1,gamma=0.9", "seed": 1, "settings": {"points": 50}, "probes": ["snr"]}
+        >>> trained(one) == trained(other), trained(one) == trained({**one, "settings": {"points": 51}})
+        (True, False)
+    """
+    found = _comparable(configuration, refuse=False)
+    del found["seed"]
+    return {**found, SOURCE: computed_by(configuration)}
+
+
+def _comparable(configuration: Mapping[str, Any], *, refuse: bool = True) -> dict[str, Any]:
     flat: dict[str, Any] = {name: configuration.get(name) for name in IDENTITY}
     # runs of older versions say nothing of their sampling
     flat["sampling"] = flat["sampling"] or DEFAULT_SAMPLING
     for kind in ("weighting", "sampling"):
         given = flat[kind]
         if isinstance(given, str):
-            flat[kind] = parse_composed(given, kind)
+            with contextlib.nullcontext() if refuse else contextlib.suppress(InputError):
+                flat[kind] = parse_composed(given, kind)
     if isinstance(flat["problem_parameters"], Mapping):
         # a parameter that came later, and does nothing unless it is given
         flat["problem_parameters"] = {k: v for k, v in flat["problem_parameters"].items() if v is not None}
