@@ -71,7 +71,7 @@ def command(
     from phasecore.reporting.comparison import in_groups
     from phasecore.reporting.comparison_figure import check_matplotlib, draw_comparison
     from phasecore.runs.attempts import Failure
-    from phasecore.runs.several import check_jobs
+    from phasecore.runs.several import check_jobs, check_loggers
     from phasecore.specifications import split_weightings
 
     check_matplotlib()
@@ -94,7 +94,7 @@ def command(
         prepared = comparison.prepare_all(request, output if resume else None, leave_out=everything and not resume)
         request["weightings"] = list(prepared)
         loggers = list(request.get("loggers", ()))
-        registry.as_listeners(loggers)
+        check_loggers(loggers, sum(map(len, prepared.values())))
         folder = output or reserve_folder(_folder_name(request, prepared))
         comparison.make_folder(folder)
         trainings = comparison.in_folders(prepared, folder, request)
