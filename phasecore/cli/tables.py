@@ -12,7 +12,7 @@ from phasecore.reporting.coefficients import coefficient_panels
 from phasecore.reporting.comparison import Compared
 from phasecore.reporting.palette import PHASE_COLOURS, PHASE_NAMES
 from phasecore.reporting.seeds import BEGINS, Group, Paired, Spread
-from phasecore.reporting.wording import duration, interval, number, ranged
+from phasecore.reporting.wording import counted, duration, interval, number, ranged
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -142,12 +142,7 @@ def pairs_table(pairs: Sequence[Paired]) -> Table:
         table.add_column(Text(PHASE_NAMES[phase], style=PHASE_COLOURS[phase]), justify="right")
     for pair in pairs:
         spreads = [*([pair.error] if has_error else []), *(pair.starts[phase] for phase in BEGINS)]
-        most = max(len(spread.values) for spread in spreads if spread is not None)
-        cells = [
-            ("-" if spread is None else ranged(spread))
-            + (f", {len(spread.values)} of {most}" if spread and len(spread.values) < most else "")
-            for spread in spreads
-        ]
+        cells = [counted(spread, pair.count) for spread in spreads]
         table.add_row(f"{pair.weighting} / {pair.against}", *cells)
     return table
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -166,3 +167,27 @@ def test_a_comparison_does_not_pool_a_run_that_was_gone_on_with_by_itself() -> N
     assert [run.weighting for run in runs] == ["uniform, iterations 40"] * 2 + ["uniform, iterations 80"]
     alike = in_groups([Compared.of(training, outcome) for training in trainings])
     assert [run.weighting for run in alike] == ["uniform"] * 3
+
+
+@pytest.mark.parametrize("error", [1.0, None])
+def test_the_page_says_of_how_many_pairs_a_ratio_is(tmp_path: Path, error: float | None) -> None:
+    for weighting in ("uniform", "rba"):
+        for seed in range(3):
+            configuration = {**base(), "weighting": weighting, "seed": seed}
+            configuration["settings"]["iterations"] = 5000
+            folder = tmp_path / f"{weighting}-{seed}"
+            create(folder, configuration)
+            falls = seed > 0
+            rows = [
+                {"iteration": at, "snr": 30.0 if at < 100 or not falls else 0.03, "relative_l2_error": error}
+                for at in range(10, 5001, 10)
+            ]
+            (folder / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+            write_json(folder / "outcome.json", {"iterations": 5000})
+    write_report([tmp_path], tmp_path / "report.html")
+    page = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", (tmp_path / "report.html").read_text()))
+    ratios = page[page.index("Ratios, paired by seed") :]
+    assert (
+        f"/ uniform 3 {'1 ' if error else ''}1, 2 of 3 - " in ratios
+        or f"/ rba 3 {'1 ' if error else ''}1, 2 of 3 - " in ratios
+    )
