@@ -238,7 +238,8 @@ def as_listeners(loggers: str | Sequence[str | object]) -> list[Listener]:
     """Return loggers with what to call them in messages.
 
     Args:
-        loggers: specifications, such as "csv" or "csv:path=losses.csv", or objects with run hooks.
+        loggers: specifications, such as "csv" or "csv:path=losses.csv", or objects with run hooks. What is specified
+            twice alike counts once.
 
     Raises:
         InputError: for what is none of these, a malformed specification, an unknown name or option, or an option out
@@ -256,10 +257,14 @@ def as_listeners(loggers: str | Sequence[str | object]) -> list[Listener]:
             received=described(loggers),
             expected="a list of names with their options, or of objects with run hooks",
         )
-    listeners = []
+    listeners: list[Listener] = []
+    specified: list[tuple[str, dict[str, Any]]] = []
     for given in [loggers] if isinstance(loggers, str) else loggers:
         if isinstance(given, str):
             name, options = parse_specification(given, "logger")
+            if (name, options) in specified:
+                continue
+            specified.append((name, options))
             listeners.append(Listener(f"logger {name!r} of {find('logger', name)[1]}", logger(name, **options)))
         else:
             _check_listens(given, f"logger of type {type(given).__name__}")

@@ -68,9 +68,10 @@ def command(
     from phasecore.recording.folder import COMPARISON, reserve_folder, write_json
     from phasecore.recording.record import refused
     from phasecore.recording.trouble import reason, remedy
+    from phasecore.reporting.comparison import in_groups
     from phasecore.reporting.comparison_figure import check_matplotlib, draw_comparison
     from phasecore.runs.attempts import Failure
-    from phasecore.runs.several import check_jobs
+    from phasecore.runs.several import check_jobs, check_loggers
     from phasecore.specifications import split_weightings
 
     check_matplotlib()
@@ -93,7 +94,7 @@ def command(
         prepared = comparison.prepare_all(request, output if resume else None, leave_out=everything and not resume)
         request["weightings"] = list(prepared)
         loggers = list(request.get("loggers", ()))
-        registry.as_listeners(loggers)
+        check_loggers(loggers, sum(map(len, prepared.values())))
         folder = output or reserve_folder(_folder_name(request, prepared))
         comparison.make_folder(folder)
         trainings = comparison.in_folders(prepared, folder, request)
@@ -107,7 +108,7 @@ def command(
         with interruptible(ctx, [one.folder for one in ordered if one.folder is not None], again):
             ended = _train(trainings, jobs, loggers, several="seeds" in request)
         results = dict(zip(map(id, trainings), ended, strict=True))
-        runs = [_compared(one, results[id(one)]) for one in ordered]
+        runs = in_groups([_compared(one, results[id(one)]) for one in ordered])
         try:
             draw_comparison(runs, folder / FIGURE)
         except OSError as error:

@@ -12,7 +12,7 @@ from phasecore.reporting.coefficients import coefficient_panels
 from phasecore.reporting.comparison import Compared
 from phasecore.reporting.palette import PHASE_COLOURS, PHASE_NAMES
 from phasecore.reporting.seeds import BEGINS, Group, Paired, Spread
-from phasecore.reporting.wording import duration, interval, number, ranged
+from phasecore.reporting.wording import counted, duration, interval, number, ranged
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,7 +46,7 @@ def comparison_table(runs: Sequence[Compared]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     table.add_column("", no_wrap=True)
     for run in runs:
-        table.add_column(run.training.scheme_name, justify="right", overflow="fold")
+        table.add_column(run.weighting, justify="right", overflow="fold")
     if any(run.failure for run in runs):
         table.add_row("outcome", *("failed" if run.failure else "trained" for run in runs))
     if any(math.isfinite(run.error) for run in runs):
@@ -85,7 +85,7 @@ def _table_of_many(runs: Sequence[Compared]) -> Table:
         error = ["failed" if run.failure else number(run.error)] if has_error else []
         values = [number(run.final(column)) for column in ("snr", *(panel.column for panel in trained))]
         time = "failed" if run.failure and not has_error else duration(run.seconds)
-        table.add_row(run.training.scheme_name, *error, *begins, *values, time)
+        table.add_row(run.weighting, *error, *begins, *values, time)
     table.caption = "iterations at which phases begin, and how sure that is"
     return table
 
@@ -142,12 +142,7 @@ def pairs_table(pairs: Sequence[Paired]) -> Table:
         table.add_column(Text(PHASE_NAMES[phase], style=PHASE_COLOURS[phase]), justify="right")
     for pair in pairs:
         spreads = [*([pair.error] if has_error else []), *(pair.starts[phase] for phase in BEGINS)]
-        most = max(len(spread.values) for spread in spreads if spread is not None)
-        cells = [
-            ("-" if spread is None else ranged(spread))
-            + (f", {len(spread.values)} of {most}" if spread and len(spread.values) < most else "")
-            for spread in spreads
-        ]
+        cells = [counted(spread, pair.count) for spread in spreads]
         table.add_row(f"{pair.weighting} / {pair.against}", *cells)
     return table
 

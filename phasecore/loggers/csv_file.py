@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
+from weakref import WeakValueDictionary
 
 from phasecore.backends import Monitored, Training
 from phasecore.errors import InputError
@@ -15,8 +16,11 @@ from phasecore.files import Growing
 from phasecore.hookspecs import hookimpl
 from phasecore.loggers.content import folder_of, name_of
 from phasecore.recording.display import level_outside
-from phasecore.recording.history import numbers_of, replace_file
+from phasecore.recording.history import HISTORY, numbers_of, read_rows, replace_file
 from phasecore.recording.trouble import Trouble
+
+_WRITERS: WeakValueDictionary[Path, CSVLogger] = WeakValueDictionary()
+"""Who writes a file at present, in this process."""
 
 
 @final
@@ -25,7 +29,8 @@ class CSVLogger:
 
     What was measured and is no number is written as "nan"; what was not measured is an empty cell. A column that
     appears later than the first line is added to the whole file. Going on with a run, the lines from the
-    resumed iteration on are replaced. `phasecore detect` reads the file.
+    resumed iteration on are replaced; where there is no file yet, it begins with the captures that the run folder has.
+    `phasecore detect` reads the file.
 
     Args:
         path: the file; it must not exist unless a run goes on. By default `history.csv` in the run folder, and
@@ -39,14 +44,17 @@ class CSVLogger:
         self._kept: list[dict[str, str]] = []
         self._waiting: list[dict[str, str]] = []
         self._trouble = Trouble(_warn)
+        self.only_for_one = self._path
+        """The file that one training alone can write; None if each training gets its own."""
 
     @hookimpl
     def phasecore_run_started(self, training: Training | Monitored, resumed: bool) -> None:
         """Make sure of the file."""
         default = "history.csv" if training.folder is not None else f"{name_of(training)}.csv"
         self._path = self._path or folder_of(training) / default
-        if resumed and self._path.exists():
-            self._kept = self._read()
+        self._claim(self._path.resolve())
+        if resumed:
+            self._kept = self._read() if self._path.exists() else self._recorded(training)
         elif self._path.exists():
             raise InputError(
                 "option 'path'", received=f"{self._path}, which exists", expected="a file that does not exist yet"
@@ -55,9 +63,7 @@ class CSVLogger:
     @hookimpl
     def phasecore_captured(self, row: Mapping[str, Any]) -> None:
         """Write a line; one that cannot be written waits for the next."""
-        lost = {name: "nan" for name, value in row.items() if value is None}
-        numbers = {name: repr(value) for name, value in numbers_of(row).items()}
-        self._waiting.append({"iteration": str(row["iteration"]), **lost, **numbers})
+        self._waiting.append(_line(row))
         self._write_if_possible()
 
     @hookimpl
@@ -109,11 +115,34 @@ class CSVLogger:
                 )
             return list(reader)
 
+    def _recorded(self, training: Training | Monitored) -> list[dict[str, str]]:
+        """Return the lines of what was captured before this logger was asked for."""
+        history = None if training.folder is None else training.folder / HISTORY
+        if history is not None and history.exists():
+            return [_line({name: row[name] for name in row if name != "actions"}) for row in read_rows(history)]
+        _warn(f"{self._path}: the lines begin where the training goes on, as nothing is known of its earlier captures")
+        return []
+
+    def _claim(self, file: Path) -> None:
+        if _WRITERS.get(file, self) is not self:
+            raise InputError(
+                "option 'path'", received=f"{file}, which another logger writes", expected="a file for each"
+            )
+        _WRITERS[file] = self
+
     def _close(self) -> None:
+        for file in [file for file, logger in _WRITERS.items() if logger is self]:
+            del _WRITERS[file]
         if self._waiting:
             self._write_if_possible()
         if self._file is not None:
             self._file.close()
+
+
+def _line(row: Mapping[str, Any]) -> dict[str, str]:
+    lost = {name: "nan" for name, value in row.items() if value is None}
+    numbers = {name: repr(value) for name, value in numbers_of(row).items()}
+    return {"iteration": str(row["iteration"]), **lost, **numbers}
 
 
 def _text(lines: Iterable[Mapping[str, str]], columns: Sequence[str]) -> str:

@@ -292,7 +292,13 @@ def make_action(do: object, to: object = None, *, policy: str, reason: str = "")
     """
     if callable(do):
         do, to = Call.name, do
-    elif do in OPTIMIZERS and to is None:
+    elif do in OPTIMIZERS:
+        if to is not None:
+            raise InputError(
+                f"policy {policy!r}, option 'to' of the switch to {do!r}",
+                received=repr(to),
+                expected="none: the optimizer is named already",
+            )
         do, to = SwitchOptimizer.name, do
     if do not in ACTIONS:
         raise UnknownNameError(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,8 +19,9 @@ from phasecore.errors import InputError
 from phasecore.probes.base import Probe
 from phasecore.problems.coefficients import final_coefficients
 from phasecore.recording.history import LARGEST, plain
-from phasecore.recording.own_problem import check_unchanged
-from phasecore.specifications import parse_composed, specification_of
+from phasecore.recording.own_problem import KEY as SOURCE
+from phasecore.recording.own_problem import check_unchanged, computed_by
+from phasecore.specifications import parse_composed, parse_specification, specification_of
 
 FORMAT = 1
 IDENTITY = ("problem", "problem_parameters", "backend", "weighting", "sampling", "preset", "seed", "policy")
@@ -84,6 +86,10 @@ def _identity(training: Training | Monitored) -> dict[str, Any]:
 
 def _specification(probe: Probe) -> str:
     """The probe's name with the options that differ from their defaults, as `--probes` takes it."""
+    return specification_of(probe.name, _options(probe))
+
+
+def _options(probe: Probe) -> dict[str, Any]:
     options: dict[str, Any] = {}
     made: Any = probe
     for item in fields(made) if is_dataclass(made) else ():
@@ -92,7 +98,7 @@ def _specification(probe: Probe) -> str:
             options[item.name] = getattr(probe, item.name)
     if probe.every != type(probe).every:
         options["every"] = probe.every
-    return specification_of(probe.name, options)
+    return options
 
 
 def provenance(versions: Mapping[str, str]) -> dict[str, Any]:
@@ -150,33 +156,81 @@ def settings_of(configuration: Mapping[str, Any], file: Path) -> Settings:
 def check_agreement(folder: Path, training: Training, recorded: Mapping[str, Any]) -> None:
     """Refuse to go on with a run under another configuration; only more iterations, compiled or not, are allowed.
 
+    Probes are compared too, as a column of the history is to mean the same in all of its rows.
+
     Raises:
         InputError: naming the first disagreement.
     """
     check_unchanged(folder, recorded, training.problem)
-    wanted = _comparable(configuration_of(training))
-    there = _comparable(recorded)
+    asked = configuration_of(training)
+    wanted, there = _comparable(asked), _comparable(recorded)
+    if recorded.get("probes") is not None:
+        wanted["probes"], there["probes"] = (_probes(item["probes"], training.probes) for item in (asked, recorded))
     more = there.get("iterations"), wanted["iterations"]
     if isinstance(more[0], int) and more[1] >= more[0]:
         there["iterations"] = wanted["iterations"]
     for name, value in wanted.items():
         if there.get(name) != value:
+            is_list = name == "probes"
             raise InputError(
                 f"the run in {folder} differs in {name!r}",
-                received=repr(value),
-                expected=repr(there.get(name)) + (" or more" if name == "iterations" else ""),
+                received=repr(asked[name] if is_list else value),
+                expected=repr(recorded[name] if is_list else there.get(name)) + (" or more" * (name == "iterations")),
                 fix="Leave the option out to go on with that run, or choose another folder.",
             )
 
 
-def _comparable(configuration: Mapping[str, Any]) -> dict[str, Any]:
+def _probes(listed: Sequence[object], made: Sequence[Probe]) -> list[tuple[str, dict[str, Any]]]:
+    """Return probes with their options, in one order; options that hold objects, which no text tells apart, without.
+
+    Args:
+        listed: as `run.json` has them.
+        made: those of the training.
+    """
+    objects = {
+        (probe.name, option)
+        for probe in made
+        for option, value in _options(probe).items()
+        if not isinstance(value, str | int | float | None)
+    }
+    found: list[tuple[str, dict[str, Any]]] = []
+    for text in map(str, listed):
+        try:
+            name, own = parse_specification(text, "probe")
+        except InputError:
+            name, own = text.partition(":")[0], {}
+        found.append((name, {key: own[key] for key in own if (name, key) not in objects}))
+    return sorted(found, key=lambda probe: probe[0])
+
+
+def trained(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all that `run.json` says of what was trained, the seed apart, in a form in which equal ones are equal.
+
+    What only measures or speeds up a training is not in it: probes, versions, compiled or not.
+
+    Args:
+        configuration: as `run.json` has it, of any version; what is malformed stays as it is.
+
+    Example:
+        >>> one = {"weighting": "rba:gamma=0.90,eta=0.1", "seed": 0, "settings": {"points": 50}}
+        >>> other = {"weighting": "rba:eta=0.1,gamma=0.9", "seed": 1, "settings": {"points": 50}, "probes": ["snr"]}
+        >>> trained(one) == trained(other), trained(one) == trained({**one, "settings": {"points": 51}})
+        (True, False)
+    """
+    found = _comparable(configuration, refuse=False)
+    del found["seed"]
+    return {**found, SOURCE: computed_by(configuration)}
+
+
+def _comparable(configuration: Mapping[str, Any], *, refuse: bool = True) -> dict[str, Any]:
     flat: dict[str, Any] = {name: configuration.get(name) for name in IDENTITY}
     # runs of older versions say nothing of their sampling
     flat["sampling"] = flat["sampling"] or DEFAULT_SAMPLING
     for kind in ("weighting", "sampling"):
         given = flat[kind]
         if isinstance(given, str):
-            flat[kind] = parse_composed(given, kind)
+            with contextlib.nullcontext() if refuse else contextlib.suppress(InputError):
+                flat[kind] = parse_composed(given, kind)
     if isinstance(flat["problem_parameters"], Mapping):
         # a parameter that came later, and does nothing unless it is given
         flat["problem_parameters"] = {k: v for k, v in flat["problem_parameters"].items() if v is not None}

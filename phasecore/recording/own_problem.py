@@ -85,6 +85,15 @@ def check_unchanged(folder: Path, recorded: Mapping[str, Any], problem: Problem)
         check_same(f"the run in {folder} was trained", before, now)
 
 
+def computed_by(recorded: Mapping[str, Any]) -> Any:
+    """Return by what two runs on a problem of one's own can be told to be on the same: None for other runs.
+
+    It is what the problem computed at made-up points, or the hash of its file where that is not known.
+    """
+    was = recorded.get(KEY)
+    return (was.get("fingerprint") or was.get("sha256")) if isinstance(was, Mapping) else None
+
+
 def changed_file(folder: Path, recorded: Mapping[str, Any], problem: Problem | None) -> list[str]:
     """Return a sentence where the file of the class is another than it was; what it computes was compared before."""
     was = recorded.get(KEY)

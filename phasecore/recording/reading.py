@@ -6,8 +6,9 @@ import codecs
 import csv
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from phasecore.errors import InputError
 from phasecore.phases.curve import Curve
@@ -15,6 +16,7 @@ from phasecore.recording.column_names import as_columns, choose_columns
 from phasecore.recording.delimited import Table, number_of, read_table
 from phasecore.recording.history import HISTORY, parse_rows
 from phasecore.recording.row_order import in_order
+from phasecore.recording.thousands import UnclearStepError, without_thousands
 from phasecore.recording.untrusted import MOST_TEXT, parsed, read_bytes
 
 LINES_OF_JSON = frozenset({".jsonl", ".ndjson"})
@@ -111,9 +113,10 @@ def _numbers(file: Path, table: Table, chosen: Mapping[str, str], *, is_json: bo
     """
     lost = math.nan if is_json and chosen["iteration"] == "iteration" else None
     numbers: dict[str, list[float | None]] = {ours: [] for ours in chosen}
-    for line, row in table.rows:
+    steps = _steps(file, table, chosen)
+    for place, (line, row) in enumerate(table.rows):
         for ours, theirs in chosen.items():
-            value = row.get(theirs)
+            value = steps[place] if ours == "iteration" else row.get(theirs)
             try:
                 number = number_of(value, decimal_comma=table.decimal_comma)
             except ValueError:
@@ -121,3 +124,19 @@ def _numbers(file: Path, table: Table, chosen: Mapping[str, str], *, is_json: bo
                 raise InputError(what, received=repr(value), expected="a number") from None
             numbers[ours].append(lost if value is None and theirs in row else number)
     return numbers
+
+
+def _steps(file: Path, table: Table, chosen: Mapping[str, str]) -> Sequence[Any]:
+    """Return the cells of the column of steps, without thousands separators."""
+    name = chosen["iteration"]
+    others = (row.get(theirs) for _, row in table.rows for ours, theirs in chosen.items() if ours != "iteration")
+    try:
+        return without_thousands([row.get(name) for _, row in table.rows], others)
+    except UnclearStepError as error:
+        line, row = table.rows[error.place]
+        raise InputError(
+            f"{file}, line {line}, {name!r}",
+            received=f"{row[name]!r}, which may be thousands or have decimals",
+            expected="whole numbers without separators, or with them in all of the column that need one",
+            fix="Write the steps as whole numbers, such as 12000.",
+        ) from None

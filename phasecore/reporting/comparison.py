@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from phasecore.backends import Acted, Outcome, Training
 from phasecore.phases import Phase, Timeline
 from phasecore.phases.rows import columns_of
+from phasecore.recording.configuration import configuration_of
 from phasecore.reporting.moved import moved
+from phasecore.reporting.naming import names_of
 
 Columns = Mapping[str, NDArray[np.float64]]
 
@@ -28,12 +30,14 @@ class Compared:
         outcome: how it ended, or how far it came.
         columns: its history, each column of shape (captures,).
         failure: why it could not go on; empty where it could.
+        group: what it has in common with those that differ by their seed alone, in words; by default the weighting.
     """
 
     training: Training
     outcome: Outcome
     columns: Columns
     failure: str = ""
+    group: str = ""
 
     @classmethod
     def of(cls, training: Training, outcome: Outcome, failure: str = "") -> Compared:
@@ -42,8 +46,8 @@ class Compared:
 
     @property
     def weighting(self) -> str:
-        """The specification of the weighting."""
-        return self.training.scheme_name
+        """The specification of the weighting, and whatever else but the seed tells the runs apart."""
+        return self.group or self.training.scheme_name
 
     @property
     def seed(self) -> int:
@@ -94,6 +98,13 @@ class Compared:
         """Return the iteration at which a phase begins and the seconds until then, or None if it did not."""
         iteration = self.outcome.timeline.start(phase)
         return None if iteration is None else (iteration, self.seconds_at(iteration))
+
+
+def in_groups(runs: Sequence[Compared]) -> list[Compared]:
+    """Return the runs with their groups: one comparison may have runs that were gone on with by themselves."""
+    configurations = [configuration_of(run.training) for run in runs]
+    _, groups = names_of(configurations, [str(run.training.folder) for run in runs])
+    return [replace(run, group=group) for run, group in zip(runs, groups, strict=True)]
 
 
 def last_finite(columns: Columns, name: str) -> float:

@@ -20,7 +20,7 @@ from phasecore.reporting.fields import fields_figure, why_no_picture
 from phasecore.reporting.palette import FAINT, PHASE_COLOURS, PHASE_NAMES
 from phasecore.reporting.reported import Reported, gather
 from phasecore.reporting.seeds import BEGINS, Spread, grouped_by_weighting, paired
-from phasecore.reporting.wording import duration, number, ranged
+from phasecore.reporting.wording import counted, duration, number, ranged
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -131,6 +131,7 @@ def _template() -> Template:
     environment.filters |= {
         "number": number,
         "ranged": _ranged,
+        "counted": counted,
         "duration": duration,
         "sentence": lambda text: f"{text[:1].upper()}{text[1:]}.",
         "as_json": lambda document: json.dumps(document, indent=2),

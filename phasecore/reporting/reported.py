@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
+from phasecore.arguments import is_whole
 from phasecore.backends import Acted
 from phasecore.errors import InputError
 from phasecore.phases import Timeline
+from phasecore.policies.actions import Stop
 from phasecore.recording.configuration import IDENTITY, points_per_batch
 from phasecore.recording.folder import (
     COMPARISON,
@@ -24,9 +26,7 @@ from phasecore.recording.folder import (
 from phasecore.recording.history import plain, timeline_of
 from phasecore.reporting.comparison import last_finite
 from phasecore.reporting.moved import moved
-
-APART = (("problem", ""), ("backend", ""), ("preset", ""), ("policy", ""))
-"""What else than weighting and seed tells runs apart, and the word before it."""
+from phasecore.reporting.naming import names_of, problem_text
 
 
 @final
@@ -64,8 +64,13 @@ class Reported:
 
     @property
     def is_complete(self) -> bool:
-        """Whether it was trained to the end."""
-        return self.run.outcome is not None
+        """Whether it was trained to the end: it did the iterations that `run.json` asks for, or a policy stopped it."""
+        if self.failure or self.run.outcome is None:
+            return False
+        asked = (self.run.configuration.get("settings") or {}).get("iterations")
+        done = self.run.outcome.get("iterations")
+        enough = not (is_whole(asked) and is_whole(done)) or done >= asked
+        return enough or any(acted.action == Stop.name for acted in self.actions)
 
     @property
     def error(self) -> float:
@@ -140,8 +145,7 @@ def gather(folders: Sequence[str | Path]) -> list[Reported]:
         raise InputError("report", received="no folders", expected="run folders, or folders of such")
     runs = [open_run(folder) for folder in _in_order_of_comparison(list(found.values()))]
     configurations = [run.configuration for run in runs]
-    labels = _labels(configurations, [str(run.folder) for run in runs])
-    groups = _groups(configurations, labels)
+    labels, groups = names_of(configurations, [str(run.folder) for run in runs])
     return [Reported(run, label, _timeline(run), group) for run, label, group in zip(runs, labels, groups, strict=True)]
 
 
@@ -161,19 +165,6 @@ def _in_order_of_comparison(folders: list[Path]) -> list[Path]:
     return sorted(folders, key=lambda folder: names.index(folder.name) if folder.name in names else len(names))
 
 
-def problem_text(configuration: Mapping[str, Any]) -> str:
-    """Return a problem with its parameters, in words.
-
-    Example:
-        >>> problem_text({"problem": "helmholtz", "problem_parameters": {"a1": 1, "k": 1.0}})
-        'helmholtz (a1 = 1, k = 1.0)'
-    """
-    name = configuration.get("problem") or "a training"
-    parameters = configuration.get("problem_parameters") or {}
-    listed = ", ".join(f"{key} = {value}" for key, value in parameters.items() if value is not None)
-    return f"{name} ({listed})" if listed else str(name)
-
-
 def _run_folders(folder: Path) -> list[Path]:
     """Return the folder itself if it holds a run, else those within that do, in the order of their start."""
     if (folder / CONFIGURATION).is_file():
@@ -186,49 +177,6 @@ def _run_folders(folder: Path) -> list[Path]:
             expected=f"a folder with {CONFIGURATION}, or a folder of such folders",
         )
     return sorted(within, key=lambda place: (str(read_configuration(place).get("created_at_utc")), place.name))
-
-
-def _labels(configurations: Sequence[Mapping[str, Any]], folders: Sequence[str]) -> list[str]:
-    """Name each run by its weighting and by whatever else tells the runs apart; by their folders if nothing does.
-
-    Example:
-        >>> _labels([{"weighting": "uniform", "seed": 0}, {"weighting": "rba", "seed": 0}], ["a", "b"])
-        ['uniform', 'rba']
-        >>> _labels([{"weighting": "rba", "seed": 0}, {"weighting": "rba", "seed": 1}], ["a", "b"])
-        ['rba, seed 0', 'rba, seed 1']
-        >>> _labels([{"weighting": "rba"}, {"weighting": "rba"}], ["a", "b"])
-        ['rba, a', 'rba, b']
-    """
-    parts = _told_apart(configurations, (*APART, ("seed", "seed ")))
-    labels = [", ".join(part) for part in parts]
-    if len(set(labels)) == len(labels):
-        return labels
-    return [f"{label}, {folder}" for label, folder in zip(labels, folders, strict=True)]
-
-
-def _groups(configurations: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> list[str]:
-    """Name what runs that differ by their seed alone have in common; by the labels if two have one seed.
-
-    Example:
-        >>> _groups([{"weighting": "rba", "seed": 0}, {"weighting": "rba", "seed": 1}], ["rba, seed 0", "rba, seed 1"])
-        ['rba', 'rba']
-        >>> _groups([{"weighting": "rba", "seed": 0}, {"weighting": "rba", "seed": 0}], ["rba, a", "rba, b"])
-        ['rba, a', 'rba, b']
-    """
-    groups = [", ".join(part) for part in _told_apart(configurations, APART)]
-    members = [(group, item.get("seed")) for group, item in zip(groups, configurations, strict=True)]
-    return groups if len(set(members)) == len(members) else list(labels)
-
-
-def _told_apart(configurations: Sequence[Mapping[str, Any]], by: Sequence[tuple[str, str]]) -> list[list[str]]:
-    """Return the weighting of each run, and its values of what is not the same in all."""
-    parts = [[str(item.get("weighting") or "training")] for item in configurations]
-    for name, word in by:
-        values = [problem_text(item) if name == "problem" else str(item.get(name)) for item in configurations]
-        if len(set(values)) > 1:
-            for part, value in zip(parts, values, strict=True):
-                part.append(word + value)
-    return parts
 
 
 def _timeline(run: Run) -> Timeline:

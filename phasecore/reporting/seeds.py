@@ -208,12 +208,14 @@ class Paired:
         against: the other.
         error: ratios of the errors; None where no pair has both.
         starts: ratios of the iterations at which each phase begins, of pairs in which both reached it.
+        count: how many pairs there are, whatever they have.
     """
 
     weighting: str
     against: str
     error: Spread | None
     starts: Mapping[Phase, Spread | None]
+    count: int
 
     @classmethod
     def of(cls, group: Group, against: Group) -> Paired:
@@ -229,12 +231,12 @@ class Paired:
             for phase in BEGINS
         }
         error = Spread.of(ratio(own.error, base.error) for own, base in pairs)
-        return cls(group.weighting, against.weighting, error, starts)
+        return cls(group.weighting, against.weighting, error, starts, len(pairs))
 
     def to_json(self) -> dict[str, Any]:
         """Return the ratios; what no pair has is absent."""
         spreads = {"relative_l2_error": self.error, **{str(phase): self.starts[phase] for phase in BEGINS}}
-        return {"weighting": self.weighting, "against": self.against, **_json(spreads)}
+        return {"weighting": self.weighting, "against": self.against, "pairs": self.count, **_json(spreads)}
 
 
 def grouped_by_weighting(networks: Iterable[Network]) -> list[Group]:

@@ -65,3 +65,20 @@ def ranged(spread: Spread, word: Callable[[float], str] = number) -> str:
     """
     is_wide = word(spread.low) != word(spread.high)
     return word(spread.median) + (f" ({interval(spread, word)})" if is_wide else "")
+
+
+def counted(spread: Spread | None, count: int) -> str:
+    r"""Return the median of some ratios with their range, and of how many pairs they are where some pairs lack one.
+
+    Args:
+        spread: the ratios; None where no pair has one.
+        count: how many pairs there are.
+
+    Example:
+        >>> from phasecore.reporting.seeds import Spread
+        >>> counted(Spread((0.5,)), 3), counted(Spread((0.5,)), 1), counted(None, 3)
+        ('0.5, 1 of 3', '0.5', '-')
+    """
+    if spread is None:
+        return "-"
+    return ranged(spread) + (f", {len(spread.values)} of {count}" if len(spread.values) < count else "")

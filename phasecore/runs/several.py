@@ -44,7 +44,8 @@ def execute_all(
 
     Raises:
         InputError: before anything is trained, if `jobs` is no positive integer, two trainings have one folder, a
-            required signal is not supplied, a logger is unknown, or a folder holds a run already without `resume`.
+            required signal is not supplied, a logger is unknown or would write one file for all, or a folder holds a
+            run already without `resume`.
         MissingDependencyError: if joblib is needed and not installed.
         KeyboardInterrupt: at Ctrl-C, when all have stopped.
 
@@ -58,7 +59,6 @@ def execute_all(
     """
     for training in trainings:
         check_supplies(training)
-    registry.as_listeners([loggers] if isinstance(loggers, str) else loggers or ())
     return execute_all_prepared(trainings, jobs=jobs, resume=resume, displays=displays, loggers=loggers)
 
 
@@ -72,6 +72,7 @@ def execute_all_prepared(
 ) -> list[Ended]:
     """Do what `execute_all` does, with trainings as they were prepared: what they require was checked then."""
     check_jobs(jobs)
+    check_loggers(loggers, len(trainings))
     _check_folders([training.folder for training in trainings if training.folder is not None], resume)
     displays = displays or Unshown()
     if min(jobs, len(trainings)) > 1:
@@ -97,6 +98,36 @@ def check_jobs(jobs: int) -> None:
         raise InputError("jobs", received=repr(jobs), expected="a positive integer: networks trained at the same time")
     if jobs > 1:
         check_joblib()
+
+
+def check_loggers(loggers: Loggers | None, trainings: int) -> None:
+    """Refuse loggers that are unknown, or of which several trainings would write one file.
+
+    Args:
+        loggers: as for `execute`.
+        trainings: how many there are.
+
+    Raises:
+        InputError: if so.
+        MissingDependencyError: if a logger's package is not installed.
+
+    Example:
+        >>> check_loggers("csv:path=all.csv", 1)
+        >>> try:
+        ...     check_loggers("csv:path=all.csv", 4)
+        ... except InputError as error:
+        ...     print(str(error).partition(". ")[2])
+        Without the option each training has a file of its own, in its run folder.
+    """
+    for listener in registry.as_listeners([loggers] if isinstance(loggers, str) else loggers or ()):
+        file = getattr(listener.plugin, "only_for_one", None)
+        if file is not None and trainings > 1:
+            raise InputError(
+                listener.label,
+                received=f"{file} for {trainings} trainings",
+                expected="a file for each",
+                fix="Without the option each training has a file of its own, in its run folder.",
+            )
 
 
 def _check_folders(folders: Sequence[Path], resume: bool) -> None:

@@ -280,3 +280,16 @@ def test_a_report_reads_the_folder_and_what_a_shell_makes_of_a_star(monkeypatch:
     assert "<td>rba / uniform</td>" in page
     assert "<td>1 of 2</td>" in page
     assert "failed: training: received a loss of nan" in page
+
+
+@pytest.mark.parametrize("jobs", [[], ["--jobs", "2"]])
+def test_one_file_for_all_networks_is_refused_and_one_for_each_is_written(jobs: list[str]) -> None:
+    result = invoke(*COMPARE, "--output", "here", "--logger", "csv:path=all.csv", *jobs)
+    assert result.exit_code == 2
+    assert "all.csv for 2 trainings" in result.stderr
+    assert not Path("here").exists()
+    assert not Path("all.csv").exists()
+    assert invoke(*COMPARE, "--output", "here", "--logger", "csv", *jobs).exit_code == 0
+    for weighting in ("uniform", "rba"):
+        rows = len(Path(f"here/{weighting}/history.jsonl").read_text().splitlines())
+        assert len(Path(f"here/{weighting}/history.csv").read_text().splitlines()) == rows + 1

@@ -179,6 +179,44 @@ def test_resuming_with_other_options_is_refused() -> None:
     assert "differs in 'width': received 32; expected 64" in result.stderr
 
 
+PROBES_THEN_AND_NOW = [
+    ([], ["saturation"], False),
+    (["saturation:bins=20"], ["saturation"], False),
+    (["saturation:bins=20"], ["saturation:bins=21"], False),
+    (["saturation:every=20"], ["saturation:every=40"], False),
+    (["saturation"], ["saturation", "layer_entropy"], False),
+    (["saturation", "layer_entropy"], ["saturation"], False),
+    (["relative_l2_error:every=20"], ["saturation"], False),
+    (["saturation:bins=20", "layer_entropy"], ["layer_entropy", "saturation:bins=20"], True),
+    (["saturation:bins=20"], ["saturation:every=10,bins=20"], False),
+    (["saturation"], [], True),
+]
+
+
+@pytest.mark.parametrize("command", ["run", "compare"])
+@pytest.mark.parametrize(("then", "now", "agrees"), PROBES_THEN_AND_NOW)
+def test_what_is_measured_stays_the_same_for_the_whole_history(
+    command: str, then: list[str], now: list[str], agrees: bool
+) -> None:
+    """Left out they are the recorded ones; others are refused, and nothing changes."""
+    options = ["--weightings", "rba"] if command == "compare" else ["--weighting", "rba"]
+    begin = [command, *RUN[1:], *options, "--output", "here"]
+    assert invoke(*begin, *(part for probe in then for part in ("--probe", probe))).exit_code == 0
+    folder = Path("here/rba" if command == "compare" else "here")
+    recorded = json.loads((folder / "run.json").read_text())["probes"]
+    assert set(then) <= set(recorded)
+    before = (folder / "history.jsonl").read_bytes(), (folder / "run.json").read_bytes()
+    again = [command, "helmholtz", "--output", "here", "--resume", "--iterations", "1200"]
+    result = invoke(*again, *(part for probe in now for part in ("--probe", probe)))
+    assert result.exit_code == (0 if agrees else 2), result.stderr
+    if agrees:
+        assert json.loads((folder / "run.json").read_text())["probes"] == recorded
+    else:
+        assert "differs in 'probes'" in result.stderr
+        assert "Leave the option out" in result.stderr
+        assert ((folder / "history.jsonl").read_bytes(), (folder / "run.json").read_bytes()) == before
+
+
 def test_an_output_that_cannot_be_made_is_refused() -> None:
     Path("file").write_text("")
     result = invoke(*RUN, "--output", "file/run")

@@ -1,4 +1,6 @@
+import contextlib
 import csv
+import json
 import warnings
 
 import numpy as np
@@ -9,7 +11,7 @@ from phasecore import InputError, TrainingError, detect
 from phasecore.backends import Monitored
 from phasecore.loggers.csv_file import CSVLogger
 from phasecore.recording.reading import read_curve
-from phasecore.runs import open_run
+from phasecore.runs import execute_all, open_run, prepare
 
 
 def lines(path):
@@ -109,3 +111,53 @@ def test_a_file_that_is_no_history_is_not_replaced_by_a_run_that_goes_on(tmp_pat
     with pytest.raises(InputError, match="no history"):
         logger.phasecore_run_started(Monitored("torch"), True)
     assert (tmp_path / "precious").read_text() == "precious\n"
+
+
+@pytest.mark.parametrize("stop", ["interrupt:155", "fail:155"])
+def test_asked_for_first_when_a_run_goes_on_it_has_all_captures(train, tmp_path, stop):
+    with contextlib.suppress(TrainingError, KeyboardInterrupt):
+        train(stop=stop)
+    assert open_run(tmp_path / "first").history["iteration"][-1] == 150
+    train("csv", "csv:path=also.csv", resume=True)
+    for file in (tmp_path / "first" / "history.csv", tmp_path / "also.csv"):
+        assert_is_the_history(file, tmp_path / "first")
+
+
+def test_what_a_policy_did_is_no_column(tmp_path):
+    done = {"iteration": 1, "policy": "mine", "action": "stop", "to": 0.5, "reason": "because"}
+    (tmp_path / "history.jsonl").write_text(json.dumps({"iteration": 1, "snr": None, "actions": [done]}) + "\n")
+    logger = CSVLogger()
+    logger.phasecore_run_started(Monitored("torch", folder=tmp_path), True)
+    logger.phasecore_captured({"iteration": 2, "snr": 0.5})
+    logger.phasecore_run_finished()
+    assert lines(tmp_path / "history.csv") == [{"iteration": "1", "snr": "nan"}, {"iteration": "2", "snr": "0.5"}]
+
+
+def test_where_earlier_captures_are_not_known_it_says_where_the_lines_begin(tmp_path):
+    logger = CSVLogger(str(tmp_path / "curve.csv"))
+    with pytest.warns(RuntimeWarning, match=r"curve\.csv: the lines begin where the training goes on"):
+        logger.phasecore_run_started(Monitored("torch"), True)
+
+
+def test_each_capture_is_written_once_whatever_names_the_file(train, tmp_path):
+    train("csv", "csv")
+    assert_is_the_history(tmp_path / "first" / "history.csv", tmp_path / "first")
+    with pytest.warns(RuntimeWarning, match="which another logger writes"):
+        train("csv:path=one.csv", "csv:path=./one.csv", folder="second")
+    assert_is_the_history(tmp_path / "one.csv", tmp_path / "second")
+    train("csv", "csv:path=two.csv", folder="third")
+    assert (tmp_path / "two.csv").read_bytes() == (tmp_path / "third" / "history.csv").read_bytes()
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_one_file_for_several_trainings_is_refused_before_the_first(tmp_path, jobs):
+    trainings = [
+        prepare("helmholtz", backend="synthetic", points=60, iterations=20, seed=seed, output=tmp_path / f"{seed}")
+        for seed in (0, 1)
+    ]
+    for logger in ("csv:path=all.csv", CSVLogger("all.csv")):
+        with pytest.raises(InputError, match=r"all\.csv for 2 trainings"):
+            execute_all(trainings, jobs=jobs, loggers=[logger])
+    assert not any(tmp_path.iterdir())
+    execute_all(trainings[:1], jobs=jobs, loggers=["csv:path=all.csv"])
+    assert_is_the_history(tmp_path / "all.csv", tmp_path / "0")

@@ -114,6 +114,8 @@ def test_a_state_that_cannot_be_saved_is_refused():
         ("at_phase:phase=diffusion,do=lbfsg", "Did you mean 'lbfgs'"),
         ("at_phase:phase=diffusion,do=stopp", "Did you mean 'stop'"),
         ("at_phase:phase=diffusion,do=stop,to=3", "takes nothing"),
+        ("at_phase:phase=diffusion,do=lbfgs,to=3", "option 'to' of the switch to 'lbfgs': received 3; expected none"),
+        ("at_phase:phase=diffusion,do=adam,to=lbfgs", "option 'to' of the switch to 'adam': received 'lbfgs'"),
         ("at_phase:phase=diffusion,do=scale_learning_rate", "a positive number"),
         ("at_phase:phase=diffusion,do=scale_learning_rate,to=-1", "a positive number"),
         ("at_phase:phase=diffusion,do=call,to=nowhere:nothing", "module:function"),

@@ -1,12 +1,15 @@
 """What the built-in policies decide on recorded curves; nothing is trained."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
 
 from phasecore import Phase, Timeline, Transition
+from phasecore.errors import PluginWarning
 from phasecore.policies import at_phase, learning_rate_by_phase, optimizer_by_phase, quasi_newton, stop_when_done
+from phasecore.policies.checks import restored_state
 from phasecore.testing.policies import captures_of
 
 
@@ -151,3 +154,29 @@ def test_quasi_newton_waits_for_its_phase_alone_where_the_number_of_iterations_i
 def test_quasi_newton_says_what_becomes_of_the_weights(weights, further):
     found = decisions(quasi_newton(weights=weights), [(TOTAL, {"iteration": 10})])
     assert [item[1:] for item in found] == [("switch_optimizer", "lbfgs"), *further]
+
+
+@pytest.mark.parametrize("quantity", ["unweigthed_loss", "relative_l2_error"])
+def test_stop_when_done_says_once_which_columns_there_are_where_its_own_is_not(quantity):
+    captures = curve()
+    with pytest.warns(PluginWarning) as caught:
+        assert decisions(stop_when_done(quantity), captures) == []
+    (warning,) = caught
+    assert f"no column {quantity!r}; it has snr, unweighted_loss." in str(warning.message)
+    assert ("Did you mean 'unweighted_loss'?" in str(warning.message)) is (quantity == "unweigthed_loss")
+
+
+@pytest.mark.parametrize("value", [1.0, math.nan])
+def test_stop_when_done_says_nothing_where_its_column_is_there(value):
+    captures = [(phases, {**row, "unweighted_loss": value}) for phases, row in curve()]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        decisions(stop_when_done(), captures)
+
+
+def test_stop_when_done_goes_on_from_a_state_of_before():
+    """A checkpoint of an older version has no word on whether the column was there."""
+    policy = stop_when_done()
+    state = restored_state([1.0, 1000], type(policy.init()))
+    (action,), _ = policy.update(TOTAL, {"iteration": 9000, "unweighted_loss": 1.0}, state)
+    assert action.name == "stop"

@@ -68,6 +68,10 @@ def comma(value):
     return repr(value).replace(".", ",")
 
 
+def points(step):
+    return f"{step:,}".replace(",", ".")
+
+
 PLAIN = lines("iteration,snr,training_loss", (f"{a},{b!r},{c!r}" for a, b, c in ROWS))
 FILES = {
     "plain.csv": PLAIN,
@@ -76,6 +80,18 @@ FILES = {
     "spaces.txt": PLAIN.replace(",", "   "),
     "padded.csv": PLAIN.replace(",", " , "),
     "decimal commas.csv": lines("iteration;snr;training_loss", (f"{a};{comma(b)};{comma(c)}" for a, b, c in ROWS)),
+    "thousands.tsv": lines("iteration\tsnr\ttraining_loss", (f"{a:,}\t{b!r}\t{c!r}" for a, b, c in ROWS)),
+    "thousands.csv": lines("iteration,snr,training_loss", (f'"{a:,}",{b!r},{c!r}' for a, b, c in ROWS)),
+    "thousands and decimal commas.csv": lines(
+        "iteration;snr;training_loss", (f"{points(a)};{comma(b)};{comma(c)}" for a, b, c in ROWS)
+    ),
+    "thousands with apostrophes.csv": lines(
+        "iteration,snr,training_loss", (f"{a:,}".replace(",", "'") + f",{b!r},{c!r}" for a, b, c in ROWS)
+    ),
+    "three decimals.csv": lines("iteration,snr,training_loss", (f"{a:.3f},{b!r},{c!r}" for a, b, c in ROWS)),
+    "three decimals after commas.csv": lines(
+        "iteration;snr;training_loss", (f"{a:.3f};".replace(".", ",") + f"{comma(b)};{comma(c)}" for a, b, c in ROWS)
+    ),
     "excel.csv": "sep=;\r\n" + PLAIN.replace(",", ";").replace("\n", "\r\n"),
     "windows.csv": PLAIN.replace("\n", "\r\n"),
     "old mac.csv": PLAIN.replace("\n", "\r"),
@@ -217,6 +233,9 @@ def test_json_of_other_tools_writes_what_is_no_number_as_text(write):
         ("a.csv", "step,snr\n1,2\n1,3\n", ["iteration in row 2 is repeated", "2 and 3"]),
         ("a.csv", "step,snr\n1,2\n,3\n", ["iteration in row 2"]),
         ("a.csv", 'step,snr\n1,"1,234"\n', ["line 2, column 'snr'", "'1,234'"]),
+        ("a.csv", 'step,snr\n1,2.5\n"1,000",2.5\n2000,2.5\n', ["line 3, 'step'", "'1,000', which may be thousands"]),
+        ("a.csv", "step;snr\n1,000;2,5\n2,000;3,5\n", ["line 2, 'step'", "'1,000', which may be thousands"]),
+        ("a.csv", "step;snr\n1.000;2\n2.000;3\n", ["line 2, 'step'", "'1.000', which may be thousands"]),
         ("a.csv", "step,snr\n1,high\n", ["line 2, column 'snr'", "'high'"]),
         ("a.csv", "step,snr\n1,2,3\n", ["line 2", "3 cells"]),
         ("a.csv", "step;snr\n1;1,2,3;4\n", ["line 2", "3 cells"]),

@@ -103,7 +103,11 @@ def test_the_page_says_what_detection_found(tmp_path: Path) -> None:
     ("first", "second", "said"),
     [
         ({"points": 2500, "batches": 100}, {"points": 50, "batches": 2}, ["batches of 25 points. "]),
-        ({"points": 2500, "batches": 100}, {"points": 2500, "batches": 10}, ["25 points (rba), 250 points (uniform)"]),
+        (
+            {"points": 2500, "batches": 100},
+            {"points": 2500, "batches": 10},
+            ["25 points (rba, batches 100), 250 points (uniform, batches 10)"],
+        ),
         ({"points": 250, "batches": 100}, {"points": None, "batches": 10}, ["batches of 2.5 points. "]),
         ({"batches": None}, {}, []),
     ],

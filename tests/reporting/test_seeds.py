@@ -1,17 +1,29 @@
 """Statistics over seeds: only what is there counts, and the figure shows medians with their ranges."""
 
+import io
 import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from phasecore.backends import Acted, Outcome
+from phasecore.cli.tables import pairs_table
 from phasecore.phases import Phase, Timeline, Transition
 from phasecore.reporting.comparison import Compared
 from phasecore.reporting.comparison_figure import ROWS, draw_comparison
-from phasecore.reporting.seeds import BEGINS, Group, Paired, Spread, grouped_by_weighting, median_curve, summary_of
+from phasecore.reporting.seeds import (
+    BEGINS,
+    Group,
+    Paired,
+    Spread,
+    grouped_by_weighting,
+    median_curve,
+    paired,
+    summary_of,
+)
 from phasecore.runs import prepare
 
 
@@ -63,7 +75,25 @@ def test_pairs_are_of_one_seed_and_of_what_both_have() -> None:
     assert pair.error == Spread((0.5,))
     assert pair.starts[Phase.DIFFUSION] == Spread((0.5,)), "an iteration 0 has no ratio"
     assert pair.starts[Phase.TOTAL_DIFFUSION] is None
-    assert list(pair.to_json()) == ["weighting", "against", "relative_l2_error", "diffusion"]
+    assert list(pair.to_json()) == ["weighting", "against", "pairs", "relative_l2_error", "diffusion"]
+    assert pair.to_json()["pairs"] == 2
+
+
+@pytest.mark.parametrize("error", [1.0, math.nan])
+@pytest.mark.parametrize("reached", [1, 2, 4])
+def test_the_table_says_of_how_many_pairs_a_ratio_is(error: float, reached: int) -> None:
+    """With a reference solution and without one; networks that were not trained to the end make no pair."""
+    networks = [
+        Trained(weighting, seed, error, timeline(10) if seed < reached else timeline(), is_complete=seed < 4)
+        for weighting in ("uniform", "rba")
+        for seed in range(6)
+    ]
+    (pair,) = paired(grouped_by_weighting(networks))
+    assert pair.count == 4
+    stream = io.StringIO()
+    Console(file=stream, width=100).print(pairs_table([pair]))
+    assert (f"1, {reached} of 4" in stream.getvalue()) is (reached < 4)
+    assert " of " not in stream.getvalue().replace(f"1, {reached} of 4", "")
 
 
 def test_weightings_without_a_common_seed_have_no_ratios() -> None:

@@ -3,10 +3,10 @@
 import json
 import types
 import warnings
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -15,8 +15,10 @@ import phasecore
 from phasecore import InputError, TrainingError, hookimpl, plugins
 from phasecore.backends import Training
 from phasecore.phases import Phase, Timeline, TrackerState, Transition, tracker
+from phasecore.probes import Probe
 from phasecore.recording.configuration import summary
 from phasecore.runs import execute, open_run, prepare, prepare_resumed
+from phasecore.signals import Signals
 
 
 def calls() -> list[bool]:
@@ -284,3 +286,25 @@ def test_a_history_without_a_ratio_cannot_tell_the_phases(tmp_path: Path, monkey
     assert "cannot tell" in outcome.timeline.reason
     document = json.loads((tmp_path / "outcome.json").read_text())
     assert document["relative_l2_error"] is None
+
+
+@dataclass(frozen=True)
+class Own(Probe):
+    """A probe of one's own, one of whose options no text tells apart."""
+
+    name: ClassVar[str] = "own"
+    requires: ClassVar[frozenset[str]] = frozenset()
+    power: int = 1
+    function: Callable[[float], float] = abs
+
+    def measure(self, signals: Signals) -> Mapping[str, float]:
+        return {"own": self.function(2.0) ** self.power}
+
+
+def test_probes_given_as_objects_agree_if_their_options_do(tmp_path: Path) -> None:
+    """A function is another object in each process, and is no disagreement."""
+    execute(make(tmp_path, probes=[Own(power=2, function=lambda value: value)], iterations=40))
+    again = prepare_resumed(tmp_path, probes=[Own(power=2, function=lambda value: value)], iterations=50)
+    assert execute(again, resume=True).iterations == 50
+    with pytest.raises(InputError, match="differs in 'probes'"):
+        prepare_resumed(tmp_path, probes=[Own(power=3, function=lambda value: value)])
