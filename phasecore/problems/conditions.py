@@ -170,6 +170,7 @@ class Prescribed(Placed):
 
     def __post_init__(self) -> None:
         _check_values("prescribed values", self.term, self.values, '{"u": 0.0}')
+        _check_some("prescribed values", self.term, self.partials)
         self.at  # noqa: B018 - read where it is written
 
     @functools.cached_property
@@ -269,6 +270,7 @@ class Data(Condition):
 
     def __post_init__(self) -> None:
         _check_values("data", self.term, self.values, '{"u": values}')
+        _check_some("data", self.term, self.partials)
         self._places  # noqa: B018 - read where it is written
         for name, values in self.values.items():
             _check_known(f"data for {name!r} in term {self.term!r}", self.term, name, values)
@@ -348,7 +350,6 @@ def _check_values(what: str, term: str, given: Any, like: str) -> None:
     """Refuse values that are not given by partial."""
     if not isinstance(given, Mapping):
         raise InputError(f"{what} in term {term!r}", received=described(given), expected=f"them by partial: {like}")
-    _check_some(what, term, given)
 
 
 def _check_known(what: str, term: str, partial: str, value: Any) -> None:

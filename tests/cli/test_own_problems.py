@@ -201,8 +201,14 @@ def test_a_name_that_is_registered_too_is_not_mixed_up(tmp_path):
             "reference field 'u': received shape",
         ),
         ((SOLUTION, "{'v': x}"), r"received ['v']"),
-        (('"initial", ("t", 0)', '"initial", ("t", 7)'), "points of condition 'initial' of problem 'known' outside"),
-        (('at["x"]', 'at["y"]'), "condition of term 'initial': targets(): received KeyError: 'y'"),
+        (
+            ('"initial", ("t", 0)', '"initial", ("t", 7)'),
+            "place of a condition in term 'initial', outside the domain: received ('t', 7.0)",
+        ),
+        (
+            ('at["x"]', 'at["y"]'),
+            "prescribed value of 'u' in term 'initial', a function of ['x', 't']: received KeyError: 'y'",
+        ),
         ((PRESCRIBED, WALL.format('u["u"][:3]')), "condition of term 'wall': its residual: received shape (3,) at"),
         ((PRESCRIBED, WALL.format('(u["u"], u["u_x"][1:])')), "condition of term 'wall': its residual: received shape"),
     ],

@@ -191,9 +191,14 @@ def test_collocation_points_of_any_kind(kind):
 
 
 @pytest.mark.parametrize(
-    "points",
-    [{"x": SAMPLE[:, 0]}, {"a": SAMPLE[:, 0], "b": SAMPLE[:, 1]}, "points.csv", [SAMPLE[:, :1], SAMPLE[:-1, 1:]]],
+    ("points", "told"),
+    [
+        ({"x": SAMPLE[:, 0]}, r"by name: received columns \['x'\]"),
+        ({"a": SAMPLE[:, 0], "b": SAMPLE[:, 1]}, r"by name: received columns \['a', 'b'\]; .* \['x', 't'\]"),
+        ("points.csv", "of problem 'burgers'"),
+        ([SAMPLE[:, :1], SAMPLE[:-1, 1:]], "of problem 'burgers'"),
+    ],
 )
-def test_collocation_points_that_are_none(points):
-    with pytest.raises(InputError, match="collocation points of problem 'burgers'"):
+def test_collocation_points_that_are_none(points, told):
+    with pytest.raises(InputError, match=f"collocation points {told}"):
         PhysicsLoss(PROBLEM, nn.Linear(2, 1), points)
