@@ -14,13 +14,14 @@ from phasecore import registry
 from phasecore.errors import InputError
 from phasecore.jets.derivatives import Method
 from phasecore.problems import CollocationPoints, Problem
-from phasecore_keras import configuration, data, distribution, storing
+from phasecore_keras import configuration, data, distribution
 from phasecore_keras.autodiff import to_numpy
 from phasecore_keras.differentiation import Tensor
 from phasecore_keras.loss import PhysicsLoss
 from phasecore_keras.moving import COORDINATES, INDICES, Arrays, Points, WithinFit
 from phasecore_keras.reading import HeldVariables
 from phasecore_keras.resampling import Resampling
+from phasecore_keras.saved import SavedModel
 from phasecore_keras.second_order import QuasiNewtonSteps
 from phasecore_keras.steps import compiled_step, ready_optimizer, steps_done, synchronize
 from phasecore_keras.updates import BetweenSteps, WeightUpdates
@@ -28,7 +29,7 @@ from phasecore_keras.updates import BetweenSteps, WeightUpdates
 
 @final
 @keras.saving.register_keras_serializable(package="phasecore")
-class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
+class PINN(SavedModel):
     """Trains a Keras model of yours on a problem, with `compile` and `fit` as they are.
 
     The loss is the problem's: the mean squared weighted residual of every term, summed. `logs` hold it as "loss", and
@@ -101,7 +102,8 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         """Draw the collocation points, or take yours, and return them as `fit` takes them.
 
         `fit` trains on all of them at once unless it is given a `batch_size`. For a pipeline of your own make batches
-        of this dictionary: a point's weight stays with its index; with another number, weights not held start anew.
+        of this dictionary: a point's weight is found by its index. Of as many other points each takes what is known of
+        it, as in `resample`; with another number, or a scheme that forbids moves, weights not held start anew.
 
         Args:
             points: how many to draw; or `problem.sample(...)`; or coordinates of shape (n, dimension); None for those
@@ -231,7 +233,7 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         super().set_weights(weights)
         now, moving = self.physics.collocation, self.physics.moving
         if now is not None and moving is not None:
-            self.physics.set_points(CollocationPoints(to_numpy(moving.value), now.conditions))
+            self.physics.set_points(CollocationPoints(to_numpy(moving.value), now.conditions), restored=True)
 
     def quantize(self, mode: Any = None, *arguments: Any, **options: Any) -> None:
         """Quantize the network, see `keras.Model.quantize`.
@@ -241,16 +243,6 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         """
         self.network.quantize(mode, *arguments, **options)
         self.renew()
-
-    def get_compile_config(self) -> dict[str, Any]:
-        """Return what `compile_from_config` compiles from."""
-        return configuration.with_first_rate(super().get_compile_config(), self)
-
-    def compile_from_config(self, config: Mapping[str, Any]) -> None:
-        """Compile as a saved model was compiled, and make the optimizer's variables, to be loaded."""
-        self.compile(**configuration.compiled_from(config))
-        if self.optimizer is not None:
-            self.optimizer.build(self.trainable_variables)
 
     def fit(self, x: Any = None, y: Any = None, batch_size: int | None = None, *arguments: Any, **options: Any) -> Any:
         """Train, see `keras.Model.fit`; on all points at once unless a batch size is given.
@@ -364,37 +356,3 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         """Do nothing, where Keras adds the replicas' parts of a batch to see what they look like."""
-
-    def get_config(self) -> dict[str, Any]:
-        """Return what `from_config` makes the PINN from again.
-
-        Raises:
-            InputError: for a weighting scheme that was given as an object, which has no name to save.
-        """
-        return configuration.configuration_of(self, self._derivatives)
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None) -> PINN:
-        """Make a PINN from `get_config()`.
-
-        A problem that is not registered is found by its class name in `custom_objects`, as Keras finds layers.
-
-        Raises:
-            InputError: for a problem that is found in neither.
-        """
-        return cls(**configuration.given_by(config, custom_objects))
-
-    def get_build_config(self) -> dict[str, Any]:
-        """Return nothing: a PINN is built when it is made."""
-        return {}
-
-    def build_from_config(self, config: Mapping[str, Any]) -> None:
-        """Do nothing, likewise."""
-
-    def save_own_variables(self, store: Any) -> None:
-        """Save the points, and what policies had done."""
-        storing.store(store, self)
-
-    def load_own_variables(self, store: Any) -> None:
-        """Go on from there."""
-        storing.take_stored(store, self)

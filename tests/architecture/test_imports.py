@@ -353,6 +353,7 @@ def framework_parts(package):
 
 KERAS_ALONE = {
     "autodiff.py",
+    "blank.py",
     "callbacks.py",
     "closed.py",
     "configuration.py",
@@ -364,6 +365,7 @@ KERAS_ALONE = {
     "moving.py",
     "precision.py",
     "reading.py",
+    "saved.py",
     "scopes.py",
     "second_order.py",
     "steps.py",
