@@ -103,7 +103,8 @@ class PINN(SavedModel):
 
         `fit` trains on all of them at once unless it is given a `batch_size`. For a pipeline of your own make batches
         of this dictionary: a point's weight is found by its index. Of as many other points each takes what is known of
-        it, as in `resample`; with another number, or a scheme that forbids moves, weights not held start anew.
+        it, as in `resample`; with another number, or a scheme that forbids moves, weights not held start anew. A
+        callback may call it within `fit` with as many points, on which that goes on.
 
         Args:
             points: how many to draw; or `problem.sample(...)`; or coordinates of shape (n, dimension); None for those
@@ -115,14 +116,18 @@ class PINN(SavedModel):
             {"coordinates": shape (n, dimension), "indices": 0 to n - 1 of shape (n,)}.
 
         Raises:
-            InputError: for a count that is not a positive integer, or points that do not fit the problem.
+            InputError: for a count that is not a positive integer, points that do not fit the problem, or another
+                number of them within a `fit`.
             PluginError: for residuals that are not finite there, naming the term and where.
         """
         if isinstance(points, int | np.integer) and not isinstance(points, bool):
             points = self.problem.sample(int(points), seed=seed, condition_points=condition_points)
         if points is not None:
+            points = self.problem.check_collocation_points(points)
+            self._within_fit.check_number(points)
             synchronize(self)
             self.physics.set_points(points)
+            self._within_fit.follow()
             self.renew()
             self.physics.check_residuals()
         if self.physics.points is None:
@@ -283,6 +288,7 @@ class PINN(SavedModel):
         Raises:
             InputError: for anything that is no batch of points with their indices.
         """
+        self._within_fit.prepare_batch()
         self.renew()
         ready_optimizer(self)
         data.check_kind(
@@ -356,3 +362,16 @@ class PINN(SavedModel):
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         """Do nothing, where Keras adds the replicas' parts of a batch to see what they look like."""
+
+    def load_own_variables(self, store: Any) -> None:
+        """Go on from what a file has: a `fit` in progress on its points.
+
+        Raises:
+            InputError: for another number of points within a `fit` on batches; Keras tells of it in a ValueError.
+        """
+        if "points" in store:
+            self._within_fit.check(np.asarray(store["points"]))
+        synchronize(self)
+        super().load_own_variables(store)
+        self._within_fit.follow()
+        self.renew()

@@ -39,10 +39,12 @@ class WithinFit:
     def __init__(self, physics: PhysicsLoss) -> None:
         self._physics = physics
         self._on_all = False
+        self._fed: NDArray[Any] | None = None
         self.goes_on = False
 
     def __enter__(self) -> None:
-        """Begin."""
+        """Begin, on data that have the coordinates of the points as they are."""
+        self._fed = self._physics.points
         self.goes_on = True
 
     def __exit__(self, *unused: object) -> None:
@@ -60,6 +62,14 @@ class WithinFit:
         assert points is not None
         all_at_once = isinstance(x, Mapping) and not batch_size
         on_all = all_at_once and np.array_equal(np.asarray(x[INDICES]), np.arange(len(points)))
+        self._be_on_all(on_all)
+
+    def prepare_batch(self) -> None:
+        """Hear that a step is made by itself: it is on its batch, whatever a fit before it was on."""
+        if not self.goes_on:
+            self._be_on_all(False)
+
+    def _be_on_all(self, on_all: bool) -> None:
         if on_all != self._on_all and self._physics.moving is not None:
             self._physics.version += 1
         self._on_all = on_all
@@ -79,6 +89,26 @@ class WithinFit:
                 expected=f"{len(now)}, of which its data have the indices",
                 fix="Fit on all points at once, pinn.fit(pinn.points(...)), without a batch_size.",
             )
+
+    def check_number(self, points: CollocationPoints) -> None:
+        """Refuse to begin with another number of points while a fit goes on.
+
+        Raises:
+            InputError: if so.
+        """
+        now = self._physics.points
+        if self.goes_on and now is not None and len(points.interior) != len(now):
+            raise InputError(
+                "pinn.points(...) within a fit",
+                received=f"{len(points.interior)} points",
+                expected=f"{len(now)}, as there are: with another number weights would start anew",
+                fix="Call pinn.resample(points), which keeps what is known of each.",
+            )
+
+    def follow(self) -> None:
+        """Have the steps of a fit find the points where they are, if they are no more where its data have them."""
+        if self.goes_on and not np.array_equal(self._fed, self._physics.points):
+            self._physics.let_move()
 
     def batch(self, x: Mapping[str, Any], *, training: bool) -> tuple[Tensor, Tensor | None]:
         """Return coordinates and indices of a batch: of points that move, where they are now.

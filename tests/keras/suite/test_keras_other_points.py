@@ -1,12 +1,15 @@
 """Other points of a PINN, given by `points`: what is known of a point goes with it, and steps are on what there is."""
 
+import keras
 import numpy as np
 import pytest
-from keras_models import still
+from keras_models import Batches, still
 from repeats import further, repeated
 
 import phasecore
+from phasecore import InputError
 from phasecore.problems import CollocationPoints
+from phasecore_keras import PINN, PhaseMonitor
 from phasecore_keras.autodiff import to_numpy
 
 BURGERS = phasecore.problem("burgers")
@@ -78,3 +81,101 @@ def test_other_points_leave_a_tracked_attention_with_its_points():
     before = to_numpy(model.physics.residual_attention()["pde"]).copy()
     model.points(points["coordinates"][::-1])
     np.testing.assert_array_equal(to_numpy(model.physics.residual_attention()["pde"]), before[::-1])
+
+
+def by_points(model, chosen, folder):
+    model.points(chosen)
+
+
+def by_a_file(model, chosen, folder):
+    other = PINN(keras.models.clone_model(model.network), BURGERS, weighting=model.specification)
+    other.compile(optimizer=keras.optimizers.SGD(0.0))
+    other.network.set_weights(model.network.get_weights())
+    other.points(chosen)
+    other.optimizer.build(other.trainable_variables)
+    other.optimizer.iterations.assign(model.optimizer.iterations.value)
+    other.save_weights(folder / "other.weights.h5")
+    model.load_weights(folder / "other.weights.h5")
+
+
+HALVES = [np.arange(20), np.arange(20, 60)]
+DATA = {
+    "at once": lambda points: {"x": points},
+    "in batches": lambda points: {"x": points, "batch_size": 25, "shuffle": False},
+    "of a data set": lambda points: {"x": Batches(points, HALVES)},
+}
+
+
+class AtEpoch(keras.callbacks.Callback):
+    """Does something before an epoch."""
+
+    def __init__(self, epoch, action):
+        super().__init__()
+        self.epoch, self.action = epoch, action
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == self.epoch:
+            self.action(self.model)
+
+
+def loss_at(model, chosen):
+    fresh = PINN(model.network, BURGERS)
+    fresh.compile(optimizer=keras.optimizers.SGD(0.0))
+    return fresh.evaluate(fresh.points(chosen), verbose=0, return_dict=True)["pde_loss"]
+
+
+PAIRS = [(way, data) for data in DATA for way in (by_points, by_a_file)]
+
+
+@pytest.mark.parametrize(("way", "data"), [PAIRS[0], *further(*PAIRS[1:])])
+def test_a_fit_goes_on_with_the_points_that_there_are(way, data, tmp_path):
+    """The loss of each epoch, and the captures beside, are those at the points of that epoch."""
+    model, points = still("rba")
+    chosen = BURGERS.sample(60, seed=5)
+    before, monitor = model.physics.collocation, PhaseMonitor(every=1, batches=5, probes=["term_losses"])
+    callbacks = [AtEpoch(1, lambda model: way(model, chosen, tmp_path)), monitor]
+    history = model.fit(**DATA[data](points), epochs=3, callbacks=callbacks, verbose=0).history["pde_loss"]
+    expected = [loss_at(model, own) for own in (before, chosen, chosen)]
+    assert abs(expected[1] / expected[0] - 1) > 0.005
+    assert history == pytest.approx(expected, rel=1e-4)
+    assert monitor.history[-1]["loss_pde"] == pytest.approx(expected[1], rel=1e-4)
+    model.fit(model.points(), epochs=1, verbose=0)
+    with pytest.raises(InputError, match=r"train on pinn.points\(\)"):
+        model.fit(points, epochs=1, verbose=0)
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize("number", [40, 80])
+def test_another_number_of_points_is_refused_within_a_fit_which_names_resample(number):
+    model, points = still("rba")
+    with pytest.raises(InputError, match=rf"within a fit: received {number} points; expected 60.*pinn.resample"):
+        model.fit(points, epochs=2, callbacks=[AtEpoch(1, lambda model: model.points(number))], verbose=0)
+    assert len(model.points(number)["indices"]) == number
+
+
+@pytest.mark.any_backend
+def test_a_file_of_another_number_of_points_is_refused_within_a_fit_on_batches_alone(tmp_path):
+    model, points = still("rba")
+    loads = AtEpoch(1, lambda model: by_a_file(model, BURGERS.sample(70, seed=5), tmp_path))
+    with pytest.raises(ValueError, match="within a fit on batches: received 70 points; expected 60"):
+        model.fit(points, batch_size=20, epochs=2, callbacks=[loads], verbose=0)
+    history = model.fit(model.points(), epochs=2, callbacks=[loads], verbose=0).history["pde_loss"]
+    assert history[1] == pytest.approx(loss_at(model, BURGERS.sample(70, seed=5)), rel=1e-4)
+
+
+@pytest.mark.any_backend
+def test_the_same_points_within_a_fit_compile_nothing_anew():
+    model, points = still("rba")
+    model.fit(points, epochs=2, callbacks=[AtEpoch(1, lambda model: model.points(60, seed=0))], verbose=0)
+    assert model.physics.moving is None
+
+
+@repeated
+def test_a_step_on_a_batch_is_on_that_after_a_fit_on_all_points_that_moved():
+    model, points = still("uniform")
+    chosen = BURGERS.sample(60, seed=5)
+    model.fit(points, epochs=2, callbacks=[AtEpoch(1, lambda model: model.resample(chosen))], verbose=0)
+    some = {name: values[:7] for name, values in model.points().items()}
+    expected = model.evaluate(some, verbose=0, return_dict=True)["pde_loss"]
+    model.reset_metrics()
+    assert model.train_on_batch(some, return_dict=True)["pde_loss"] == pytest.approx(expected, rel=1e-5)
