@@ -107,7 +107,8 @@ class WithinFit:
 
     def follow(self) -> None:
         """Have the steps of a fit find the points where they are, if they are no more where its data have them."""
-        if self.goes_on and not np.array_equal(self._fed, self._physics.points):
+        fed, now = self._fed, self._physics.points
+        if self.goes_on and fed is not None and now is not None and not np.array_equal(fed, now):
             self._physics.let_move()
 
     def batch(self, x: Mapping[str, Any], *, training: bool) -> tuple[Tensor, Tensor | None]:
