@@ -41,6 +41,7 @@ from phasecore_keras.internals import compute_loss, takes_training
 from phasecore_keras.model import PINN
 from phasecore_keras.moments import MomentAccumulator
 from phasecore_keras.points import Batches
+from phasecore_keras.scaling import gradients_through
 from phasecore_keras.tangents import BLOCK, Tangents
 from phasecore_keras.undisturbed import undisturbed
 
@@ -84,7 +85,7 @@ class PhysicsSource(Source):
 
     def prepare(self, required: frozenset[str]) -> None:
         """Track the attention, evaluate the reference solution, and compile what the required signals need."""
-        physics, tools = self._physics, autodiff()
+        physics, tools, differentiated = self._physics, autodiff(), gradients_through(self._physics.model)
         self._required = required
         if RESIDUAL_ATTENTION in required and physics.track_attention():
             self._model.make_train_function(force=True)
@@ -111,11 +112,11 @@ class PhysicsSource(Source):
             self._tangents = Tangents(physics)
         self._evaluate = tools.compiled(lambda points: physics.evaluate(points)._asdict(), everything)
         self._fields = tools.compiled(physics.fields, everything)
-        self._shared_gradient = tools.gradients(
+        self._shared_gradient = differentiated.gradients(
             lambda: physics.shared_loss(physics.weighting.current()), self._variables, others
         )
-        self._batch_gradient = tools.gradients(batch_loss, self._variables, others)
-        self._batch_gradients = tools.batch_gradients(batch_loss, self._variables, others)
+        self._batch_gradient = differentiated.gradients(batch_loss, self._variables, others)
+        self._batch_gradients = differentiated.batch_gradients(batch_loss, self._variables, others)
 
     @contextlib.contextmanager
     def weighted_as_in_first_step(self) -> Iterator[None]:
@@ -277,7 +278,10 @@ class CustomSource(Source):
                 fix="Look for stop_gradient, detach(), no_grad and numbers of NumPy on the way, and for layers that "
                 "are frozen, or of another model.",
             )
-        self._value_and_gradients = tools.value_and_gradients(loss, self._variables, others, once=model.run_eagerly)
+        differentiated = gradients_through(model)
+        self._value_and_gradients = differentiated.value_and_gradients(
+            loss, self._variables, others, once=model.run_eagerly
+        )
         if ACTIVATIONS in required:
             self._activations = tools.compiled(self._hidden, list(model.variables))
 

@@ -366,6 +366,7 @@ KERAS_ALONE = {
     "precision.py",
     "reading.py",
     "saved.py",
+    "scaling.py",
     "scopes.py",
     "second_order.py",
     "steps.py",
