@@ -47,6 +47,7 @@ class PINN(SavedModel):
     Attributes:
         network: yours.
         physics: the loss, see `phasecore_keras.PhysicsLoss`.
+        weight_updates: of the weights that are updated between steps.
         quasi_newton: its steps by L-BFGS, which policies ask for.
         specification: of the weighting, empty if a scheme was given as an object.
         made_with: that of the weighting that it was made with.
@@ -85,8 +86,8 @@ class PINN(SavedModel):
         self._coefficients = HeldVariables("coefficients", saved=True)
         self._condition_points = HeldVariables("condition_points", saved=False)
         self.term_losses = [keras.metrics.Mean(name=f"{term}_loss") for term in problem.terms]
-        self._updates = WeightUpdates(self.physics, self)
-        self.quasi_newton = QuasiNewtonSteps(self, self._updates)
+        self.weight_updates = WeightUpdates(self.physics, self)
+        self.quasi_newton = QuasiNewtonSteps(self, self.weight_updates)
         self._version = -1
         self._within_fit = WithinFit(self.physics)
         self._jit_of_keras: bool | None = None
@@ -267,7 +268,7 @@ class PINN(SavedModel):
         x, y, batch_size = (options.pop(name, None) for name in ("x", "y", "batch_size"))
         ready_optimizer(self)
         data.check_data(x, self.physics.points, y, options)
-        options["callbacks"] = [*data.each_callback(options.get("callbacks")), BetweenSteps(self._updates)]
+        options["callbacks"] = [*data.each_callback(options.get("callbacks")), BetweenSteps(self.weight_updates)]
         options.setdefault("validation_batch_size", data.all_of(options.get("validation_data")))
         self._within_fit.prepare(x, batch_size)
         if any(isinstance(callback, Resampling) for callback in options["callbacks"]):
@@ -294,9 +295,9 @@ class PINN(SavedModel):
         data.check_kind(
             x, data.by_name(super().train_on_batch, (x, *arguments), options), "train_on_batch", indices=True
         )
-        if self._updates.needed:
-            self._updates.refresh()
-            self._updates.before_step(steps_done(self))
+        if self.weight_updates.needed:
+            self.weight_updates.refresh()
+            self.weight_updates.before_step(steps_done(self))
         with distribution.whole_batches():
             return super().train_on_batch(distribution.in_parts(self, x), *arguments, **options)
 

@@ -122,14 +122,15 @@ class PhysicsSource(Source):
     def weighted_as_in_first_step(self) -> Iterator[None]:
         """Have the weights that the first step uses, which updates them first, as long as there was none."""
         weighting = self._physics.weighting
-        if not weighting.unstarted():
-            yield
-            return
-        self._follow()
-        now = self._evaluate(ops.copy(self._coordinates))
-        signals = self._physics.signals(ops.copy(self._coordinates), now["residuals"], now["condition_residuals"])
-        with weighting.as_in_first_step(signals):
-            yield
+        with self._model.weight_updates.as_in_first_step():
+            if not weighting.unstarted():
+                yield
+                return
+            self._follow()
+            now = self._evaluate(ops.copy(self._coordinates))
+            signals = self._physics.signals(ops.copy(self._coordinates), now["residuals"], now["condition_residuals"])
+            with weighting.as_in_first_step(signals):
+                yield
 
     def signals(self, required: frozenset[str]) -> dict[str, Any]:
         """Return residuals, losses, weights and fields at the current state."""
