@@ -32,6 +32,7 @@ from phasecore_keras.differentiation import Tensor, variable_dtype
 from phasecore_keras.distribution import of_whole_batch
 from phasecore_keras.evaluation import Evaluation, evaluation_of
 from phasecore_keras.namespace import namespace
+from phasecore_keras.penalties import penalty_of
 from phasecore_keras.reading import check_trainable, others_than, variables_read
 from phasecore_keras.watching import Watch
 from phasecore_keras.weighting import IndexedWeighting, Weighting, weighted_loss
@@ -315,16 +316,8 @@ class PhysicsLoss(ResidualLoss):
         return ops.cast(total, self._dtype)
 
     def penalty(self) -> Tensor:
-        """Return the sum of the regularizers of the trained variables, a scalar.
-
-        Constants that no residual sees, such as the level of a pressure, enter times zero: their gradient is zero then,
-        where Keras would warn that there is none.
-        """
-        own = getattr(self.model, "trainable_variables", ())
-        constants = [0.0 * ops.sum(v.value) for v in own if len(v.shape) < 2]
-        trained = self.trainable_variables
-        regularized = [v.regularizer(v.value) for v in trained if getattr(v, "regularizer", None) is not None]
-        return ops.cast(sum([*constants, *regularized], ops.zeros((), dtype=self._dtype)), self._dtype)
+        """Return the sum of the regularizers of the trained variables, a scalar."""
+        return penalty_of(self.model, self.trainable_variables, self._dtype)
 
     def track_attention(self) -> bool:
         """Keep the paper's residual-based attention beside the weights in use, as a statistic that enters no loss.

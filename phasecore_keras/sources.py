@@ -40,6 +40,7 @@ from phasecore_keras.differentiation import Tensor
 from phasecore_keras.internals import compute_loss, takes_training
 from phasecore_keras.model import PINN
 from phasecore_keras.moments import MomentAccumulator
+from phasecore_keras.penalties import name_beside, regularized
 from phasecore_keras.points import Batches
 from phasecore_keras.scaling import gradients_through
 from phasecore_keras.tangents import BLOCK, Tangents
@@ -106,11 +107,18 @@ class PhysicsSource(Source):
         def batch_loss(coordinates: Tensor, *weights: Tensor) -> Tensor:
             return physics.batch_loss(coordinates, dict(zip(weighted, weights, strict=True)))
 
+        is_penalized = bool(regularized(physics.trainable_variables))
+
+        def evaluated(points: Tensor) -> dict[str, Any]:
+            evaluation = physics.evaluate(points)
+            beside = {name_beside(physics.problem.terms): physics.penalty()} if is_penalized else {}
+            return {**evaluation._asdict(), "weighted": {**evaluation.weighted, **beside}}
+
         if ACTIVATIONS in required:
             self._activations = tools.compiled(self._hidden, list(self._model.network.variables))
         if required & {TERM_GRADIENTS, TANGENT_KERNEL_TRACES}:
             self._tangents = Tangents(physics)
-        self._evaluate = tools.compiled(lambda points: physics.evaluate(points)._asdict(), everything)
+        self._evaluate = tools.compiled(evaluated, everything)
         self._fields = tools.compiled(physics.fields, everything)
         self._shared_gradient = differentiated.gradients(
             lambda: physics.shared_loss(physics.weighting.current()), self._variables, others

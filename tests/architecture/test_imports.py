@@ -363,6 +363,7 @@ KERAS_ALONE = {
     "jax_autodiff.py",
     "model.py",
     "moving.py",
+    "penalties.py",
     "precision.py",
     "reading.py",
     "saved.py",

@@ -9,7 +9,7 @@ import phasecore
 from phasecore import InputError
 from phasecore.signals import RESIDUALS
 from phasecore.weighting import WeightingScheme
-from phasecore_keras import PINN, PhysicsLoss
+from phasecore_keras import PINN, PhaseMonitor, PhysicsLoss
 from phasecore_keras.autodiff import to_numpy
 
 NOT_TORCH = pytest.mark.skipif(BACKEND == "torch", reason="Keras itself refuses steps_per_execution with torch")
@@ -215,6 +215,25 @@ def test_regularizers_count():
     kernel = to_numpy(network.layers[0].kernel.value)
     terms = sum(history[f"{term}_loss"][0] for term in problem.terms)
     assert history["loss"][0] == pytest.approx(terms + 0.1 * float((kernel**2).sum()), rel=1e-5)
+
+
+@pytest.mark.parametrize("weighting", ["rba", *further("uniform", "rba+grad_norm:every=2", "soft_adapt")])
+@pytest.mark.parametrize("regularizer", [keras.regularizers.L2(0.1), *further(None)])
+def test_the_training_loss_of_a_row_is_that_of_the_step(weighting, regularizer):
+    """The network does not move: each row has what `fit` logs and `evaluate` returns."""
+    network = mlp(kernel_regularizer=regularizer)
+    model = PINN(network, phasecore.problem("burgers"), weighting=weighting)
+    model.compile(optimizer=keras.optimizers.SGD(0.0))
+    points, monitor = model.points(50), PhaseMonitor(every=1, batches=5, probes=["term_losses"])
+    losses = model.fit(points, epochs=3, callbacks=[monitor], verbose=0).history["loss"]
+    rows = monitor.history
+    assert [row["training_loss"] for row in rows[1:]] == pytest.approx(losses, rel=1e-4)
+    assert rows[-1]["training_loss"] == pytest.approx(model.evaluate(points, verbose=0, return_dict=True)["loss"])
+    parts = [value for name, value in rows[-1].items() if name.startswith("weighted_loss_")]
+    assert rows[-1]["training_loss"] == pytest.approx(sum(parts), rel=1e-6)
+    squares = sum(float((to_numpy(layer.kernel.value) ** 2).sum()) for layer in network.layers)
+    found = rows[-1].get("weighted_loss_regularizers")
+    assert found == (regularizer and pytest.approx(0.1 * squares, rel=1e-5))
 
 
 @repeated

@@ -1,0 +1,56 @@
+"""What a loss has beside its terms: regularizers of what is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from keras import ops
+
+from phasecore_keras.differentiation import Tensor
+
+REGULARIZERS = "regularizers"
+"""What the sum of the regularizers is called beside the losses of the terms."""
+
+
+def regularized(variables: Iterable[Any]) -> list[Any]:
+    """Return those of some variables that have a regularizer.
+
+    Example:
+        >>> import keras
+        >>> layer = keras.layers.Dense(1, kernel_regularizer="l2")
+        >>> layer.build((None, 2))
+        >>> [variable.name for variable in regularized(layer.trainable_variables)]
+        ['kernel']
+    """
+    return [variable for variable in variables if getattr(variable, "regularizer", None) is not None]
+
+
+def penalty_of(model: Any, trained: Sequence[Any], dtype: str) -> Tensor:
+    """Return the sum of the regularizers of trained variables, a scalar.
+
+    Constants that no residual sees, such as the level of a pressure, enter times zero: their gradient is zero then,
+    where Keras would warn that there is none.
+
+    Args:
+        model: whose variables may be such constants.
+        trained: the variables that are trained, of the model and of others.
+        dtype: of the result.
+    """
+    own = getattr(model, "trainable_variables", ())
+    constants = [0.0 * ops.sum(v.value) for v in own if len(v.shape) < 2]
+    penalties = [v.regularizer(v.value) for v in regularized(trained)]
+    return ops.cast(sum([*constants, *penalties], ops.zeros((), dtype=dtype)), dtype)
+
+
+def name_beside(terms: Iterable[str]) -> str:
+    """Return `REGULARIZERS`, or something like it where a term has that name.
+
+    Example:
+        >>> name_beside(["pde"]), name_beside(["regularizers"])
+        ('regularizers', 'regularizers_')
+    """
+    name, taken = REGULARIZERS, set(terms)
+    while name in taken:
+        name += "_"
+    return name
