@@ -19,6 +19,7 @@ from phasecore_keras.autodiff import to_numpy
 from phasecore_keras.differentiation import Tensor
 from phasecore_keras.loss import PhysicsLoss
 from phasecore_keras.moving import COORDINATES, INDICES, Arrays, Points, WithinFit
+from phasecore_keras.penalties import tell_of_added_losses
 from phasecore_keras.reading import HeldVariables
 from phasecore_keras.resampling import Resampling
 from phasecore_keras.saved import SavedModel
@@ -80,6 +81,7 @@ class PINN(SavedModel):
         self.specification = self.made_with = configuration.specification_of(weighting)
         self._derivatives = derivatives
         self.physics = PhysicsLoss(problem, network, weighting=weighting, derivatives=derivatives)
+        tell_of_added_losses(network, problem.sample(2, seed=0).interior)
         self.network = network
         self.weighting = self.physics.weighting
         self.attention = self.physics.attention

@@ -1,3 +1,5 @@
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -215,6 +217,31 @@ def test_regularizers_count():
     kernel = to_numpy(network.layers[0].kernel.value)
     terms = sum(history[f"{term}_loss"][0] for term in problem.terms)
     assert history["loss"][0] == pytest.approx(terms + 0.1 * float((kernel**2).sum()), rel=1e-5)
+
+
+class Penalized(keras.layers.Layer):
+    def call(self, x):
+        self.add_loss(7.0 + 0.0 * ops.mean(x))
+        return x
+
+
+@pytest.mark.filterwarnings("ignore:Taylor-mode")
+@pytest.mark.parametrize("what", ["add_loss", "activity_regularizer", "kernel_regularizer"])
+def test_losses_that_layers_add_are_left_out_and_a_warning_says_so(what):
+    added = [Penalized()] if what == "add_loss" else []
+    options = {what: "l2"} if what.endswith("regularizer") else {}
+    network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(4, **options), *added, keras.layers.Dense(1)])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = PINN(network, phasecore.problem("burgers"))
+    told = [str(item.message) for item in caught if "losses of their own" in str(item.message)]
+    assert len(told) == (what != "kernel_regularizer")
+    model.compile(optimizer=keras.optimizers.SGD(0.0))
+    points, monitor = model.points(20), PhaseMonitor(every=1, batches=5, probes=["term_losses"])
+    history = model.fit(points, epochs=1, callbacks=[monitor], verbose=0).history
+    terms = sum(history[f"{term}_loss"][0] for term in model.problem.terms)
+    assert (history["loss"][0] == pytest.approx(terms, rel=1e-5)) == bool(told)
+    assert monitor.history[-1]["training_loss"] == pytest.approx(history["loss"][0], rel=1e-5)
 
 
 @pytest.mark.parametrize("weighting", ["rba", *further("uniform", "rba+grad_norm:every=2", "soft_adapt")])
