@@ -18,7 +18,7 @@ from phasecore_keras import configuration, data, distribution
 from phasecore_keras.autodiff import to_numpy
 from phasecore_keras.differentiation import Tensor
 from phasecore_keras.loss import PhysicsLoss
-from phasecore_keras.moving import COORDINATES, INDICES, Arrays, Points, WithinFit
+from phasecore_keras.moving import COORDINATES, INDICES, Arrays, Points, WithinFit, chosen
 from phasecore_keras.penalties import tell_of_added_losses
 from phasecore_keras.reading import HeldVariables
 from phasecore_keras.resampling import Resampling
@@ -101,7 +101,9 @@ class PINN(SavedModel):
         """The problem."""
         return self.physics.problem
 
-    def points(self, points: Points | None = None, *, seed: int = 0, condition_points: int | None = None) -> Arrays:
+    def points(
+        self, points: Points | None = None, *, seed: int | None = None, condition_points: int | None = None
+    ) -> Arrays:
         """Draw the collocation points, or take yours, and return them as `fit` takes them.
 
         `fit` trains on all of them at once unless it is given a `batch_size`. For a pipeline of your own make batches
@@ -112,24 +114,22 @@ class PINN(SavedModel):
         Args:
             points: how many to draw; or `problem.sample(...)`; or coordinates of shape (n, dimension); None for those
                 that there are, wherever they have moved.
-            seed: of the points drawn.
+            seed: of the points drawn, 0 by default; beside coordinates those of the conditions are.
             condition_points: number of points of each condition that are drawn; the problem chooses by default.
 
         Returns:
             {"coordinates": shape (n, dimension), "indices": 0 to n - 1 of shape (n,)}.
 
         Raises:
-            InputError: for a count that is not a positive integer, points that do not fit the problem, or another
-                number of them within a `fit`.
+            InputError: for a count that is not a positive integer, points that do not fit the problem, another number
+                of them within a `fit`, or options where none are drawn.
             PluginError: for residuals that are not finite there, naming the term and where.
         """
-        if isinstance(points, int | np.integer) and not isinstance(points, bool):
-            points = self.problem.sample(int(points), seed=seed, condition_points=condition_points)
-        if points is not None:
-            points = self.problem.check_collocation_points(points)
-            self._within_fit.check_number(points)
+        given = chosen(self.problem, points, seed, condition_points)
+        if given is not None:
+            self._within_fit.check_number(given)
             synchronize(self)
-            self.physics.set_points(points)
+            self.physics.set_points(given)
             self._within_fit.follow()
             self.renew()
             self.physics.check_residuals()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any, final
 
@@ -10,7 +11,7 @@ from keras import ops
 from numpy.typing import ArrayLike, NDArray
 
 from phasecore.errors import InputError
-from phasecore.problems import CollocationPoints
+from phasecore.problems import CollocationPoints, Problem
 from phasecore_keras.differentiation import Tensor
 from phasecore_keras.distribution import cut_by_device, own_part
 from phasecore_keras.loss import PhysicsLoss
@@ -23,6 +24,38 @@ Arrays = dict[str, NDArray[Any]]
 
 COORDINATES = "coordinates"
 INDICES = "indices"
+
+
+def chosen(
+    problem: Problem, points: Points | None, seed: int | None, condition_points: int | None
+) -> CollocationPoints | None:
+    """Return the points that are asked for, checked, or None for those that there are.
+
+    Args:
+        problem: whose points.
+        points: see `Points`.
+        seed: of those drawn, 0 by default: all, or those of the conditions where coordinates are given.
+        condition_points: number of points of each condition that are drawn; the problem chooses by default.
+
+    Raises:
+        InputError: for what does not fit the problem, and for options where nothing is drawn.
+    """
+    if isinstance(points, CollocationPoints) or points is None:
+        given = {"seed": seed, "condition_points": condition_points}
+        for name, value in given.items():
+            if value is not None:
+                raise InputError(
+                    f"argument {name!r} of pinn.points",
+                    received=f"{value!r} beside {'no points' if points is None else 'those of problem.sample(...)'}",
+                    expected="nothing where nothing is drawn",
+                    fix="Give a number of points, or coordinates, for which those of the conditions are drawn.",
+                )
+        return None if points is None else problem.check_collocation_points(points)
+    drawn = functools.partial(problem.sample, seed=seed or 0, condition_points=condition_points)
+    if isinstance(points, int | np.integer) and not isinstance(points, bool):
+        return drawn(int(points))
+    interior = problem.check_points(points, "collocation points")
+    return CollocationPoints(interior, drawn(len(interior)).conditions)
 
 
 @final

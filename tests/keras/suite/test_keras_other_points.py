@@ -179,3 +179,20 @@ def test_a_step_on_a_batch_is_on_that_after_a_fit_on_all_points_that_moved():
     expected = model.evaluate(some, verbose=0, return_dict=True)["pde_loss"]
     model.reset_metrics()
     assert model.train_on_batch(some, return_dict=True)["pde_loss"] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.any_backend
+def test_options_of_points_are_used_or_refused():
+    model, points = still("uniform")
+    x = points["coordinates"]
+    for given, options in ((60, {"condition_points": 7}), (x, {"condition_points": 7}), (x, {"seed": 3}), (x, {})):
+        model.points(given, **options)
+        expected = BURGERS.sample(60, **options).conditions
+        for own, other in zip(model.physics.collocation.conditions, expected, strict=True):
+            np.testing.assert_array_equal(own, other)
+    before = model.physics.collocation
+    for given in (None, BURGERS.sample(60, seed=2)):
+        for options in ({"seed": 0}, {"seed": 4}, {"condition_points": 33}):
+            with pytest.raises(InputError, match=rf"argument '{next(iter(options))}' of pinn.points.*nothing is drawn"):
+                model.points(given, **options)
+    assert model.physics.collocation is before
