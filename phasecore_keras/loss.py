@@ -18,11 +18,12 @@ from phasecore.policies.actions import Action
 from phasecore.problems import CollocationPoints, Problem
 from phasecore.problems.checks import check_problem_given, columns_joined, fields_of, residuals_of
 from phasecore.problems.finite import check_residuals_are_finite
-from phasecore.sampling.places import places_of_terms
-from phasecore.signals import TANGENT_KERNEL_TRACES, TERM_GRADIENTS, Signals
+from phasecore.sampling.places import have_moved, places_of_terms
+from phasecore.signals import Signals
 from phasecore.weighting.composition import Products
 from phasecore.weighting.rba import RBAState, rba
 from phasecore_keras.autodiff import autodiff, to_numpy
+from phasecore_keras.blank import blank_signals
 from phasecore_keras.checks import BLOCK, residuals_now
 from phasecore_keras.coefficients import Coefficients
 from phasecore_keras.conditions import Conditions, check_targets
@@ -31,7 +32,8 @@ from phasecore_keras.differentiation import Tensor, variable_dtype
 from phasecore_keras.distribution import of_whole_batch
 from phasecore_keras.evaluation import Evaluation, evaluation_of
 from phasecore_keras.namespace import namespace
-from phasecore_keras.reading import check_trainable, named_variables, others_than, variables_read
+from phasecore_keras.penalties import penalty_of
+from phasecore_keras.reading import check_trainable, others_than, variables_read
 from phasecore_keras.watching import Watch
 from phasecore_keras.weighting import IndexedWeighting, Weighting, weighted_loss
 
@@ -170,22 +172,34 @@ class PhysicsLoss(ResidualLoss):
     def _conditions_at(self, points: Sequence[Floats]) -> Conditions:
         return Conditions(self.problem, points, self._dtype, self._equations, self.trained_coefficients)
 
-    def set_points(self, points: CollocationPoints | ArrayLike) -> None:
-        """Take the collocation points; if their number is another, weights start anew, or stay nearby where held.
+    def set_points(self, points: CollocationPoints | ArrayLike, *, restored: bool = False) -> None:
+        """Take the collocation points: as many others as there were are taken as if these had moved, see `resample`.
+
+        If their number is another, or a scheme forbids moves, weights start anew, or stay nearby where held.
+
+        Args:
+            points: `problem.sample(...)`, or the collocation points alone, shape (n, dimension).
+            restored: whether their weights are put in place beside; those of other points are left alone then.
 
         Raises:
             InputError: for points outside the domain, of a wrong shape, or of another problem's conditions.
         """
         before, sizes = self.collocation, self._sizes
         given = self.problem.check_collocation_points(columns_joined(points, self.problem.coordinates))
-        if self._take(given):
-            signals = self._blank_signals()
-            if before is not None and self.weighting.held:
-                self.weighting.move(signals, places_of_terms(self.problem, given, before, self._sizes, sizes))
-            else:
-                self.weighting.allocate(signals, self._sizes)
-            if self.attention.points:
-                self.attention.allocate(signals, self._sizes)
+        is_other_number = self._take(given)
+        if restored and not is_other_number:
+            return
+        signals = self._blank_signals()
+        forbidden = any(part.scheme.on_move == "refused" for part in self.weighting.parts)
+        places = {} if before is None else places_of_terms(self.problem, given, before, self._sizes, sizes)
+        if before is not None and (self.weighting.held or not (is_other_number or forbidden)):
+            self.weighting.move(signals, places)
+        elif is_other_number or have_moved(places):
+            self.weighting.allocate(signals, self._sizes)
+        if self.attention.points and is_other_number:
+            self.attention.allocate(signals, self._sizes)
+        elif self.attention.points:
+            self.attention.move(signals, places)
 
     def resample(self, points: CollocationPoints | ArrayLike) -> None:
         """Go on with other collocation points, any number of them; what is known of a point stays with the point.
@@ -302,16 +316,8 @@ class PhysicsLoss(ResidualLoss):
         return ops.cast(total, self._dtype)
 
     def penalty(self) -> Tensor:
-        """Return the sum of the regularizers of the trained variables, a scalar.
-
-        Constants that no residual sees, such as the level of a pressure, enter times zero: their gradient is zero then,
-        where Keras would warn that there is none.
-        """
-        own = getattr(self.model, "trainable_variables", ())
-        constants = [0.0 * ops.sum(v.value) for v in own if len(v.shape) < 2]
-        trained = self.trainable_variables
-        regularized = [v.regularizer(v.value) for v in trained if getattr(v, "regularizer", None) is not None]
-        return ops.cast(sum([*constants, *regularized], ops.zeros((), dtype=self._dtype)), self._dtype)
+        """Return the sum of the regularizers of the trained variables, a scalar."""
+        return penalty_of(self.model, self.trainable_variables, self._dtype)
 
     def track_attention(self) -> bool:
         """Keep the paper's residual-based attention beside the weights in use, as a statistic that enters no loss.
@@ -381,20 +387,4 @@ class PhysicsLoss(ResidualLoss):
         return signals_of(self.problem, domain, points, residuals, conditions, namespace)
 
     def _blank_signals(self) -> Signals:
-        """Signals of the right shapes, zero, the costly ones too."""
-        assert self.points is not None
-
-        def blank(*shape: int) -> Tensor:
-            return ops.zeros(shape, dtype=self._dtype)
-
-        signals = self.signals(
-            blank(*self.points.shape),
-            {term: blank(size) for term, size in self._sizes.items() if term in self.problem.equations},
-            {term: blank(size) for term, size in self._sizes.items() if term not in self.problem.equations},
-        )
-        gradients = {name: ops.zeros_like(v.value) for name, v in named_variables(self.trainable_variables).items()}
-        costly = {
-            TERM_GRADIENTS: dict.fromkeys(self._sizes, gradients),
-            TANGENT_KERNEL_TRACES: {term: blank() for term in self._sizes},
-        }
-        return Signals({**signals.values, **costly}, namespace)
+        return blank_signals(self, self._sizes, self._dtype)

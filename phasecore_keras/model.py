@@ -14,13 +14,15 @@ from phasecore import registry
 from phasecore.errors import InputError
 from phasecore.jets.derivatives import Method
 from phasecore.problems import CollocationPoints, Problem
-from phasecore_keras import configuration, data, distribution, storing
+from phasecore_keras import configuration, data, distribution
 from phasecore_keras.autodiff import to_numpy
 from phasecore_keras.differentiation import Tensor
 from phasecore_keras.loss import PhysicsLoss
-from phasecore_keras.moving import COORDINATES, INDICES, Arrays, Points, WithinFit
+from phasecore_keras.moving import COORDINATES, INDICES, Arrays, Points, WithinFit, chosen
+from phasecore_keras.penalties import tell_of_added_losses
 from phasecore_keras.reading import HeldVariables
 from phasecore_keras.resampling import Resampling
+from phasecore_keras.saved import SavedModel
 from phasecore_keras.second_order import QuasiNewtonSteps
 from phasecore_keras.steps import compiled_step, ready_optimizer, steps_done, synchronize
 from phasecore_keras.updates import BetweenSteps, WeightUpdates
@@ -28,7 +30,7 @@ from phasecore_keras.updates import BetweenSteps, WeightUpdates
 
 @final
 @keras.saving.register_keras_serializable(package="phasecore")
-class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
+class PINN(SavedModel):
     """Trains a Keras model of yours on a problem, with `compile` and `fit` as they are.
 
     The loss is the problem's: the mean squared weighted residual of every term, summed. `logs` hold it as "loss", and
@@ -46,6 +48,7 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
     Attributes:
         network: yours.
         physics: the loss, see `phasecore_keras.PhysicsLoss`.
+        weight_updates: of the weights that are updated between steps.
         quasi_newton: its steps by L-BFGS, which policies ask for.
         specification: of the weighting, empty if a scheme was given as an object.
         made_with: that of the weighting that it was made with.
@@ -78,14 +81,15 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         self.specification = self.made_with = configuration.specification_of(weighting)
         self._derivatives = derivatives
         self.physics = PhysicsLoss(problem, network, weighting=weighting, derivatives=derivatives)
+        tell_of_added_losses(network, problem.sample(2, seed=0).interior)
         self.network = network
         self.weighting = self.physics.weighting
         self.attention = self.physics.attention
         self._coefficients = HeldVariables("coefficients", saved=True)
         self._condition_points = HeldVariables("condition_points", saved=False)
         self.term_losses = [keras.metrics.Mean(name=f"{term}_loss") for term in problem.terms]
-        self._updates = WeightUpdates(self.physics, self)
-        self.quasi_newton = QuasiNewtonSteps(self, self._updates)
+        self.weight_updates = WeightUpdates(self.physics, self)
+        self.quasi_newton = QuasiNewtonSteps(self, self.weight_updates)
         self._version = -1
         self._within_fit = WithinFit(self.physics)
         self._jit_of_keras: bool | None = None
@@ -97,30 +101,36 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         """The problem."""
         return self.physics.problem
 
-    def points(self, points: Points | None = None, *, seed: int = 0, condition_points: int | None = None) -> Arrays:
+    def points(
+        self, points: Points | None = None, *, seed: int | None = None, condition_points: int | None = None
+    ) -> Arrays:
         """Draw the collocation points, or take yours, and return them as `fit` takes them.
 
         `fit` trains on all of them at once unless it is given a `batch_size`. For a pipeline of your own make batches
-        of this dictionary: a point's weight stays with its index; with another number, weights not held start anew.
+        of this dictionary: a point's weight is found by its index. Of as many other points each takes what is known of
+        it, as in `resample`; with another number, or a scheme that forbids moves, weights not held start anew. A
+        callback may call it within `fit` with as many points, on which that goes on.
 
         Args:
             points: how many to draw; or `problem.sample(...)`; or coordinates of shape (n, dimension); None for those
                 that there are, wherever they have moved.
-            seed: of the points drawn.
+            seed: of the points drawn, 0 by default; beside coordinates those of the conditions are.
             condition_points: number of points of each condition that are drawn; the problem chooses by default.
 
         Returns:
             {"coordinates": shape (n, dimension), "indices": 0 to n - 1 of shape (n,)}.
 
         Raises:
-            InputError: for a count that is not a positive integer, or points that do not fit the problem.
+            InputError: for a count that is not a positive integer, points that do not fit the problem, another number
+                of them within a `fit`, or options where none are drawn.
             PluginError: for residuals that are not finite there, naming the term and where.
         """
-        if isinstance(points, int | np.integer) and not isinstance(points, bool):
-            points = self.problem.sample(int(points), seed=seed, condition_points=condition_points)
-        if points is not None:
+        given = chosen(self.problem, points, seed, condition_points)
+        if given is not None:
+            self._within_fit.check_number(given)
             synchronize(self)
-            self.physics.set_points(points)
+            self.physics.set_points(given)
+            self._within_fit.follow()
             self.renew()
             self.physics.check_residuals()
         if self.physics.points is None:
@@ -231,7 +241,7 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         super().set_weights(weights)
         now, moving = self.physics.collocation, self.physics.moving
         if now is not None and moving is not None:
-            self.physics.set_points(CollocationPoints(to_numpy(moving.value), now.conditions))
+            self.physics.set_points(CollocationPoints(to_numpy(moving.value), now.conditions), restored=True)
 
     def quantize(self, mode: Any = None, *arguments: Any, **options: Any) -> None:
         """Quantize the network, see `keras.Model.quantize`.
@@ -241,16 +251,6 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         """
         self.network.quantize(mode, *arguments, **options)
         self.renew()
-
-    def get_compile_config(self) -> dict[str, Any]:
-        """Return what `compile_from_config` compiles from."""
-        return configuration.with_first_rate(super().get_compile_config(), self)
-
-    def compile_from_config(self, config: Mapping[str, Any]) -> None:
-        """Compile as a saved model was compiled, and make the optimizer's variables, to be loaded."""
-        self.compile(**configuration.compiled_from(config))
-        if self.optimizer is not None:
-            self.optimizer.build(self.trainable_variables)
 
     def fit(self, x: Any = None, y: Any = None, batch_size: int | None = None, *arguments: Any, **options: Any) -> Any:
         """Train, see `keras.Model.fit`; on all points at once unless a batch size is given.
@@ -270,7 +270,7 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         x, y, batch_size = (options.pop(name, None) for name in ("x", "y", "batch_size"))
         ready_optimizer(self)
         data.check_data(x, self.physics.points, y, options)
-        options["callbacks"] = [*data.each_callback(options.get("callbacks")), BetweenSteps(self._updates)]
+        options["callbacks"] = [*data.each_callback(options.get("callbacks")), BetweenSteps(self.weight_updates)]
         options.setdefault("validation_batch_size", data.all_of(options.get("validation_data")))
         self._within_fit.prepare(x, batch_size)
         if any(isinstance(callback, Resampling) for callback in options["callbacks"]):
@@ -291,14 +291,15 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
         Raises:
             InputError: for anything that is no batch of points with their indices.
         """
+        self._within_fit.prepare_batch()
         self.renew()
         ready_optimizer(self)
         data.check_kind(
             x, data.by_name(super().train_on_batch, (x, *arguments), options), "train_on_batch", indices=True
         )
-        if self._updates.needed:
-            self._updates.refresh()
-            self._updates.before_step(steps_done(self))
+        if self.weight_updates.needed:
+            self.weight_updates.refresh()
+            self.weight_updates.before_step(steps_done(self))
         with distribution.whole_batches():
             return super().train_on_batch(distribution.in_parts(self, x), *arguments, **options)
 
@@ -365,36 +366,15 @@ class PINN(keras.Model):  # type: ignore[misc, unused-ignore]
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         """Do nothing, where Keras adds the replicas' parts of a batch to see what they look like."""
 
-    def get_config(self) -> dict[str, Any]:
-        """Return what `from_config` makes the PINN from again.
-
-        Raises:
-            InputError: for a weighting scheme that was given as an object, which has no name to save.
-        """
-        return configuration.configuration_of(self, self._derivatives)
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None) -> PINN:
-        """Make a PINN from `get_config()`.
-
-        A problem that is not registered is found by its class name in `custom_objects`, as Keras finds layers.
-
-        Raises:
-            InputError: for a problem that is found in neither.
-        """
-        return cls(**configuration.given_by(config, custom_objects))
-
-    def get_build_config(self) -> dict[str, Any]:
-        """Return nothing: a PINN is built when it is made."""
-        return {}
-
-    def build_from_config(self, config: Mapping[str, Any]) -> None:
-        """Do nothing, likewise."""
-
-    def save_own_variables(self, store: Any) -> None:
-        """Save the points, and what policies had done."""
-        storing.store(store, self)
-
     def load_own_variables(self, store: Any) -> None:
-        """Go on from there."""
-        storing.take_stored(store, self)
+        """Go on from what a file has: a `fit` in progress on its points.
+
+        Raises:
+            InputError: for another number of points within a `fit` on batches; Keras tells of it in a ValueError.
+        """
+        if "points" in store:
+            self._within_fit.check(np.asarray(store["points"]))
+        synchronize(self)
+        super().load_own_variables(store)
+        self._within_fit.follow()
+        self.renew()

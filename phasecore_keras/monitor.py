@@ -27,6 +27,7 @@ from phasecore_keras.acting import (
     put_in_charge,
     slowed_down,
 )
+from phasecore_keras.callbacks import forget_captured, joined, logged, note_captured
 from phasecore_keras.capture import Capture, Probes
 from phasecore_keras.model import PINN
 from phasecore_keras.optimizers import learning_rates
@@ -38,9 +39,6 @@ from phasecore_keras.sources import BatchLoss
 from phasecore_keras.steps import StepCounter
 from phasecore_keras.storing import acted_until, note_acted
 
-NOT_LOGGED = ("learning_rate", "seconds")
-"""Of a row, what is no statistic: Keras' own callbacks log learning rates, of the epoch's end."""
-
 
 @final
 class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
@@ -51,9 +49,10 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
     another. The first capture is at iteration 0.
 
     The values measured last are written into `logs` at the end of each epoch, under the names of the history and as
-    "iteration" that of their measurement: put the monitor before the callbacks that are to see them, such as
-    `CSVLogger` and `EarlyStopping`. Where nothing else was captured in the first epoch they are measured at its end,
-    for the logs alone. Later epochs without a capture repeat them: wrap what waits for an improvement in `AtCaptures`.
+    "iteration" that of the last row: put the monitor before the callbacks that are to see them, such as `CSVLogger` and
+    `EarlyStopping`. Those of a probe with a schedule of its own may be of an earlier one. Where nothing else was
+    captured in the first epoch they are measured at its end, for the logs alone. Later epochs without a capture repeat
+    them: wrap what waits for an improvement in `AtCaptures`.
 
     Args:
         every: iterations between captures, once they are regular: at the start, where phases are short, there are about
@@ -153,6 +152,7 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
         self._steps = StepCounter()
         self._before = self._epoch_began_at = 0
         self._latest: dict[str, float] = {}
+        self._of_epoch: list[dict[str, float]] = []
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Set up the capture of the model as it is compiled now, and check everything."""
@@ -165,6 +165,7 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
             records = self._log.folder is not None and isinstance(self.model, PINN)
             self._snapshots = Snapshots(self.model) if records else None
             self._take_up_policies()
+        forget_captured(self.model)
         self._clock.start()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -183,7 +184,7 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
         if self._anew:
             resumed = bool(self.history) and not self._captured_of
             self._captured_of, self._anew = self._described(), False
-            self._latest = dict(self.history[-1]) if resumed and self.history[-1]["iteration"] else {}
+            self._latest = joined(self.history) if resumed and self.history[-1]["iteration"] else {}
             if not (resumed or self.iteration or self.history):
                 self._take_row()
                 self._act()
@@ -196,8 +197,14 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
             self._save_snapshot()
         due = self._due()
         if due is not None:
-            self._latest = self._take_row(due) or self._latest
+            self._note(self._take_row(due))
             self._act()
+
+    def _note(self, row: Mapping[str, float]) -> None:
+        """Keep what was measured for the logs."""
+        if row:
+            self._latest = {**self._latest, **row}
+            self._of_epoch.append(logged(row))
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Capture if the steps before this one have reached an iteration that is due.
@@ -217,9 +224,11 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
                 stacklevel=2,
             )
         if not self._latest and self.capture is not None:
-            self._latest = {"iteration": self.iteration, **self._measure(self.capture.probes)}
+            self._note({"iteration": self.iteration, **self._measure(self.capture.probes)})
+        note_captured(self.model, self, self._of_epoch, list(self._latest))
+        self._of_epoch = []
         if logs is not None:
-            logs.update({name: value for name, value in self._latest.items() if name not in NOT_LOGGED})
+            logs.update(logged(self._latest))
 
     def on_train_end(self, logs: Any = None) -> None:
         """Stop the clock, finish the run folder if there is one, and tell loggers and plugins; a later fit goes on."""
@@ -227,6 +236,7 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
             # it was done when its state was saved, and not when it was recorded
             self._take_up()
         self._clock.stop()
+        forget_captured(self.model)
         if isinstance(self.model, PINN):
             self.model.quasi_newton.give_back()
         self._finish()
@@ -298,9 +308,11 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
         if self._is_wanted(before):
             self._save_snapshot()
         if due is not None:
-            row = self._take_row(due)
             is_whole = self.capture is not None and len(due) == len(self.capture.probes)
-            self._latest = (row or self._latest) if is_whole else {**self._latest, **row}
+            row = self._take_row(due)
+            if row and is_whole:
+                self._latest = {}
+            self._note(row)
             self._act()
 
     def _take_row(self, due: Sequence[Probe] | None = None) -> dict[str, float]:

@@ -15,6 +15,7 @@ from phasecore_keras.autodiff import autodiff, to_numpy
 from phasecore_keras.internals import note_synchronized
 from phasecore_keras.quasi_newton import LBFGS
 from phasecore_keras.reading import others_than
+from phasecore_keras.scaling import gradients_through
 from phasecore_keras.steps import steps_done, synchronize
 from phasecore_keras.updates import WeightUpdates
 
@@ -240,7 +241,7 @@ class QuasiNewtonSteps:
                 return sum(physics.evaluate(points).weighted.values(), physics.penalty())
 
             others = others_than(physics.variables, self._trained)
-            both = autodiff().value_and_gradients(loss, self._trained, others)
+            both = gradients_through(physics.model).value_and_gradients(loss, self._trained, others)
             losses = autodiff().compiled(lambda points: physics.evaluate(points).unweighted, physics.variables)
             self._compiled = physics.version, both, losses
         return self._compiled

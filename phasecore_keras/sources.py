@@ -40,7 +40,9 @@ from phasecore_keras.differentiation import Tensor
 from phasecore_keras.internals import compute_loss, takes_training
 from phasecore_keras.model import PINN
 from phasecore_keras.moments import MomentAccumulator
+from phasecore_keras.penalties import name_beside, regularized
 from phasecore_keras.points import Batches
+from phasecore_keras.scaling import gradients_through
 from phasecore_keras.tangents import BLOCK, Tangents
 from phasecore_keras.undisturbed import undisturbed
 
@@ -84,7 +86,7 @@ class PhysicsSource(Source):
 
     def prepare(self, required: frozenset[str]) -> None:
         """Track the attention, evaluate the reference solution, and compile what the required signals need."""
-        physics, tools = self._physics, autodiff()
+        physics, tools, differentiated = self._physics, autodiff(), gradients_through(self._physics.model)
         self._required = required
         if RESIDUAL_ATTENTION in required and physics.track_attention():
             self._model.make_train_function(force=True)
@@ -105,30 +107,38 @@ class PhysicsSource(Source):
         def batch_loss(coordinates: Tensor, *weights: Tensor) -> Tensor:
             return physics.batch_loss(coordinates, dict(zip(weighted, weights, strict=True)))
 
+        is_penalized = bool(regularized(physics.trainable_variables))
+
+        def evaluated(points: Tensor) -> dict[str, Any]:
+            evaluation = physics.evaluate(points)
+            beside = {name_beside(physics.problem.terms): physics.penalty()} if is_penalized else {}
+            return {**evaluation._asdict(), "weighted": {**evaluation.weighted, **beside}}
+
         if ACTIVATIONS in required:
             self._activations = tools.compiled(self._hidden, list(self._model.network.variables))
         if required & {TERM_GRADIENTS, TANGENT_KERNEL_TRACES}:
             self._tangents = Tangents(physics)
-        self._evaluate = tools.compiled(lambda points: physics.evaluate(points)._asdict(), everything)
+        self._evaluate = tools.compiled(evaluated, everything)
         self._fields = tools.compiled(physics.fields, everything)
-        self._shared_gradient = tools.gradients(
+        self._shared_gradient = differentiated.gradients(
             lambda: physics.shared_loss(physics.weighting.current()), self._variables, others
         )
-        self._batch_gradient = tools.gradients(batch_loss, self._variables, others)
-        self._batch_gradients = tools.batch_gradients(batch_loss, self._variables, others)
+        self._batch_gradient = differentiated.gradients(batch_loss, self._variables, others)
+        self._batch_gradients = differentiated.batch_gradients(batch_loss, self._variables, others)
 
     @contextlib.contextmanager
     def weighted_as_in_first_step(self) -> Iterator[None]:
         """Have the weights that the first step uses, which updates them first, as long as there was none."""
         weighting = self._physics.weighting
-        if not weighting.unstarted():
-            yield
-            return
-        self._follow()
-        now = self._evaluate(ops.copy(self._coordinates))
-        signals = self._physics.signals(ops.copy(self._coordinates), now["residuals"], now["condition_residuals"])
-        with weighting.as_in_first_step(signals):
-            yield
+        with self._model.weight_updates.as_in_first_step():
+            if not weighting.unstarted():
+                yield
+                return
+            self._follow()
+            now = self._evaluate(ops.copy(self._coordinates))
+            signals = self._physics.signals(ops.copy(self._coordinates), now["residuals"], now["condition_residuals"])
+            with weighting.as_in_first_step(signals):
+                yield
 
     def signals(self, required: frozenset[str]) -> dict[str, Any]:
         """Return residuals, losses, weights and fields at the current state."""
@@ -277,7 +287,10 @@ class CustomSource(Source):
                 fix="Look for stop_gradient, detach(), no_grad and numbers of NumPy on the way, and for layers that "
                 "are frozen, or of another model.",
             )
-        self._value_and_gradients = tools.value_and_gradients(loss, self._variables, others, once=model.run_eagerly)
+        differentiated = gradients_through(model)
+        self._value_and_gradients = differentiated.value_and_gradients(
+            loss, self._variables, others, once=model.run_eagerly
+        )
         if ACTIVATIONS in required:
             self._activations = tools.compiled(self._hidden, list(model.variables))
 

@@ -99,7 +99,7 @@ def take_stored_points(store: Any, physics: PhysicsLoss) -> bool:
     if "points" not in store:
         return False
     conditions = [np.asarray(store[f"condition_points_{k}"]) for k in range(len(physics.problem.conditions))]
-    physics.set_points(CollocationPoints(np.asarray(store["points"]), tuple(conditions)))
+    physics.set_points(CollocationPoints(np.asarray(store["points"]), tuple(conditions)), restored=True)
     if bool(np.asarray(store["tracks_attention"])):
         physics.track_attention()
     return True

@@ -10,10 +10,11 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from phasecore_keras.autodiff import autodiff, to_numpy
+from phasecore_keras.autodiff import to_numpy
 from phasecore_keras.differentiation import Tensor
 from phasecore_keras.namespace import namespace
 from phasecore_keras.reading import named_variables, others_than
+from phasecore_keras.scaling import gradients_through
 
 if TYPE_CHECKING:
     from phasecore_keras.loss import PhysicsLoss
@@ -48,6 +49,7 @@ class Tangents:
         self.points = physics.points
         self._variables = named_variables(physics.trainable_variables)
         self._others = others_than(physics.variables, self._variables.values())
+        self._tools = gradients_through(physics.model)
         self._compiled: dict[tuple[str, str], Callable[..., Any]] = {}
 
     def term_gradients(
@@ -99,7 +101,7 @@ class Tangents:
 
     def _gradient(self, term: str, loss: Callable[..., Tensor]) -> Callable[..., Any]:
         variables = list(self._variables.values())
-        return self._once("gradient", term, lambda: autodiff().gradients(loss, variables, self._others))
+        return self._once("gradient", term, lambda: self._tools.gradients(loss, variables, self._others))
 
     def _equation_trace(self, term: str, factors: Factors) -> Tensor:
         def one(example: Tensor) -> Tensor:
@@ -122,11 +124,15 @@ class Tangents:
     def _trace(self, term: str, one: Callable[[Tensor], Tensor], examples: NDArray[Any]) -> Tensor:
         variables = list(self._variables.values())
         if self._physics.method != "jets":  # nested derivatives are not vectorized on every backend
-            gradient = self._once("trace", term, lambda: autodiff().gradients(one, variables, self._others))
+            gradient = self._once("trace", term, lambda: self._tools.gradients(one, variables, self._others))
             rows = (gradient(ops.convert_to_tensor(example)) for example in examples)
             return sum(ops.sum(ops.square(values)) for row in rows for values in row)
         at_once = GRADIENT_ENTRIES // max(1, sum(int(np.prod(v.shape)) for v in variables))
-        norms = self._once("trace", term, lambda: autodiff().squared_gradients(one, variables, self._others))
+        norms = self._once(
+            "trace",
+            term,
+            lambda: self._tools.squared_gradients(one, variables, self._others),
+        )
         blocks = _blocks(examples, min(max(1, at_once), EXAMPLES))
         return sum(ops.sum(norms(ops.convert_to_tensor(block))) for block in blocks)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+import contextlib
+from collections.abc import Iterator, Sequence, Set
 from typing import Any, final
 
 import keras
@@ -17,6 +18,7 @@ from phasecore_keras.loss import PhysicsLoss
 from phasecore_keras.namespace import namespace
 from phasecore_keras.steps import StepCounter, synchronize
 from phasecore_keras.tangents import BLOCK, Tangents
+from phasecore_keras.weighting import IndexedWeighting
 
 CHECKED_EVERY = 100
 """Iterations after which an epoch's end checks the weights of a step; at once where the loss is not finite."""
@@ -54,15 +56,31 @@ class WeightUpdates:
         Raises:
             PluginError: if a scheme returns weights that are not finite, or negative where they multiply squares.
         """
+        self._update([part for part in self._physics.weighting.parts if part.is_due(iteration)], iteration)
+
+    @contextlib.contextmanager
+    def as_in_first_step(self) -> Iterator[None]:
+        """Have the weights that are updated before the first step as these updates make them, until the end.
+
+        Raises:
+            PluginError: as `before_step`.
+        """
+        parts = [part for part in self._physics.weighting.parts if not part.in_step and part.has_seen_none()]
+        with contextlib.ExitStack() as kept:
+            for part in parts:
+                kept.enter_context(part.kept_as_it_is())
+            self._update(parts, 0)
+            yield
+
+    def _update(self, parts: Sequence[IndexedWeighting], iteration: int) -> None:
         physics = self._physics
-        due = [part for part in self._physics.weighting.parts if part.is_due(iteration)]
-        if physics.points is None or physics.weighting.held or not due:
+        if physics.points is None or physics.weighting.held or not parts:
             return
         synchronize(self._model)
         signals = self._signals()
         try:
             for last in (False, True):
-                own = [part for part in due if reads_weighted_terms(part.scheme) == last]
+                own = [part for part in parts if reads_weighted_terms(part.scheme) == last]
                 signals = self._with_gradients(signals, {name for part in own for name in part.scheme.requires})
                 for part in own:
                     part.update_between_steps(signals, iteration)

@@ -43,6 +43,7 @@ class IndexedWeighting(IndexedScheme, keras.layers.Layer):  # type: ignore[misc,
         self.points = 0
         self.in_step = scheme.every == 1 and not reads_weighted_terms(scheme)
         self._owned: tuple[str, ...] = ()
+        self._at_first: dict[str, NDArray[Any]] = {}
         self._updated = -1
         self._scope = scope_here()
 
@@ -66,6 +67,7 @@ class IndexedWeighting(IndexedScheme, keras.layers.Layer):  # type: ignore[misc,
         state, weights = self._first(signals, sizes)
         for key, value in state_leaves(state):
             owned.append(self._own("state_" + key, value))
+        self._at_first = {name: to_numpy(self._kept(name)) for name in owned}
         for term, weight in weights.items():
             self._check_values(term, weight, 0)
             owned.append(self._own("weight_" + term, self._begun(weight)))
@@ -117,11 +119,28 @@ class IndexedWeighting(IndexedScheme, keras.layers.Layer):  # type: ignore[misc,
             return updated(self.scheme_name, self.scheme, signals, self._state(None))[0]
         return {term: self.weight(term) for term in self.weighted}
 
+    @contextlib.contextmanager
+    def kept_as_it_is(self) -> Iterator[None]:
+        """Have state and weights as they are again at the end, whatever is assigned to them inside."""
+        kept = {name: self._kept(name) for name in self._owned}
+        try:
+            yield
+        finally:
+            for name, value in kept.items():
+                getattr(self, name).assign(value)
+            self.refresh()
+
     def has_seen_none(self) -> bool:
-        """Return whether it weights points, and no point has a weight of its own yet."""
+        """Return whether nothing was updated yet: no point has a weight of its own, or all is as at first."""
+        if not self.in_step:
+            return bool(self._owned) and int(to_numpy(self.updated_at.value)) < 0
         kept = [to_numpy(self._kept(f"weight_{term}")) for term in self.weighted]
         of_points = [weight for weight in kept if weight.ndim]
-        return bool(of_points) and all((weight == UNSEEN).all() for weight in of_points)
+        if of_points:
+            return all((weight == UNSEEN).all() for weight in of_points)
+        if not self.is_active or any(weight != 1.0 for weight in kept):
+            return False
+        return all(np.array_equal(to_numpy(self._kept(name)), first) for name, first in self._at_first.items())
 
     def get_config(self) -> dict[str, Any]:
         """Say nothing of the scheme: the model that holds it makes it again."""
@@ -241,7 +260,7 @@ class Weighting(Composition, keras.layers.Layer):  # type: ignore[misc, unused-i
         return {term: factor for term, factor in found.items() if factor is not None}
 
     def unstarted(self) -> list[IndexedWeighting]:
-        """Return the schemes that a step updates, and whose points have no weights yet."""
+        """Return the schemes that a step updates, and that no step has updated yet."""
         return [] if self.held else [part for part in self.parts if part.in_step and part.has_seen_none()]
 
     @contextlib.contextmanager
@@ -251,17 +270,12 @@ class Weighting(Composition, keras.layers.Layer):  # type: ignore[misc, unused-i
         Args:
             signals: those of all points before the step, which updates weights from them.
         """
-        parts = self.unstarted()
-        names = [(part, f"weight_{term}") for part in parts for term in part.weighted]
-        kept = [(part, name, part._kept(name)) for part, name in names]
-        try:
-            for part in parts:
+        with contextlib.ExitStack() as kept:
+            for part in self.unstarted():
+                kept.enter_context(part.kept_as_it_is())
                 for term, weight in part.following(signals).items():
                     part._write(f"weight_{term}", weight, None)
             yield
-        finally:
-            for part, name, value in kept:
-                part._write(name, value, None)
 
     def attention_beside(self) -> IndexedWeighting | None:
         """Return the residual-based attention among the schemes once more, to be updated beside them, or None."""

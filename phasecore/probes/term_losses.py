@@ -15,6 +15,8 @@ from phasecore.signals import TERM_LOSSES, WEIGHTED_TERM_LOSSES, Signals
 class TermLosses(Probe):
     """`training_loss` (weighted, as the optimizer sees it), `unweighted_loss`, and both for each term.
 
+    What a training adds to its loss beside the terms, such as regularizers, is one of the weighted losses.
+
     Example:
         >>> import numpy
         >>> signals = Signals({"term_losses": {"pde": 2.0}, "weighted_term_losses": {"pde": 0.5}}, numpy)
@@ -26,7 +28,7 @@ class TermLosses(Probe):
     requires: ClassVar[frozenset[str]] = frozenset({TERM_LOSSES, WEIGHTED_TERM_LOSSES})
 
     def measure(self, signals: Signals) -> Mapping[str, float]:
-        """Return training_loss, unweighted_loss, and loss_TERM and weighted_loss_TERM for each term."""
+        """Return training_loss, unweighted_loss, and loss_TERM and weighted_loss_TERM for each term or addition."""
         unweighted = {term: float(loss) for term, loss in signals[TERM_LOSSES].items()}
         weighted = {term: float(loss) for term, loss in signals[WEIGHTED_TERM_LOSSES].items()}
         return {

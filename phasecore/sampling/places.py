@@ -46,6 +46,25 @@ def places_of(points: ArrayLike, before: ArrayLike, bounds: ArrayLike) -> Places
     return Places(*_search(new, old, bounds))
 
 
+def have_moved(places: Mapping[str, Places | None]) -> bool:
+    """Return whether any point of some terms is not what it was in its place, as far as can be told.
+
+    Args:
+        places: where the points of each term come from, see `places_of_terms`.
+
+    Example:
+        >>> box = [[0.0], [1.0]]
+        >>> have_moved({"pde": places_of([[0.5], [0.9]], [[0.5], [0.9]], box)}), have_moved({"initial": None})
+        (False, True)
+        >>> have_moved({"pde": places_of([[0.9], [0.5]], [[0.5], [0.9]], box)})
+        True
+    """
+    return any(
+        own is None or not (own.stayed.all() and np.array_equal(own.nearest, np.arange(len(own.nearest))))
+        for own in places.values()
+    )
+
+
 def _search(new: Floats, old: Floats, bounds: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     from scipy.spatial import cKDTree
 

@@ -358,6 +358,7 @@ def framework_parts(package):
 
 KERAS_ALONE = {
     "autodiff.py",
+    "blank.py",
     "callbacks.py",
     "closed.py",
     "configuration.py",
@@ -368,8 +369,11 @@ KERAS_ALONE = {
     "layer_normalization.py",
     "model.py",
     "moving.py",
+    "penalties.py",
     "precision.py",
     "reading.py",
+    "saved.py",
+    "scaling.py",
     "scopes.py",
     "second_order.py",
     "steps.py",

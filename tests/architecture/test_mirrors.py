@@ -71,6 +71,7 @@ DIFFERENCES: dict[str, set[str]] = {
     "a capture of `fit` comes before the first step has any weights": {
         "sources.py: PhysicsSource.weighted_as_in_first_step",
         "weighting.py: IndexedWeighting.has_seen_none",
+        "weighting.py: IndexedWeighting.kept_as_it_is",
         "weighting.py: Weighting.as_in_first_step",
         "weighting.py: Weighting.unstarted",
     },

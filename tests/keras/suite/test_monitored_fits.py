@@ -193,6 +193,56 @@ def test_patience_counts_captures(improving):
     assert stopping.best == min(history["training_loss"])
 
 
+class Heard(keras.callbacks.Callback):
+    """Writes down the logs of the epochs that it is handed, and which batches it hears of."""
+
+    def __init__(self, monitor=None):
+        super().__init__()
+        self.handed, self.batches = [], []
+        if monitor:
+            self.monitor = monitor
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.batches.append(batch)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.handed.append(dict(logs))
+        logs["heard"] = 1.0
+
+
+SCHEDULES = {
+    "one": ["term_losses", "gradient_snr"],
+    "losses more often": ["term_losses:every=1", "gradient_snr"],
+    "losses more rarely": ["term_losses:every=9", "gradient_snr"],
+}
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize("probes", SCHEDULES.values(), ids=SCHEDULES)
+@pytest.mark.parametrize("watched", ["snr", "training_loss", "loss", None])
+def test_a_callback_is_handed_each_row_that_has_what_it_watches(watched, probes):
+    """An epoch is a step: each row from the first step on, with its values, once; in a second fit too."""
+    monitor, heard, model = PhaseMonitor(every=4, batches=4, probes=probes, points=(X, Y)), Heard(watched), model_of()
+    logs = [fit(model, monitor, AtCaptures(heard), epochs=epochs) for epochs in (13, 6)]
+    rows = [row for row in monitor.history if row["iteration"] and (watched in (None, "loss") or watched in row)]
+    assert [own["iteration"] for own in heard.handed] == [row["iteration"] for row in rows]
+    for own, row in zip(heard.handed, rows, strict=True):
+        assert {name: own[name] for name in row if name not in ("seconds", "learning_rate")} == {
+            name: value for name, value in row.items() if name not in ("seconds", "learning_rate")
+        }
+        assert "loss" in own
+    assert len(heard.batches) == 13 + 6
+    assert len(logs[0]["snr"]) == 13
+    assert sum(map(len, (own["heard"] for own in logs))) == len(rows)
+
+
+@pytest.mark.any_backend
+def test_of_several_rows_in_an_epoch_the_last_is_handed_on():
+    monitor, heard, model = PhaseMonitor(every=1, batches=4, probes=["term_losses"], points=(X, Y)), Heard(), model_of()
+    model.fit(X, Y, batch_size=6, epochs=3, verbose=0, callbacks=[monitor, AtCaptures(heard)])
+    assert [own["iteration"] for own in heard.handed] == [4, 8, 12]
+
+
 @pytest.mark.any_backend
 def test_at_captures_refuses_what_it_cannot_wrap():
     with pytest.raises(InputError, match="callback of AtCaptures: received str"):

@@ -1,3 +1,5 @@
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ import phasecore
 from phasecore import InputError
 from phasecore.signals import RESIDUALS
 from phasecore.weighting import WeightingScheme
-from phasecore_keras import PINN, PhysicsLoss
+from phasecore_keras import PINN, PhaseMonitor, PhysicsLoss
 from phasecore_keras.autodiff import to_numpy
 
 NOT_TORCH = pytest.mark.skipif(BACKEND == "torch", reason="Keras itself refuses steps_per_execution with torch")
@@ -217,13 +219,54 @@ def test_regularizers_count():
     assert history["loss"][0] == pytest.approx(terms + 0.1 * float((kernel**2).sum()), rel=1e-5)
 
 
+class Penalized(keras.layers.Layer):
+    def call(self, x):
+        self.add_loss(7.0 + 0.0 * ops.mean(x))
+        return x
+
+
+@pytest.mark.filterwarnings("ignore:Taylor-mode")
+@pytest.mark.parametrize("what", ["add_loss", "activity_regularizer", "kernel_regularizer"])
+def test_losses_that_layers_add_are_left_out_and_a_warning_says_so(what):
+    added = [Penalized()] if what == "add_loss" else []
+    options = {what: "l2"} if what.endswith("regularizer") else {}
+    network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(4, **options), *added, keras.layers.Dense(1)])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = PINN(network, phasecore.problem("burgers"))
+    told = [str(item.message) for item in caught if "losses of their own" in str(item.message)]
+    assert len(told) == (what != "kernel_regularizer")
+    model.compile(optimizer=keras.optimizers.SGD(0.0))
+    points, monitor = model.points(20), PhaseMonitor(every=1, batches=5, probes=["term_losses"])
+    history = model.fit(points, epochs=1, callbacks=[monitor], verbose=0).history
+    terms = sum(history[f"{term}_loss"][0] for term in model.problem.terms)
+    assert (history["loss"][0] == pytest.approx(terms, rel=1e-5)) == bool(told)
+    assert monitor.history[-1]["training_loss"] == pytest.approx(history["loss"][0], rel=1e-5)
+
+
+@pytest.mark.parametrize("weighting", ["rba", *further("uniform", "rba+grad_norm:every=2", "soft_adapt")])
+@pytest.mark.parametrize("regularizer", [keras.regularizers.L2(0.1), *further(None)])
+def test_the_training_loss_of_a_row_is_that_of_the_step(weighting, regularizer):
+    """The network does not move: each row has what `fit` logs and `evaluate` returns."""
+    network = mlp(kernel_regularizer=regularizer)
+    model = PINN(network, phasecore.problem("burgers"), weighting=weighting)
+    model.compile(optimizer=keras.optimizers.SGD(0.0))
+    points, monitor = model.points(50), PhaseMonitor(every=1, batches=5, probes=["term_losses"])
+    losses = model.fit(points, epochs=3, callbacks=[monitor], verbose=0).history["loss"]
+    rows = monitor.history
+    assert [row["training_loss"] for row in rows[1:]] == pytest.approx(losses, rel=1e-4)
+    assert rows[-1]["training_loss"] == pytest.approx(model.evaluate(points, verbose=0, return_dict=True)["loss"])
+    parts = [value for name, value in rows[-1].items() if name.startswith("weighted_loss_")]
+    assert rows[-1]["training_loss"] == pytest.approx(sum(parts), rel=1e-6)
+    squares = sum(float((to_numpy(layer.kernel.value) ** 2).sum()) for layer in network.layers)
+    found = rows[-1].get("weighted_loss_regularizers")
+    assert found == (regularizer and pytest.approx(0.1 * squares, rel=1e-5))
+
+
 @repeated
-def test_new_points_keep_the_weights_unless_their_number_changes():
+def test_another_number_of_points_has_new_weights():
     model, points = still()
     model.fit(points, epochs=1, verbose=0)
-    kept = weights_of(model)
-    model.points(60, seed=7)
-    np.testing.assert_array_equal(weights_of(model), kept)
     points = model.points(30, seed=0)
     assert weights_of(model).shape == (30,)
     model.fit(points, epochs=1, verbose=0)
