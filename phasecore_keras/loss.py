@@ -20,6 +20,7 @@ from phasecore.problems.checks import check_problem_given, columns_joined, field
 from phasecore.problems.finite import check_residuals_are_finite
 from phasecore.sampling.places import have_moved, places_of_terms
 from phasecore.signals import Signals
+from phasecore.weighting.changes import Changes
 from phasecore.weighting.composition import Products
 from phasecore.weighting.rba import RBAState, rba
 from phasecore_keras.autodiff import autodiff, to_numpy
@@ -111,7 +112,8 @@ class PhysicsLoss(ResidualLoss):
         self._conditions = self._conditions_at(())
         self._read_variables()
         self.weighting = Weighting(checked_schemes(registry.as_schemes(weighting), "keras"))
-        self.attention = IndexedWeighting(rba(), "attention")
+        self.changes = Changes()
+        self.forget_attention()
         if points is not None:
             self.set_points(points)
             self.check_residuals()
@@ -331,9 +333,14 @@ class PhysicsLoss(ResidualLoss):
         self.version += 1
         return True
 
+    def forget_attention(self) -> None:
+        """Track no attention any more."""
+        self.attention = IndexedWeighting(rba(), "attention")
+
     def hold_weighting(self, action: Action) -> None:
         """Hold the weights, averaged or as they are, or release them; the attention goes on as a statistic."""
         self.weighting.hold(action)
+        self.changes.held(self.weighting.held)
         if self.weighting.held:
             self._keep_attention(self.weighting)
         self.version += 1
@@ -350,6 +357,7 @@ class PhysicsLoss(ResidualLoss):
         other = Weighting(checked_schemes(registry.as_schemes(weighting), "keras"))
         other.allocate(self._blank_signals(), self._sizes)
         former, self.weighting = self.weighting, other
+        self.changes.changed(weighting if isinstance(weighting, str) else "")
         if attention_of(other.parts) is None:
             self._keep_attention(former)
         self.version += 1

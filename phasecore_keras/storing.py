@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from collections.abc import Mapping
+from typing import Any, final
 
 import numpy as np
 
-from phasecore.policies.actions import Action, HoldWeighting, ReleaseWeighting
+from phasecore.policies.actions import Action
 from phasecore.problems import CollocationPoints
+from phasecore.weighting.changes import Changes, change_again, changes_of_older
 from phasecore_keras.loss import PhysicsLoss
 
-HELD = "weighting_held"
-CHANGED = "weighting_changed_to"
+CHANGES = "weighting_changes"
+HELD, CHANGED = "weighting_held", "weighting_changed_to"
+"""What models that were saved before have in the place of `CHANGES`."""
+
 ACTED = "acted_until"
 
 
@@ -23,10 +28,8 @@ def store(store: Any, model: Any) -> None:
         model: the PINN.
     """
     store_points(store, model.physics)
-    if model.weighting.held:
-        store[HELD] = np.asarray(True)
-    if model.specification != model.made_with:
-        store[CHANGED] = np.frombuffer(model.specification.encode(), dtype=np.uint8)
+    if model.physics.changes.done:
+        store[CHANGES] = np.frombuffer(json.dumps(changes_of(model)).encode(), dtype=np.uint8)
     if acted_until(model) is not None:
         store[ACTED] = np.asarray(acted_until(model))
     model.quasi_newton.store(store)
@@ -40,10 +43,10 @@ def take_stored(store: Any, model: Any) -> None:
         model: the PINN.
     """
     if take_stored_points(store, model.physics):
-        changed = np.asarray(store[CHANGED]).tobytes().decode() if CHANGED in store else model.made_with
-        if changed != model.specification:
-            model.change_weighting(changed)
-        hold_again(model, HELD in store)
+        change_again_as(model, _stored_changes(store, model))
+        if bool(np.asarray(store["tracks_attention"])):
+            model.physics.track_attention()
+        model.attention = model.physics.attention
         model.renew()
     if ACTED in store:
         note_acted(model, int(np.asarray(store[ACTED])))
@@ -73,10 +76,48 @@ def hold(model: Any, action: Action) -> None:
     model.renew()
 
 
-def hold_again(model: Any, held: bool) -> None:
-    """Hold the weights of a model, or release them, as they were when a state was saved, which is to be loaded."""
-    if held != model.weighting.held:
-        hold(model, HoldWeighting() if held else ReleaseWeighting())
+def changes_of(model: Any) -> dict[str, Any]:
+    """Return what a checkpoint must carry of the changes of a model's weighting, as JSON has it."""
+    return {"made_with": model.made_with, "changes": model.physics.changes.to_json()}
+
+
+def change_again_as(model: Any, saved: Mapping[str, Any]) -> None:
+    """Do to a model what was done to its weighting when a state was saved, which is to be loaded after this.
+
+    Args:
+        model: the PINN, to which something else may have been done.
+        saved: as `changes_of` returned it.
+    """
+    done, wanted = model.physics.changes.done, [(kind, to) for kind, to in saved["changes"]]
+    if saved["made_with"] and (saved["made_with"] != model.made_with or wanted[: len(done)] != done):
+        model.change_weighting(saved["made_with"])
+        model.physics.forget_attention()
+        model.made_with = saved["made_with"]
+        done.clear()
+    change_again(_Weighted(model), wanted)
+
+
+@final
+class _Weighted:
+    """A model as `change_again` takes it."""
+
+    def __init__(self, model: Any) -> None:
+        self.changes: Changes = model.physics.changes
+        self.change_weighting = model.change_weighting
+        self._model = model
+
+    def hold_weighting(self, action: Action) -> None:
+        hold(self._model, action)
+
+
+def _stored_changes(store: Any, model: Any) -> dict[str, Any]:
+    if CHANGES in store:
+        saved: dict[str, Any] = json.loads(np.asarray(store[CHANGES]).tobytes().decode())
+        return saved
+    changed = np.asarray(store[CHANGED]).tobytes().decode() if CHANGED in store else None
+    if changed is None and HELD not in store:
+        return {"made_with": model.made_with, "changes": []}
+    return {"made_with": "", "changes": changes_of_older(changed, HELD in store)}
 
 
 def store_points(store: Any, physics: PhysicsLoss) -> None:
@@ -100,6 +141,4 @@ def take_stored_points(store: Any, physics: PhysicsLoss) -> bool:
         return False
     conditions = [np.asarray(store[f"condition_points_{k}"]) for k in range(len(physics.problem.conditions))]
     physics.set_points(CollocationPoints(np.asarray(store["points"]), tuple(conditions)), restored=True)
-    if bool(np.asarray(store["tracks_attention"])):
-        physics.track_attention()
     return True

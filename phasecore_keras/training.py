@@ -30,6 +30,7 @@ from phasecore.problems.finite import diverged
 from phasecore.recording.untrusted import parsed, read_arrays
 from phasecore.runs.session import Session
 from phasecore.sampling import Resampler
+from phasecore.weighting.changes import changes_of_older
 from phasecore_keras import capture
 from phasecore_keras.autodiff import to_numpy
 from phasecore_keras.capture import Capture
@@ -39,7 +40,7 @@ from phasecore_keras.precision import computing_in
 from phasecore_keras.record import Snapshots, versions
 from phasecore_keras.second_order import without_adam
 from phasecore_keras.steps import synchronize
-from phasecore_keras.storing import hold, hold_again
+from phasecore_keras.storing import change_again_as, changes_of, hold
 from phasecore_keras.threads import limit_threads
 
 EPSILON = 1e-8
@@ -193,7 +194,7 @@ class KerasSession(Session):
         if self.resampler is not None:
             arrays["points"] = self.interior()
         if self.training.policies:
-            weighting = self.model.specification, self.model.weighting.held
+            weighting = changes_of(self.model)
             acted = {"in_charge": self.in_charge, "weighting": weighting, "factor": self.factor}
             standing = {**standing, "acted": {**acted, "quasi_newton_steps": self.quasi_newton.steps}}
         arrays |= {f"lbfgs_{name}": array for name, array in self.quasi_newton.state_dict().items()}
@@ -229,18 +230,27 @@ class KerasSession(Session):
         """Bring about what policies had done before the state was saved."""
         if acted is None:
             return
-        specification, held = acted["weighting"]
-        if specification != self.model.specification:
-            self._change_weighting(specification)
-        hold_again(self.model, held)
+        self._weight_again(acted["weighting"])
         self.in_charge = acted["in_charge"]
         if acted["factor"] != self.factor:
             self.factor = acted["factor"]
             self._take_schedule()
 
+    def _weight_again(self, saved: Any) -> None:
+        if not isinstance(saved, Mapping):  # what the weighting was in the end, as older states tell it
+            changed_to = None if saved[0] == self.model.made_with else saved[0]
+            saved = {"made_with": self.model.made_with, "changes": changes_of_older(changed_to, saved[1])}
+        before = self.model.weighting
+        change_again_as(self.model, saved)
+        if self.model.weighting is not before:
+            self._read_weighting()
+
     def _change_weighting(self, specification: str) -> None:
         """Change the weighting, and compile anew what reads it."""
         self.model.change_weighting(specification)
+        self._read_weighting()
+
+    def _read_weighting(self) -> None:
         self.capture = Capture(self.model, probes=self.training.probes, batches=self.training.settings.batches)
 
     def _schedule(self) -> Any:

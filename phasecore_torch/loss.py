@@ -288,7 +288,7 @@ class PhysicsLoss(ResidualLoss, nn.Module):
         """
         schemes = self._schemes_of(weighting)
         former, self.weighting = self.weighting, Weighting(schemes, self._blank_signals(), self._sizes)
-        self.changes.changed(self.specification)
+        self.changes.changed(weighting if isinstance(weighting, str) else "")
         if self.attention is None and attention_of(self.weighting.parts) is None:
             self.attention = former.attention_beside()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol, final
 
+from phasecore.errors import InputError
 from phasecore.policies.actions import Action, HoldWeighting, ReleaseWeighting
 
 CHANGED, HELD, RELEASED = "changed", "held", "released"
@@ -44,7 +45,7 @@ class Changes:
         self.done: list[Change] = []
 
     def changed(self, to: str) -> None:
-        """Note that other schemes are used from now on."""
+        """Note that other schemes are used from now on: their specification, or nothing for objects."""
         self.done.append((CHANGED, to))
 
     def held(self, is_held: bool) -> None:
@@ -64,10 +65,20 @@ def change_again(loss: Changeable, saved: Iterable[Sequence[str]]) -> None:
     Args:
         loss: the training's, to which a part of it may have been done.
         saved: as `Changes.to_json` returned it.
+
+    Raises:
+        InputError: where the weighting was changed to a scheme that has no name.
     """
     wanted = [(kind, to) for kind, to in saved]
     done = loss.changes.done
     for kind, to in wanted[len(done) :] if wanted[: len(done)] == done else wanted:
+        if kind == CHANGED and not to:
+            raise InputError(
+                "the weighting of a saved state",
+                received="one that was changed to a scheme given as an object",
+                expected="a loss that has it",
+                fix="Call change_weighting with that scheme before the state is loaded.",
+            )
         if kind == CHANGED:
             loss.change_weighting(to)
         else:
