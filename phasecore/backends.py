@@ -24,6 +24,8 @@ from phasecore.weighting.base import WeightingScheme
 
 DEFAULT_SAMPLING = "latin_hypercube"
 PRECISIONS = ("float32", "float64")
+LARGEST_SEED = 2**64 - 1
+"""That every framework takes."""
 
 
 @final
@@ -47,8 +49,8 @@ class Settings:
             framework, whose default is float32.
 
     Raises:
-        InputError: if a count is not a positive integer, the seed is negative, a rate is not a positive number,
-            `compiled` is neither True nor False, or the precision is none of the two.
+        InputError: if a count is not a positive integer, the seed is none of 0 to 2**64 - 1, a rate is not a positive
+            number, `compiled` is neither True nor False, or the precision is none of the two.
     """
 
     iterations: int
@@ -77,14 +79,15 @@ class Settings:
                 continue
             expected = _EXPECTED.get(item.name, "a positive integer")
             least = 0 if item.name == "seed" else 1
-            if not (is_whole(value, least) if "integer" in expected else is_number(value) and value > 0):
+            is_right = is_whole(value, least) if "integer" in expected else is_number(value) and value > 0
+            if not is_right or (item.name == "seed" and value > LARGEST_SEED):
                 raise InputError(f"setting {item.name!r}", received=repr(value), expected=expected)
 
 
 _EXPECTED = {
     "learning_rate": "a positive number",
     "decay_factor": "a positive number",
-    "seed": "an integer, 0 or more",
+    "seed": f"an integer, 0 or more, {LARGEST_SEED} at most",
 }
 
 

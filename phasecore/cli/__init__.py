@@ -1,13 +1,17 @@
 """The command line: `phasecore run`, `compare`, `detect`, `report` and `plugins`.
 
-Exit status: 0 for success, 2 for bad arguments or input, 1 for a failure in training, 130 for an interruption.
+Exit status: 0 for success, 2 for bad arguments or input, 1 for a failure in training or where standard output cannot be
+written, 130 for an interruption.
 Errors are one message on standard error.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-from typing import final
+import os
+import sys
+from typing import Any, final
 
 import click
 
@@ -39,6 +43,17 @@ class Commands(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run the command line; where standard output takes nothing more, say so: exit status 1."""
+        try:
+            return super().main(*args, **options)
+        except OSError as error:
+            if error.filename is not None or not _is_output_broken():
+                raise
+            with contextlib.suppress(OSError):
+                click.echo(f"Error: cannot write standard output ({error.strerror}).", err=True)
+            sys.exit(1)
+
     def invoke(self, ctx: click.Context) -> object:
         """Run the command; an error that phasecore raises on purpose becomes a message and an exit status."""
         try:
@@ -49,6 +64,18 @@ class Commands(click.Group):
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)
             ctx.exit(130)
+
+
+def _is_output_broken() -> bool:
+    """Return whether standard output takes nothing more; it goes nowhere then, so that nothing fails over it later."""
+    try:
+        sys.stdout.write("\n")  # what could not be written before is forgotten
+        sys.stdout.flush()
+    except OSError:
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 def printable(text: str) -> str:

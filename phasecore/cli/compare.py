@@ -30,12 +30,14 @@ ALL = "all"
     "--weighting",
     "weightings",
     metavar="A,B,...",
+    multiple=True,
     help="Weighting schemes. After a comma, key=value is an option of the scheme before it; anything else begins the "
     f"next one: uniform,rba:gamma=0.99,eta=0.01. 'all' stands for every registered one. Default: {DEFAULT_WEIGHTINGS}.",
 )
 @click.option(
     "--seeds",
     metavar="0,1,...",
+    multiple=True,
     help="Train a network with each of these seeds per weighting: medians, ranges, and ratios paired by seed.",
 )
 @click.option(
@@ -50,8 +52,8 @@ def command(
     ctx: click.Context,
     /,
     problem: str,
-    weightings: str | None,
-    seeds: str | None,
+    weightings: tuple[str, ...],
+    seeds: tuple[str, ...],
     jobs: int,
     output: Path | None,
     resume: bool,
@@ -77,9 +79,9 @@ def command(
     check_matplotlib()
     check_resume(resume, output)
     check_jobs(jobs)
-    given = comparison.with_seeds(given, seeds)
+    given = comparison.with_seeds(given, ",".join(seeds) if seeds else None)
     request = {"problem": problem, **{name: value for name, value in given.items() if value not in (None, ())}}
-    asked = weightings or (None if resume else DEFAULT_WEIGHTINGS)
+    asked = ",".join(weightings) or (None if resume else DEFAULT_WEIGHTINGS)
     everything = asked is not None and asked.strip() == ALL and ALL not in registry.names("weighting")
     if everything:
         # a comparison that goes on has recorded which schemes these are

@@ -12,7 +12,7 @@ import click
 
 from phasecore.cli.options import all_probes
 from phasecore.errors import InputError
-from phasecore.specifications import parse_specification
+from phasecore.specifications import parse_composed, parse_specification
 
 if TYPE_CHECKING:
     from phasecore.backends import Training
@@ -103,9 +103,29 @@ def prepare_all(request: Mapping[str, Any], resumed: Path | None, *, leave_out: 
     if not trainings:
         # the reason is none of a weighting's
         raise refused[0]
+    _check_different({weighting: own[0].scheme_name for weighting, own in trainings.items()})
     for reason in refused:
         click.echo(f"left out: {reason}", err=True)
     return trainings
+
+
+def _check_different(schemes: Mapping[str, str]) -> None:
+    """Refuse weightings that are the same, with the options that the preset recommends for those that are not given.
+
+    Args:
+        schemes: the whole specification of each weighting that was asked for.
+    """
+    found: list[tuple[str, object]] = []
+    for weighting, whole in schemes.items():
+        meant = parse_composed(whole, "weighting")
+        same = next((other for other, its in found if its == meant), None)
+        if same is not None:
+            raise InputError(
+                "--weightings",
+                received=f"{same!r} and {weighting!r}, which are both {whole!r} here",
+                expected="each once",
+            )
+        found.append((weighting, meant))
 
 
 def in_folders(trainings: Mapping[str, list[Training]], folder: Path, request: Mapping[str, Any]) -> list[Training]:

@@ -12,12 +12,34 @@ from phasecore.errors import InputError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+
+def once(ctx: click.Context, option: click.Parameter, values: tuple[Any, ...]) -> Any:
+    """Return the one value of an option of which several could be meant: the last alone would count, unsaid.
+
+    Raises:
+        InputError: if there are several.
+    """
+    if len(values) > 1:
+        raise InputError(
+            f"option {option.opts[0]!r}", received=" and ".join(repr(value) for value in values), expected="one of them"
+        )
+    return values[0] if values else None
+
+
 _OPTIONS = (
     click.argument("problem"),
-    click.option("--backend", metavar="NAME", help="Backend that trains: torch or keras. Default: torch."),
+    click.option(
+        "--backend",
+        metavar="NAME",
+        multiple=True,
+        callback=once,
+        help="Backend that trains: torch or keras. Default: torch.",
+    ),
     click.option(
         "--preset",
         metavar="NAME",
+        multiple=True,
+        callback=once,
         help="Set-up of the problem to start from: quick (default), paper, or another of the problem.",
     ),
     click.option("--iterations", type=int, help="Optimizer iterations."),
@@ -25,17 +47,23 @@ _OPTIONS = (
     click.option("--width", type=int, help="Neurons of each hidden layer."),
     click.option("--depth", type=int, help="Hidden layers."),
     click.option("--learning-rate", type=float, help="Adam's initial learning rate."),
-    click.option("--seed", type=int, help="Seed of the points and the network. Default: 0."),
+    click.option(
+        "--seed", type=int, multiple=True, callback=once, help="Seed of the points and the network. Default: 0."
+    ),
     click.option("--every", type=int, help="Iterations between captures of the statistics."),
     click.option(
         "--sampling",
         metavar="NAME[:key=value,...]",
+        multiple=True,
+        callback=once,
         help="How collocation points are drawn and move: sobol, rad:every=500, or one of each, sobol+rad:every=500. "
         "Default: latin_hypercube.",
     ),
     click.option(
         "--precision",
         metavar="NAME",
+        multiple=True,
+        callback=once,
         help="float32 or float64: of parameters, points and residuals. L-BFGS gets further in float64, at up to twice "
         "the time. Default: the framework's, float32.",
     ),

@@ -127,7 +127,7 @@ def _print(document: dict[str, Any]) -> None:
         if (item["kind"], item["name"]) in checked and not missing:
             outcome = checked[item["kind"], item["name"]]["outcome"]
             note = Text(outcome, {"passed": "green", "failed": "red"}.get(outcome, "yellow"))
-        table.add_row(item["kind"], item["name"], f"{item['distribution']} {item['version']}", note)
+        table.add_row(item["kind"], Text(item["name"]), Text(f"{item['distribution']} {item['version']}"), note)
     console.print(table)
     for item in document["hooks"]:
         if item["hooks"]:

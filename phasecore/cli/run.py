@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from phasecore.cli.options import all_probes, check_resume, common_options
+from phasecore.cli.options import all_probes, check_resume, common_options, once
 from phasecore.cli.session import interruptible, print_json, standard_output_kept_clean
 
 
@@ -19,6 +19,8 @@ from phasecore.cli.session import interruptible, print_json, standard_output_kep
     "--weightings",
     "weighting",
     metavar="NAME[:key=value,...]",
+    multiple=True,
+    callback=once,
     help="Weighting scheme with its options, such as rba:gamma=0.99. Default: uniform.",
 )
 @click.option("--processes", type=int, help="Processes to train in, each with a part of the points. Default: 1.")

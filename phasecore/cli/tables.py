@@ -17,6 +17,7 @@ from phasecore.reporting.wording import counted, duration, interval, number, ran
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
 
 ABREAST = 4
@@ -36,6 +37,13 @@ def result_console() -> Console:
     return Console(highlight=False, width=PIPE_WIDTH)
 
 
+def _row(table: Table, *cells: str | Text, style: str | None = None) -> None:
+    """Add a row whose texts are taken as they are: what users and plugins wrote is no markup."""
+    from rich.text import Text
+
+    table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells), style=style)
+
+
 def comparison_table(runs: Sequence[Compared]) -> Table:
     """Return a table with one column per run: error, transitions, SNR, orders and time; or of many a shorter one."""
     from rich.table import Table
@@ -46,31 +54,32 @@ def comparison_table(runs: Sequence[Compared]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     table.add_column("", no_wrap=True)
     for run in runs:
-        table.add_column(run.weighting, justify="right", overflow="fold")
+        table.add_column(Text(run.weighting), justify="right", overflow="fold")
     if any(run.failure for run in runs):
-        table.add_row("outcome", *("failed" if run.failure else "trained" for run in runs))
+        _row(table, "outcome", *("failed" if run.failure else "trained" for run in runs))
     if any(math.isfinite(run.error) for run in runs):
-        table.add_row("relative L2 error", *(number(run.error) for run in runs))
+        _row(table, "relative L2 error", *(number(run.error) for run in runs))
     for phase in BEGINS:
         starts = [run.start(phase) for run in runs]
         title = Text(f"{PHASE_NAMES[phase]} from iteration", style=PHASE_COLOURS[phase])
-        table.add_row(title, *("not reached" if start is None else str(start[0]) for start in starts))
-        table.add_row("  after", *("-" if start is None else duration(start[1]) for start in starts))
-        table.add_row("  confidence", *(_confidence(run, phase) for run in runs))
+        _row(table, title, *("not reached" if start is None else str(start[0]) for start in starts))
+        _row(table, "  after", *("-" if start is None else duration(start[1]) for start in starts))
+        _row(table, "  confidence", *(_confidence(run, phase) for run in runs))
     for name, label in (
         ("snr", "final SNR"),
         ("gradient_order", "final gradient order"),
         ("residual_order", "final residual order"),
     ):
-        table.add_row(label, *(number(run.final(name)) for run in runs))
+        _row(table, label, *(number(run.final(name)) for run in runs))
     for panel in coefficient_panels([run.columns for run in runs]):
-        table.add_row(panel.label, *(number(run.final(panel.column)) for run in runs))
-    table.add_row("training time", *(duration(run.outcome.seconds) for run in runs))
+        _row(table, panel.label, *(number(run.final(panel.column)) for run in runs))
+    _row(table, "training time", *(duration(run.outcome.seconds) for run in runs))
     return table
 
 
 def _table_of_many(runs: Sequence[Compared]) -> Table:
     from rich.table import Table
+    from rich.text import Text
 
     has_error = any(math.isfinite(run.error) for run in runs)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
@@ -78,14 +87,14 @@ def _table_of_many(runs: Sequence[Compared]) -> Table:
     trained = coefficient_panels([run.columns for run in runs])
     labels = ["error"] if has_error else []
     for label in [*labels, "diffusion", "total diffusion", "SNR", *(panel.label for panel in trained), "time"]:
-        table.add_column(label, justify="right")
+        table.add_column(Text(label), justify="right")
     for run in runs:
         found = map(run.outcome.timeline.transition, BEGINS)
         begins = ["-" if start is None else f"{start.iteration} ({start.confidence:.2f})" for start in found]
         error = ["failed" if run.failure else number(run.error)] if has_error else []
         values = [number(run.final(column)) for column in ("snr", *(panel.column for panel in trained))]
         time = "failed" if run.failure and not has_error else duration(run.seconds)
-        table.add_row(run.weighting, *error, *begins, *values, time)
+        _row(table, run.weighting, *error, *begins, *values, time)
     table.caption = "iterations at which phases begin, and how sure that is"
     return table
 
@@ -121,10 +130,10 @@ def seeds_table(groups: Sequence[Group]) -> Table:
             _range(group.final("snr")),
             _range(group.seconds(), duration),
         ]
-        table.add_row(Text(group.weighting, style="bold"), *medians)
+        _row(table, Text(group.weighting, style="bold"), *medians)
         failed = len(group.networks) - completed
         trained = f"  {completed} seed{'' if completed == 1 else 's'}"
-        table.add_row(trained + (f", {failed} failed" if failed else ""), *ranges, style="dim")
+        _row(table, trained + (f", {failed} failed" if failed else ""), *ranges, style="dim")
     return table
 
 
@@ -143,7 +152,7 @@ def pairs_table(pairs: Sequence[Paired]) -> Table:
     for pair in pairs:
         spreads = [*([pair.error] if has_error else []), *(pair.starts[phase] for phase in BEGINS)]
         cells = [counted(spread, pair.count) for spread in spreads]
-        table.add_row(f"{pair.weighting} / {pair.against}", *cells)
+        _row(table, f"{pair.weighting} / {pair.against}", *cells)
     return table
 
 
@@ -194,19 +203,19 @@ def run_table(run: Compared) -> Table:
 
     table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 3, 0, 0))
     if math.isfinite(run.error):
-        table.add_row("relative L2 error", number(run.error))
+        _row(table, "relative L2 error", number(run.error))
     for panel in coefficient_panels([run.columns]):
-        table.add_row(panel.label, number(run.final(panel.column)))
+        _row(table, panel.label, number(run.final(panel.column)))
     for transition in run.outcome.timeline.transitions:
         name = Text(f"{PHASE_NAMES[transition.phase]} from", style=PHASE_COLOURS[transition.phase])
         after = duration(run.seconds_at(transition.iteration))
-        table.add_row(name, f"iteration {transition.iteration} (after {after}), confidence {transition.confidence:.2f}")
+        _row(table, name, f"iteration {transition.iteration} (after {after}), confidence {transition.confidence:.2f}")
     current = run.outcome.timeline.current
-    table.add_row("phase at the end", PHASE_NAMES[current] if current else run.outcome.timeline.reason)
+    _row(table, "phase at the end", PHASE_NAMES[current] if current else run.outcome.timeline.reason)
     for acted in run.outcome.actions:
-        table.add_row(acted.words, f"at iteration {acted.iteration} ({acted.policy}: {acted.reason})")
-    table.add_row("final SNR", number(run.final("snr")))
-    table.add_row("training time", duration(run.outcome.seconds))
+        _row(table, acted.words, f"at iteration {acted.iteration} ({acted.policy}: {acted.reason})")
+    _row(table, "final SNR", number(run.final("snr")))
+    _row(table, "training time", duration(run.outcome.seconds))
     if run.training.folder is not None:
-        table.add_row("run folder", Text(str(run.training.folder), overflow="fold"))
+        _row(table, "run folder", Text(str(run.training.folder), overflow="fold"))
     return table

@@ -44,9 +44,11 @@ def draw_timeline(curve: Curve, timeline: Timeline, file: str | Path) -> None:
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
-        InputError: the file cannot be written, or its suffix is of no known format.
+        InputError: the file is a folder, cannot be written, or its suffix is of no known format.
     """
     check_installed("matplotlib", "the figure of a timeline")
+    if Path(file).is_dir():
+        raise InputError(f"figure {file}", received="a folder", expected="a file such as timeline.png")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

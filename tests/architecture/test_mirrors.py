@@ -110,6 +110,9 @@ DIFFERENCES: dict[str, set[str]] = {
         "undisturbed.py: undisturbed",
         "weighting.py: with_or_without_attention",
     },
+    "a saved PINN may be loaded into one whose weighting was changed otherwise": {
+        "loss.py: PhysicsLoss.forget_attention"
+    },
     "the backends of Keras cut, compile and place by themselves": {
         "loss.py: PhysicsLoss.__init__",
         "loss.py: PhysicsLoss.fields",

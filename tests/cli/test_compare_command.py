@@ -143,6 +143,23 @@ def test_one_bad_weighting_is_refused_before_any_training() -> None:
     assert not Path("here").exists()
 
 
+@pytest.mark.parametrize(
+    "weightings",
+    [
+        "rba,rba:gamma=0.99",
+        "uniform,rba:eta=0.01,rba",
+        "rba:gamma=0.5,eta=0.1,uniform,rba:eta=0.1,gamma=0.50",
+        "rba+grad_norm,rba:gamma=0.99+grad_norm",
+    ],
+)
+def test_weightings_that_are_the_same_are_refused_before_anything_is_written(weightings: str) -> None:
+    """Also where the preset's options make them so: Burgers recommends gamma=0.99 and eta=0.01."""
+    result = invoke("compare", "burgers", *COMPARE[2:], "--weightings", weightings, "--output", "here")
+    assert result.exit_code == 2
+    assert "which are both 'rba:" in result.stderr.replace("rba+grad_norm", "rba:+")
+    assert not Path("here").exists()
+
+
 def test_without_matplotlib_nothing_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
     import importlib.util
 

@@ -89,6 +89,16 @@ def test_bad_input_is_one_message_and_status_two(tmp_path, options):
         assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize("name", ["folder", "folder.png"])
+def test_a_folder_is_no_picture(file, tmp_path, name):
+    (tmp_path / name).mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    result = detect(file, "--plot", tmp_path / name)
+    assert result.exit_code == 2
+    assert f"{name}: received a folder; expected a file" in result.stderr
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_a_picture_that_cannot_be_saved(tmp_path):
     (tmp_path / "short.csv").write_text("iteration,snr\n0,1\n1,nan\n2,3\n")
     for picture in (tmp_path / "phases.unknown", tmp_path / "nowhere" / "phases.png"):

@@ -83,6 +83,7 @@ def test_snapshots_end_with_the_last_iteration() -> None:
         ({"iterations": True}, "setting 'iterations'"),
         ({"every": 0}, "setting 'every'"),
         ({"seed": -1}, "setting 'seed': received -1; expected an integer, 0 or more"),
+        ({"seed": 2**64}, "setting 'seed': received 18446744073709551616; expected an integer, 0 or more, 1844674"),
         ({"learning_rate": 0.0}, "setting 'learning_rate'"),
         ({"compiled": 1}, "setting 'compiled': received 1; expected True or False"),
         ({"precision": "float16"}, "setting 'precision': received 'float16'; expected float32 or float64"),
