@@ -277,9 +277,10 @@ class PINN(SavedModel):
             self.physics.let_move()
         self.renew()
         x, batch_size = data.arranged(x, batch_size, options, self.steps_per_execution)
+        watched = data.Watched(self._within_fit.points_now)
         try:
-            with self._within_fit, distribution.whole_batches():
-                return super().fit(x, y, batch_size, **options)
+            with self._within_fit, distribution.whole_batches(), watched:
+                return super().fit(watched.of(x), y, batch_size, **options)
         finally:
             self.quasi_newton.give_back()
 
@@ -289,14 +290,13 @@ class PINN(SavedModel):
         Weights that are updated between the steps are updated before it if they are due.
 
         Raises:
-            InputError: for anything that is no batch of points with their indices.
+            InputError: for anything that is no batch of points with their indices, as they are now.
         """
         self._within_fit.prepare_batch()
         self.renew()
         ready_optimizer(self)
-        data.check_kind(
-            x, data.by_name(super().train_on_batch, (x, *arguments), options), "train_on_batch", indices=True
-        )
+        given = data.by_name(super().train_on_batch, (x, *arguments), options)
+        data.check_in_hand(x, self.physics.points, given, "train_on_batch", indices=True)
         if self.weight_updates.needed:
             self.weight_updates.refresh()
             self.weight_updates.before_step(steps_done(self))
@@ -324,8 +324,9 @@ class PINN(SavedModel):
         if not options.get("_use_cached_eval_dataset"):
             data.check_evaluated(options.get("x"), self.physics.points, options)
         options["batch_size"] = options.get("batch_size") or data.all_of(x)
-        with distribution.whole_batches():
-            return super().evaluate(**options)
+        watched = data.Watched(self._within_fit.points_now)
+        with distribution.whole_batches(), watched:
+            return super().evaluate(**{**options, "x": watched.of(options.get("x"))})
 
     def predict(self, x: Any, *arguments: Any, **options: Any) -> Any:
         """Return the network's outputs, see `keras.Model.predict`."""
@@ -340,9 +341,8 @@ class PINN(SavedModel):
             InputError: for anything that is no batch of points.
         """
         self.renew()
-        data.check_kind(
-            x, data.by_name(super().test_on_batch, (x, *arguments), options), "test_on_batch", indices=False
-        )
+        given = data.by_name(super().test_on_batch, (x, *arguments), options)
+        data.check_in_hand(x, self.physics.points, given, "test_on_batch", indices=False)
         with distribution.whole_batches():
             return super().test_on_batch(distribution.in_parts(self, x), *arguments, **options)
 
