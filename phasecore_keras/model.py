@@ -24,7 +24,14 @@ from phasecore_keras.reading import HeldVariables
 from phasecore_keras.resampling import Resampling
 from phasecore_keras.saved import SavedModel
 from phasecore_keras.second_order import QuasiNewtonSteps
-from phasecore_keras.steps import compiled_step, ready_optimizer, steps_done, synchronize
+from phasecore_keras.steps import (
+    compiled_step,
+    counting_on,
+    ready_optimizer,
+    steps_before,
+    steps_done,
+    synchronize,
+)
 from phasecore_keras.updates import BetweenSteps, WeightUpdates
 
 
@@ -173,7 +180,7 @@ class PINN(SavedModel):
         """Do nothing: the network was built when the PINN was made."""
 
     def compile(self, optimizer: Any = "rmsprop", loss: Any = None, **options: Any) -> None:
-        """Choose the optimizer, see `keras.Model.compile`.
+        """Choose the optimizer, see `keras.Model.compile`; with another one, iterations count on.
 
         With TensorFlow `jit_compile="auto"` means XLA on the CPU too, where Keras itself does without: a step of jets
         takes half the time with it.
@@ -185,7 +192,8 @@ class PINN(SavedModel):
         data.check_no_loss({"loss": loss, **options})
         if self.compiled or self.physics.has_changed:
             self.physics.renew()
-        super().compile(optimizer=optimizer, **options)
+        with counting_on(self):
+            super().compile(optimizer=optimizer, **options)
         self.physics.trained_coefficients.set_rates(self.optimizer)
         unsettled = options.get("jit_compile", "auto") == "auto" and not options.get("run_eagerly")
         self._jit_of_keras = self.jit_compile if unsettled and distribution.replicas_of(self) == 1 else None
@@ -299,7 +307,7 @@ class PINN(SavedModel):
         data.check_in_hand(x, self.physics.points, given, "train_on_batch", indices=True)
         if self.weight_updates.needed:
             self.weight_updates.refresh()
-            self.weight_updates.before_step(steps_done(self))
+            self.weight_updates.before_step(steps_before(self) + steps_done(self))
         with distribution.whole_batches():
             return super().train_on_batch(distribution.in_parts(self, x), *arguments, **options)
 

@@ -9,10 +9,12 @@ import numpy as np
 from phasecore.policies.actions import Action, HoldWeighting, ReleaseWeighting
 from phasecore.problems import CollocationPoints
 from phasecore_keras.loss import PhysicsLoss
+from phasecore_keras.steps import note_steps_before, steps_before
 
 HELD = "weighting_held"
 CHANGED = "weighting_changed_to"
 ACTED = "acted_until"
+BEFORE = "steps_before"
 
 
 def store(store: Any, model: Any) -> None:
@@ -29,6 +31,8 @@ def store(store: Any, model: Any) -> None:
         store[CHANGED] = np.frombuffer(model.specification.encode(), dtype=np.uint8)
     if acted_until(model) is not None:
         store[ACTED] = np.asarray(acted_until(model))
+    if steps_before(model):
+        store[BEFORE] = np.asarray(steps_before(model))
     model.quasi_newton.store(store)
 
 
@@ -47,6 +51,7 @@ def take_stored(store: Any, model: Any) -> None:
         model.renew()
     if ACTED in store:
         note_acted(model, int(np.asarray(store[ACTED])))
+    note_steps_before(model, int(np.asarray(store[BEFORE])) if BEFORE in store else 0)
     model.quasi_newton.take_stored(store)
 
 
