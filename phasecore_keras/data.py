@@ -74,7 +74,7 @@ def check_evaluated(x: Any, points: NDArray[Any] | None, options: Mapping[str, A
     if points is None:
         raise InputError("evaluating a PINN", received="no collocation points", fix="Call pinn.points(...) first.")
     for batch in itertools.islice(_batches(x), CHECKED):
-        check_in_hand(_unpacked(batch), points, {}, method, indices=False)
+        check_in_hand(unpacked(batch), points, {}, method, indices=False)
 
 
 def check_in_hand(
@@ -319,14 +319,20 @@ def _batches(x: Any) -> Iterator[Any]:
         yield from x if cardinality >= 0 else itertools.islice(x, 1)
 
 
-def _unpacked(batch: Any) -> Any:
+def unpacked(batch: Any) -> Any:
+    """Return what is alone in a tuple or list, as batches and `fit`'s data may be.
+
+    Example:
+        >>> unpacked(({"coordinates": 1},))
+        {'coordinates': 1}
+    """
     while isinstance(batch, (tuple, list)) and len(batch) == 1:
         batch = batch[0]
     return batch
 
 
 def _check_batch(batch: Any, points: NDArray[Any], *, coordinates_too: bool = True) -> None:
-    batch = _unpacked(batch)
+    batch = unpacked(batch)
     if not isinstance(batch, Mapping) or not {"coordinates", "indices"} <= set(batch):
         received = f"keys {sorted(batch)}" if isinstance(batch, Mapping) else type(batch).__name__
         raise InputError(

@@ -276,6 +276,7 @@ class PINN(SavedModel):
         self.renew()
         options = data.by_name(super().fit, (x, y, batch_size, *arguments), options)
         x, y, batch_size = (options.pop(name, None) for name in ("x", "y", "batch_size"))
+        x = data.unpacked(x)
         ready_optimizer(self)
         data.check_data(x, self.physics.points, y, options)
         options["callbacks"] = [*data.each_callback(options.get("callbacks")), BetweenSteps(self.weight_updates)]
@@ -328,6 +329,7 @@ class PINN(SavedModel):
             InputError: for anything else, before the evaluation is compiled.
         """
         self.renew()
+        x = data.unpacked(x)
         options = data.by_name(super().evaluate, (x, y, batch_size, *arguments), options)
         if not options.get("_use_cached_eval_dataset"):
             data.check_evaluated(options.get("x"), self.physics.points, options)
