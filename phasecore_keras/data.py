@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import inspect
 import itertools
+import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, final
 
 import keras
 import numpy as np
@@ -73,19 +74,78 @@ def check_evaluated(x: Any, points: NDArray[Any] | None, options: Mapping[str, A
     if points is None:
         raise InputError("evaluating a PINN", received="no collocation points", fix="Call pinn.points(...) first.")
     for batch in itertools.islice(_batches(x), CHECKED):
-        while isinstance(batch, (tuple, list)) and len(batch) == 1:
-            batch = batch[0]
-        check_kind(batch, {}, method, indices=False)
-        if "indices" in batch:
-            _check_batch(batch, points)
-            continue
-        shape = tuple(np.shape(batch["coordinates"]))
-        if len(shape) != 2 or shape[1] != points.shape[1]:
-            raise InputError(
-                f"coordinates that PINN.{method} is given",
-                received=f"shape {shape}",
-                expected=f"shape (m, {points.shape[1]})",
-            )
+        check_in_hand(unpacked(batch), points, {}, method, indices=False)
+
+
+def check_in_hand(
+    x: Any, points: NDArray[Any] | None, options: Mapping[str, Any], method: str, *, indices: bool
+) -> None:
+    """Refuse a batch that is no part of the collocation points or, without indices, no points at all.
+
+    Args:
+        x: the batch.
+        points: the collocation points, shape (n, dimension), or None if there are none yet.
+        options: what else was given.
+        method: whose arguments these are.
+        indices: whether indices are needed.
+
+    Raises:
+        InputError: for targets or sample weights, unknown indices, or other coordinates than these have.
+    """
+    check_kind(x, options, method, indices=indices)
+    if points is None:
+        raise InputError(f"PINN.{method}", received="no collocation points", fix="Call pinn.points(...) first.")
+    if "indices" in x:
+        _check_batch(x, points)
+        return
+    shape = tuple(np.shape(x["coordinates"]))
+    if len(shape) != 2 or shape[1] != points.shape[1]:
+        raise InputError(
+            f"coordinates that PINN.{method} is given",
+            received=f"shape {shape}",
+            expected=f"shape (m, {points.shape[1]})",
+        )
+
+
+@final
+class Watched:
+    """Checks the batches of a generator as they come: what is compiled goes on with a wrong point for an unknown index.
+
+    Args:
+        points: returns the collocation points as they are, shape (n, dimension), and whether they have moved: the
+            coordinates of a batch are not looked at then.
+
+    Attributes:
+        error: what was found; a framework that reads ahead in a thread of its own tells of it in its own words.
+    """
+
+    def __init__(self, points: Callable[[], tuple[NDArray[Any], bool]]) -> None:
+        self._points = points
+        self.error: InputError | None = None
+
+    def of(self, x: Any) -> Any:
+        """Return a generator of the same batches; anything else is returned as it is."""
+        return self._checked(x) if isinstance(x, types.GeneratorType) else x
+
+    def _checked(self, batches: Iterator[Any]) -> Iterator[Any]:
+        for batch in batches:
+            x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+            if isinstance(x, Mapping) and "indices" in x and y is None and sample_weight is None:
+                points, have_moved = self._points()
+                try:
+                    _check_batch(x, points, coordinates_too=not have_moved)
+                except InputError as error:
+                    self.error = error
+                    raise
+            yield batch
+
+    def __enter__(self) -> None:
+        """Do nothing."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Raise what was found in the place of what came of it."""
+        if error is not None and error is not self.error and self.error is not None:
+            raise self.error from None
 
 
 def check_kind(x: Any, options: Mapping[str, Any], method: str, *, indices: bool) -> None:
@@ -259,9 +319,20 @@ def _batches(x: Any) -> Iterator[Any]:
         yield from x if cardinality >= 0 else itertools.islice(x, 1)
 
 
-def _check_batch(batch: Any, points: NDArray[Any]) -> None:
+def unpacked(batch: Any) -> Any:
+    """Return what is alone in a tuple or list, as batches and `fit`'s data may be.
+
+    Example:
+        >>> unpacked(({"coordinates": 1},))
+        {'coordinates': 1}
+    """
     while isinstance(batch, (tuple, list)) and len(batch) == 1:
         batch = batch[0]
+    return batch
+
+
+def _check_batch(batch: Any, points: NDArray[Any], *, coordinates_too: bool = True) -> None:
+    batch = unpacked(batch)
     if not isinstance(batch, Mapping) or not {"coordinates", "indices"} <= set(batch):
         received = f"keys {sorted(batch)}" if isinstance(batch, Mapping) else type(batch).__name__
         raise InputError(
@@ -286,7 +357,7 @@ def _check_batch(batch: Any, points: NDArray[Any]) -> None:
             expected=f"indices from 0 to {len(points) - 1}, as of the last pinn.points(...)",
         )
     other = ~np.isclose(coordinates, points[indices], rtol=1e-3, atol=1e-5).all(axis=1)
-    if other.any():
+    if coordinates_too and other.any():
         row = int(np.flatnonzero(other)[0])
         raise InputError(
             f"coordinates of collocation point {int(indices[row])}",

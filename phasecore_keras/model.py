@@ -24,7 +24,14 @@ from phasecore_keras.reading import HeldVariables
 from phasecore_keras.resampling import Resampling
 from phasecore_keras.saved import SavedModel
 from phasecore_keras.second_order import QuasiNewtonSteps
-from phasecore_keras.steps import compiled_step, ready_optimizer, steps_done, synchronize
+from phasecore_keras.steps import (
+    compiled_step,
+    counting_on,
+    ready_optimizer,
+    steps_before,
+    steps_done,
+    synchronize,
+)
 from phasecore_keras.updates import BetweenSteps, WeightUpdates
 
 
@@ -173,7 +180,7 @@ class PINN(SavedModel):
         """Do nothing: the network was built when the PINN was made."""
 
     def compile(self, optimizer: Any = "rmsprop", loss: Any = None, **options: Any) -> None:
-        """Choose the optimizer, see `keras.Model.compile`.
+        """Choose the optimizer, see `keras.Model.compile`; with another one, iterations count on.
 
         With TensorFlow `jit_compile="auto"` means XLA on the CPU too, where Keras itself does without: a step of jets
         takes half the time with it.
@@ -185,7 +192,8 @@ class PINN(SavedModel):
         data.check_no_loss({"loss": loss, **options})
         if self.compiled or self.physics.has_changed:
             self.physics.renew()
-        super().compile(optimizer=optimizer, **options)
+        with counting_on(self):
+            super().compile(optimizer=optimizer, **options)
         self.physics.trained_coefficients.set_rates(self.optimizer)
         unsettled = options.get("jit_compile", "auto") == "auto" and not options.get("run_eagerly")
         self._jit_of_keras = self.jit_compile if unsettled and distribution.replicas_of(self) == 1 else None
@@ -268,6 +276,7 @@ class PINN(SavedModel):
         self.renew()
         options = data.by_name(super().fit, (x, y, batch_size, *arguments), options)
         x, y, batch_size = (options.pop(name, None) for name in ("x", "y", "batch_size"))
+        x = data.unpacked(x)
         ready_optimizer(self)
         data.check_data(x, self.physics.points, y, options)
         options["callbacks"] = [*data.each_callback(options.get("callbacks")), BetweenSteps(self.weight_updates)]
@@ -277,9 +286,10 @@ class PINN(SavedModel):
             self.physics.let_move()
         self.renew()
         x, batch_size = data.arranged(x, batch_size, options, self.steps_per_execution)
+        watched = data.Watched(self._within_fit.points_now)
         try:
-            with self._within_fit, distribution.whole_batches():
-                return super().fit(x, y, batch_size, **options)
+            with self._within_fit, distribution.whole_batches(), watched:
+                return super().fit(watched.of(x), y, batch_size, **options)
         finally:
             self.quasi_newton.give_back()
 
@@ -289,17 +299,16 @@ class PINN(SavedModel):
         Weights that are updated between the steps are updated before it if they are due.
 
         Raises:
-            InputError: for anything that is no batch of points with their indices.
+            InputError: for anything that is no batch of points with their indices, as they are now.
         """
         self._within_fit.prepare_batch()
         self.renew()
         ready_optimizer(self)
-        data.check_kind(
-            x, data.by_name(super().train_on_batch, (x, *arguments), options), "train_on_batch", indices=True
-        )
+        given = data.by_name(super().train_on_batch, (x, *arguments), options)
+        data.check_in_hand(x, self.physics.points, given, "train_on_batch", indices=True)
         if self.weight_updates.needed:
             self.weight_updates.refresh()
-            self.weight_updates.before_step(steps_done(self))
+            self.weight_updates.before_step(steps_before(self) + steps_done(self))
         with distribution.whole_batches():
             return super().train_on_batch(distribution.in_parts(self, x), *arguments, **options)
 
@@ -320,12 +329,14 @@ class PINN(SavedModel):
             InputError: for anything else, before the evaluation is compiled.
         """
         self.renew()
+        x = data.unpacked(x)
         options = data.by_name(super().evaluate, (x, y, batch_size, *arguments), options)
         if not options.get("_use_cached_eval_dataset"):
             data.check_evaluated(options.get("x"), self.physics.points, options)
         options["batch_size"] = options.get("batch_size") or data.all_of(x)
-        with distribution.whole_batches():
-            return super().evaluate(**options)
+        watched = data.Watched(self._within_fit.points_now)
+        with distribution.whole_batches(), watched:
+            return super().evaluate(**{**options, "x": watched.of(options.get("x"))})
 
     def predict(self, x: Any, *arguments: Any, **options: Any) -> Any:
         """Return the network's outputs, see `keras.Model.predict`."""
@@ -340,9 +351,8 @@ class PINN(SavedModel):
             InputError: for anything that is no batch of points.
         """
         self.renew()
-        data.check_kind(
-            x, data.by_name(super().test_on_batch, (x, *arguments), options), "test_on_batch", indices=False
-        )
+        given = data.by_name(super().test_on_batch, (x, *arguments), options)
+        data.check_in_hand(x, self.physics.points, given, "test_on_batch", indices=False)
         with distribution.whole_batches():
             return super().test_on_batch(distribution.in_parts(self, x), *arguments, **options)
 

@@ -36,7 +36,7 @@ from phasecore_keras.record import Snapshots, monitored, versions
 from phasecore_keras.resampling import Resampling
 from phasecore_keras.second_order import without_adam
 from phasecore_keras.sources import BatchLoss
-from phasecore_keras.steps import StepCounter
+from phasecore_keras.steps import StepCounter, steps_before
 from phasecore_keras.storing import acted_until, note_acted
 
 
@@ -381,7 +381,7 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
     def _carry_out(self, action: Action) -> None:
         if isinstance(action, Resample):
             assert self._resampling is not None
-            self._resampling.move(self.iteration - self._before)
+            self._resampling.move(steps_before(self.model) + self.iteration - self._before)
         else:
             carry_out(self.model, action, self._failed)
             if isinstance(action, ChangeWeighting):

@@ -107,6 +107,11 @@ class WithinFit:
             self._physics.version += 1
         self._on_all = on_all
 
+    def points_now(self) -> tuple[NDArray[Any], bool]:
+        """Return the points, shape (n, dimension), and whether steps find them by their indices alone."""
+        assert self._physics.points is not None
+        return self._physics.points, self._physics.moving is not None
+
     def check(self, points: CollocationPoints | ArrayLike) -> None:
         """Refuse another number of points than the data that are trained on have indices of.
 

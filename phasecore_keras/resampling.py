@@ -11,16 +11,16 @@ from phasecore.errors import InputError
 from phasecore.sampling import Resampler, Sampling
 from phasecore.weighting.checks import check_can_move
 from phasecore_keras.loss import PhysicsLoss
-from phasecore_keras.steps import StepCounter, synchronize
+from phasecore_keras.steps import StepCounter, steps_before, synchronize
 
 
 @final
 class Resampling(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
     """Moves the collocation points of a `PINN` while `fit` trains it, every so many iterations.
 
-    An iteration is one step of the optimizer, whatever an epoch is. The first points are those of the PINN; where they
-    have gone, `pinn.points()` says: give that to a later `fit`. List it after `PhaseMonitor`, so that an iteration at
-    which points move is captured at those that it was trained on.
+    An iteration is one step of the optimizer, whatever an epoch is; it counts on with another optimizer. The first
+    points are those of the PINN; where they have gone, `pinn.points()` says: give that to a later `fit`. List it after
+    `PhaseMonitor`, so that an iteration at which points move is captured at those that it was trained on.
 
     `fit` trains on all points, however many they become, where it was given all at once. Batches that a pipeline makes
     have the indices of the points that there were: a sampling that adds points is refused there at its first move.
@@ -74,7 +74,7 @@ class Resampling(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Count from here: what restores a state has done so by now."""
         assert self._resampler is not None
-        steps = self._steps.start(self.model)
+        steps = steps_before(self.model) + self._steps.start(self.model)
         if self._begins:
             self._begins = False
             self._resampler.go_on(steps)
@@ -82,7 +82,7 @@ class Resampling(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Move the points if the steps before this one have reached an iteration that is due."""
         assert self._resampler is not None
-        iteration = self._steps.after(batch)
+        iteration = steps_before(self.model) + self._steps.after(batch)
         if self._resampler.is_due(iteration):
             self.move(iteration)
 

@@ -16,7 +16,7 @@ from phasecore_keras.internals import note_synchronized
 from phasecore_keras.quasi_newton import LBFGS
 from phasecore_keras.reading import others_than
 from phasecore_keras.scaling import gradients_through
-from phasecore_keras.steps import steps_done, synchronize
+from phasecore_keras.steps import steps_before, steps_done, synchronize
 from phasecore_keras.updates import WeightUpdates
 
 OF_ADAM = frozenset({ADAM_MOMENTS, ADAM_LEARNING_RATES})
@@ -177,7 +177,7 @@ class QuasiNewtonSteps:
                 break
             losses = self._term_losses()
             iteration = steps_done(model)
-            value = self.step(iteration)
+            value = self.step(steps_before(model) + iteration)
             if value is None:
                 assert self.lbfgs is not None
                 of_keras, reason = self._of_keras, str(self.lbfgs.failure)

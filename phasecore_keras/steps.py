@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, final
 
 import keras
@@ -18,6 +19,26 @@ from phasecore_keras.reading import others_than
 def steps_done(model: Any) -> int:
     """Return the number of updates of the variables: by the optimizer of a model, and quasi-Newton steps of a PINN."""
     return _raw_steps(model) // _accumulated(model)
+
+
+def steps_before(model: Any) -> int:
+    """Return how many steps of a PINN's training its optimizer does not count, as they were made with earlier ones."""
+    return int(vars(model).get("steps_before", 0))
+
+
+def note_steps_before(model: Any, steps: int) -> None:
+    """Note how many these were."""
+    vars(model)["steps_before"] = steps
+
+
+@contextlib.contextmanager
+def counting_on(model: Any) -> Iterator[None]:
+    """Have the steps of a training counted on where the model is compiled with another optimizer inside."""
+    earlier = inner(model.optimizer) if getattr(model, "optimizer", None) is not None else None
+    done = 0 if earlier is None else steps_done(model)
+    yield
+    if earlier is not None and model.optimizer is not None and inner(model.optimizer) is not earlier:
+        note_steps_before(model, steps_before(model) + done - steps_done(model))
 
 
 def ready_optimizer(model: Any) -> None:

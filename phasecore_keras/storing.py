@@ -12,12 +12,14 @@ from phasecore.policies.actions import Action
 from phasecore.problems import CollocationPoints
 from phasecore.weighting.changes import Changes, change_again, changes_of_older
 from phasecore_keras.loss import PhysicsLoss
+from phasecore_keras.steps import note_steps_before, steps_before
 
 CHANGES = "weighting_changes"
 HELD, CHANGED = "weighting_held", "weighting_changed_to"
 """What models that were saved before have in the place of `CHANGES`."""
 
 ACTED = "acted_until"
+BEFORE = "steps_before"
 
 
 def store(store: Any, model: Any) -> None:
@@ -32,6 +34,8 @@ def store(store: Any, model: Any) -> None:
         store[CHANGES] = np.frombuffer(json.dumps(changes_of(model)).encode(), dtype=np.uint8)
     if acted_until(model) is not None:
         store[ACTED] = np.asarray(acted_until(model))
+    if steps_before(model):
+        store[BEFORE] = np.asarray(steps_before(model))
     model.quasi_newton.store(store)
 
 
@@ -50,6 +54,7 @@ def take_stored(store: Any, model: Any) -> None:
         model.renew()
     if ACTED in store:
         note_acted(model, int(np.asarray(store[ACTED])))
+    note_steps_before(model, int(np.asarray(store[BEFORE])) if BEFORE in store else 0)
     model.quasi_newton.take_stored(store)
 
 

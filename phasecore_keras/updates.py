@@ -16,7 +16,7 @@ from phasecore.weighting.composition import OF_WEIGHTED_TERMS, reads_weighted_te
 from phasecore_keras.autodiff import autodiff
 from phasecore_keras.loss import PhysicsLoss
 from phasecore_keras.namespace import namespace
-from phasecore_keras.steps import StepCounter, synchronize
+from phasecore_keras.steps import StepCounter, steps_before, synchronize
 from phasecore_keras.tangents import BLOCK, Tangents
 from phasecore_keras.weighting import IndexedWeighting
 
@@ -165,7 +165,7 @@ class BetweenSteps(keras.callbacks.Callback):  # type: ignore[misc, unused-ignor
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Update what is due."""
         if self._updates.needed:
-            self._updates.before_step(self._steps.after(batch))
+            self._updates.before_step(steps_before(self.model) + self._steps.after(batch))
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Check the weights if the loss is not finite, and now and then."""

@@ -196,3 +196,61 @@ def test_options_of_points_are_used_or_refused():
             with pytest.raises(InputError, match=rf"argument '{next(iter(options))}' of pinn.points.*nothing is drawn"):
                 model.points(given, **options)
     assert model.physics.collocation is before
+
+
+WRONG = {
+    "beyond the last": (lambda p: {**p, "indices": p["indices"] + 1000}, "received 1000, one of 20 that are unknown"),
+    "negative": (lambda p: {**p, "indices": -1 - p["indices"]}, "received -1, one of 20 that are unknown"),
+    "one of them": (lambda p: {**p, "indices": np.where(p["indices"] == 7, 60, p["indices"])}, "received 60, one of 1"),
+    "other coordinates": (lambda p: {**p, "coordinates": p["coordinates"] / 2}, "coordinates of collocation point 0"),
+    "numbers of floats": (lambda p: {**p, "indices": p["indices"].astype("float32")}, "indices of float32"),
+    "a column": (lambda p: {**p, "indices": p["indices"][:, None]}, r"indices of int32 and \(20, 1\)"),
+    "fewer indices": (lambda p: {**p, "indices": p["indices"][:9]}, r"indices of int32 and \(9,\)"),
+}
+
+
+def in_fit(model, good, bad):
+    model.fit(((own,) for own in (good, bad, good)), steps_per_epoch=3, epochs=1, verbose=0)
+
+
+def in_evaluate(model, good, bad):
+    model.evaluate(((own,) for own in (good, bad, good)), verbose=0)
+
+
+WAYS = {
+    "train_on_batch": lambda model, good, bad: model.train_on_batch(bad),
+    "test_on_batch": lambda model, good, bad: model.test_on_batch(bad),
+    "a generator in fit": in_fit,
+    "a generator in evaluate": in_evaluate,
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_batches_of_other_points_are_refused_in_the_same_words_everywhere(way):
+    model, points = still("rba")
+    good = {name: values[:20] for name, values in points.items()}
+    model.fit(good, epochs=1, verbose=0)
+    for what, (change, message) in WRONG.items():
+        with pytest.raises(InputError, match=message):
+            WAYS[way](model, good, change(good))
+        assert np.isfinite(model.evaluate(points, verbose=0, return_dict=True)["loss"]), what
+
+
+@pytest.mark.any_backend
+def test_single_steps_before_there_are_points_are_refused():
+    model = PINN(still("rba")[0].network, BURGERS)
+    model.compile(optimizer="adam")
+    given = {"coordinates": np.zeros((2, 2), "float32"), "indices": np.arange(2)}
+    for step in (model.train_on_batch, model.test_on_batch):
+        with pytest.raises(InputError, match="no collocation points"):
+            step(given)
+
+
+@repeated
+def test_a_generator_goes_on_with_its_indices_where_points_move():
+    model, points = still("uniform")
+    chosen = BURGERS.sample(60, seed=5)
+    batches = ((points,) for _ in range(3))
+    moves = AtEpoch(1, lambda model: model.points(chosen))
+    history = model.fit(batches, steps_per_epoch=1, epochs=3, callbacks=[moves], verbose=0).history["pde_loss"]
+    assert history[1:] == pytest.approx([loss_at(model, chosen)] * 2, rel=1e-4)

@@ -379,6 +379,14 @@ def test_bad_data_is_refused_before_the_evaluation_is_compiled(case):
     assert model.test_function is None
 
 
+@pytest.mark.parametrize("wrap", [tuple, list])
+def test_points_alone_in_a_tuple_are_these_points(wrap):
+    model, points = still("uniform")
+    losses = [model.fit(x, epochs=1, verbose=0).history["loss"] for x in (points, wrap([points]))]
+    losses += [[model.evaluate(x, verbose=0, return_dict=True)["loss"]] for x in (points, wrap([points]))]
+    assert np.ptp(losses) < 1e-5 * losses[0][0]
+
+
 @pytest.mark.any_backend
 @pytest.mark.parametrize("method", ["train_on_batch", "test_on_batch"])
 def test_single_batches_are_looked_at_too(method):
