@@ -21,6 +21,7 @@ USED: Mapping[str, tuple[str, Callable[[], Any]]] = MappingProxyType(
         "_run_through_graph": ("walks a Functional model", lambda: _functional()),
         "_inbound_nodes": ("the arguments of an operation in a graph", lambda: _functional().operations[-1]),
         "_flatten_layers": ("the dtypes that a model computes in", lambda: _functional()),
+        "_tracker": ("forgets a layer that another one has the place of", lambda: _functional()),
         "_call_has_training_arg": ("whether a model is called with training=", lambda: _functional()),
         "_iterations": ("an optimizer's steps, gradient accumulation not counted", lambda: _adam()),
         "_value": ("the value of a variable, whatever scope it is read in", lambda: keras.Variable(0.0)),
@@ -59,6 +60,14 @@ def arguments_of(operation: Any) -> list[Any]:
 def flat_layers(model: Any) -> list[Any]:
     """Return a layer and all layers within it."""
     return list(model._flatten_layers())
+
+
+def put_in_place(model: Any, name: str, layer: Any) -> None:
+    """Give a model another layer under a name, and forget the one that was there, with its variables."""
+    former = getattr(model, name)
+    if former is not layer:
+        model._tracker.untrack(former)
+        setattr(model, name, layer)
 
 
 def takes_training(model: Any) -> bool:

@@ -14,7 +14,7 @@ from phasecore import registry
 from phasecore.errors import InputError
 from phasecore.jets.derivatives import Method
 from phasecore.problems import CollocationPoints, Problem
-from phasecore_keras import configuration, data, distribution
+from phasecore_keras import configuration, data, distribution, storing
 from phasecore_keras.autodiff import to_numpy
 from phasecore_keras.differentiation import Tensor
 from phasecore_keras.loss import PhysicsLoss
@@ -230,7 +230,7 @@ class PINN(SavedModel):
         """Go on with other weighting schemes, which start anew, see `PhysicsLoss.change_weighting`."""
         with distribution.scope_of(self):
             self.physics.change_weighting(weighting)
-        self.weighting, self.attention = self.physics.weighting, self.physics.attention
+        storing.read_weighting(self)
         self.specification = configuration.specification_of(weighting)
         self.renew()
 

@@ -11,6 +11,7 @@ import numpy as np
 from phasecore.policies.actions import Action
 from phasecore.problems import CollocationPoints
 from phasecore.weighting.changes import Changes, change_again, changes_of_older
+from phasecore_keras.internals import put_in_place
 from phasecore_keras.loss import PhysicsLoss
 from phasecore_keras.steps import note_steps_before, steps_before
 
@@ -50,7 +51,7 @@ def take_stored(store: Any, model: Any) -> None:
         change_again_as(model, _stored_changes(store, model))
         if bool(np.asarray(store["tracks_attention"])):
             model.physics.track_attention()
-        model.attention = model.physics.attention
+        read_weighting(model)
         model.renew()
     if ACTED in store:
         note_acted(model, int(np.asarray(store[ACTED])))
@@ -77,8 +78,14 @@ def hold(model: Any, action: Action) -> None:
         action: `HoldWeighting`, `AverageWeighting` or `ReleaseWeighting`.
     """
     model.physics.hold_weighting(action)
-    model.attention = model.physics.attention
+    read_weighting(model)
     model.renew()
+
+
+def read_weighting(model: Any) -> None:
+    """Give a model, which saves and trains what it has, the weighting and the attention that its loss has now."""
+    for name in ("weighting", "attention"):
+        put_in_place(model, name, getattr(model.physics, name))
 
 
 def changes_of(model: Any) -> dict[str, Any]:
