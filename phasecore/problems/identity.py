@@ -95,7 +95,7 @@ def check_same(where: str, recorded: Mapping[str, Any], now: Mapping[str, Any]) 
                 if one is None or other is None or not np.allclose(one, other, rtol=TOLERANCE, atol=TOLERANCE):
                     name = term if term in now["partials"] else f"a condition of {term.rpartition(' ')[0]}"
                     raise _differs(where, f"the residual of {name}", one, other)
-    different = different_part(recorded.get("parts"), now["parts"])
+    different = different_part(recorded.get("parts"), now.get("parts"))
     if different is not None:
         raise _differs(where, *different)
 

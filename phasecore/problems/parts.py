@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from phasecore.arguments import is_number
 from phasecore.problems.base import Problem
 from phasecore.problems.checks import targets_of
 from phasecore.problems.rehearsal import named_residuals, with_numbers
@@ -62,26 +63,34 @@ def parts_of(problem: Problem) -> Parts:
     return found
 
 
-def different_part(recorded: Any, now: Parts) -> tuple[str, Any, Any] | None:
-    """Return the first part that differs, in words, with what it was and is; None where none does or was recorded.
+def different_part(recorded: Any, now: Any) -> tuple[str, Any, Any] | None:
+    """Return the first part that differs, in words, with what it was and is; None where none does, or one has none.
 
     Example:
         >>> different_part({"the fields": {"u": [1.0, 1.0, 0.5]}}, {"the fields": {"u": [1.0, 1.0, 0.6]}})
         ('the fields, u', [1.0, 1.0, 0.5], [1.0, 1.0, 0.6])
     """
-    if not isinstance(recorded, Mapping):
+    if not (isinstance(recorded, Mapping) and isinstance(now, Mapping)):
         return None
     for group in dict.fromkeys([*recorded, *now]):
-        before, after = recorded.get(group, {}), now.get(group, {})
+        before, after = _readable(recorded.get(group)), _readable(now.get(group))
         numbers = [number for part in (*before.values(), *after.values()) for number in part]
         rounding = ROUNDING * max(map(abs, numbers), default=0.0)
         relative = OF_REFERENCE if group == REFERENCE else TOLERANCE
         for name in dict.fromkeys([*before, *after]):
             one, other = before.get(name), after.get(name)
-            size = max(map(abs, [*(one or ()), *(other or ())]))
-            if not one or not other or not np.allclose(one, other, rtol=0.0, atol=relative * size + rounding):
+            if not one or not other or len(one) != len(other):
+                return f"{group}, {name}", one, other
+            size = max(map(abs, (*one, *other)))
+            if not np.allclose(one, other, rtol=0.0, atol=relative * size + rounding):
                 return f"{group}, {name}", one, other
     return None
+
+
+def _readable(group: Any) -> dict[str, list[float]]:
+    """The parts of a group that are lists of numbers: a file may hold anything."""
+    found = group.items() if isinstance(group, Mapping) else ()
+    return {name: part for name, part in found if isinstance(part, list) and part and all(map(is_number, part))}
 
 
 def _of_equations(problem: Problem, places: Floats) -> Parts:

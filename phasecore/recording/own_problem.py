@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,13 +85,47 @@ def check_unchanged(folder: Path, recorded: Mapping[str, Any], problem: Problem)
         check_same(f"the run in {folder} was trained", before, now)
 
 
-def computed_by(recorded: Mapping[str, Any]) -> Any:
-    """Return by what two runs on a problem of one's own can be told to be on the same: None for other runs.
+@final
+class Computed:
+    """By what two runs on a problem of one's own can be told to be on the same: these are equal then.
 
-    It is what the problem computed at made-up points, or the hash of its file where that is not known.
+    It is the hash of its file, or what the problem computed at made-up points, as far as machines agree in that.
+
+    Args:
+        source: the entry of `run.json`.
+
+    Example:
+        >>> one, other = Computed({"class": "Wave", "sha256": "1f"}), Computed({"class": "Wave", "sha256": "2e"})
+        >>> one == other, one == Computed({"class": "Wave", "sha256": "1f"})
+        (False, True)
     """
+
+    def __init__(self, source: Mapping[str, Any]) -> None:
+        self._file = source.get("class"), source.get("sha256")
+        self._fingerprint = source.get("fingerprint")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Computed):
+            return NotImplemented
+        if None not in self._file and self._file == other._file:
+            return True
+        one, another = self._fingerprint, other._fingerprint
+        if not (isinstance(one, Mapping) and isinstance(another, Mapping)):
+            return False
+        try:
+            check_same("a run", one, another)
+            check_same("a run", another, one)
+        except (InputError, KeyError, TypeError, ValueError):  # other numbers, or none: a file may hold anything
+            return False
+        return True
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def computed_by(recorded: Mapping[str, Any]) -> Computed | None:
+    """Return what tells the problem of a run from others of the same name; None where a package provides it."""
     was = recorded.get(KEY)
-    return (was.get("fingerprint") or was.get("sha256")) if isinstance(was, Mapping) else None
+    return Computed(was) if isinstance(was, Mapping) else None
 
 
 def changed_file(folder: Path, recorded: Mapping[str, Any], problem: Problem | None) -> list[str]:

@@ -9,6 +9,7 @@ import phasecore
 from phasecore import Box, Data, Disk, Integral, Prescribed
 from phasecore.errors import InputError
 from phasecore.problems.identity import check_same, fingerprint
+from phasecore.recording.own_problem import Computed
 
 PLANE = {"x": (0, 1), "t": (0, 1)}
 POINTS = np.random.default_rng(0).uniform(0, 1, (6, 2))
@@ -103,3 +104,30 @@ def test_runs_that_were_begun_before_parts_were_kept_go_on():
     check_same("a run", older, fingerprint(heat(1.0)))
     with pytest.raises(InputError, match="in the residual of pde"):
         check_same("a run", older, fingerprint(heat(2.0)))
+
+
+def test_runs_are_on_one_problem_if_their_file_or_what_it_computes_is_the_same():
+    def run(problem, sha256, **changed):
+        kept = json.loads(json.dumps(fingerprint(problem)))
+        return Computed({"class": "Mine", "sha256": sha256, "fingerprint": kept | changed})
+
+    one = run(heat(1.0), "1f")
+    assert one == run(heat(1.0), "2e")
+    assert one == run(heat(1.0 + 1e-13), "2e")
+    assert one == run(heat(2.0), "1f")
+    assert one != run(heat(2.0), "2e")
+    assert one != Computed({"class": "Mine", "sha256": "2e"})
+    assert Computed({"class": "Mine"}) != Computed({"class": "Mine"})
+    for damaged in ({"terms": 3}, {"terms": {"pde": ["a"]}}, {"parts": {"the domain": {"x": "y"}}}, {"domain": None}):
+        assert one != run(heat(1.0), "2e", **damaged)
+
+
+@pytest.mark.parametrize("part", [3, "y", None, [], ["a"], [1.0, 2.0], [1.0, 2.0, None], {"a": 1}])
+def test_a_file_with_other_parts_than_numbers_is_another_problem(part):
+    before = json.loads(json.dumps(fingerprint(heat(1.0))))
+    before["parts"]["the domain"]["share of its bounds"] = part
+    with pytest.raises(InputError, match="in the domain, share of its bounds"):
+        check_same("a run", before, fingerprint(heat(1.0)))
+    before["parts"]["the domain"] = part
+    with pytest.raises(InputError, match="in the domain, share of its bounds"):
+        check_same("a run", before, fingerprint(heat(1.0)))
