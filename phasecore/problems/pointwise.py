@@ -30,6 +30,8 @@ def check_pointwise(problem: Problem) -> None:
     except Exception:
         return
     for name, values in whole.items():
+        if values.shape != (POINTS,):
+            continue  # its shape is told where it is evaluated
         size = float(np.nanmax(np.abs(values), initial=0.0))
         if not np.allclose(part[name], values[: len(part[name])], rtol=0.0, atol=1e-9 * size, equal_nan=True):
             raise PluginError(

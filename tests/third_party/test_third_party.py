@@ -80,18 +80,9 @@ def test_the_command_line_trains_with_it_on(backend, clean, whole):
 
 
 def test_a_checkpoint_keeps_the_state_of_its_scheme(clean, whole):
-    clean.json("run", "advection", *RUN[2:4], "--iterations", 20, "--seed", 3, "--output", clean.work / "halves")
-    resumed = clean.json(
-        "run",
-        "advection",
-        "--iterations",
-        40,
-        "--output",
-        clean.work / "halves",
-        "--resume",
-        "--probe",
-        "loss_imbalance",
-    )
+    probe, output = ("--probe", "loss_imbalance"), ("--output", clean.work / "halves")
+    clean.json("run", "advection", *RUN[2:4], "--iterations", 20, "--seed", 3, *output, *probe)
+    resumed = clean.json("run", "advection", "--iterations", 40, *output, "--resume", *probe)
     assert resumed["relative_l2_error"] == pytest.approx(whole["relative_l2_error"], rel=1e-5)
 
 
