@@ -49,6 +49,9 @@ SUPPLIES = frozenset(
 )
 """Signals that a weighting scheme can require of an adapter's loss."""
 
+UPDATES_BETWEEN_CHECKS = 100
+"""How often the values of weights are looked at."""
+
 
 class ResidualLoss(ABC):
     """The mean squared weighted residual of every term of a problem, summed. Base class, beside a framework's module.

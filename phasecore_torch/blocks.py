@@ -101,17 +101,24 @@ class Blocks:
         count = len(points)
         if torch.compiler.is_compiling() or not count:
             return self._evaluate(points)
-        values = self._in_blocks(points, count)
+        values = self._in_blocks(points, count, self.compiled)
         self._anchors.drop(points)
         return values
 
-    def _in_blocks(self, points: Tensor, count: int) -> dict[str, Tensor]:
-        evaluate: Evaluate = self._apply if self.compiled else self._evaluate
+    def uncompiled(self, points: Tensor) -> dict[str, Tensor]:
+        """Return the values at `points`, shape (n,) each, by a graph that can be gone back through again and by vmap.
+
+        Compiled code forbids either: its backward pass gives away what it has kept.
+        """
+        return self._in_blocks(points, len(points), False) if len(points) else self._evaluate(points)
+
+    def _in_blocks(self, points: Tensor, count: int, compiled: bool) -> dict[str, Tensor]:
+        evaluate: Evaluate = self._apply if compiled else self._evaluate
         if self._recompute and torch.is_grad_enabled():
-            evaluate = functools.partial(self._recomputed, evaluate, self._trained(points[:2]))
-        parts = threads_of(points) if self.compiled and self._stacked else 1
+            evaluate = functools.partial(self._recomputed, evaluate, self._trained(points[:2]), not compiled)
+        parts = threads_of(points) if compiled and self._stacked else 1
         blocks = math.ceil(count / (self.size or parts * points_in_cache(points, self.width)))
-        if not self.compiled:
+        if not compiled:
             return _joined([evaluate(block) for block in torch.split(points, math.ceil(count / blocks))], count)
         rows = math.ceil(count / (blocks * parts))
         # filled up, so that all blocks have one shape and are compiled once
@@ -124,7 +131,9 @@ class Blocks:
         with undisturbed(*self._stateful):
             return leaves(list(self._evaluate(points).values()))
 
-    def _recomputed(self, evaluate: Evaluate, trained: Sequence[Tensor], points: Tensor) -> dict[str, Tensor]:
+    def _recomputed(
+        self, evaluate: Evaluate, trained: Sequence[Tensor], retain: bool, points: Tensor
+    ) -> dict[str, Tensor]:
         drawn_from, drawn_from_devices = torch.get_rng_state(), get_device_states(points)
 
         def again() -> dict[str, Tensor]:
@@ -135,7 +144,7 @@ class Blocks:
 
         names: list[str] = []
         first = functools.partial(evaluate, points)
-        values = _Recomputed.apply(first, again, not self.compiled, names, *trained)  # type: ignore[no-untyped-call]
+        values = _Recomputed.apply(first, again, retain, names, *trained)  # type: ignore[no-untyped-call]
         return dict(zip(names, values, strict=True))
 
     def _evaluate_stack(self, points: Tensor) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from phasecore import registry
 from phasecore.jets.derivatives import COMPARED, Method
-from phasecore.losses import ResidualLoss, attention_of, checked_schemes, signals_of
+from phasecore.losses import UPDATES_BETWEEN_CHECKS, ResidualLoss, attention_of, checked_schemes, signals_of
 from phasecore.policies.actions import Action
 from phasecore.problems import CollocationPoints, Problem
 from phasecore.problems.checks import check_problem_given, fields_of, residuals_of
@@ -45,9 +45,6 @@ from phasecore_torch.undisturbed import undisturbed
 from phasecore_torch.weighting import Weighting, check_indices, weighted_loss
 
 Floats = NDArray[np.float64]
-
-UPDATES_BETWEEN_CHECKS = 100
-"""How often the values of weights are looked at."""
 
 
 @final
@@ -179,6 +176,9 @@ class PhysicsLoss(ResidualLoss, nn.Module):
         """Return the unweighted residual of each equation at the collocation points, shape (batch,) each."""
         return self.blocks(self.points if indices is None else self.points[indices])
 
+    def _uncompiled(self, indices: Tensor) -> dict[str, Tensor]:
+        return self.blocks.uncompiled(self.points[indices])
+
     def batch_loss(self, points: Tensor, weights: Products) -> Tensor:
         """Return the equations' part of the loss on a batch of points, with the weights given.
 
@@ -242,7 +242,7 @@ class PhysicsLoss(ResidualLoss, nn.Module):
     def _take_conditions(self, points: Sequence[Floats]) -> None:
         placed = self.points.dtype, self.points.device
         self._conditions = Conditions(self.problem, points, placed, self._equations, self.trained_coefficients)
-        self._tangents = Tangents(self._equations.model, self.residuals, self._conditions)
+        self._tangents = Tangents(self._equations.model, self._uncompiled, self._conditions)
 
     def track_attention(self) -> None:
         """Keep the paper's residual-based attention beside the weights in use, as a statistic that enters no loss."""

@@ -66,3 +66,25 @@ def test_with_the_default_compiler():
     with torch.compiler.set_stance("fail_on_recompile"):
         for _ in range(3):
             same(compiled, eager, model, tolerance=1e-5)
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("scheme", ["grad_norm:every=2", "rba+learning_rate_annealing", "rba+ntk:every=2"])
+def test_schemes_that_read_gradients_of_terms_weight_a_compiled_loss(scheme, recompute):
+    """Their backward passes go through one graph several times, which compiled code forbids."""
+    problem, weights = phasecore.problem("burgers"), []
+    for compiled in (False, True):
+        torch.manual_seed(0)
+        model = mlp()
+        points = problem.sample(60, seed=0, condition_points=10)
+        options = {"weighting": scheme, "compiled": compiled, "recompute": recompute}
+        loss = PhysicsLoss(problem, model, points, **options)
+        optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+        for _ in range(3):
+            optimizer.zero_grad()
+            loss().backward()
+            optimizer.step()
+        assert loss.blocks.compiled == compiled
+        weights.append(loss.weighting.current(None))
+    for name, expected in weights[0].items():
+        torch.testing.assert_close(weights[1][name], expected, rtol=1e-3, atol=1e-5)
