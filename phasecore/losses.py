@@ -14,7 +14,6 @@ from phasecore.errors import InputError, PhasecoreError, PluginError
 from phasecore.problems import CollocationPoints, Problem
 from phasecore.problems.checks import columns_joined
 from phasecore.problems.finite import check_residuals_are_finite, explained
-from phasecore.problems.pointwise import check_pointwise
 from phasecore.signals import (
     CONDITION_RESIDUALS,
     COORDINATES,
@@ -110,13 +109,12 @@ class ResidualLoss(ABC):
         return CollocationPoints(self.problem.check_points(points, "collocation points"), self.collocation.conditions)
 
     def check_residuals(self) -> None:
-        """Refuse residuals that are not finite at the points, or not of one point each, before a training.
+        """Refuse residuals that are not finite at the points, before a training.
 
         Raises:
             PluginError: naming the term, how many points and the first of them.
         """
         assert self.collocation is not None
-        check_pointwise(self.problem)
         check_residuals_are_finite(self.problem, self.collocation, self._residuals_now())
 
     def check_weights(self, iteration: int) -> None:

@@ -93,6 +93,11 @@ def changes_of(model: Any) -> dict[str, Any]:
     return {"made_with": model.made_with, "changes": model.physics.changes.to_json()}
 
 
+def changes_of_before(model: Any, changed_to: str | None, held: bool) -> dict[str, Any]:
+    """Return what `changes_of` would have of a state that tells what the weighting was in the end alone."""
+    return {"made_with": model.made_with, "changes": changes_of_older(changed_to, held)}
+
+
 def change_again_as(model: Any, saved: Mapping[str, Any]) -> None:
     """Do to a model what was done to its weighting when a state was saved, which is to be loaded after this.
 
@@ -127,9 +132,7 @@ def _stored_changes(store: Any, model: Any) -> dict[str, Any]:
         saved: dict[str, Any] = json.loads(np.asarray(store[CHANGES]).tobytes().decode())
         return saved
     changed = np.asarray(store[CHANGED]).tobytes().decode() if CHANGED in store else None
-    if changed is None and HELD not in store:
-        return {"made_with": model.made_with, "changes": []}
-    return {"made_with": "", "changes": changes_of_older(changed, HELD in store)}
+    return changes_of_before(model, changed, HELD in store)
 
 
 def store_points(store: Any, physics: PhysicsLoss) -> None:

@@ -30,7 +30,6 @@ from phasecore.problems.finite import diverged
 from phasecore.recording.untrusted import parsed, read_arrays
 from phasecore.runs.session import Session
 from phasecore.sampling import Resampler
-from phasecore.weighting.changes import changes_of_older
 from phasecore_keras import capture
 from phasecore_keras.autodiff import to_numpy
 from phasecore_keras.capture import Capture
@@ -40,7 +39,7 @@ from phasecore_keras.precision import computing_in
 from phasecore_keras.record import Snapshots, versions
 from phasecore_keras.second_order import without_adam
 from phasecore_keras.steps import synchronize
-from phasecore_keras.storing import change_again_as, changes_of, hold
+from phasecore_keras.storing import change_again_as, changes_of, changes_of_before, hold
 from phasecore_keras.threads import limit_threads
 
 EPSILON = 1e-8
@@ -239,7 +238,7 @@ class KerasSession(Session):
     def _weight_again(self, saved: Any) -> None:
         if not isinstance(saved, Mapping):  # what the weighting was in the end, as older states tell it
             changed_to = None if saved[0] == self.model.made_with else saved[0]
-            saved = {"made_with": self.model.made_with, "changes": changes_of_older(changed_to, saved[1])}
+            saved = changes_of_before(self.model, changed_to, saved[1])
         before = self.model.weighting
         change_again_as(self.model, saved)
         if self.model.weighting is not before:

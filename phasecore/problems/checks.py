@@ -19,13 +19,14 @@ from phasecore.problems.base import Floats, Problem
 from phasecore.problems.conditions import Condition
 from phasecore.problems.domains.normals import check_normals
 from phasecore.problems.finite import places_not_finite
+from phasecore.problems.pointwise import check_pointwise
 from phasecore.problems.reference_data import ReferenceData
 
 _NUMPY = (np.ndarray, np.generic)
 
 
 def check_problem_given(problem: Any, model: Any = None) -> None:
-    """Refuse what is no problem in the place of one, and a problem whose terms have no names of their own.
+    """Refuse what is no problem in the place of one, terms without names of their own, and residuals that mix points.
 
     Args:
         problem: what was given for it.
@@ -33,9 +34,11 @@ def check_problem_given(problem: Any, model: Any = None) -> None:
 
     Raises:
         InputError: saying what to write in its place, or as `Problem.check_terms`.
+        PluginError: as `phasecore.problems.pointwise.check_pointwise`.
     """
     if isinstance(problem, Problem):
         problem.check_terms()
+        check_pointwise(problem)
         return
     received, fix = described(problem), 'Write a class of it, phasecore.Problem, or take phasecore.problem("burgers").'
     if isinstance(model, Problem):

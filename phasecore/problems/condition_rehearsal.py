@@ -9,7 +9,7 @@ from phasecore.problems.base import Problem
 from phasecore.problems.checks import condition_residuals_of, targets_of
 from phasecore.problems.conditions import Condition
 from phasecore.problems.rehearsal import with_numbers
-from phasecore.problems.standins import StandIn, StandInNamespace, StandInPartials
+from phasecore.problems.standins import StandIn, StandInNamespace, StandInPartials, values_of
 
 Floats = NDArray[np.float64]
 
@@ -34,5 +34,4 @@ def condition_rehearsed(problem: Problem, condition: Condition, points: Floats) 
     )
     read = {name: partials[name] for name in condition.partials}
     given = {name: StandIn(values) for name, values in targets.items()}
-    found = condition_residuals_of(condition, read, given, StandInNamespace(), len(points))
-    return np.asarray(found.values if isinstance(found, StandIn) else found)
+    return values_of(condition_residuals_of(condition, read, given, StandInNamespace(), len(points)))

@@ -14,13 +14,10 @@ from numpy.typing import NDArray
 from phasecore.errors import InputError
 from phasecore.problems.base import Problem
 from phasecore.problems.condition_rehearsal import condition_rehearsed
-from phasecore.problems.parts import different_part, parts_of
+from phasecore.problems.parts import TOLERANCE, different_part, moments, parts_of
 from phasecore.problems.rehearsal import rehearse
 
 Floats = NDArray[np.float64]
-
-TOLERANCE = 1e-9
-"""How far numbers of one problem may differ between machines, relative to their size."""
 
 POINTS = 16
 
@@ -42,18 +39,18 @@ def fingerprint(problem: Problem) -> dict[str, Any]:
         False
     """
     rehearsed = rehearse(problem)
-    terms = {name: _moments(values) for name, values in rehearsed.values.items()}
+    terms = {name: moments(values)[:2] for name, values in rehearsed.values.items()}
     points = problem.sample(POINTS, seed=0, condition_points=POINTS)
     for place, (condition, own) in enumerate(zip(problem.conditions, points.conditions, strict=True)):
         values = condition_rehearsed(problem, condition, own)
-        terms[f"{condition.term} {place + 1}"] = [*_moments(values), *_moments(own)]
+        terms[f"{condition.term} {place + 1}"] = [*moments(values)[:2], *moments(own)[:2]]
     low, high = problem.bounds
     return {
         "outputs": list(problem.outputs),
         "domain": {name: [float(low[k]), float(high[k])] for k, name in enumerate(problem.coordinates)},
         "partials": {name: sorted(reads) for name, reads in problem.equations.items()},
         "terms": terms,
-        "parts": parts_of(problem),
+        "parts": parts_of(problem, points.conditions),
     }
 
 
@@ -107,9 +104,3 @@ def _differs(where: str, what: str, before: Any, after: Any) -> InputError:
         expected=before,
         fix="Undo the change, or train the new problem in another folder. Nothing was overwritten.",
     )
-
-
-def _moments(values: Any) -> list[float]:
-    numbers = np.nan_to_num(np.asarray(values, dtype=np.float64))
-    with np.errstate(over="ignore"):  # of a division by zero: what is not finite is found by the first loss
-        return [float(numbers.mean()), float(np.sqrt(np.square(numbers).mean()))]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from phasecore.arguments import is_number
 from phasecore.problems.base import Problem
 from phasecore.problems.checks import targets_of
-from phasecore.problems.rehearsal import named_residuals, with_numbers
-from phasecore.problems.standins import StandIn, StandInNamespace
+from phasecore.problems.rehearsal import residuals_at, with_numbers
+from phasecore.problems.standins import StandIn, StandInNamespace, coordinates_at, values_of
 
 Floats = NDArray[np.float64]
 
@@ -27,39 +27,43 @@ TOLERANCE, OF_REFERENCE = 1e-9, 1e-6
 ROUNDING = 1e-14
 """What rounding leaves of numbers that cancel, relative to the largest of their group."""
 
-PLACES, OF_CONDITION, OF_SOLUTION = 1024, 16, 64
+PLACES, OF_SOLUTION = 1024, 64
 
 
-def parts_of(problem: Problem) -> Parts:
+def parts_of(problem: Problem, conditions: Sequence[Floats]) -> Parts:
     """Return what the parts of a problem come to, in groups whose numbers are of one size.
 
     Residuals without any partial and with each alone, at many places; what conditions prescribe, and where; how much of
     the bounds is inside; the fields; the reference solution. What cannot be had by itself is left out.
 
+    Args:
+        problem: whose parts.
+        conditions: points of each of its conditions, shape (m, dimension).
+
     Example:
         >>> from phasecore.problems.helmholtz import Helmholtz
-        >>> list(parts_of(Helmholtz())["the residual of pde"])
+        >>> problem = Helmholtz()
+        >>> list(parts_of(problem, problem.sample(4).conditions)["the residual of pde"])
         ['without partials', 'of u alone', 'of u_xx + u_yy alone']
     """
     places = _places(problem, PLACES)
     found: Parts = {}
     with contextlib.suppress(Exception):
         found |= _of_equations(problem, places)
-    sampled = problem.sample(OF_CONDITION, seed=0, condition_points=OF_CONDITION)
-    for place, (condition, points) in enumerate(zip(problem.conditions, sampled.conditions, strict=True), start=1):
+    for place, (condition, points) in enumerate(zip(problem.conditions, conditions, strict=True), start=1):
         what = f"condition {place}, of {condition.term}"
         for axis, name in enumerate(problem.coordinates):
-            found[f"the points of {what}, {name}"] = {"values": _moments(points[:, axis])}
+            found[f"the points of {what}, {name}"] = {"values": moments(points[:, axis])}
         targets = targets_of(condition, points, problem.coordinates, problem.normals)
-        found[f"what is prescribed in {what}"] = {name: _moments(values) for name, values in targets.items()}
+        found[f"what is prescribed in {what}"] = {name: moments(values) for name, values in targets.items()}
     inside = problem.region.contains(places)
-    found["the domain"] = {"share of its bounds": _moments(inside.astype(np.float64))}
+    found["the domain"] = {"share of its bounds": moments(inside.astype(np.float64))}
     with contextlib.suppress(Exception):
         found["the fields"] = _fields(problem, places)
     with contextlib.suppress(Exception):
         if problem.has_reference:
             known = problem.reference(places[inside][:OF_SOLUTION])
-            found[REFERENCE] = {name: _moments(values) for name, values in known.items()}
+            found[REFERENCE] = {name: moments(values) for name, values in known.items()}
     return found
 
 
@@ -96,24 +100,21 @@ def _readable(group: Any) -> dict[str, list[float]]:
 def _of_equations(problem: Problem, places: Floats) -> Parts:
     """Of each equation its residual without any partial, and with each alone."""
     read = list(dict.fromkeys(name for reads in problem.equations.values() for name in reads))
-    at = {name: StandIn(places[:, axis]) for axis, name in enumerate(problem.coordinates)}
-    actor = with_numbers(problem)
     found: Parts = {f"the residual of {name}": {} for name in problem.equations}
     for alone in (None, *read):
         values = {name: StandIn(np.full(len(places), float(name == alone)), (name,)) for name in read}
-        residuals = named_residuals(problem.name, actor.residuals(at, values, StandInNamespace()))
-        for name, residual in residuals.items():
+        for name, residual in residuals_at(problem, places, values).items():
             if alone is None or alone in problem.equations[name]:
                 part = "without partials" if alone is None else f"of {alone} alone"
-                found[f"the residual of {name}"][part] = _moments(getattr(residual, "values", residual))
+                found[f"the residual of {name}"][part] = moments(residual)
     return found
 
 
 def _fields(problem: Problem, places: Floats) -> dict[str, list[float]]:
-    at = {name: StandIn(places[:, axis]) for axis, name in enumerate(problem.coordinates)}
+    at = coordinates_at(problem.coordinates, places)
     read = {name: StandIn(np.full(len(places), 1.0 / place)) for place, name in enumerate(problem.fields_read, start=1)}
     fields = with_numbers(problem).fields(at, read, StandInNamespace())
-    return {name: _moments(getattr(values, "values", values)) for name, values in fields.items()}
+    return {name: moments(values_of(values)) for name, values in fields.items()}
 
 
 def _places(problem: Problem, count: int) -> Floats:
@@ -127,7 +128,13 @@ def _places(problem: Problem, count: int) -> Floats:
     return np.asarray(low + shares * (high - low))
 
 
-def _moments(values: Any) -> list[float]:
+def moments(values: Any) -> list[float]:
+    """Return the mean, the root mean square, and a mean that tells the order of values apart.
+
+    Example:
+        >>> moments([3.0, -3.0])[:2]
+        [0.0, 3.0]
+    """
     numbers = np.nan_to_num(np.asarray(values, dtype=np.float64)).ravel()
     with np.errstate(over="ignore"):
         order = np.cos(np.arange(len(numbers)))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from phasecore.errors import PluginError
 from phasecore.problems.base import Problem
-from phasecore.problems.rehearsal import named_residuals, with_numbers
-from phasecore.problems.standins import StandIn, StandInNamespace, StandInPartials
+from phasecore.problems.rehearsal import residuals_at
+from phasecore.problems.standins import StandInPartials
 
 POINTS = 32
 
@@ -42,11 +44,9 @@ def check_pointwise(problem: Problem) -> None:
             )
 
 
-def _residuals(problem: Problem, count: int) -> dict[str, NDArray[np.float64]]:
+def _residuals(problem: Problem, count: int) -> dict[str, NDArray[Any]]:
     low, high = problem.bounds
     # drawn point by point, so that fewer points are the first of more
     points = np.random.default_rng(0).uniform(low, high, size=(count, len(low)))
-    at = {name: StandIn(points[:, axis]) for axis, name in enumerate(problem.coordinates)}
     partials = StandInPartials(problem.name, problem.outputs, problem.coordinates, problem.parameters, count)
-    found = named_residuals(problem.name, with_numbers(problem).residuals(at, partials, StandInNamespace()))
-    return {name: np.asarray(getattr(residual, "values", residual)) for name, residual in found.items()}
+    return residuals_at(problem, points, partials)

@@ -11,7 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasecore.errors import InputError, PhasecoreError, described
-from phasecore.problems.standins import POINTS, StandIn, StandInNamespace, StandInPartials, ValueNeededError
+from phasecore.problems.standins import (
+    POINTS,
+    StandIn,
+    StandInNamespace,
+    StandInPartials,
+    ValueNeededError,
+    coordinates_at,
+    values_of,
+)
 
 if TYPE_CHECKING:
     from phasecore.problems.base import Problem
@@ -51,7 +59,7 @@ def rehearse(problem: Problem) -> Rehearsal:
     low, high = np.asarray(problem.bounds, dtype=np.float64)
     shares = np.linspace(0.1, 0.9, POINTS)[:, None] ** np.linspace(1.0, 2.0, len(low))
     points = low + shares * (high - low)
-    at = {name: StandIn(points[:, axis]) for axis, name in enumerate(problem.coordinates)}
+    at = coordinates_at(problem.coordinates, points)
     partials = StandInPartials(where, problem.outputs, problem.coordinates, problem.parameters)
     actor = with_numbers(problem)
     try:
@@ -87,12 +95,22 @@ def rehearse(problem: Problem) -> Rehearsal:
     )
 
 
+def residuals_at(problem: Problem, points: NDArray[np.float64], partials: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    """Return the residual of each equation at points of shape (n, dimension) and these partials.
+
+    Raises:
+        InputError: for what are no residuals; else whatever the problem raises on stand-ins.
+    """
+    at = coordinates_at(problem.coordinates, points)
+    found = with_numbers(problem).residuals(at, partials, StandInNamespace())
+    return {name: values_of(residual) for name, residual in named_residuals(problem.name, found).items()}
+
+
 def fields_known(problem: Problem) -> tuple[str, ...]:
     """Return the names of what `fields` returns."""
     where = f"problem {problem.name!r}: fields()"
     partials = StandInPartials(where, problem.outputs, problem.coordinates, problem.parameters)
-    at = dict(zip(problem.coordinates, np.asarray(problem.bounds)[:1].T, strict=True))
-    coordinates = {name: StandIn(np.repeat(value, POINTS)) for name, value in at.items()}
+    coordinates = coordinates_at(problem.coordinates, np.repeat(np.asarray(problem.bounds)[:1], POINTS, axis=0))
     return tuple(with_numbers(problem).fields(coordinates, partials, StandInNamespace()))
 
 

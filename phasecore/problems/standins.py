@@ -83,6 +83,26 @@ class StandIn(NDArrayOperatorsMixin):
         return StandIn(found, self.reads) if isinstance(found, np.ndarray) else found
 
 
+def coordinates_at(names: Sequence[str], points: NDArray[np.float64]) -> dict[str, StandIn]:
+    """Return the coordinates of points of shape (n, dimension) by name, as a problem's functions take them.
+
+    Example:
+        >>> coordinates_at(["x", "t"], np.asarray([[1.0, 2.0]]))["t"].values.tolist()
+        [2.0]
+    """
+    return {name: StandIn(points[:, axis]) for axis, name in enumerate(names)}
+
+
+def values_of(found: Any) -> NDArray[Any]:
+    """Return the values of what was computed from stand-ins, or of a constant.
+
+    Example:
+        >>> values_of(StandIn(np.ones(2))).tolist(), values_of(3.0).tolist()
+        ([1.0, 1.0], 3.0)
+    """
+    return np.asarray(found.values if isinstance(found, StandIn) else found)
+
+
 @final
 class StandInNamespace:
     """The namespace of stand-ins: numpy's functions, and `erf`.

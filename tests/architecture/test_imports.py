@@ -25,7 +25,7 @@ LAYERS = [
             *("problems.base", "problems.conditions", "problems.sampling", "problems.checks", "problems.finite"),
             *(
                 "problems.short",
-                *("problems.reserved", "problems.condition_rehearsal"),
+                *("problems.reserved", "problems.condition_rehearsal", "problems.pointwise"),
                 "problems.where",
                 "problems.rehearsal",
                 "problems.standins",

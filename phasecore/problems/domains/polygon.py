@@ -36,7 +36,7 @@ class Polygon(Shape):
     """
 
     def __init__(self, vertices: ArrayLike, holes: Sequence[ArrayLike] = ()) -> None:
-        rings = [_ring(vertices), *(_ring(hole)[::-1] for hole in holes)]
+        rings = _rings(vertices, holes)
         check_rings(rings)
         self._keep(rings)
 
@@ -44,7 +44,7 @@ class Polygon(Shape):
     def of_valid(cls, vertices: ArrayLike, holes: Sequence[ArrayLike] = ()) -> Polygon:
         """Return a polygon whose rings are known not to cross, as shapely has found."""
         made = cls.__new__(cls)
-        made._keep([_ring(vertices), *(_ring(hole)[::-1] for hole in holes)])
+        made._keep(_rings(vertices, holes))
         return made
 
     @classmethod
@@ -120,6 +120,11 @@ class Polygon(Shape):
         ahead = points[:, None] - self._starts
         share = np.clip((ahead * self._sides).sum(axis=2) / np.square(self._lengths), 0.0, 1.0)
         return np.asarray(np.square(ahead - share[:, :, None] * self._sides).sum(axis=2))
+
+
+def _rings(vertices: ArrayLike, holes: Sequence[ArrayLike]) -> list[Floats]:
+    """The outside anticlockwise, then the holes clockwise."""
+    return [_ring(vertices), *(_ring(hole)[::-1] for hole in holes)]
 
 
 def _ring(vertices: ArrayLike) -> Floats:

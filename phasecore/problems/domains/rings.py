@@ -8,15 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasecore.errors import InputError
+from phasecore.problems.domains.shapes import ROUNDING
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
 
 AT_ONCE = 1_000_000
 """Pairs that are looked at together."""
-
-ROUNDING = 8
-"""Units in the last place of a coordinate within which two places are one."""
 
 AT = 0.4367
 """Where along a side is looked what it has inside: at a share at which no other is likely to touch it."""
