@@ -75,13 +75,18 @@ def execute_prepared(
             raise InputError("cannot resume a training without a run folder", fix="Give 'prepare' an output.")
         recorded = read_configuration(folder)
         check_agreement(folder, training, recorded)
-        loggers = recorded_loggers(recorded) if loggers is None else loggers
         finished = _finished(training, folder)
         if finished is not None:
             for change in check_provided(folder, recorded, provided_for(training)):
                 display.warned(change)
+            if loggers and (names := _not_begun_with(loggers, recorded)):
+                display.warned(
+                    f"{folder} is finished, and nothing is told to loggers that it was not begun with: {names}; "
+                    "history.jsonl has what was captured, and with more iterations it goes on"
+                )
             display.finished(finished)
             return finished
+        loggers = recorded_loggers(recorded) if loggers is None else loggers
     recorder = Recorder(folder, resume=resume, loggers=loggers or (), display=display)
     try:
         recorder.begin(training, backend.versions())
@@ -96,6 +101,11 @@ def execute_prepared(
     finally:
         recorder.close()
     return recorder.finish(training.settings.iterations)
+
+
+def _not_begun_with(loggers: str | Sequence[str | object], recorded: Mapping[str, Any]) -> str:
+    asked = [loggers] if isinstance(loggers, str) else loggers
+    return ", ".join(f"{logger}" for logger in asked if logger not in recorded_loggers(recorded))
 
 
 def recorded_loggers(recorded: Mapping[str, Any]) -> list[str]:

@@ -231,6 +231,17 @@ def test_a_finished_run_is_returned_as_it_is_and_can_be_made_longer(tmp_path: Pa
     assert np.all(np.diff(run.history["iteration"]) > 0)
 
 
+def test_loggers_that_a_finished_run_was_not_begun_with_are_told_nothing_and_that_is_said(tmp_path: Path) -> None:
+    execute(make(tmp_path, iterations=200), loggers="csv")
+    resumed = [prepare_resumed(tmp_path) for _ in range(3)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        execute(resumed[0], resume=True)
+        execute(resumed[1], resume=True, loggers=["csv"])
+    with pytest.warns(RuntimeWarning, match="is finished, and nothing is told to loggers .* csv:path=other.csv;"):
+        execute(resumed[2], resume=True, loggers=["csv", "csv:path=other.csv"])
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
