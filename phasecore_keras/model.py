@@ -20,6 +20,7 @@ from phasecore_keras.differentiation import Tensor
 from phasecore_keras.loss import PhysicsLoss
 from phasecore_keras.moving import COORDINATES, INDICES, Arrays, Points, WithinFit, chosen
 from phasecore_keras.penalties import tell_of_added_losses
+from phasecore_keras.precision import check_layers
 from phasecore_keras.reading import HeldVariables
 from phasecore_keras.resampling import Resampling
 from phasecore_keras.saved import SavedModel
@@ -88,6 +89,7 @@ class PINN(SavedModel):
         self.specification = self.made_with = configuration.specification_of(weighting)
         self._derivatives = derivatives
         self.physics = PhysicsLoss(problem, network, weighting=weighting, derivatives=derivatives)
+        check_layers(network)
         tell_of_added_losses(network, problem.sample(2, seed=0).interior)
         self.network = network
         self.weighting = self.physics.weighting

@@ -42,7 +42,8 @@ def penalty_of(model: Any, trained: Sequence[Any], dtype: str) -> Tensor:
     own = getattr(model, "trainable_variables", ())
     constants = [0.0 * ops.sum(v.value) for v in own if len(v.shape) < 2]
     penalties = [v.regularizer(v.value) for v in regularized(trained)]
-    return ops.cast(sum([*constants, *penalties], ops.zeros((), dtype=dtype)), dtype)
+    # layers may have a dtype of their own each
+    return sum((ops.cast(part, dtype) for part in [*constants, *penalties]), ops.zeros((), dtype=dtype))
 
 
 def name_beside(terms: Iterable[str]) -> str:

@@ -1,9 +1,10 @@
-"""Keras' global precision, for the time of a training."""
+"""Keras' global precision: that of a network's layers, and one for the time of a training."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import keras
 
@@ -43,3 +44,26 @@ def computing_in(precision: str | None) -> Iterator[None]:
     finally:
         keras.config.set_floatx(floatx)
         keras.config.set_dtype_policy(policy)
+
+
+def check_layers(network: Any) -> None:
+    """Refuse, on TensorFlow, a network with layers of float64 where Keras' own precision is less.
+
+    TensorFlow has no product of two dtypes, and points, weights and losses are of Keras' own precision.
+
+    Raises:
+        InputError: naming a variable, and what to set.
+
+    Example:
+        >>> check_layers(keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]))
+    """
+    variables = getattr(network, "variables", ())
+    longer = [v.path for v in variables if v.dtype == "float64" and keras.config.floatx() != "float64"]
+    if longer and keras.backend.backend() == "tensorflow":
+        raise InputError(
+            "the network of a PINN",
+            received=f"layers of float64, such as that of {longer[0]!r}, where Keras computes in "
+            f"{keras.config.floatx()}",
+            expected="one precision, on TensorFlow",
+            fix='Call keras.config.set_floatx("float64") before the network is made.',
+        )

@@ -142,6 +142,24 @@ def test_mixed_precision(policy):
     assert {keras.backend.standardize_dtype(v.dtype) for v in model.weighting.variables} == {"float32"}
 
 
+@pytest.mark.parametrize(
+    ("first", "last"), [("float64", "float64"), *further(("float32", "float64"), ("float64", "float32"))]
+)
+def test_layers_of_float64_under_float32_train_or_are_refused(first, last):
+    layers = [keras.layers.Dense(4, activation="tanh", dtype=first), keras.layers.Dense(1, dtype=last)]
+    network = keras.Sequential([keras.Input((2,)), *layers])
+    problem = phasecore.problem("burgers")
+    if BACKEND == "tensorflow":
+        with pytest.raises(InputError, match=r"float64.*sequential.*computes in float32.*set_floatx"):
+            PINN(network, problem, "rba+grad_norm")
+        return
+    model = PINN(network, problem, "rba+grad_norm")
+    model.compile(optimizer="adam")
+    monitor = PhaseMonitor(every=1, batches=5)
+    assert np.isfinite(model.fit(model.points(20), epochs=2, verbose=0, callbacks=[monitor]).history["loss"]).all()
+    assert np.isfinite(monitor.history[-1]["snr"])
+
+
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="tf.data belongs to TensorFlow")
 def test_tf_data():
     import tensorflow as tf
