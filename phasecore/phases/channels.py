@@ -12,7 +12,8 @@
 The Adam SNR of the first ten iterations is left out: the bias correction makes it 1 at the first step whatever
 the gradients are, and its first moment averages over `1 / (1 - 0.9)` iterations. Residuals that vary by less than
 6% are called uniform: below that the coefficient of variation says nothing about training. A ratio of two zeros is no
-number: of a gradient that is zero everywhere nothing can be said.
+number: of a gradient that is zero everywhere nothing can be said. A loss that is zero or negative, as an energy may be,
+has no logarithm, and is absent. No channel depends on the unit of the loss.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import numpy.typing as npt
 
 from phasecore.arguments import is_number
 from phasecore.errors import InputError
-from phasecore.phases.curve import LAYER_COLUMN, RATIOS, Curve
+from phasecore.phases.curve import LAYER_COLUMN, MAY_BE_NEGATIVE, RATIOS, Curve
 from phasecore.phases.statistics import snr_of_order
 
 FloatArray = npt.NDArray[np.float64]
@@ -35,14 +36,15 @@ FloatArray = npt.NDArray[np.float64]
 CHANNELS = ("snr", "layer_snr", "adam_snr", "residual_order", "training_loss", "relative_l2_error")
 SNR, LAYER_SNR, ADAM_SNR, RESIDUAL_ORDER, TRAINING_LOSS, RELATIVE_L2_ERROR = range(6)
 ADAM_MEMORY = 10
-FLOOR, CEILING = 1e-12, 1e12
+MOST = 12.0
+"""Largest logarithm of a ratio, either way."""
 UNIFORM = 1.25
 
 
 def channels_of(curve: Curve) -> FloatArray:
     """Return the channels of a curve, shape `(6, captures)`, NaN where absent.
 
-    Zeros and overflows are clipped to 1e-12 and 1e12, so that a vanishing gradient is low and not missing.
+    Ratios are clipped to 1e-12 and 1e12, so that a vanishing gradient is low and not missing.
 
     Example:
         >>> curve = Curve.from_columns({"iteration": [1, 2], "snr": [10.0, 0.0], "training_loss": [1.0, 0.01]})
@@ -57,10 +59,11 @@ def channels_of(curve: Curve) -> FloatArray:
     channels[ADAM_SNR] = np.where(curve.iteration >= ADAM_MEMORY, _log_ratio(curve, "adam_snr"), np.nan)
     if "residual_order" in curve.columns:
         order = curve.columns["residual_order"]
-        channels[RESIDUAL_ORDER] = np.minimum(_logarithm(snr_of_order(order)), UNIFORM)
+        channels[RESIDUAL_ORDER] = np.minimum(_bounded(_logarithm(snr_of_order(order))), UNIFORM)
     for place, name in ((TRAINING_LOSS, "training_loss"), (RELATIVE_L2_ERROR, "relative_l2_error")):
         if name in curve.columns:
-            channels[place] = -_logarithm(curve.columns[name])
+            values = curve.columns[name]
+            channels[place] = -_logarithm(np.where(values > 0.0, values, np.nan))
     return channels
 
 
@@ -68,8 +71,8 @@ def _log_ratio(curve: Curve, name: str) -> FloatArray:
     ratio = curve.ratio(name)
     if ratio is None:
         return np.full(curve.captures, np.nan)
-    undefined = (ratio[0] == 0.0) & (ratio[1] == 0.0)
-    return np.where(undefined, np.nan, _logarithm(ratio[0]) - _logarithm(ratio[1]))
+    with np.errstate(invalid="ignore"):
+        return _bounded(_logarithm(ratio[0]) - _logarithm(ratio[1]))
 
 
 def _median(layers: FloatArray) -> FloatArray:
@@ -82,7 +85,13 @@ def _median(layers: FloatArray) -> FloatArray:
 
 
 def _logarithm(values: FloatArray) -> FloatArray:
-    return np.asarray(np.log10(np.clip(values, FLOOR, CEILING)))
+    """The logarithm, minus infinity of zero."""
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.log10(values))
+
+
+def _bounded(logarithms: FloatArray) -> FloatArray:
+    return np.clip(logarithms, -MOST, MOST)
 
 
 def channels_of_capture(capture: Mapping[str, float]) -> tuple[float, list[float]]:
@@ -110,8 +119,8 @@ def channels_of_capture(capture: Mapping[str, float]) -> tuple[float, list[float
     layer_snr = 0.5 * (per_layer[middle] + per_layer[~middle]) if per_layer else math.nan
     adam = _measured(capture, plan.adam_snr) if iteration >= ADAM_MEMORY else math.nan
     order = _order_logarithm(capture, "residual_order") if plan.residual_order else math.nan
-    loss = -_measured(capture, plan.training_loss)
-    error = -_measured(capture, plan.relative_l2_error)
+    loss = -_positive(capture, plan.training_loss)
+    error = -_positive(capture, plan.relative_l2_error)
     if plan.gradient_order:
         snr = _order_logarithm(capture, "gradient_order")
     return float(iteration), [snr, layer_snr, adam, min(order, UNIFORM), loss, error]
@@ -209,23 +218,22 @@ def _plan_of(names: tuple[str, ...]) -> _Plan:
 
 
 def _measured(capture: Mapping[str, float], columns: tuple[str, ...]) -> float:
-    """Return log10 of a quantity, or of the ratio of two, NaN where absent."""
+    """Return log10 of a ratio, given as such or by what it is of, NaN where absent."""
     if not columns:
         return math.nan
-    above = capture[columns[0]]
-    below = capture[columns[1]] if len(columns) == 2 else 1.0
-    if above.__class__ is float and below.__class__ is float and FLOOR < above < CEILING and FLOOR < below < CEILING:
-        return math.log10(above / below)
-    if len(columns) == 1:
-        return _careful_logarithm(columns[0], above)
-    if above == 0.0 == below:
+    above = _number(columns[0], capture[columns[0]])
+    below = _number(columns[1], capture[columns[1]]) if len(columns) == 2 else 1.0
+    if above > 0.0 and below > 0.0:
+        return min(max(math.log10(above) - math.log10(below), -MOST), MOST)
+    if above != above or below != below or above == below:
         return math.nan
-    return _careful_logarithm(columns[0], above) - _careful_logarithm(columns[1], below)
+    return MOST if above > 0.0 else -MOST
 
 
-def _careful_logarithm(name: str, value: float | None) -> float:
-    number = _number(name, value)
-    return math.log10(min(max(number, FLOOR), CEILING)) if number == number else math.nan
+def _positive(capture: Mapping[str, float], columns: tuple[str, ...]) -> float:
+    """Return log10 of a quantity, NaN where it is absent or has none."""
+    value = _number(columns[0], capture[columns[0]]) if columns else math.nan
+    return math.log10(value) if value > 0.0 else math.nan
 
 
 def _number(name: str, value: float | None) -> float:
@@ -237,7 +245,7 @@ def _number(name: str, value: float | None) -> float:
         raise InputError(f"capture, {name!r}", received=repr(value), expected="a number") from None
     if not math.isfinite(number):
         return math.nan
-    if number < 0.0:
+    if number < 0.0 and name not in MAY_BE_NEGATIVE:
         raise InputError(f"capture, {name!r}", received=f"{number:g}", expected="a value that is not negative")
     return number
 
@@ -246,5 +254,7 @@ def _order_logarithm(capture: Mapping[str, float], name: str) -> float:
     order = min(_number(name, capture[name]), 1.0)
     left = (1.0 - order) * (1.0 + order)
     if left == 0.0:
-        return math.log10(CEILING)
-    return math.log10(min(max(order / math.sqrt(left), FLOOR), CEILING)) if order == order else math.nan
+        return MOST
+    if order == 0.0:
+        return -MOST
+    return min(max(math.log10(order / math.sqrt(left)), -MOST), MOST) if order == order else math.nan

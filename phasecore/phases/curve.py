@@ -36,6 +36,9 @@ KNOWN_COLUMNS = (
     "relative_l2_error",
     "training_loss",
 )
+MAY_BE_NEGATIVE = ("training_loss",)
+"""The loss of a training that is not ours may be an energy, or minus the logarithm of a likelihood."""
+
 LAYER_COLUMN = re.compile(r"layer(\d+)_(mean|std)_norm")
 HOMOGENEOUS = 1e12
 RATIOS = {
@@ -139,14 +142,14 @@ class Curve:
             if lost.any():
                 nonfinite[name] = np.where(lost, values, 0.0)
             values[~np.isfinite(values)] = np.nan
-            negative = np.flatnonzero(values < 0)
+            negative = np.flatnonzero(values < 0) if name not in MAY_BE_NEGATIVE else np.empty(0)
             if negative.size:
                 row = int(negative[0])
                 raise InputError(
                     f"column {name!r}, row {row + 1}",
                     received=f"{values[row]:g}",
                     expected="a value that is not negative",
-                    fix="A norm, a ratio of norms, a loss or an order parameter cannot be negative.",
+                    fix="A norm, a ratio of norms, an error or an order parameter cannot be negative.",
                 )
         curve = cls(iteration, known, nonfinite)
         if curve.ratio("snr") is None and curve.ratio("adam_snr") is None:
