@@ -221,10 +221,13 @@ def _measured(capture: Mapping[str, float], columns: tuple[str, ...]) -> float:
     """Return log10 of a ratio, given as such or by what it is of, NaN where absent."""
     if not columns:
         return math.nan
-    above = _number(columns[0], capture[columns[0]])
-    below = _number(columns[1], capture[columns[1]]) if len(columns) == 2 else 1.0
+    above = capture[columns[0]]
+    below = capture[columns[1]] if len(columns) == 2 else 1.0
+    if not (above.__class__ is float is below.__class__ and 0.0 < above < math.inf and 0.0 < below < math.inf):
+        above, below = _number(columns[0], above), below if len(columns) == 1 else _number(columns[1], below)
     if above > 0.0 and below > 0.0:
-        return min(max(math.log10(above) - math.log10(below), -MOST), MOST)
+        found = math.log10(above) - math.log10(below)
+        return found if -MOST < found < MOST else math.copysign(MOST, found)
     if above != above or below != below or above == below:
         return math.nan
     return MOST if above > 0.0 else -MOST

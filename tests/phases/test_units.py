@@ -1,4 +1,4 @@
-"""The phases of a training have no unit: they do not depend on the one that its loss is measured in, nor on its sign."""
+"""The phases of a training do not depend on the unit that its loss is measured in, nor is a negative loss a fault."""
 
 import numpy as np
 import pytest
@@ -51,7 +51,7 @@ def test_phases_have_no_unit(unit, find, without):
 
 @pytest.mark.parametrize("find", [detect, replay])
 def test_a_loss_that_is_zero_or_negative_is_left_out(find):
-    """The energy of the deep Ritz method and minus the logarithm of a likelihood may be negative; neither is a fault."""
+    """The energy of the deep Ritz method and minus the logarithm of a likelihood may be negative."""
     columns = training()
     without = {name: values for name, values in columns.items() if name != "training_loss"}
     for loss in (-columns["training_loss"], 0.0 * columns["training_loss"]):

@@ -18,6 +18,7 @@ from torch_oracles import mlp
 import phasecore
 from phasecore.errors import InputError
 from phasecore.recording.history import plain
+from phasecore.reporting.page import write_report
 from phasecore.runs import open_run
 from phasecore_torch import PhaseMonitor, PhysicsLoss
 
@@ -123,6 +124,28 @@ def test_a_regression_network():
     assert monitor.history[1]["loss_data"] < monitor.history[0]["loss_data"]
     assert "adam_snr" not in monitor.history[0]
     assert 0 < monitor.history[0]["gradient_order"] < 1
+
+
+def test_a_loss_may_be_negative(tmp_path):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(1, 8), nn.Tanh(), nn.Linear(8, 1))
+    x = torch.rand(100, 1)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+
+    def energy(x):
+        return (0.5 * model(x).square() - 3.0 * model(x)).mean()
+
+    monitor = PhaseMonitor(energy, optimizer, points=x, every=1, run_folder=tmp_path)
+    for _ in range(40):
+        with monitor:
+            optimizer.zero_grad()
+            energy(x).backward()
+            optimizer.step()
+    monitor.finish()
+    assert monitor.history[-1]["training_loss"] == pytest.approx(energy(x).item(), abs=0.2)
+    recorded = open_run(tmp_path)
+    assert recorded.history["training_loss"][-1] == monitor.history[-1]["training_loss"] < -1.0
+    write_report([tmp_path], tmp_path / "report.html")
 
 
 def test_phases_so_far():

@@ -364,3 +364,13 @@ def test_reading_a_data_set_draws_nothing_from_the_generators():
     before = torch.random.get_rng_state()
     own(lambda model, x, y: ops.mean(ops.square(model(x) - y)), loader)
     assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_a_loss_may_be_negative():
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((1,)), layers.Dense(8, activation="tanh"), layers.Dense(1)])
+    model.compile(optimizer=keras.optimizers.Adam(1e-2), loss=lambda y, u: 0.5 * ops.square(u) - 3.0 * u)
+    monitor = PhaseMonitor(points=(X, Y), every=1, batches=4)
+    history = model.fit(X, Y, batch_size=24, epochs=40, verbose=0, callbacks=[monitor]).history
+    assert monitor.history[-1]["training_loss"] == pytest.approx(history["loss"][-1], abs=0.2)
+    assert monitor.history[-1]["training_loss"] < -1.0
