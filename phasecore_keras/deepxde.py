@@ -49,8 +49,9 @@ class PhaseMonitor(Monitoring, deepxde.callbacks.Callback):  # type: ignore[misc
         run_folder: also write a run folder, as `phasecore run` does: `run.json` with null for what is not known,
             `history.jsonl`, `outcome.json`, and snapshots of the equations' points and residuals.
         snapshots: iterations after which snapshots are saved; one more is saved at the end.
-        resume: go on with a file and a folder that are there, in a model that was restored (`Model.restore`). Their
-            rows up to its iteration are taken over; later ones are dropped with a warning.
+        resume: go on with a file and a folder that are there, in a model that was restored. `Model.restore` leaves
+            the iteration as it is: set `model.train_state.iteration` and `.step`. Rows up to that are taken over; later
+            ones are dropped with a warning.
         loggers: who else writes the training down: "name" or "name:key=value", such as "csv" or "tensorboard", or
             objects with run hooks. Installed plugins that listen to trainings hear of this one too.
         on_capture: called with each row.

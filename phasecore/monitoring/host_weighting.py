@@ -58,12 +58,47 @@ class HostWeighting:
         self._states: dict[str, State] = {}
         self._weights: dict[str, Weights] = {name: {} for name in self._schemes}
         self._iterations = 0
+        self._restored: dict[str, Mapping[str, Any]] = {}
         self.held = False
 
     @property
     def is_fresh(self) -> bool:
         """Whether no weights were updated yet."""
-        return not self._states
+        return not self._states and not self._restored
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint must carry: mappings, numbers and numpy arrays, copies all.
+
+        Example:
+            >>> weighting = HostWeighting("rba:gamma=0.5,eta=0.5", "mine", ["residuals"])
+            >>> weighting.update({"residuals": {"pde": np.asarray([1.0, -2.0])}}, iteration=0)
+            >>> weighting.state_dict()["weights"]["rba"]["pde"].tolist()
+            [0.25, 0.5]
+        """
+        states = {**self._restored, **{name: state._asdict() for name, state in self._states.items()}}
+        return {
+            "iterations": self._iterations,
+            "held": self.held,
+            "weights": _mapped(self._weights, np.array),
+            "states": _mapped(states, np.array),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state_dict()`.
+
+        Raises:
+            InputError: for the state of other schemes.
+        """
+        if [*state["weights"]] != [*self.names]:
+            raise InputError(
+                "state of a weighting",
+                received=f"that of {' and '.join(state['weights']) or 'no scheme'}",
+                expected=f"one of {' and '.join(self.names)}",
+                fix="Make the weighting with the schemes that it had.",
+            )
+        self._iterations, self.held = int(state["iterations"]), bool(state["held"])
+        self._weights, self._restored = _mapped(state["weights"], np.array), _mapped(state["states"], np.array)
+        self._states = {}
 
     def alone(self, name: str) -> HostWeighting:
         """Return one of the schemes by itself, with its state."""
@@ -93,10 +128,13 @@ class HostWeighting:
                 multiply squares.
             TrainingError: where weights only follow residuals that are not finite, naming the term.
         """
+        wide = _mapped(values, _as_float64)
         if self.held:
+            for name in [*self._restored]:
+                if self._schemes[name].requires <= wide.keys():
+                    self._begin(name, wide)
             self._iterations += 1
             return
-        wide = _mapped(values, _as_float64)
         due = {name: scheme for name, scheme in self._schemes.items() if self._iterations % scheme.every == 0}
         required = self.required() & OF_WEIGHTED_TERMS
         self._update(
@@ -111,7 +149,7 @@ class HostWeighting:
         signals = Signals(wide, np)
         for name, scheme in schemes.items():
             if name not in self._states:
-                self._states[name] = first_state(name, scheme, Signals(_mapped(wide, np.zeros_like), np))
+                self._begin(name, wide)
             weights, self._states[name] = updated(name, scheme, signals, self._states[name])
             for term, weight in weights.items():
                 found = np.asarray(weight)
@@ -124,6 +162,11 @@ class HostWeighting:
                     _check_residuals(wide, iteration)
                     raise
             self._weights[name] = weights
+
+    def _begin(self, name: str, wide: Mapping[str, Any]) -> None:
+        """Give a scheme its first state, or the one that was kept of it."""
+        first = first_state(name, self._schemes[name], Signals(_mapped(wide, np.zeros_like), np))
+        self._states[name] = _restored(name, first, self._restored.pop(name, None))
 
     def hold(self, action: Action) -> None:
         """Hold the weights, as they are or averaged over the points of each term, or release them.
@@ -196,6 +239,23 @@ def _check_residuals(values: Mapping[str, Any], iteration: int) -> None:
                 expected="finite numbers",
                 fix="Lower the learning rate, or look at the equation there.",
             )
+
+
+def _restored(name: str, first: Any, kept: Mapping[str, Any] | None) -> Any:
+    """Return a scheme's state as it was kept, its first one where nothing was.
+
+    Raises:
+        InputError: if another number of points or terms was kept.
+    """
+    if kept is None:
+        return first
+    if _mapped(first._asdict(), np.shape) != _mapped(kept, np.shape):
+        raise InputError(
+            f"state of weighting {name!r}",
+            received="one of other terms, or of another number of their points",
+            expected="that of a training on the same points",
+        )
+    return type(first)(**kept)
 
 
 def _as_float64(array: Any) -> Floats:

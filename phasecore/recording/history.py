@@ -258,7 +258,9 @@ class History:
                 f"resuming the history {self.file}",
                 received=f"a training that begins at iteration 0, and {len(rows)} rows to iteration {late[-1]}",
                 expected="a training whose state was restored",
-                fix="Restore its state (in Keras with BackupAndRestore), or name another file.",
+                fix="Restore its state, or name another file. In Keras BackupAndRestore does; in DeepXDE "
+                "model.restore leaves the iteration as it is: set model.train_state.iteration and "
+                "model.train_state.step too.",
             )
         return len(late)
 

@@ -65,10 +65,20 @@ class Evaluator(ABC):
         self.model = model
         self._made_for = model.outputs_losses_train
 
-    @property
-    def is_current(self) -> bool:
-        """Whether the model was not compiled again since."""
-        return self.model.outputs_losses_train is self._made_for
+    def is_current(self, model: Any) -> bool:
+        """Return whether the model was not compiled again since.
+
+        Raises:
+            InputError: for another model.
+        """
+        if model is not self.model:
+            raise InputError(
+                "a phasecore callback for DeepXDE",
+                received="another model than the one that it was in the training of before",
+                expected="that model",
+                fix="Make a callback for each model.",
+            )
+        return model.outputs_losses_train is self._made_for
 
     @abstractmethod
     def evaluate(self, *, weighted: bool = True) -> Evaluation:

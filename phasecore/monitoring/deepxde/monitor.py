@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from phasecore import registry
 from phasecore.backends import Monitored
+from phasecore.errors import InputError
 from phasecore.monitoring.deepxde.evaluation import Evaluator
 from phasecore.monitoring.deepxde.terms import Terms
 from phasecore.monitoring.deepxde.weighting import BACKEND, Steering
@@ -85,7 +86,17 @@ class Monitoring(Monitor):
         self._biases = biases
         self._evaluator: Evaluator | None = None
         self._attention: HostWeighting | None = None
+        self._attention_restored: Mapping[str, Any] | None = None
         self._tracked: Any = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint must carry: as any monitor's, and the attention where it is tracked here."""
+        return {**super().state_dict(), "attention": None if self._attention is None else self._attention.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state_dict()`, in a model that was restored and whose `train_state.iteration` is that of then."""
+        super().load_state_dict(state)
+        self._attention_restored = state.get("attention")
 
     @abstractmethod
     def evaluator(self, model: Any) -> Evaluator:
@@ -93,8 +104,9 @@ class Monitoring(Monitor):
 
     def on_train_begin(self) -> None:
         """Set up the captures of the model as it is compiled now, and check everything."""
-        if self._evaluator is None or not self._evaluator.is_current:
+        if self._evaluator is None or not self._evaluator.is_current(self.model):
             self._evaluator = self.evaluator(self.model)
+        self._check_iteration(int(self.model.train_state.iteration))
         points = len(self.model.data.train_x) - sum(self.model.data.num_bcs)
         check_batches(self._batches, points, of="collocation points")
         self.probes = self._choose(self._evaluator)
@@ -103,6 +115,9 @@ class Monitoring(Monitor):
         is_read = RESIDUAL_ATTENTION in self._measuring.required()
         if is_read and not self._attention_in_use() and self._attention is None:
             self._attention = HostWeighting({"rba": rba()}, BACKEND, self._evaluator.supplies)
+        if self._attention is not None and self._attention_restored is not None:
+            self._attention.load_state_dict(self._attention_restored)
+        self._attention_restored = None
         self.iteration = int(self.model.train_state.iteration)
         known = {"every": self.every, "batches": self._batches, "points": points}
         described = Monitored(self.adapter, None, None, known, self.probes, self._wanted, self._log.folder)
@@ -111,6 +126,17 @@ class Monitoring(Monitor):
         self._begin(described, {"deepxde": metadata.version("deepxde")})
         self._go_on()
         self._clock.start()
+
+    def _check_iteration(self, now: int) -> None:
+        """Refuse a training that begins before what was captured of it."""
+        if now < self.iteration:
+            raise InputError(
+                "PhaseMonitor",
+                received=f"a training that begins at iteration {now}, after rows up to {self.iteration}",
+                expected="one that goes on from there",
+                fix=f"Model.restore leaves the iteration as it is: set model.train_state.iteration = "
+                f"model.train_state.step = {self.iteration}, that of the parameters, before model.train.",
+            )
 
     def on_batch_begin(self) -> None:
         """Track the residual-based attention before the step, where a probe reads it and no weighting has it."""
@@ -216,7 +242,7 @@ class Monitoring(Monitor):
     def _choose(self, evaluator: Evaluator) -> list[Probe]:
         supplied = evaluator.supplies | ({ADAM_MOMENTS} if evaluator.keeps_adam else frozenset())
         supplied |= {ADAM_LEARNING_RATES} if evaluator.keeps_learning_rates else frozenset()
-        if self._asked is not None or self._attention_in_use():
+        if self._asked is not None or self._attention_in_use() or self._attention_restored:
             supplied |= {RESIDUAL_ATTENTION}
         fix = (
             "For 'adam_moments' compile with 'adam', on DeepXDE's backend tensorflow with an optimizer object "

@@ -189,6 +189,8 @@ def _domain(data: Any) -> tuple[Arrays, list[str]]:
     bounds = np.reshape(np.asarray(space.bbox, dtype=np.float64), (2, -1))
     dimension = bounds.shape[1]
     names = list("xyz"[:dimension]) if dimension <= 3 else [f"x{axis + 1}" for axis in range(dimension)]
+    if hasattr(space, "t0"):  # a TimeDomain by itself
+        names = ["t"]
     time = getattr(data.geom, "timedomain", None)
     if time is not None:
         bounds, names = np.column_stack([bounds, [time.t0, time.t1]]), [*names, "t"]

@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import numpy as np
+
 from phasecore.errors import InputError
 from phasecore.monitoring.deepxde.evaluation import Evaluator
 from phasecore.monitoring.deepxde.terms import TermReader, Terms
@@ -34,8 +36,9 @@ class Steering(ABC):
         self.specification = weighting if isinstance(weighting, str) else None
         self._evaluator: Evaluator | None = None
         self._factors: dict[str, Floats] = {}
-        self._is_stale = False
+        self._is_stale = self._was_changed = False
         self._points: Any = None
+        self._points_restored: Any = None
         self._table: Any = None
         self._targets: Any = None
 
@@ -93,14 +96,15 @@ class Steering(ABC):
             weighting: their specification.
         """
         former, self._host = self._host, HostWeighting(weighting, BACKEND, self.supplies)
-        self.specification, self._is_stale = weighting, True
+        self.specification, self._is_stale, self._was_changed = weighting, True, True
         return former
 
     def on_train_begin(self) -> None:
         """Set up the evaluation of the model as it is compiled now.
 
         Raises:
-            InputError: for another weighting in this training, or one whose training was interrupted.
+            InputError: for another weighting in this training, one whose training was interrupted, another model than
+                before, or other points than those of a state that was loaded.
         """
         others = [
             other for other in self.model.callbacks.callbacks if isinstance(other, Steering) and other is not self
@@ -114,8 +118,35 @@ class Steering(ABC):
                 fix="Name several schemes at once, such as Weighting('rba+grad_norm'). If a training was interrupted, "
                 "call remove() of its Weighting.",
             )
-        if self._evaluator is None or not self._evaluator.is_current:
+        if self._evaluator is None or not self._evaluator.is_current(self.model):
             self._evaluator = self.evaluator(self.model)
+        points, self._points_restored = self._points_restored, None
+        if points is not None and not np.array_equal(points, self.model.data.train_x):
+            check_points_stay(self._host, "callback Weighting, going on from a state,")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint must carry: mappings, numbers and numpy arrays."""
+        points = None if self._points is None else np.array(self._points)
+        made_of = {"specification": self.specification, "was_changed": self._was_changed}
+        return {**self._host.state_dict(), **made_of, "points": points}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state_dict()`, in a model that has the same points and was restored (`Model.restore`).
+
+        Raises:
+            InputError: for the state of other schemes; when training begins, for other points.
+        """
+        if state["was_changed"]:
+            self.change(state["specification"])
+        if state["specification"] != self.specification:
+            raise InputError(
+                "state of a Weighting",
+                received=f"that of {state['specification'] or 'schemes given as objects'}",
+                expected=f"one of {self.specification or 'schemes given as objects'}",
+                fix="Make the Weighting with what it had been made with.",
+            )
+        self._host.load_state_dict(state)
+        self._points_restored = state["points"]
 
     def on_batch_begin(self) -> None:
         """Update the schemes that are due, and put the weights where the step finds them."""
