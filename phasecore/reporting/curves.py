@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from phasecore.phases import Curve, Phase
 from phasecore.reporting.coefficients import coefficient_panels
-from phasecore.reporting.comparison_figure import running_median
+from phasecore.reporting.histories import running_median
 from phasecore.reporting.palette import FAINT, INK, PHASE_COLOURS, PHASE_NAMES, SHADE
 from phasecore.reporting.reported import Reported
 from phasecore.reporting.seeds import median_curve

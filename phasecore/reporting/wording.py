@@ -82,3 +82,13 @@ def counted(spread: Spread | None, count: int) -> str:
     if spread is None:
         return "-"
     return ranged(spread) + (f", {len(spread.values)} of {count}" if len(spread.values) < count else "")
+
+
+def grouped(value: float) -> str:
+    """Return a number with its thousands set apart by thin spaces.
+
+    Example:
+        >>> grouped(0.05), grouped(300_000) == "300\u2009000"
+        ('0.05', True)
+    """
+    return f"{value:,.0f}".replace(",", "\u2009") if value >= 1 else f"{value:g}"

@@ -10,9 +10,10 @@ from phasecore import InputError, MissingDependencyError
 from phasecore.backends import Outcome
 from phasecore.phases import Phase, Timeline, Transition
 from phasecore.reporting.comparison import Compared
-from phasecore.reporting.comparison_figure import ROWS, draw_comparison, grouped, running_median
+from phasecore.reporting.comparison_figure import ROWS, draw_comparison
+from phasecore.reporting.histories import running_median
 from phasecore.reporting.palette import PHASE_COLOURS, PHASE_NAMES
-from phasecore.reporting.wording import number
+from phasecore.reporting.wording import grouped, number
 from phasecore.runs import execute, open_run, prepare
 from phasecore.specifications import split_weightings
 
