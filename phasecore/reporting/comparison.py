@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from phasecore.backends import Acted, Outcome, Training
 from phasecore.phases import Phase, Timeline
-from phasecore.phases.rows import columns_of
+from phasecore.phases.rows import columns_of, recorded_columns
 from phasecore.recording.configuration import configuration_of
+from phasecore.reporting.histories import curve_of
 from phasecore.reporting.moved import moved
 from phasecore.reporting.naming import names_of
 
@@ -83,6 +84,12 @@ class Compared:
     def final(self, name: str) -> float:
         """Return the last finite value of a column, or NaN if it has none."""
         return last_finite(self.columns, name)
+
+    def curve(self, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return iterations and values of the captures that have a column, NaN where it is no number there."""
+        wanted = ("iteration", name)
+        recorded = recorded_columns({key: row[key] for key in wanted if key in row} for row in self.outcome.rows)
+        return curve_of(recorded or self.columns, name)
 
     def moved(self) -> list[str]:
         """Return a sentence for each transition that was announced during the training and lies elsewhere."""

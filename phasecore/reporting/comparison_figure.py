@@ -15,7 +15,7 @@ from phasecore.reporting.coefficients import Panel, coefficient_panels
 from phasecore.reporting.comparison import Compared
 from phasecore.reporting.comparison_labels import ERROR, Column, acted_alone, of_few, write_labels
 from phasecore.reporting.dependencies import check_installed
-from phasecore.reporting.histories import running_median
+from phasecore.reporting.histories import alone, on_scale, running_median
 from phasecore.reporting.palette import FAINT, INK, PHASE_COLOURS, SHADE
 from phasecore.reporting.seeds import Group, Spread, median_curve
 from phasecore.reporting.wording import grouped
@@ -115,8 +115,12 @@ def _share_scales(panels: NDArray[Any], rows: int) -> None:
 def _extent(runs: Sequence[Compared], rows: Sequence[Panel]) -> tuple[float, float]:
     """The first and the last iteration that is drawn of any run: at least a decade."""
     last = max(_last(run) for run in runs)
-    begins = [iteration[:1] for run in runs for row in rows for iteration, _ in [_drawable(run, row.column, row.scale)]]
-    return float(np.concatenate(begins).min(initial=last / 10)), last
+    begins = last / 10
+    for run in runs:
+        for name, _, scale in rows:
+            iteration, values = run.curve(name)
+            begins = float(iteration[np.isfinite(on_scale(values, scale))].min(initial=begins))
+    return begins, last
 
 
 def _last(run: Compared) -> float:
@@ -154,22 +158,29 @@ def _mark_phases(panel: Axes, column: Column) -> None:
 
 def _draw_panel(panel: Axes, runs: Sequence[Compared], name: str, scale: str) -> None:
     panel.set_yscale(scale)
-    curves = [_drawable(run, name, scale) for run in runs]
+    curves = [run.curve(name) for run in runs]
     smooth = [(iteration, running_median(iteration, values)) for iteration, values in curves]
     if len(runs) == 1:
-        panel.plot(*curves[0], color=FAINT, linewidth=0.7, alpha=0.7)
-        panel.plot(*smooth[0], color=INK, linewidth=1.7)
+        _plot(panel, *curves[0], scale, color=FAINT, linewidth=0.7, alpha=0.7)
+        _plot(panel, *smooth[0], scale, color=INK, linewidth=1.7)
     else:
         for curve in smooth:
-            panel.plot(*curve, color=FAINT, linewidth=0.8, alpha=0.8)
+            _plot(panel, *curve, scale, color=FAINT, linewidth=0.8, alpha=0.8)
         whole = [curve for run, curve in zip(runs, smooth, strict=True) if not run.failure]
-        panel.plot(*median_curve(whole), color=INK, linewidth=2.0)
-    if not any(iteration.size for iteration, _ in curves):
+        _plot(panel, *median_curve(whole), scale, color=INK, linewidth=2.0)
+    if not any(np.isfinite(on_scale(values, scale)).any() for _, values in curves):
         panel.text(0.5, 0.5, "not recorded", transform=panel.transAxes, ha="center", color=FAINT)
     panel.grid(True, which="major", color=FAINT, alpha=0.25, linewidth=0.6)
     panel.tick_params(which="both", colors=INK, labelsize=9)
     for side in ("top", "right"):
         panel.spines[side].set_visible(False)
+
+
+def _plot(panel: Axes, iteration: NDArray[np.float64], values: NDArray[np.float64], scale: str, **style: Any) -> None:
+    """Draw a line with its gaps, and a dot where a number stands alone."""
+    values = on_scale(values, scale)
+    dots = alone(values).tolist()
+    panel.plot(iteration, values, **style, **({"marker": ".", "markevery": dots} if dots else {}))
 
 
 def _mark_end(panel: Axes, last: float, error: Spread) -> None:
@@ -189,15 +200,6 @@ def _explain_lines(panel: Axes, *, several: bool) -> None:
         Line2D([], [], color=INK, linewidth=1.2, dashes=(4, 2), label="a phase begins"),
     ]
     panel.legend(handles=lines, loc="best", fontsize=8, framealpha=0.9, edgecolor="none", labelcolor=INK)
-
-
-def _drawable(run: Compared, name: str, scale: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    iteration = run.columns.get("iteration", np.empty(0))
-    values = run.columns.get(name, np.full(iteration.shape, np.nan))
-    drawn = (iteration >= 1) & np.isfinite(values)
-    if scale == "log":
-        drawn &= values > 0
-    return iteration[drawn], values[drawn]
 
 
 def _mark_actions(panel: Axes, group: Group) -> None:

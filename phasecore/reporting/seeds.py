@@ -261,11 +261,11 @@ def summary_of(groups: Sequence[Group]) -> dict[str, Any]:
 
 
 def median_curve(curves: Sequence[tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
-    """Return the median of several curves where more than half of them have a value.
+    """Return the median of several curves where more than half of them have a value, and NaN between such places.
 
     Args:
-        curves: iterations, ascending and positive, and finite values of each; between the iterations of a curve its
-            value is that of a straight line over their logarithm.
+        curves: iterations, ascending and positive, and values of each, NaN in a gap; between two iterations at which a
+            curve has one its value is that of a straight line over their logarithm.
 
     Example:
         >>> early, late = np.asarray([1.0, 10.0]), np.asarray([1.0, 10.0, 100.0])
@@ -280,7 +280,10 @@ def median_curve(curves: Sequence[tuple[Floats, Floats]]) -> tuple[Floats, Float
     at = np.log(places)
     values = np.stack([np.interp(at, np.log(own), value, np.nan, np.nan) for own, value in curves])
     enough = 2 * np.isfinite(values).sum(axis=0) > len(curves)
-    return places[enough], np.nanmedian(values[:, enough], axis=0)
+    median = np.full(places.shape, np.nan)
+    median[enough] = np.nanmedian(values[:, enough], axis=0)
+    within = slice(np.argmax(enough), places.size - np.argmax(enough[::-1])) if enough.any() else slice(0)
+    return places[within], median[within]
 
 
 def _says_anything(item: Paired) -> bool:
