@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import final
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from phasecore.backends import Acted, Outcome, Training
 from phasecore.phases import Phase, Timeline
 from phasecore.phases.rows import columns_of, recorded_columns
-from phasecore.recording.configuration import configuration_of
+from phasecore.recording.configuration import configuration_of, trained
 from phasecore.reporting.histories import curve_of
 from phasecore.reporting.moved import moved
 from phasecore.reporting.naming import names_of
@@ -54,6 +54,11 @@ class Compared:
     def seed(self) -> int:
         """The seed of the points and the network."""
         return self.training.settings.seed
+
+    @property
+    def trained(self) -> Mapping[str, Any]:
+        """All that was trained, the seed apart."""
+        return trained(configuration_of(self.training))
 
     @property
     def is_complete(self) -> bool:

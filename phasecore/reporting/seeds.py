@@ -19,6 +19,10 @@ BEGINS = (Phase.DIFFUSION, Phase.TOTAL_DIFFUSION)
 """The phases whose beginnings are compared."""
 
 
+SIZE = frozenset({"problem", "problem_parameters", "iterations"})
+"""What two networks must have in common for any ratio of theirs to be told: what is solved, and for how long."""
+
+
 class Network(Protocol):
     """A trained network, as statistics over seeds need it."""
 
@@ -29,6 +33,10 @@ class Network(Protocol):
     @property
     def seed(self) -> int | None:
         """The seed of its points and first parameters."""
+
+    @property
+    def trained(self) -> Mapping[str, Any]:
+        """All that was trained, the seed apart: see `phasecore.recording.configuration.trained`."""
 
     @property
     def is_complete(self) -> bool:
@@ -131,6 +139,11 @@ class Group:
 
     weighting: str
     networks: Sequence[Network]
+
+    @property
+    def trained(self) -> Mapping[str, Any]:
+        """All that was trained, the seed apart: the same for all of them."""
+        return self.networks[0].trained
 
     @property
     def completed(self) -> list[Network]:
@@ -248,8 +261,27 @@ def grouped_by_weighting(networks: Iterable[Network]) -> list[Group]:
 
 
 def paired(groups: Sequence[Group]) -> list[Paired]:
-    """Return each weighting against the first one, where they have a seed in common."""
-    return [item for group in groups[1:] if _says_anything(item := Paired.of(group, groups[0]))]
+    """Return the ratios of each group to the one that it is fairly compared with, where they have a seed in common.
+
+    That is the first group of the first weighting that agrees in everything but the weighting; if none does, the first
+    group of all, if it was to be trained on the same problem for as many iterations.
+    """
+    pairs = [(group, against) for group in groups[1:] if (against := _fair(group, groups)) is not None]
+    return [item for group, against in pairs if _says_anything(item := Paired.of(group, against))]
+
+
+def _fair(group: Group, groups: Sequence[Group]) -> Group | None:
+    """The group that another one is compared with."""
+    first = groups[0].trained
+    for other in groups:
+        differing = _differing(group.trained, other.trained)
+        if other.trained["weighting"] == first["weighting"] and differing == {"weighting"}:
+            return other
+    return None if _differing(group.trained, first) & SIZE else groups[0]
+
+
+def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> set[str]:
+    return {name for name in {*one, *other} if one.get(name) != other.get(name)}
 
 
 def summary_of(groups: Sequence[Group]) -> dict[str, Any]:
