@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from phasecore.files import replacing
 from phasecore.reporting.coefficients import Panel, coefficient_panels
 from phasecore.reporting.comparison import Compared
-from phasecore.reporting.comparison_labels import ERROR, Column, acted_alone, of_few, write_labels
+from phasecore.reporting.comparison_labels import ERROR, Column, acted_alone, of_few, room_for_labels, write_labels
 from phasecore.reporting.dependencies import check_installed
 from phasecore.reporting.histories import alone, on_scale, running_median
+from phasecore.reporting.marks import heading_lines
 from phasecore.reporting.palette import FAINT, INK, PHASE_COLOURS, SHADE
 from phasecore.reporting.seeds import Group, Spread, median_curve
 from phasecore.reporting.wording import grouped
@@ -32,6 +33,9 @@ ROWS = (
 
 ABREAST = 4
 """Runs side by side at most."""
+
+HEADING = 0.22
+"""Height of a further line of the headings, in inches."""
 
 NARROWEST = 0.1
 """Least height of a linear scale, so that what hardly changes looks it."""
@@ -72,7 +76,8 @@ def draw_comparison(runs: Sequence[Compared], file: Path) -> None:
     rows += coefficient_panels([run.columns for run in runs])
     bands = math.ceil(len(columns) / ABREAST)
     abreast = math.ceil(len(columns) / bands)
-    size = (1.2 + 4.6 * abreast, (1.4 + 2.2 * len(rows)) * bands)
+    headings = max(len(heading_lines(own[0].weighting)) for own in columns)
+    size = (1.2 + 4.6 * abreast, (1.4 + 2.2 * len(rows) + HEADING * (headings - 1)) * bands)
     figure = Figure(figsize=size, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     panels = figure.subplots(len(rows) * bands, abreast, squeeze=False)
@@ -95,6 +100,7 @@ def draw_comparison(runs: Sequence[Compared], file: Path) -> None:
     _explain_lines(panels[len(rows) - 1, 0], several=any(len(column) > 1 for column in columns))
     for panel in panels[: len(rows), 0]:
         _label_ticks(panel)
+    _make_room(panels[0, 0], max(map(room_for_labels, drawn)))
     # what is written is placed by scales that no curve changes any more
     for one in drawn:
         write_labels(one)
@@ -184,7 +190,9 @@ def _plot(panel: Axes, iteration: NDArray[np.float64], values: NDArray[np.float6
 
 
 def _mark_end(panel: Axes, last: float, error: Spread) -> None:
-    """Mark where the curve of the error ends, and how high that is."""
+    """Mark where the curve of the error ends, and how high that is; 0 is on no logarithmic axis."""
+    if error.median <= 0:
+        return
     panel.axhline(error.median, color=INK, linewidth=0.7, alpha=0.6)
     panel.plot([last], [error.median], "o", color=INK, markersize=4, clip_on=False)
 
@@ -227,6 +235,13 @@ def _label_ticks(panel: Axes) -> None:
         if plain_enough:
             axis.set_major_formatter(FuncFormatter(lambda value, _: grouped(value)))
         axis.set_minor_formatter(NullFormatter())
+
+
+def _make_room(panel: Axes, share: float) -> None:
+    """Raise the upper limit so that a share of the height is above all curves."""
+    scale = panel.yaxis.get_transform()
+    low, high = scale.transform(panel.get_ylim())
+    panel.set_ylim(top=float(scale.inverted().transform(low + (high - low) / (1 - share))))
 
 
 def _title(runs: Sequence[Compared]) -> str:
