@@ -159,7 +159,9 @@ def test_the_median_over_seeds_takes_nothing_from_a_gap(missing):
         return (1 - share) * values[after - 1] + share * values[after]
 
     found = dict(zip(*median_curve(curves), strict=True))
-    for at in sorted({at for iteration, _ in curves for at in iteration}):
+    places = sorted({at for iteration, _ in curves for at in iteration})
+    assert list(found) == [at for at in places if found and min(found) <= at <= max(found)], "gaps are in it"
+    for at in places:
         known = [here for curve in curves if np.isfinite(here := value(curve, at))]
         expected = np.median(known) if 2 * len(known) > CURVES else math.nan
         np.testing.assert_allclose(found.get(at, math.nan), expected)

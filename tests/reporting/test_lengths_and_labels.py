@@ -14,6 +14,9 @@ from phasecore.reporting.marks import heading_lines
 from phasecore.reporting.palette import PHASE_NAMES
 from phasecore.runs import prepare
 
+GROUND = 0.25 * 9 * 100 / 72
+"""How far the ground of a label goes beyond it, in pixels."""
+
 PHASES = (Phase.DIFFUSION, Phase.TOTAL_DIFFUSION)
 
 
@@ -146,7 +149,7 @@ def test_no_label_with_a_ground_hides_a_curve(seeds, begins, heights, draw):
         for seed in range(seeds)
     ]
     for panel in draw(runs)[0]:
-        grounds = [text.get_bbox_patch().get_window_extent() for text in panel.texts if text.get_bbox_patch()]
+        grounds = [box(text).padded(GROUND) for text in panel.texts if text.get_bbox_patch()]
         assert len(grounds) == len(begins)
         curves = [line for line in panel.lines if len(line.get_xdata()) > 2]
         assert curves
