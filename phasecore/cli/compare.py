@@ -81,6 +81,7 @@ def command(
     check_jobs(jobs)
     given = comparison.with_seeds(given, ",".join(seeds) if seeds else None)
     request = {"problem": problem, **{name: value for name, value in given.items() if value not in (None, ())}}
+    asked_now = frozenset(request)
     asked = ",".join(weightings) or (None if resume else DEFAULT_WEIGHTINGS)
     everything = asked is not None and asked.strip() == ALL and ALL not in registry.names("weighting")
     if everything:
@@ -93,7 +94,9 @@ def command(
             request = comparison.resumed_request(output, request)
         elif output is not None:
             comparison.check_free(output)
-        prepared = comparison.prepare_all(request, output if resume else None, leave_out=everything and not resume)
+        prepared = comparison.prepare_all(
+            request, output if resume else None, asked=asked_now, leave_out=everything and not resume
+        )
         request["weightings"] = list(prepared)
         loggers = list(request.get("loggers", ()))
         check_loggers(loggers, sum(map(len, prepared.values())))

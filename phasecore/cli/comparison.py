@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,18 +63,22 @@ def with_seeds(given: Mapping[str, Any], seeds: str | None) -> dict[str, Any]:
     return {**given, **({"seed": found[0]} if len(found) == 1 else {"seeds": found})}
 
 
-def prepare_all(request: Mapping[str, Any], resumed: Path | None, *, leave_out: bool) -> dict[str, list[Training]]:
+def prepare_all(
+    request: Mapping[str, Any], resumed: Path | None, *, asked: Container[str], leave_out: bool
+) -> dict[str, list[Training]]:
     """Make all trainings, so that whatever is wrong with one of them is said before the first begins.
 
     Args:
         request: what is asked for.
         resumed: the folder of a comparison that goes on, or None.
+        asked: which of it is asked for now, not when the comparison began.
         leave_out: do without the weightings that cannot be trained with, and say why; not without all of them.
 
     Returns:
         For each weighting one training for each seed.
     """
-    from phasecore.recording.folder import CONFIGURATION
+    from phasecore.recording.configuration import settings_of
+    from phasecore.recording.folder import CONFIGURATION, read_configuration
     from phasecore.runs.preparation import DEFAULT_PRESET, complete_weighting, prepare, prepare_resumed, problem_of
 
     options = {name: value for name, value in request.items() if name not in NOT_FOR_TRAINING}
@@ -88,6 +92,10 @@ def prepare_all(request: Mapping[str, Any], resumed: Path | None, *, leave_out: 
         own = {**options, "weighting": weighting, **({} if seed is None else {"seed": seed})}
         there = None if resumed is None else run_folder(resumed, complete_weighting(weighting, preset), seed)
         if there is not None and (there / CONFIGURATION).exists():
+            if "iterations" in own and "iterations" not in asked:
+                # one that was gone on with by itself has more of them than the comparison began with
+                done = settings_of(read_configuration(there), there / CONFIGURATION).iterations
+                own["iterations"] = max(own["iterations"], done)
             return prepare_resumed(there, problem=request["problem"], **own)
         return prepare(problem, **own)
 

@@ -12,7 +12,7 @@ from phasecore.reporting.coefficients import coefficient_panels
 from phasecore.reporting.comparison import Compared
 from phasecore.reporting.palette import PHASE_COLOURS, PHASE_NAMES
 from phasecore.reporting.seeds import BEGINS, Group, Paired, Spread
-from phasecore.reporting.wording import counted, duration, interval, number, ranged
+from phasecore.reporting.wording import absent, counted, duration, interval, number, ranged
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -61,8 +61,11 @@ def comparison_table(runs: Sequence[Compared]) -> Table:
         _row(table, "relative L2 error", *(number(run.error) for run in runs))
     for phase in BEGINS:
         starts = [run.start(phase) for run in runs]
+        begins = [
+            absent([run.timeline]) if start is None else str(start[0]) for run, start in zip(runs, starts, strict=True)
+        ]
         title = Text(f"{PHASE_NAMES[phase]} from iteration", style=PHASE_COLOURS[phase])
-        _row(table, title, *("not reached" if start is None else str(start[0]) for start in starts))
+        _row(table, title, *begins)
         _row(table, "  after", *("-" if start is None else duration(start[1]) for start in starts))
         _row(table, "  confidence", *(_confidence(run, phase) for run in runs))
     for name, label in (
@@ -90,7 +93,10 @@ def _table_of_many(runs: Sequence[Compared]) -> Table:
         table.add_column(Text(label), justify="right")
     for run in runs:
         found = map(run.outcome.timeline.transition, BEGINS)
-        begins = ["-" if start is None else f"{start.iteration} ({start.confidence:.2f})" for start in found]
+        begins = [
+            absent([run.timeline], "-") if start is None else f"{start.iteration} ({start.confidence:.2f})"
+            for start in found
+        ]
         error = ["failed" if run.failure else number(run.error)] if has_error else []
         values = [number(run.final(column)) for column in ("snr", *(panel.column for panel in trained))]
         time = "failed" if run.failure and not has_error else duration(run.seconds)
@@ -117,10 +123,14 @@ def seeds_table(groups: Sequence[Group]) -> Table:
         completed = len(group.completed)
         begins = [group.start(phase) for phase in BEGINS]
         reached = [0 if begin is None else len(begin.values) for begin in begins]
+        none = absent([network.timeline for network in group.completed], "-")
         few = [f" ({count} of {completed})" if 0 < count < completed else "" for count in reached]
         medians = [
             *([_median(group.error())] if has_error else []),
-            *(_median(begin, whole) + suffix for begin, suffix in zip(begins, few, strict=True)),
+            *(
+                none if begin is None else _median(begin, whole) + suffix
+                for begin, suffix in zip(begins, few, strict=True)
+            ),
             _median(group.final("snr")),
             _median(group.seconds(), duration),
         ]

@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import final
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from phasecore.backends import Acted, Outcome, Training
 from phasecore.phases import Phase, Timeline
-from phasecore.phases.rows import columns_of
-from phasecore.recording.configuration import configuration_of
+from phasecore.phases.rows import columns_of, recorded_columns
+from phasecore.recording.configuration import configuration_of, trained
+from phasecore.reporting.histories import curve_of
 from phasecore.reporting.moved import moved
 from phasecore.reporting.naming import names_of
 
@@ -55,6 +56,11 @@ class Compared:
         return self.training.settings.seed
 
     @property
+    def trained(self) -> Mapping[str, Any]:
+        """All that was trained, the seed apart."""
+        return trained(configuration_of(self.training))
+
+    @property
     def is_complete(self) -> bool:
         """Whether it was trained to the end."""
         return not self.failure
@@ -83,6 +89,12 @@ class Compared:
     def final(self, name: str) -> float:
         """Return the last finite value of a column, or NaN if it has none."""
         return last_finite(self.columns, name)
+
+    def curve(self, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return iterations and values of the captures that have a column, NaN where it is no number there."""
+        wanted = ("iteration", name)
+        recorded = recorded_columns({key: row[key] for key in wanted if key in row} for row in self.outcome.rows)
+        return curve_of(recorded or self.columns, name)
 
     def moved(self) -> list[str]:
         """Return a sentence for each transition that was announced during the training and lies elsewhere."""

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from phasecore.phases import Curve, Phase
 from phasecore.reporting.coefficients import coefficient_panels
-from phasecore.reporting.comparison_figure import running_median
+from phasecore.reporting.histories import alone, curve_of, on_scale, running_median, thinned_curve
 from phasecore.reporting.palette import FAINT, INK, PHASE_COLOURS, PHASE_NAMES, SHADE
 from phasecore.reporting.reported import Reported
 from phasecore.reporting.seeds import median_curve
-from phasecore.reporting.timeline_figure import PANELS, quantity
+from phasecore.reporting.timeline_figure import PANELS, captured
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -30,6 +30,9 @@ DASHES = ("solid", "dash", "dot")
 
 MOST_DRAWN = 2000
 """Captures of a run that are drawn at most, evenly over the logarithm of the iterations."""
+
+DOT = 3
+"""Size of a dot where a number stands alone between two gaps."""
 
 CLOCKS = {"seconds", "learning_rate"}
 """Columns that say when, not what: last in the menu."""
@@ -50,23 +53,6 @@ def styles(count: int) -> list[tuple[str, str]]:
     """
     pairs = [(colour, dash) for dash in DASHES for colour in RUN_COLOURS]
     return list(islice(cycle(pairs), count))
-
-
-def thinned(iteration: Floats, most: int = MOST_DRAWN) -> NDArray[np.intp]:
-    """Return the places of at most `most` captures, evenly over the logarithm of the iterations, the last included.
-
-    Args:
-        iteration: ascending and positive, shape (captures,).
-        most: at least 2.
-
-    Example:
-        >>> thinned(np.asarray([1.0, 10.0, 20.0, 30.0, 100.0]), 3).tolist()
-        [0, 1, 4]
-    """
-    if iteration.size <= most:
-        return np.arange(iteration.size)
-    wanted = np.geomspace(iteration[0], iteration[-1], most)
-    return np.unique(np.minimum(np.searchsorted(iteration, wanted * (1 - 1e-12)), iteration.size - 1))
 
 
 def curves_figure(reported: Sequence[Reported]) -> Figure:
@@ -148,14 +134,14 @@ def recorded_figure(reported: Sequence[Reported]) -> Figure | None:
         for (colour, dash), item in zip(_styles_of(reported), reported, strict=True):
             if name not in item.run.history:
                 continue
-            iteration, values = _drawable(item.run.history["iteration"], item.run.history[name])
+            iteration, values = thinned_curve(*curve_of(item.run.recorded, name), MOST_DRAWN)
             if not values.size:
                 continue
-            together.append(values)
+            together.append(values[np.isfinite(values)])
             style = {"color": colour, "dash": dash, "width": 1.3}
             shown = not owners or owners[0] == name
-            line: dict[str, Any] = {"mode": "lines", "line": style, "visible": shown, "showlegend": True}
-            figure.add_trace(Scatter(x=iteration, y=values, name=item.label, **line))
+            line: dict[str, Any] = {"line": style, "visible": shown, "showlegend": True}
+            figure.add_trace(Scatter(**_line(iteration, values), name=item.label, **line))
             owners.append(name)
         if together:
             values = np.concatenate(together)
@@ -244,15 +230,15 @@ def _draw_curve(
     """Draw what was recorded faintly, and its running median over it."""
     from plotly.graph_objects import Scatter
 
-    iteration, values = _drawable(iteration, values, positive=scale == "log")
+    iteration, values = thinned_curve(iteration, values, MOST_DRAWN)
     common: dict[str, Any] = {"x": iteration, "legendgroup": label, "name": label}
     figure.add_trace(
-        Scatter(**common, y=values, mode="markers", showlegend=False, hoverinfo="skip",
+        Scatter(**common, y=on_scale(values, scale), mode="markers", showlegend=False, hoverinfo="skip",
                 marker={"color": colour, "size": 3, "opacity": 0.25}),
         row=row, col=1,
     )  # fmt: skip
     figure.add_trace(
-        Scatter(**common, y=running_median(iteration, values), mode="lines", showlegend=legend,
+        Scatter(**common, y=on_scale(running_median(iteration, values), scale), mode="lines", showlegend=legend,
                 line={"color": colour, "dash": dash, "width": 1.8}),
         row=row, col=1,
     )  # fmt: skip
@@ -264,17 +250,14 @@ def _draw_median(
     """Draw the running median of each curve as a thin line, and the median of them."""
     from plotly.graph_objects import Scatter
 
-    smooth = []
-    for curve in curves:
-        iteration, values = _drawable(*curve, positive=scale == "log")
-        smooth.append((iteration, running_median(iteration, values)))
-    iteration, values = median_curve(smooth)
-    shown = thinned(iteration)
-    drawn = [*((curve, 0.8, 0.35) for curve in smooth), ((iteration[shown], values[shown]), 2.6, 1.0)]
-    for (x, y), width, opacity in drawn:
+    thin = [thinned_curve(*curve, MOST_DRAWN) for curve in curves]
+    smooth = [(iteration, running_median(iteration, values)) for iteration, values in thin]
+    median = thinned_curve(*median_curve(smooth), MOST_DRAWN)
+    drawn = [*((curve, 0.8, 0.35) for curve in smooth), (median, 2.6, 1.0)]
+    for (iteration, values), width, opacity in drawn:
         is_median = opacity == 1.0
         figure.add_trace(
-            Scatter(x=x, y=y, mode="lines", name=label, legendgroup=label, opacity=opacity,
+            Scatter(**_line(iteration, on_scale(values, scale), colour), name=label, legendgroup=label, opacity=opacity,
                     showlegend=is_median and row == 2, hoverinfo="all" if is_median else "skip",
                     line={"color": colour, "dash": dash if is_median else "solid", "width": width}),
             row=row, col=1,
@@ -292,20 +275,20 @@ def _quantities(item: Reported) -> dict[str, tuple[Floats, Floats]]:
     """The main quantities that a run has recorded: iterations and values of each."""
     if not item.run.history:
         return {}
-    curve = Curve.from_columns(item.run.history)
-    found = {name: quantity(curve, name) for name, _, _ in PANELS}
-    found |= {panel.column: item.run.history[panel.column] for panel in coefficient_panels([item.run.history])}
-    return {name: (curve.iteration, values) for name, values in found.items() if values is not None}
+    curve = Curve.from_columns(item.run.recorded)
+    found = {name: captured(curve, name) for name, _, _ in PANELS}
+    trained = coefficient_panels([item.run.history])
+    found |= {panel.column: curve_of(item.run.recorded, panel.column) for panel in trained}
+    return {name: recorded for name, recorded in found.items() if np.isfinite(recorded[1]).any()}
 
 
-def _drawable(iteration: Floats, values: Floats, *, positive: bool = False) -> tuple[Floats, Floats]:
-    """Return what can be drawn over the logarithm of the iterations, thinned."""
-    kept = (iteration >= 1) & np.isfinite(values)
-    if positive:
-        kept &= values > 0
-    iteration, values = iteration[kept], values[kept]
-    place = thinned(iteration)
-    return iteration[place], values[place]
+def _line(iteration: Floats, values: Floats, colour: str | None = None) -> dict[str, Any]:
+    """Return what of a trace is its line: with gaps, and a dot where a number stands alone."""
+    dots = alone(values)
+    size = np.zeros(values.shape)
+    size[dots] = DOT
+    marker = {"mode": "lines+markers", "marker": {"size": size, "color": colour}} if dots.size else {"mode": "lines"}
+    return {"x": iteration, "y": values, **marker}
 
 
 def _axis(values: Floats, logarithmic: bool) -> dict[str, Any]:

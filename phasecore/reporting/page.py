@@ -20,7 +20,7 @@ from phasecore.reporting.fields import fields_figure, why_no_picture
 from phasecore.reporting.palette import FAINT, PHASE_COLOURS, PHASE_NAMES
 from phasecore.reporting.reported import Reported, gather
 from phasecore.reporting.seeds import BEGINS, Spread, grouped_by_weighting, paired
-from phasecore.reporting.wording import counted, duration, number, ranged
+from phasecore.reporting.wording import absent, counted, duration, number, ranged
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -138,7 +138,7 @@ def _template() -> Template:
         "why_no_picture": why_no_picture,
     }
     environment.globals |= {"Phase": Phase, "phase_names": PHASE_NAMES, "colours": PHASE_COLOURS, "faint": FAINT}
-    environment.globals |= {"duration": duration, "whole": "{:.0f}".format}
+    environment.globals |= {"duration": duration, "whole": "{:.0f}".format, "absent": absent}
     return environment.get_template(TEMPLATE)
 
 

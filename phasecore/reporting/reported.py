@@ -13,7 +13,7 @@ from phasecore.backends import Acted
 from phasecore.errors import InputError
 from phasecore.phases import Timeline
 from phasecore.policies.actions import Stop
-from phasecore.recording.configuration import IDENTITY, points_per_batch
+from phasecore.recording.configuration import IDENTITY, points_per_batch, trained
 from phasecore.recording.folder import (
     COMPARISON,
     CONFIGURATION,
@@ -56,6 +56,11 @@ class Reported:
         """The seed of the points and the network, None where it is not known."""
         seed = self.run.configuration.get("seed")
         return seed if isinstance(seed, int) else None
+
+    @property
+    def trained(self) -> Mapping[str, Any]:
+        """All that was trained, the seed apart, as far as `run.json` says it."""
+        return trained(self.run.configuration)
 
     @property
     def failure(self) -> str:

@@ -19,6 +19,10 @@ BEGINS = (Phase.DIFFUSION, Phase.TOTAL_DIFFUSION)
 """The phases whose beginnings are compared."""
 
 
+SIZE = frozenset({"problem", "problem_parameters", "iterations"})
+"""What two networks must have in common for any ratio of theirs to be told: what is solved, and for how long."""
+
+
 class Network(Protocol):
     """A trained network, as statistics over seeds need it."""
 
@@ -29,6 +33,10 @@ class Network(Protocol):
     @property
     def seed(self) -> int | None:
         """The seed of its points and first parameters."""
+
+    @property
+    def trained(self) -> Mapping[str, Any]:
+        """All that was trained, the seed apart: see `phasecore.recording.configuration.trained`."""
 
     @property
     def is_complete(self) -> bool:
@@ -131,6 +139,11 @@ class Group:
 
     weighting: str
     networks: Sequence[Network]
+
+    @property
+    def trained(self) -> Mapping[str, Any]:
+        """All that was trained, the seed apart: the same for all of them."""
+        return self.networks[0].trained
 
     @property
     def completed(self) -> list[Network]:
@@ -248,8 +261,27 @@ def grouped_by_weighting(networks: Iterable[Network]) -> list[Group]:
 
 
 def paired(groups: Sequence[Group]) -> list[Paired]:
-    """Return each weighting against the first one, where they have a seed in common."""
-    return [item for group in groups[1:] if _says_anything(item := Paired.of(group, groups[0]))]
+    """Return the ratios of each group to the one that it is fairly compared with, where they have a seed in common.
+
+    That is the first group of the first weighting that agrees in everything but the weighting; if none does, the first
+    group of all, if it was to be trained on the same problem for as many iterations.
+    """
+    pairs = [(group, against) for group in groups[1:] if (against := _fair(group, groups)) is not None]
+    return [item for group, against in pairs if _says_anything(item := Paired.of(group, against))]
+
+
+def _fair(group: Group, groups: Sequence[Group]) -> Group | None:
+    """The group that another one is compared with."""
+    first = groups[0].trained
+    for other in groups:
+        differing = _differing(group.trained, other.trained)
+        if other.trained["weighting"] == first["weighting"] and differing == {"weighting"}:
+            return other
+    return None if _differing(group.trained, first) & SIZE else groups[0]
+
+
+def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> set[str]:
+    return {name for name in {*one, *other} if one.get(name) != other.get(name)}
 
 
 def summary_of(groups: Sequence[Group]) -> dict[str, Any]:
@@ -261,11 +293,11 @@ def summary_of(groups: Sequence[Group]) -> dict[str, Any]:
 
 
 def median_curve(curves: Sequence[tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
-    """Return the median of several curves where more than half of them have a value.
+    """Return the median of several curves where more than half of them have a value, and NaN between such places.
 
     Args:
-        curves: iterations, ascending and positive, and finite values of each; between the iterations of a curve its
-            value is that of a straight line over their logarithm.
+        curves: iterations, ascending and positive, and values of each, NaN in a gap; between two iterations at which a
+            curve has one its value is that of a straight line over their logarithm.
 
     Example:
         >>> early, late = np.asarray([1.0, 10.0]), np.asarray([1.0, 10.0, 100.0])
@@ -280,7 +312,10 @@ def median_curve(curves: Sequence[tuple[Floats, Floats]]) -> tuple[Floats, Float
     at = np.log(places)
     values = np.stack([np.interp(at, np.log(own), value, np.nan, np.nan) for own, value in curves])
     enough = 2 * np.isfinite(values).sum(axis=0) > len(curves)
-    return places[enough], np.nanmedian(values[:, enough], axis=0)
+    median = np.full(places.shape, np.nan)
+    median[enough] = np.nanmedian(values[:, enough], axis=0)
+    within = slice(np.argmax(enough), places.size - np.argmax(enough[::-1])) if enough.any() else slice(0)
+    return places[within], median[within]
 
 
 def _says_anything(item: Paired) -> bool:

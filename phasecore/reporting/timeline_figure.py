@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from phasecore.files import replacing
 from phasecore.phases import Curve, Timeline, Transition
 from phasecore.phases.statistics import signal_to_noise_ratio
 from phasecore.reporting.dependencies import check_installed
+from phasecore.reporting.histories import WINDOW, captures_with, on_scale
 from phasecore.reporting.palette import FAINT, INK, PHASE_COLOURS, PHASE_NAMES, SHADE
 
 if TYPE_CHECKING:
@@ -26,9 +28,6 @@ PANELS = (
     ("relative_l2_error", "relative L2 error", "log"),
 )
 """Quantity, label and scale of each panel; those not recorded are left out."""
-
-WINDOW = 0.06
-"""Width, in decades of iterations, of the running median drawn over the recorded values."""
 
 MOST_ODDS = 9.0
 """Log odds at the right end of the bars."""
@@ -52,17 +51,17 @@ def draw_timeline(curve: Curve, timeline: Timeline, file: str | Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    drawn = [(panel, values) for panel in PANELS if (values := quantity(curve, panel[0])) is not None]
+    drawn = [panel for panel in PANELS if quantity(curve, panel[0]) is not None]
     rows = max((len(transition.evidence) for transition in timeline.transitions), default=0)
     heights = [2.2 if place == 0 else 1.3 for place in range(len(drawn))] + [0.3 + 0.28 * max(rows, 1)]
     figure = Figure(figsize=(11.0, sum(heights) + 1.0), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(len(heights), max(len(timeline.transitions), 1), height_ratios=heights)
     first: Axes | None = None
-    for place, ((_, label, scale), values) in enumerate(drawn):
+    for place, (name, label, scale) in enumerate(drawn):
         panel = figure.add_subplot(grid[place, :], sharex=first)
         first = first or panel
-        _draw_quantity(panel, curve.iteration, values, scale)
+        _draw_quantity(panel, *captured(curve, name), scale)
         _shade(panel, timeline, float(curve.iteration[-1]))
         panel.set_ylabel(label, color=INK, fontsize=9)
         if place == 0:
@@ -111,10 +110,32 @@ def quantity(curve: Curve, name: str) -> NDArray[np.float64] | None:
     return None if values is None or not np.isfinite(values).any() else values
 
 
+def captured(curve: Curve, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return iterations and values of the captures that have a quantity, NaN where it is no number there.
+
+    Args:
+        curve: what was recorded.
+        name: of the quantity, see `PANELS`.
+
+    Example:
+        >>> columns = {"iteration": [1, 2, 3], "gradient_mean_norm": [1.0, None, 3.0], "gradient_std_norm": [2, 2, 0]}
+        >>> [part.tolist() for part in captured(Curve.from_columns(columns), "snr")]
+        [[1.0, 3.0], [0.5, nan]]
+    """
+    ones = {
+        column: np.where(np.isfinite(values) | (curve.nonfinite.get(column, 0.0) != 0.0), 1.0, np.nan)
+        for column, values in curve.columns.items()
+    }
+    values, has = quantity(curve, name), quantity(Curve(curve.iteration, ones), name)
+    if values is None or has is None:
+        return np.empty(0), np.empty(0)
+    return captures_with(curve.iteration, values, np.isfinite(has))
+
+
 def _draw_quantity(panel: Axes, iteration: NDArray[np.float64], values: NDArray[np.float64], scale: str) -> None:
-    shown = (iteration >= 1) & np.isfinite(values)
-    if scale == "log":
-        shown &= values > 0
+    values = on_scale(values, scale)
+    shown = np.isfinite(values)
+    gaps = np.log10(iteration[~shown])
     iteration, values = iteration[shown], values[shown]
     panel.set_xscale("log")
     panel.set_yscale(scale)
@@ -122,7 +143,14 @@ def _draw_quantity(panel: Axes, iteration: NDArray[np.float64], values: NDArray[
     times = np.log10(iteration)
     centres = np.unique(np.round(times / WINDOW * 2.0)) * WINDOW / 2.0
     low, high = (np.searchsorted(times, centres + shift) for shift in (-WINDOW / 2, WINDOW / 2))
-    places = [(centre, np.median(values[a:b])) for centre, a, b in zip(centres, low, high, strict=True) if b > a]
+    places = [(centre, float(np.median(values[a:b]))) for centre, a, b in zip(centres, low, high, strict=True) if b > a]
+    # bins beside one another are nearer than the line tells
+    broken = [
+        (one + other) / 2
+        for (one, _), (other, _) in pairwise(places)
+        if other - one > 0.75 * WINDOW and np.any((one < gaps) & (gaps < other))
+    ]
+    places = sorted(places + [(centre, np.nan) for centre in broken])
     if places:
         panel.plot(*np.array([(10.0**centre, value) for centre, value in places]).T, color=INK, linewidth=1.4)
     panel.grid(True, which="major", color=FAINT, alpha=0.25, linewidth=0.6)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from phasecore.phases import Timeline
     from phasecore.reporting.seeds import Spread
 
 
@@ -82,3 +83,34 @@ def counted(spread: Spread | None, count: int) -> str:
     if spread is None:
         return "-"
     return ranged(spread) + (f", {len(spread.values)} of {count}" if len(spread.values) < count else "")
+
+
+def absent(timelines: Iterable[Timeline], not_reached: str = "not reached") -> str:
+    """Return what stands in place of the iteration at which a phase begins, where none of some trainings has one.
+
+    A training of which the phase at the end cannot be told may have reached it, unseen.
+
+    Args:
+        timelines: of the trainings.
+        not_reached: what to say of those of which it can be told.
+
+    Example:
+        >>> from phasecore.phases import Phase, Timeline
+        >>> known, unknown = Timeline((), Phase.FITTING, ""), Timeline((), None, "cannot tell: 2 captures")
+        >>> absent([known]), absent([unknown]), absent([known, unknown]), absent([])
+        ('not reached', 'cannot tell', 'not reached, in 1', '-')
+    """
+    told = [timeline.current is not None for timeline in timelines]
+    if not any(told):
+        return "cannot tell" if told else "-"
+    return not_reached + ("" if all(told) or not_reached == "-" else f", in {sum(told)}")
+
+
+def grouped(value: float) -> str:
+    """Return a number with its thousands set apart by thin spaces.
+
+    Example:
+        >>> grouped(0.05), grouped(300_000) == "300\u2009000"
+        ('0.05', True)
+    """
+    return f"{value:,.0f}".replace(",", "\u2009") if value >= 1 else f"{value:g}"

@@ -1,6 +1,8 @@
 """`phasecore compare`, end to end with a backend whose history is a formula."""
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from phasecore.cli import main
 from phasecore.problems.base import CollocationPoints, Problem
 from phasecore.runs import execution, open_run, preparation
 
+FOLDERS = ("uniform", "rba")
 COMPARE = ["compare", "helmholtz", "--backend", "synthetic", "--points", "60", "--iterations", "400"]
 
 
@@ -202,6 +205,32 @@ def test_another_request_is_refused_on_resuming(given: list[str], message: str) 
     result = invoke("compare", *given, "--output", "here", "--resume")
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+@pytest.mark.parametrize("begun", [[], ["--iterations", "60"]], ids=" ".join)
+@pytest.mark.parametrize("alone", ["60", "120"])
+@pytest.mark.parametrize("asked", [None, "30", "60", "90", "120", "150"])
+@pytest.mark.parametrize("left_out", [False, True])
+def test_a_network_that_was_gone_on_with_by_itself_stays_in_its_comparison(
+    begun: list[str], alone: str, asked: str | None, left_out: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every network does the most of what it was asked for, when the comparison began, by itself, or now."""
+    if not begun:
+        presets = phasecore.problem("helmholtz").presets
+        monkeypatch.setitem(presets, "quick", replace(presets["quick"], iterations=60))  # type: ignore[index]
+    start = ["compare", "helmholtz", "--backend", "synthetic", "--points", "60", *begun, "--output", "here"]
+    assert invoke(*start).exit_code == 0
+    again = ["run", "helmholtz", "--output", "here/rba", "--resume", "--iterations", alone]
+    assert invoke(*again).exit_code == 0
+    if left_out:
+        shutil.rmtree("here/uniform")
+    result = invoke("compare", "helmholtz", "--output", "here", "--resume", *(["--iterations", asked] if asked else []))
+    fewer = asked is not None and int(asked) < max(60 if not left_out else 0, int(alone))
+    assert result.exit_code == (2 if fewer else 0), result.output
+    assert fewer == ("differs in 'iterations'" in result.stderr)
+    if not fewer:
+        done = {name: json.loads(Path(f"here/{name}/outcome.json").read_text())["iterations"] for name in FOLDERS}
+        assert done == {"uniform": int(asked or 60), "rba": int(asked or alone)}
 
 
 def test_parameters_in_another_order_are_the_same_request() -> None:

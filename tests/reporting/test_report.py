@@ -18,8 +18,9 @@ from phasecore.errors import InputError, MissingDependencyError
 from phasecore.phases import Evidence, Phase, Timeline, detect
 from phasecore.recording.folder import create, save_snapshot
 from phasecore.reporting import gather
-from phasecore.reporting.curves import curves_figure, recorded_figure, thinned
+from phasecore.reporting.curves import MOST_DRAWN, curves_figure, recorded_figure
 from phasecore.reporting.fields import fields_figure
+from phasecore.reporting.histories import thinned
 from phasecore.reporting.page import page as write_page
 from phasecore.reporting.panels import in_cells, on_grid, panels_of
 from phasecore.runs import open_run, write_report
@@ -267,7 +268,7 @@ def test_the_menu_shows_one_recorded_column_of_all_runs(tmp_path: Path) -> None:
     for button in menu.buttons:
         shown = [trace for trace, visible in zip(figure.data, button.args[0]["visible"], strict=True) if visible]
         assert [trace.name for trace in shown] == ["uniform", "rba"]
-        kept = thinned(history["iteration"])
+        kept = thinned(history["iteration"], MOST_DRAWN)
         assert np.array_equal(shown[0].y, history[button.label][kept])
     visible = [trace.visible for trace in figure.data]
     assert visible == list(menu.buttons[0].args[0]["visible"])

@@ -2,8 +2,10 @@
 
 import io
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,6 +43,15 @@ class Trained:
     is_complete: bool = True
     seconds: float = 1.0
     actions: tuple[Acted, ...] = ()
+    iterations: int = 100
+    scheme: str = ""
+    points: int = 50
+    problem: str = "helmholtz"
+
+    @property
+    def trained(self) -> dict[str, Any]:
+        settings = {"iterations": self.iterations, "points": self.points, "problem": self.problem}
+        return {"weighting": self.scheme or self.weighting, **settings}
 
     def final(self, name: str) -> float:
         return math.nan
@@ -99,6 +110,43 @@ def test_the_table_says_of_how_many_pairs_a_ratio_is(error: float, reached: int)
 def test_weightings_without_a_common_seed_have_no_ratios() -> None:
     networks = [Trained("uniform", 0, 0.1, timeline()), Trained("rba", 1, 0.1, timeline())]
     assert summary_of(grouped_by_weighting(networks))["paired"] == []
+
+
+UNIFORM, RBA, CAUSAL = "uniform", "rba", "causal"
+
+GROUPS = {
+    "alike": ([(UNIFORM, {}), (RBA, {}), (CAUSAL, {})], {1: 0, 2: 0}),
+    "one of the first weighting went on": (
+        [(UNIFORM, {"iterations": 200}), (UNIFORM, {}), (RBA, {}), (CAUSAL, {})],
+        {2: 1, 3: 1},
+    ),
+    "all of the first weighting went on": ([(UNIFORM, {"iterations": 200}), (RBA, {}), (CAUSAL, {})], {}),
+    "one of another weighting went on": ([(UNIFORM, {}), (RBA, {}), (RBA, {"iterations": 200})], {1: 0}),
+    "both went on": (
+        [(UNIFORM, {"iterations": 200}), (UNIFORM, {}), (RBA, {}), (RBA, {"iterations": 200})],
+        {2: 1, 3: 0},
+    ),
+    "two sizes": ([(UNIFORM, {}), (RBA, {}), (RBA, {"points": 90}), (UNIFORM, {"points": 90})], {1: 0, 2: 3, 3: 0}),
+    "one weighting in two ways": ([(RBA, {}), (RBA, {"points": 90})], {1: 0}),
+    "two problems": ([(UNIFORM, {}), (RBA, {"problem": "burgers"}), (RBA, {})], {2: 0}),
+}
+"""Groups in order, and of those that are compared with another one the place of that one."""
+
+
+@pytest.mark.parametrize("case", GROUPS)
+@pytest.mark.parametrize("seeds", [(0,), (2, 0, 1)])
+def test_ratios_are_between_networks_that_differ_in_their_weighting(case: str, seeds: Sequence[int]) -> None:
+    made, expected = GROUPS[case]
+    groups = []
+    for place, (scheme, settings) in enumerate(made):
+        name = f"{scheme}, {place}"
+        networks = [Trained(name, seed, 2.0**place, timeline(10), scheme=scheme, **settings) for seed in seeds]
+        groups.append(Group(name, networks))
+    found = {(pair.weighting, pair.against): pair for pair in paired(groups)}
+    assert list(found) == [(groups[one].weighting, groups[other].weighting) for one, other in expected.items()]
+    for (one, other), pair in zip(expected.items(), found.values(), strict=True):
+        assert pair.error == Spread((2.0 ** (one - other),) * len(seeds))
+        assert pair.count == len(seeds)
 
 
 def test_the_median_curve_is_that_of_a_naive_loop() -> None:
