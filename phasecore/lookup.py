@@ -72,24 +72,14 @@ def rivalry(kind: Kind, name: str) -> str:
     return f"{kind} {name!r} is taken from {source}; {rest} {'offers' if len(others) == 1 else 'offer'} the name too"
 
 
-def source_of(kind: Kind, name: str, module: str) -> Source | None:
-    """Return the plugin that something under this name comes from, or None for an object of one's own.
-
-    Args:
-        kind: what it is.
-        name: that it says it has.
-        module: that it was defined in; the plugin's target is of the same package.
+def package_of(target: str) -> str:
+    """Return the package of a module, or of an entry's target.
 
     Example:
-        >>> source_of("probe", "adam_snr", "phasecore.probes.adam_snr").distribution
+        >>> package_of("phasecore.probes.adam_snr:AdamSNR")
         'phasecore'
-        >>> source_of("probe", "adam_snr", "__main__") is None
-        True
     """
-    for entry, source in loaded().entries:
-        if (entry.kind, entry.name) == (kind, name) and _package(entry.target) == _package(module):
-            return source
-    return None
+    return target.partition(":")[0].partition(".")[0]
 
 
 def make(kind: Kind, name: str, options: Mapping[str, Any]) -> Any:
@@ -175,10 +165,6 @@ def _enclosed(options: Mapping[str, Any], option: str) -> str:
             whole = specification_of("", {name: f"{value},{option}={options[option]}"})[1:]
             return f"Where it belongs to {name!r}, both stand in brackets: {whole}."
     return ""
-
-
-def _package(target: str) -> str:
-    return target.partition(":")[0].partition(".")[0]
 
 
 def _is_required(parameter: inspect.Parameter) -> bool:

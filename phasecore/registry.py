@@ -8,7 +8,8 @@ from typing import Any
 from phasecore.backends import Backend
 from phasecore.errors import InputError, PluginError, described
 from phasecore.given import by_name, in_a_row, wrong
-from phasecore.lookup import check_type, composed, find, make, names, rivalry, source_of
+from phasecore.lookup import check_type, composed, find, make, names, rivalry
+from phasecore.origins import origin_of, remembered
 from phasecore.plugins import Listener, check_hook_names, run_hooks_of
 from phasecore.policies import checks as policy_checks
 from phasecore.policies.base import Policy
@@ -23,7 +24,7 @@ from phasecore.weighting.checks import check_declaration
 
 __all__ = [
     "Policies", "Weighting", "as_listeners", "as_policies", "as_probe", "as_sampling", "as_schemes", "backend",
-    "find", "logger", "names", "policy", "probe", "problem", "rivalry", "sampling_scheme", "source_of",
+    "find", "logger", "names", "origin_of", "policy", "probe", "problem", "rivalry", "sampling_scheme",
     "weighting_scheme",
 ]  # fmt: skip
 
@@ -48,9 +49,10 @@ def problem(name: str, /, **parameters: Any) -> Problem:
         >>> problem("helmholtz", a1=6, a2=6).parameters
         {'a1': 6, 'a2': 6, 'k': 1.0}
     """
-    made = make("problem", name, {key: as_trained(value) for key, value in parameters.items()})
+    options = {key: as_trained(value) for key, value in parameters.items()}
+    made: Problem = make("problem", name, options)
     check_type(made, Problem, "problem", name)
-    return made  # type: ignore[no-any-return]
+    return remembered("problem", name, options, made)
 
 
 def weighting_scheme(name: str, /, **options: Any) -> WeightingScheme:
@@ -134,6 +136,7 @@ def probe(name: str, /, **options: Any) -> Probe:
     every = options.pop("every", None)
     made: Probe = make("probe", name, options)
     check_type(made, Probe, "probe", name)
+    made = remembered("probe", name, options, made)
     return made if every is None else made.paced(every)
 
 

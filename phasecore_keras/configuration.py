@@ -71,7 +71,7 @@ def problem_of(config: Mapping[str, Any], custom_objects: Mapping[str, Any] | No
     """Return the problem of a saved model.
 
     Args:
-        config: its "name", "class_name" and "parameters".
+        config: its "name", "class_name" and "parameters", and "options" where a function makes it.
         custom_objects: classes by name, for problems that are not registered.
 
     Raises:
@@ -82,7 +82,8 @@ def problem_of(config: Mapping[str, Any], custom_objects: Mapping[str, Any] | No
     if own is not None:
         return own(**parameters)  # type: ignore[no-any-return]
     try:
-        return phasecore.problem(config["name"], **parameters)
+        options = {name: _restored(value) for name, value in config.get("options", config["parameters"]).items()}
+        return phasecore.problem(config["name"], **options)
     except UnknownNameError as error:
         raise InputError(
             "the problem of a saved PINN",
@@ -94,11 +95,14 @@ def problem_of(config: Mapping[str, Any], custom_objects: Mapping[str, Any] | No
 
 def description_of(problem: Problem) -> dict[str, Any]:
     """Return what `problem_of` makes a problem from again, as a saved model keeps it."""
-    return {
-        "name": problem.name,
-        "class_name": type(problem).__name__,
-        "parameters": saved_parameters(problem),
-    }
+    own = saved_parameters(problem)
+    described = {"name": problem.name, "class_name": type(problem).__name__, "parameters": own}
+    origin = registry.origin_of("problem", problem)
+    if origin is None:
+        return described
+    made_as = origin.made_as
+    given = {name: _saved(value) for name, value in made_as.parameters(own).items()}
+    return {**described, "name": made_as.name, "parameters" if made_as.defaults is None else "options": given}
 
 
 def configuration_of(model: Any, derivatives: str) -> dict[str, Any]:

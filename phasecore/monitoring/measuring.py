@@ -114,11 +114,13 @@ def _read_only(value: Any) -> Any:
 
 
 def label_of(probe: Probe) -> str:
-    """Return what to call a probe in messages: its name, and the distribution or module that it comes from.
+    """Return what to call a probe in messages: the name to ask for it by, and the package or module it comes from.
 
     Example:
         >>> label_of(registry.probe("adam_snr")).partition(" of ")[0]
         "probe 'adam_snr'"
     """
-    source = registry.source_of("probe", probe.name, type(probe).__module__)
-    return f"probe {probe.name!r} of {source or type(probe).__module__}"
+    origin = registry.origin_of("probe", probe)
+    if origin is None:
+        return f"probe {probe.name!r} of {type(probe).__module__}"
+    return f"probe {origin.made_as.name!r} of {origin.source}"

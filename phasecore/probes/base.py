@@ -16,7 +16,7 @@ class Probe(ABC):
     """Measures named scalars at a capture. Subclass it as a frozen dataclass whose fields are the probe's options.
 
     Class attributes:
-        name: the name that it is registered under.
+        name: what it calls itself, as a rule the name that it is registered under.
         requires: names of the signals that it reads (`phasecore.signals`).
 
     Attributes:

@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 
 import phasecore
+from phasecore import registry
 from phasecore.arguments import is_whole
 from phasecore.backends import DEFAULT_SAMPLING, Monitored, Outcome, Settings, Training
 from phasecore.errors import InputError
 from phasecore.probes.base import Probe
+from phasecore.problems.base import Problem
 from phasecore.problems.coefficients import final_coefficients
 from phasecore.recording.history import LARGEST, plain
 from phasecore.recording.own_problem import KEY as SOURCE
@@ -53,7 +55,7 @@ def configuration_of(training: Training | Monitored) -> dict[str, Any]:
         **_identity(training),
         "settings": settings,
         POINTS_PER_BATCH: points_per_batch(settings),
-        "probes": [_specification(probe) for probe in training.probes],
+        "probes": [specification_of(*_named(probe)) for probe in training.probes],
     }
     return {key: plain(value) for key, value in document.items()}
 
@@ -78,27 +80,48 @@ def points_per_batch(settings: Mapping[str, Any]) -> float | None:
 
 def _identity(training: Training | Monitored) -> dict[str, Any]:
     problem = training.problem
-    of_problem = (None, None) if problem is None else (problem.name, problem.parameters)
+    of_problem = (None, None) if problem is None else _problem(problem)
     settings, sampling = training.settings, training.sampling_name
     chosen = training.backend, training.scheme_name, sampling, training.preset, settings.seed, training.policy_name
     return dict(zip(IDENTITY, (*of_problem, *chosen), strict=True))
 
 
-def _specification(probe: Probe) -> str:
-    """The probe's name with the options that differ from their defaults, as `--probes` takes it."""
-    return specification_of(probe.name, _options(probe))
+def _problem(problem: Problem) -> tuple[str, dict[str, Any]]:
+    """The problem's name and parameters, by which it is made again."""
+    origin = registry.origin_of("problem", problem)
+    if origin is None:
+        return problem.name, problem.parameters
+    return origin.made_as.name, origin.made_as.parameters(problem.parameters)
+
+
+def _named(probe: Probe) -> tuple[str, dict[str, Any]]:
+    """The probe's name with the options that differ from their defaults, by which it is made again."""
+    origin = registry.origin_of("probe", probe)
+    if origin is None:
+        return probe.name, _options(probe)
+    name, given, defaults = origin.made_as
+    if defaults is None:
+        others = {option: value for option, value in given.items() if option not in _fields(probe)}
+        return name, {**others, **_options(probe)}
+    differ = {option: value for option, value in given.items() if option not in defaults or defaults[option] != value}
+    return name, {**differ, **_pace(probe)}
 
 
 def _options(probe: Probe) -> dict[str, Any]:
     options: dict[str, Any] = {}
-    made: Any = probe
-    for item in fields(made) if is_dataclass(made) else ():
+    for item in _fields(probe).values():
         default = item.default if item.default_factory is MISSING else item.default_factory()
         if item.init and getattr(probe, item.name) != default:
             options[item.name] = getattr(probe, item.name)
-    if probe.every != type(probe).every:
-        options["every"] = probe.every
-    return options
+    return {**options, **_pace(probe)}
+
+
+def _fields(made: Any) -> dict[str, Any]:
+    return {item.name: item for item in fields(made)} if is_dataclass(made) else {}
+
+
+def _pace(probe: Probe) -> dict[str, Any]:
+    return {} if probe.every == type(probe).every else {"every": probe.every}
 
 
 def provenance(versions: Mapping[str, str]) -> dict[str, Any]:
@@ -188,9 +211,9 @@ def _probes(listed: Sequence[object], made: Sequence[Probe]) -> list[tuple[str, 
         made: those of the training.
     """
     objects = {
-        (probe.name, option)
-        for probe in made
-        for option, value in _options(probe).items()
+        (name, option)
+        for name, options in map(_named, made)
+        for option, value in options.items()
         if not isinstance(value, str | int | float | None)
     }
     found: list[tuple[str, dict[str, Any]]] = []

@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from phasecore import registry
 from phasecore.backends import Monitored, Training
 from phasecore.errors import InputError
+from phasecore.origins import origin_of_class
 from phasecore.problems.base import Problem
 from phasecore.problems.checks import reference_of
 from phasecore.problems.identity import check_same, fingerprint, source_of
+from phasecore.problems.loading import Written, load_class
 from phasecore.problems.rehearsal import fields_known
 
 KEY = "problem_source"
@@ -29,13 +31,13 @@ REFERENCE = "reference_"
 
 
 def is_own(problem: Problem | None) -> bool:
-    """Return whether a problem is one that no package provides under its name.
+    """Return whether a problem is one that no package provides.
 
     Example:
         >>> is_own(registry.problem("helmholtz")), is_own(None)
         (False, False)
     """
-    return problem is not None and registry.source_of("problem", problem.name, type(problem).__module__) is None
+    return problem is not None and registry.origin_of("problem", problem) is None
 
 
 def recorded_source(training: Training | Monitored) -> dict[str, Any]:
@@ -49,10 +51,18 @@ def recorded_source(training: Training | Monitored) -> dict[str, Any]:
     return {KEY: {**source_of(problem), "coordinates": list(problem.coordinates), "fingerprint": _computed(problem)}}
 
 
-def is_of_class(recorded: Mapping[str, Any], name: str) -> bool:
-    """Return whether a run is on a problem of one's own of a class of this name."""
+def is_written(recorded: Mapping[str, Any], written: Written) -> bool:
+    """Return whether a run is on a problem of a class of this name, or that is registered as the run's problem is.
+
+    Raises:
+        InputError: as `phasecore.problems.loading.load_class`.
+    """
     was = recorded.get(KEY)
-    return isinstance(was, Mapping) and str(was.get("class")).rpartition(".")[2] == name
+    if isinstance(was, Mapping):
+        return str(was.get("class")).rpartition(".")[2] == written.name
+    cls = load_class(written)
+    origin = origin_of_class("problem", cls, getattr(cls, "name", None))
+    return origin is not None and origin.made_as.name == recorded.get("problem")
 
 
 def check_class_given(folder: Path, recorded: Mapping[str, Any], problem: str | Problem | None) -> None:

@@ -11,6 +11,7 @@ from phasecore.backends import Monitored, Training
 from phasecore.errors import InputError
 from phasecore.hookspecs import Kind
 from phasecore.plugins import Source
+from phasecore.probes.base import Probe
 from phasecore.problems.base import Problem
 from phasecore.specifications import parse_composed, parse_specification
 
@@ -37,22 +38,16 @@ def provided_for(training: Training | Monitored, loggers: Iterable[str] = ()) ->
         >>> [(item["kind"], item["name"], item["distribution"]) for item in provided_for(training)][:2]
         [('problem', 'helmholtz', 'phasecore'), ('weighting', 'rba', 'phasecore')]
     """
-    probes = [_entry("probe", probe.name, _source_of("probe", probe)) for probe in training.probes]
     written = [parse_specification(logger, "logger")[0] for logger in loggers]
     return [
-        *([] if training.problem is None else [provided_problem(training.problem)]),
+        *([] if training.problem is None else [_of_object("problem", training.problem)]),
         *(provided("weighting", name) for name in _names("weighting", training.scheme_name)),
         *(provided("sampling", name) for name in _names("sampling", training.sampling_name)),
         *(provided("policy", name) for name in _names("policy", training.policy_name)),
-        *probes,
+        *(_of_object("probe", probe) for probe in training.probes),
         provided("backend", training.backend),
         *(provided("logger", name) for name in written),
     ]
-
-
-def provided_problem(problem: Problem) -> Provided:
-    """Return what provides a problem."""
-    return _entry("problem", problem.name, _source_of("problem", problem))
 
 
 def provided(kind: Kind, name: str) -> Provided:
@@ -144,8 +139,9 @@ def _names(kind: Kind, specification: str | None) -> list[str]:
     return [name for name, _ in parse_composed(specification, kind)] if specification else []
 
 
-def _source_of(kind: Kind, made: Any) -> Source | None:
-    return registry.source_of(kind, made.name, type(made).__module__)
+def _of_object(kind: Kind, made: Problem | Probe) -> Provided:
+    origin = registry.origin_of(kind, made)
+    return _entry(kind, made.name, None) if origin is None else _entry(kind, origin.made_as.name, origin.source)
 
 
 def _entry(kind: Kind, name: str, source: Source | None) -> Provided:

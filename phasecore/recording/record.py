@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasecore.backends import Monitored, Training
-from phasecore.errors import InputError
+from phasecore.errors import InputError, PhasecoreError
 from phasecore.files import clear_parts
 from phasecore.recording.folder import (
     CHECKPOINT,
@@ -35,6 +35,7 @@ from phasecore.recording.folder import (
 from phasecore.recording.history import HISTORY, History, Row, plain
 from phasecore.recording.locks import Lock
 from phasecore.recording.schedule import Schedule
+from phasecore.recording.start import Start, is_refusal
 from phasecore.recording.trouble import Trouble, reason, remedy
 
 MOST_WAITING = 2**28
@@ -118,6 +119,7 @@ class Record:
         self._tried = -math.inf
         self._trouble = Trouble(warn)
         self._there: list[Path] = []
+        self._start: Start | None = None
 
     @property
     def goes_on(self) -> bool:
@@ -137,6 +139,7 @@ class Record:
         """
         if self.folder is not None and not self._resume:
             check_free(self.folder)
+        start = None if self.folder is None or self.has_run else Start(self.folder)
         for file, lock in self._locks.items():
             if self.folder is not None and file.parent == self.folder:
                 with refused(self.folder, verb="make the run folder"):
@@ -151,6 +154,7 @@ class Record:
                         expected="one process that writes it",
                         fix="End that one first, or choose another folder or file.",
                     ) from None
+        self._start = start
         self._clear()
         self._there = [file for file in self._histories if self._resume and file.exists()]
         for file in self._there:
@@ -263,9 +267,15 @@ class Record:
             file = self.folder / OUTCOME
             self._wait(file, lambda: self._held(lambda: write_json(file, document)))
 
-    def failure(self, reason: str) -> None:
+    def take_back(self, error: BaseException) -> None:
+        """Leave no run behind whose start an error refused; one that was gone on with stays as it is."""
+        if self._start is not None and self._configuration is not None and is_refusal(error):
+            self._start.take_back()
+
+    def failure(self, error: BaseException) -> None:
         """Note in `run.json` why the training could not go on; as well as that is possible."""
-        if self.folder is not None and self._configuration is not None:
+        reason = str(error) if isinstance(error, PhasecoreError) else f"{type(error).__name__}: {error}"
+        if isinstance(error, Exception) and self.folder is not None and self._configuration is not None:
             self._configuration = {**self._configuration, FAILURE: reason}
             with contextlib.suppress(OSError):
                 write_json(self.folder / CONFIGURATION, self._configuration)

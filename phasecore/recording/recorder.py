@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from phasecore import plugins, registry
 from phasecore.backends import WENT_BACK, Acted, Monitored, Outcome, Training
-from phasecore.errors import InputError, PhasecoreError, PluginWarning, TrainingError
+from phasecore.errors import InputError, PluginWarning, TrainingError
 from phasecore.phases import Phase, Timeline, detect, tracker
 from phasecore.policies.actions import Action, Stop, SwitchOptimizer
 from phasecore.recording.acting import Acting
@@ -302,17 +302,17 @@ class Recorder:
     def stopped(self, error: BaseException) -> None:
         """Announce that the training ended early, and why, which `run.json` keeps until it goes on.
 
-        Where what ended it was measured, that is the last row.
+        Where what ended it was measured, that is the last row. A start that is refused before any row leaves no run.
         """
         row = error.row if isinstance(error, TrainingError) else None
         if row is not None and (not self.rows or self.rows[-1]["iteration"] < row["iteration"]):
             self._has_warned = True
             self.captured(row)
-        if isinstance(error, Exception):
-            kind = "" if isinstance(error, PhasecoreError) else f"{type(error).__name__}: "
-            self._record.failure(f"{kind}{error}")
+        self._record.failure(error)
         self._end()
         self._hooks.call("run_stopped", training=self._listened(), error=error)
+        if not self.rows:
+            self._record.take_back(error)
 
     def close(self) -> None:
         """Close the history files; a later row opens them again."""

@@ -46,6 +46,7 @@ def execute(
             whose parts another package provides now.
         MissingDependencyError: if a logger's package is not installed.
         TrainingError: if the training could not go on; the run folder keeps what it has.
+        Exception: what else is raised before the first capture; the folder is left as it was before the run began.
 
     Example:
         Skipped when examples are tested, because it needs a framework:

@@ -22,7 +22,7 @@ from phasecore.problems.loading import Written, load_problem, parse_class
 from phasecore.recording.acting import check_policies
 from phasecore.recording.configuration import check_agreement, settings_of
 from phasecore.recording.folder import CONFIGURATION, read_configuration
-from phasecore.recording.own_problem import check_class_given, is_of_class
+from phasecore.recording.own_problem import check_class_given, is_written
 from phasecore.recording.provided import check_still_provided
 from phasecore.runs.applicability import (
     check_conditions,
@@ -188,8 +188,7 @@ def prepare_resumed(
     file = folder / CONFIGURATION
     written = written_class(problem) if isinstance(problem, str) else None
     if written is not None:
-        of_run = recorded.get("problem_parameters") if is_of_class(recorded, written.name) else None
-        problem = load_problem(written, of_run)
+        problem = load_problem(written, recorded.get("problem_parameters") if is_written(recorded, written) else None)
     check_class_given(folder, recorded, problem)
     check_still_provided(folder, recorded, own=_given_as_objects(problem, probes, policy))
     settings = _override(settings_of(recorded, file), overrides)

@@ -40,7 +40,7 @@ LAYERS = [
     ),
     ("contracts of trainings and plugins", ("backends", "hookspecs")),
     ("implementations", ("problems", "weighting", "sampling", "probes", "policies", "losses")),
-    ("registry", ("builtin", "plugins", "given", "lookup", "registry")),
+    ("registry", ("builtin", "plugins", "given", "lookup", "origins", "registry")),
     ("recording", ("recording",)),
     ("what records, shows and tests", ("runs", "monitoring", "reporting", "testing", "loggers", "deepxde")),
     ("command line", ("cli", "__main__")),
