@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, final
 
 import torch
 from torch import Tensor
 
 from phasecore.errors import InputError
+from phasecore.monitoring.rates_kept import RatesKept
 from phasecore.policies import (
     Action,
     ChangeWeighting,
@@ -127,6 +129,8 @@ class InCharge:
         for optimizer in self._optimizers.values():
             if isinstance(optimizer, torch.optim.LBFGS) and not isinstance(optimizer, LBFGS):
                 optimizer.register_step_pre_hook(_hears(weakref.WeakMethod(self._keep)))
+        self._rates_kept = RatesKept()
+        self._changed: torch.optim.Optimizer | None = None
         self._steps_of_others = 0
         self._evaluations_of_ours = self._count_of_ours()
 
@@ -187,7 +191,8 @@ class InCharge:
             self._switch_to(action.optimizer)
         elif isinstance(action, SetLearningRate | ScaleLearningRate):
             of_rates = self._former if isinstance(self.optimizer, torch.optim.LBFGS) else self.name
-            change_rates(self._optimizers[of_rates], action)
+            with self._watched(self._optimizers[of_rates], iteration):
+                change_rates(self._optimizers[of_rates], action)
         elif isinstance(action, ChangeWeighting):
             self._loss.change_weighting(action.weighting)
         elif isinstance(action, Resample):
@@ -202,8 +207,14 @@ class InCharge:
         self._before = []
 
     @torch.no_grad()
-    def after_iteration(self) -> str | None:
-        """Return why the optimizer in charge failed, or None; the former one is in charge again then."""
+    def after_iteration(self, iteration: int) -> str | None:
+        """Return why the optimizer in charge failed, or None; the former one is in charge again then.
+
+        Args:
+            iteration: steps of the optimizers so far.
+        """
+        if self._changed is not None:
+            self._rates_kept.look(_rate(self._changed))
         optimizer, self._last = self.optimizer, self.name
         before, self._before = self._before, []
         if not isinstance(optimizer, LBFGS):
@@ -218,7 +229,9 @@ class InCharge:
         if failure is None:
             return None
         failed, self.name = self.name, self._former
-        return said(f"{failed} failed: {failure}", slow_down(self.optimizer, optimizer))
+        with self._watched(self.optimizer, iteration):
+            factor = slow_down(self.optimizer, optimizer)
+        return said(f"{failed} failed: {failure}", factor)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint must carry: which optimizer is in charge, the weighting, and our own L-BFGS."""
@@ -254,6 +267,11 @@ class InCharge:
         if name != self.name:
             self.name, self._former = name, self.name
 
+    def _watched(self, optimizer: torch.optim.Optimizer, iteration: int) -> AbstractContextManager[None]:
+        """Have it said where a schedule undoes what is done to the learning rates of an optimizer."""
+        self._changed = optimizer
+        return self._rates_kept.watched(lambda: _rate(optimizer), iteration)
+
     def _count_of_ours(self) -> int:
         own = self._optimizers.get("lbfgs")
         return own.evaluations if isinstance(own, LBFGS) else 0
@@ -266,6 +284,10 @@ class InCharge:
     def _trained(self) -> list[Tensor]:
         first = next(iter(self._optimizers.values()))
         return [parameter for group in first.param_groups for parameter in group["params"]]
+
+
+def _rate(optimizer: torch.optim.Optimizer) -> float:
+    return float(optimizer.param_groups[0].get("lr") or 0.0)
 
 
 def _hears(keep: Callable[[], Callable[[torch.optim.Optimizer], None] | None]) -> Callable[..., None]:

@@ -307,7 +307,7 @@ class PhaseMonitor(Monitor):
 
     def _hear_of_failure(self) -> None:
         """Have the former optimizer in charge again where the one in charge failed in the iteration that is over."""
-        failure = self._in_charge.after_iteration()
+        failure = self._in_charge.after_iteration(self.iteration)
         if failure is not None:
             self._log.went_back(self.iteration, self._in_charge.name, failure)
 
