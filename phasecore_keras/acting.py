@@ -16,7 +16,7 @@ from phasecore.policies import (
     SwitchOptimizer,
 )
 from phasecore.policies.actions import RATES, WEIGHTS
-from phasecore.policies.going_back import gentle
+from phasecore.policies.going_back import gentle, said
 from phasecore_keras.distribution import replicas_of
 from phasecore_keras.internals import inner
 from phasecore_keras.model import PINN
@@ -120,16 +120,21 @@ def put_in_charge(model: PINN, optimizer: str, failed: Failed) -> None:
         model.quasi_newton.give_back()
 
 
-def slowed_down(model: PINN) -> float:
-    """Have Keras' optimizer go on no faster than L-BFGS ended, and return the factor of its learning rate.
+def rate_of(model: Any) -> float | None:
+    """Return the learning rate of Keras' optimizer, None where there are several optimizers."""
+    return learning_rates(model.optimizer).get("learning_rate")
+
+
+def slowed_down(model: PINN, failure: str) -> str:
+    """Have Keras' optimizer go on no faster than L-BFGS ended, and return the failure with that in words.
 
     See `phasecore.policies.going_back`. A schedule stays as it is.
     """
     optimizer, lbfgs = inner(model.optimizer), model.quasi_newton.lbfgs
     if lbfgs is None or not carried_out(model) >= RATES:
-        return 1.0
+        return said(failure, 1.0)
     now = learning_rates(optimizer)["learning_rate"]
     factor = gentle(lbfgs.length, float(now), lbfgs.has_won)
     if factor < 1.0:
         optimizer.learning_rate = factor * now
-    return factor
+    return said(failure, factor)

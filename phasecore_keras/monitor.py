@@ -14,7 +14,6 @@ from phasecore.errors import InputError
 from phasecore.monitoring.monitor import Monitor
 from phasecore.policies import Action, ChangeWeighting, Resample, SwitchOptimizer
 from phasecore.policies.actions import RATES, make_action
-from phasecore.policies.going_back import said
 from phasecore.probes import Probe
 from phasecore.recording.acting import may_resample, required_by, standing_of
 from phasecore.recording.recorder import Loggers
@@ -25,6 +24,7 @@ from phasecore_keras.acting import (
     hindrances,
     optimizer_name,
     put_in_charge,
+    rate_of,
     slowed_down,
 )
 from phasecore_keras.callbacks import forget_captured, joined, logged, note_captured
@@ -369,7 +369,9 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
                     self._carry_out(make_action(acted.action, acted.to, policy=acted.policy))
 
     def _failed(self, iteration: int, reason: str) -> None:
-        self._log.went_back(iteration, optimizer_name(self.model), said(reason, slowed_down(self.model)))
+        with self._rates_kept.watched(lambda: rate_of(self.model), iteration):
+            told = slowed_down(self.model, reason)
+        self._log.went_back(iteration, optimizer_name(self.model), told)
 
     def _act(self) -> None:
         super()._act()
@@ -383,7 +385,8 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
             assert self._resampling is not None
             self._resampling.move(steps_before(self.model) + self.iteration - self._before)
         else:
-            carry_out(self.model, action, self._failed)
+            with self._rates_kept.watched(lambda: rate_of(self.model), self.iteration):
+                carry_out(self.model, action, self._failed)
             if isinstance(action, ChangeWeighting):
                 probes = self.capture.probes if self.capture is not None else None
                 self.capture = Capture(self.model, **{**self._options, "probes": probes})

@@ -22,8 +22,7 @@ class LBFGS(MadeOfSteps[Floats]):
 
     See `phasecore.quasi_newton` for the method. A line search that finds no other variables, or leaves the finite
     numbers, is made once more along the gradient, with nothing remembered. Where that fails too, and for a loss that
-    is not finite, the variables are those of the last finite loss again, and `failure` says why; another optimizer
-    goes on.
+    is not finite, the variables are those that the step began with, and `failure` says why; another optimizer goes on.
 
     Args:
         variables: that are trained.
@@ -61,7 +60,7 @@ class LBFGS(MadeOfSteps[Floats]):
         self._steps = SelfScaledLBFGS(self._at, unit, numpy_arrays(), memory_for(len(point), point.itemsize))
 
     def step(self) -> float:
-        """Make one step, and return the loss before it."""
+        """Make one step, and return the loss before it; NaN where that was not finite."""
         self._put(self._steps.step(self._point(), is_fixed=self._is_fixed()))
         return float("nan") if self._steps.good is None else self._steps.good.loss
 

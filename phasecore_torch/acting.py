@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, final
 
 import torch
 from torch import Tensor
 
 from phasecore.errors import InputError
+from phasecore.monitoring.rates_kept import RatesKept
 from phasecore.policies import (
     Action,
     ChangeWeighting,
@@ -24,6 +27,7 @@ from phasecore.recording.acting import may_resample
 from phasecore.weighting.changes import change_again, changes_of_older
 from phasecore_torch.loss import PhysicsLoss
 from phasecore_torch.quasi_newton import LBFGS
+from phasecore_torch.rates import set_learning_rates
 from phasecore_torch.resampling import Resampling
 
 
@@ -37,12 +41,12 @@ def change_rates(optimizer: torch.optim.Optimizer, action: SetLearningRate | Sca
         >>> [group["lr"] for group in optimizer.param_groups]
         [0.002, 0.02]
     """
-    first = float(optimizer.param_groups[0]["lr"])
-    for group in optimizer.param_groups:
-        if isinstance(action, ScaleLearningRate):
-            group["lr"] *= action.factor
-        else:
-            group["lr"] = action.rate * (float(group["lr"]) / first) if first else action.rate
+    rates = [float(group["lr"]) for group in optimizer.param_groups]
+    if isinstance(action, ScaleLearningRate):
+        changed = [rate * action.factor for rate in rates]
+    else:
+        changed = [action.rate * (rate / rates[0]) if rates[0] else action.rate for rate in rates]
+    set_learning_rates(optimizer, changed)
 
 
 def slow_down(optimizer: torch.optim.Optimizer, failed: object) -> float:
@@ -120,8 +124,15 @@ class InCharge:
         self.declared = frozenset(switches | RATES | points | (WEIGHTS if isinstance(loss, PhysicsLoss) else set()))
         self._resampling = resampling
         self._seen: tuple[Any, Any] = (None, None)
+        self._seen_points: Tensor | None = None
         self._before: list[Tensor] = []
+        for optimizer in self._optimizers.values():
+            if isinstance(optimizer, torch.optim.LBFGS) and not isinstance(optimizer, LBFGS):
+                optimizer.register_step_pre_hook(_hears(weakref.WeakMethod(self._keep)))
+        self._rates_kept = RatesKept()
+        self._changed: torch.optim.Optimizer | None = None
         self._steps_of_others = 0
+        self._evaluations_of_ours = self._count_of_ours()
 
     @property
     def optimizer(self) -> Any:
@@ -135,9 +146,9 @@ class InCharge:
 
     @property
     def evaluations(self) -> int | None:
-        """Evaluations of the loss by the optimizers, in all; None as long as each iteration had one."""
-        own = self._optimizers.get("lbfgs")
-        return self._steps_of_others + own.evaluations if isinstance(own, LBFGS) else None
+        """Evaluations of the loss in the iterations that are over; None as long as each iteration had one."""
+        is_there = isinstance(self._optimizers.get("lbfgs"), LBFGS)
+        return self._steps_of_others + self._evaluations_of_ours if is_there else None
 
     @property
     def sees_the_same(self) -> bool:
@@ -147,8 +158,12 @@ class InCharge:
     @property
     def _has_seen_the_same(self) -> bool:
         """Whether the last step was made with the points and the schemes of now."""
-        seen = getattr(self._loss, "points", None), getattr(self._loss, "weighting", None)
-        return all(one is not None and one is other for one, other in zip(seen, self._seen, strict=True))
+        points, weighting = getattr(self._loss, "points", None), getattr(self._loss, "weighting", None)
+        if points is None or weighting is None or weighting is not self._seen[1]:
+            return False
+        if self._seen_points is None:
+            return points is self._seen[0]
+        return torch.equal(points, self._seen_points.to(points))
 
     def step(self, closure: Callable[[], Tensor]) -> Tensor:
         """Make a step of the optimizer in charge, and return the loss before it.
@@ -158,6 +173,7 @@ class InCharge:
         """
         loss, optimizer = self._loss, self.optimizer
         self._seen = getattr(loss, "points", None), getattr(loss, "weighting", None)
+        self._seen_points = None
         if type(optimizer).__module__.startswith("torch.optim") and not isinstance(optimizer, torch.optim.LBFGS):
             loss = closure()
             optimizer.step()
@@ -175,7 +191,8 @@ class InCharge:
             self._switch_to(action.optimizer)
         elif isinstance(action, SetLearningRate | ScaleLearningRate):
             of_rates = self._former if isinstance(self.optimizer, torch.optim.LBFGS) else self.name
-            change_rates(self._optimizers[of_rates], action)
+            with self._watched(self._optimizers[of_rates], iteration):
+                change_rates(self._optimizers[of_rates], action)
         elif isinstance(action, ChangeWeighting):
             self._loss.change_weighting(action.weighting)
         elif isinstance(action, Resample):
@@ -186,34 +203,45 @@ class InCharge:
             self._seen = (None, None)
 
     def before_iteration(self) -> None:
-        """Keep the parameters, where the optimizer in charge makes line searches."""
-        own = isinstance(self.optimizer, torch.optim.LBFGS) and not isinstance(self.optimizer, LBFGS)
-        self._before = [parameter.detach().clone() for parameter in self._trained()] if own else []
+        """Forget an iteration that was not brought to its end."""
+        self._before = []
 
     @torch.no_grad()
-    def after_iteration(self) -> str | None:
-        """Return why the optimizer in charge failed, or None; the former one is in charge again then."""
+    def after_iteration(self, iteration: int) -> str | None:
+        """Return why the optimizer in charge failed, or None; the former one is in charge again then.
+
+        Args:
+            iteration: steps of the optimizers so far.
+        """
+        if self._changed is not None:
+            self._rates_kept.look(_rate(self._changed))
         optimizer, self._last = self.optimizer, self.name
+        before, self._before = self._before, []
         if not isinstance(optimizer, LBFGS):
             self._steps_of_others += 1
+        self._evaluations_of_ours = self._count_of_ours()
         failure = optimizer.failure if isinstance(optimizer, LBFGS) else None
-        if self._before and not all(bool(torch.isfinite(parameter).all()) for parameter in self._trained()):
+        if before and not all(bool(torch.isfinite(parameter).all()) for parameter in self._trained()):
             failure = "it left the finite numbers"
             optimizer.state.clear()
-            for parameter, value in zip(self._trained(), self._before, strict=True):
+            for parameter, value in zip(self._trained(), before, strict=True):
                 parameter.copy_(value)
         if failure is None:
             return None
         failed, self.name = self.name, self._former
-        return said(f"{failed} failed: {failure}", slow_down(self.optimizer, optimizer))
+        with self._watched(self.optimizer, iteration):
+            factor = slow_down(self.optimizer, optimizer)
+        return said(f"{failed} failed: {failure}", factor)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint must carry: which optimizer is in charge, the weighting, and our own L-BFGS."""
         own, loss = self._optimizers.get("lbfgs"), self._loss
+        same = self._has_seen_the_same
         return {
             "in_charge": (self.name, self._former, self._last),
             "steps_of_others": self._steps_of_others,
-            "sees_the_same": self._has_seen_the_same,
+            "sees_the_same": same,
+            "seen_points": loss.points.detach().cpu().clone() if same and isinstance(own, LBFGS) else None,
             "lbfgs": own.state_dict() if isinstance(own, LBFGS) else None,
             "weighting": loss.changes.to_json() if isinstance(loss, PhysicsLoss) else None,
             "resampling": None if self._resampling is None else self._resampling.state_dict(),
@@ -225,10 +253,13 @@ class InCharge:
         if state["lbfgs"] is not None:
             self._switch_to("lbfgs")
             self.optimizer.load_state_dict(state["lbfgs"])
+            self._evaluations_of_ours = self._count_of_ours()
         self.name, self._former, self._last = state["in_charge"]
         restore_loss(self._loss, self._resampling, state)
         loss = self._loss
         self._seen = (loss.points, loss.weighting) if state.get("sees_the_same") else (None, None)
+        # who moves the points may be restored after this
+        self._seen_points = state.get("seen_points")
 
     def _switch_to(self, name: str) -> None:
         if name not in self._optimizers:
@@ -236,9 +267,38 @@ class InCharge:
         if name != self.name:
             self.name, self._former = name, self.name
 
+    def _watched(self, optimizer: torch.optim.Optimizer, iteration: int) -> AbstractContextManager[None]:
+        """Have it said where a schedule undoes what is done to the learning rates of an optimizer."""
+        self._changed = optimizer
+        return self._rates_kept.watched(lambda: _rate(optimizer), iteration)
+
+    def _count_of_ours(self) -> int:
+        own = self._optimizers.get("lbfgs")
+        return own.evaluations if isinstance(own, LBFGS) else 0
+
+    def _keep(self, optimizer: torch.optim.Optimizer) -> None:
+        """Keep the parameters with which the iteration began, where torch's own line searches may lose them."""
+        if optimizer is self.optimizer and not self._before:
+            self._before = [parameter.detach().clone() for parameter in self._trained()]
+
     def _trained(self) -> list[Tensor]:
         first = next(iter(self._optimizers.values()))
         return [parameter for group in first.param_groups for parameter in group["params"]]
+
+
+def _rate(optimizer: torch.optim.Optimizer) -> float:
+    return float(optimizer.param_groups[0].get("lr") or 0.0)
+
+
+def _hears(keep: Callable[[], Callable[[torch.optim.Optimizer], None] | None]) -> Callable[..., None]:
+    """Return a hook of an optimizer that ends with who hears it."""
+
+    def before_step(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        heard = keep()
+        if heard is not None:
+            heard(optimizer)
+
+    return before_step
 
 
 def weight_again(loss: PhysicsLoss, saved: Sequence[Any]) -> None:

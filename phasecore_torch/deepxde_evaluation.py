@@ -19,6 +19,7 @@ from phasecore_torch.arrays import as_numpy
 from phasecore_torch.gradients import filled, gradients
 from phasecore_torch.moments import MomentAccumulator
 from phasecore_torch.optimizers import adam_learning_rates, adam_moments, keeps_adam, keeps_learning_rates
+from phasecore_torch.rates import set_learning_rates
 from phasecore_torch.tangents import Tangents
 from phasecore_torch.undisturbed import undisturbed
 
@@ -100,10 +101,9 @@ class TorchEvaluator(Evaluator):
 
     def set_learning_rate(self, rate: float) -> None:
         """Set it; groups of parameters keep their ratios."""
-        groups = self.model.opt.param_groups
-        factor = rate / groups[0]["lr"]
-        for group in groups:
-            group["lr"] *= factor
+        rates = [float(group["lr"]) for group in self.model.opt.param_groups]
+        factor = rate / rates[0]
+        set_learning_rates(self.model.opt, [own * factor for own in rates])
 
     @property
     def keeps_adam(self) -> bool:

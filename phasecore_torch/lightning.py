@@ -345,7 +345,7 @@ class PhaseCallback(Monitor, Callback):  # type: ignore[misc, unused-ignore]
         if self._is_wanted(self.iteration - 1):
             self._save_snapshot()
         in_charge = None if self._exchange is None else self._exchange.in_charge
-        failure = None if in_charge is None else in_charge.after_iteration()
+        failure = None if in_charge is None else in_charge.after_iteration(self.iteration)
         if in_charge is not None and failure is not None:
             self._log.went_back(self.iteration, in_charge.name, failure)
         due = self._due()

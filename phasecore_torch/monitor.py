@@ -181,9 +181,7 @@ class PhaseMonitor(Monitor):
             # no optimizer made a step: what was heard may be of other parameters than those of now
             self.capture.prepare_backward(measure=False)
             self._row(self.capture.measure(self.iteration, left))
-        failure = self._in_charge.after_iteration()
-        if failure is not None:
-            self._log.went_back(self.iteration, self._in_charge.name, failure)
+        self._hear_of_failure()
         self._act()
 
     @property
@@ -241,10 +239,12 @@ class PhaseMonitor(Monitor):
         left, self._awaited = self._awaited, None
         self._takes_backward = self._takes_backward and left is None
         self._count()
+        self._hear_of_failure()
         due = self._due() if left is None else left
         if self._takes_backward and due is not None:
             self._awaited = due
             self.capture.prepare_backward(due=due)
+            self._act()
             return None
         if left is not None:
             self.capture.prepare_backward(measure=False)
@@ -304,6 +304,12 @@ class PhaseMonitor(Monitor):
         self.iteration += 1
         if self._is_wanted(self.iteration - 1):
             self._save_snapshot()
+
+    def _hear_of_failure(self) -> None:
+        """Have the former optimizer in charge again where the one in charge failed in the iteration that is over."""
+        failure = self._in_charge.after_iteration(self.iteration)
+        if failure is not None:
+            self._log.went_back(self.iteration, self._in_charge.name, failure)
 
     def _before_step(self, optimizer: torch.optim.Optimizer, *_: object) -> None:
         """Take the row that is awaited before the first optimizer, whichever it is, changes what it is of."""

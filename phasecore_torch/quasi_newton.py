@@ -26,8 +26,7 @@ class LBFGS(torch.optim.LBFGS, MadeOfSteps[Tensor]):
 
     See `phasecore.quasi_newton` for the method. A line search that finds no other parameters, or leaves the finite
     numbers, is made once more along the gradient, with nothing remembered. Where that fails too, and for a loss that
-    is not finite, the parameters are those of the last finite loss again, and `failure` says why; another optimizer
-    goes on.
+    is not finite, the parameters are those that the step began with, and `failure` says why; another optimizer goes on.
 
     Args:
         params: the parameters, one group.
@@ -70,7 +69,9 @@ class LBFGS(torch.optim.LBFGS, MadeOfSteps[Tensor]):
         self._steps = SelfScaledLBFGS(self._at, torch.finfo(point.dtype).eps, ARRAYS, memory)
 
     def step(self, closure: Callable[[], Tensor]) -> Tensor:  # type: ignore[override]
-        """Make one step, and return the loss before it, a scalar tensor.
+        """Make one step, and return the loss before it, a scalar tensor; NaN where that was not finite.
+
+        The gradients in the parameters are those of where it ended; None where they were not finite.
 
         Args:
             closure: clears the gradients, evaluates the loss, goes back through it, and returns it.
@@ -79,7 +80,7 @@ class LBFGS(torch.optim.LBFGS, MadeOfSteps[Tensor]):
         try:
             with torch.no_grad():
                 self._put(self._steps.step(self._point(), is_fixed=self._is_fixed()))
-                self._give_gradient()
+                self._give_gradient(self._steps.last or self._steps.good)
         finally:
             self._closure = None
         point, good = self._point(), self._steps.good
@@ -114,7 +115,8 @@ class LBFGS(torch.optim.LBFGS, MadeOfSteps[Tensor]):
             for name, value in own["inverse_hessian"].items()
         }
         steps.inverse_hessian.restore(known)
-        self._give_gradient()
+        if steps.last is not None:
+            self._give_gradient(steps.last)
 
     def _at(self, point: Tensor) -> Evaluated[Tensor]:
         """Evaluate the closure."""
@@ -140,11 +142,12 @@ class LBFGS(torch.optim.LBFGS, MadeOfSteps[Tensor]):
             parameter.copy_(part)
 
     @torch.no_grad()
-    def _give_gradient(self) -> None:
+    def _give_gradient(self, end: Evaluated[Tensor] | None) -> None:
         """Leave the gradient of where the last step ended in the parameters, as other optimizers do."""
-        if self._steps.last is None:
+        if end is None:
+            self.zero_grad()
             return
-        for parameter, part in zip(self._trained(), self._parts(self._steps.last.gradient), strict=True):
+        for parameter, part in zip(self._trained(), self._parts(end.gradient), strict=True):
             if parameter.grad is None:
                 parameter.grad = torch.empty_like(parameter)
             parameter.grad.copy_(part)

@@ -16,6 +16,7 @@ from phasecore.backends import Acted, Monitored
 from phasecore.errors import InputError
 from phasecore.losses import ResidualLoss
 from phasecore.monitoring.clock import Clock
+from phasecore.monitoring.rates_kept import RatesKept
 from phasecore.phases import Phase, Timeline
 from phasecore.policies.actions import Action, Call, Snapshot, Stop
 from phasecore.probes import DEFAULT_PROBES, Default, Probe
@@ -69,6 +70,7 @@ class Monitor(ABC):
         )
         self._wanted = checked_snapshots(snapshots, run_folder)
         self._clock = Clock()
+        self._rates_kept = RatesKept()
         self._schedule = Schedule(every, [])
         self._saved = -1
         self._saves_together = False
@@ -195,6 +197,8 @@ class Monitor(ABC):
 
     def _record(self, measured: Mapping[str, float], further: Mapping[str, float] | None = None) -> dict[str, float]:
         """Keep a capture, and return its row."""
+        if further and "learning_rate" in further:
+            self._rates_kept.look(further["learning_rate"])
         row = {"iteration": self.iteration, **(further or {}), "seconds": self._clock.seconds, **measured}
         self._log.captured(row)
         self._log.close()

@@ -92,7 +92,10 @@ class SetLearningRate(Action):
 @final
 @dataclass(frozen=True)
 class ScaleLearningRate(Action):
-    """Multiply the learning rate of the optimizer that has one; a schedule of it goes on from there."""
+    """Multiply the learning rate of the optimizer that has one.
+
+    A schedule that multiplies the rate that it finds goes on from there; one that computes it anew undoes this.
+    """
 
     name: ClassVar[str] = "scale_learning_rate"
     factor: float

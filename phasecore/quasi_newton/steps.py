@@ -70,8 +70,8 @@ class SelfScaledLBFGS(Generic[V]):
     """Makes steps of self-scaled L-BFGS with strong Wolfe conditions.
 
     A line search that finds no other parameters, or leaves the finite numbers, is made once more along the gradient,
-    with nothing remembered. Where that fails too, and for a loss that is not finite, the step ends where the last
-    finite loss was, and `failure` says why; another optimizer goes on.
+    with nothing remembered. Where that fails too, and for a loss that is not finite, the step ends where it began, and
+    `failure` says why; another optimizer goes on.
 
     Args:
         evaluate: returns the loss and its gradient for parameters, and raises `NotFiniteError` where they are not
@@ -115,6 +115,8 @@ class SelfScaledLBFGS(Generic[V]):
     def step(self, point: V, *, is_fixed: bool) -> V:
         """Make one step, and return where it ends; `good` is what it began with, `last` what it ended with.
 
+        `last` is None where it failed, and `good`, too, where it began with a loss that is not finite.
+
         Args:
             point: the parameters, shape `(size,)`.
             is_fixed: whether the loss is the same function of the parameters as in the last step; the evaluation with
@@ -130,7 +132,8 @@ class SelfScaledLBFGS(Generic[V]):
             if known is None and self._has_jumped(self.good):
                 self.inverse_hessian.clear()
         except NotFiniteError:
-            self.failure = "the loss was not finite"
+            # what is known of an earlier step is of parameters that others may have left long ago
+            self.good, self.failure = None, "the loss was not finite"
         else:
             self.failure = self._searched(self.good, before)
             if self.failure is not None and len(self.inverse_hessian):
@@ -146,7 +149,7 @@ class SelfScaledLBFGS(Generic[V]):
             return self.last.point
         self.inverse_hessian.clear()
         self.last = None
-        return point if self.good is None else self.good.point
+        return point
 
     def _has_jumped(self, now: Evaluated[V]) -> bool:
         """Whether the loss is another than the one that the last step ended with, as where points have moved."""

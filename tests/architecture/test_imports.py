@@ -403,6 +403,7 @@ TORCH_ALONE = {
     "normalization.py",
     "pina.py",
     "processes.py",
+    "rates.py",
     "rewritten.py",
     "same_points.py",
     "term_signals.py",

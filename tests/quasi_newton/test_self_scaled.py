@@ -156,6 +156,30 @@ def test_a_loss_that_is_not_finite_at_the_first_step_leaves_the_parameters():
     assert steps.failure == "the loss was not finite"
 
 
+@pytest.mark.parametrize("by_others", [0.0, 1e-3, 5.0], ids=["not moved", "moved a little", "moved far"])
+@pytest.mark.parametrize("before", [0, 1, 4])
+@pytest.mark.parametrize("failure", ["the loss was not finite", "left the finite numbers", "found nothing better"])
+def test_a_step_that_fails_ends_where_it_began_whatever_was_before(failure, before, by_others):
+    curvatures, fails, start = np.logspace(0, 2, 8), [False], [None]
+
+    def evaluate(point):
+        further_on = bool((point != start[0]).any())
+        if fails[0] and (failure == "the loss was not finite" or (failure == "left the finite numbers" and further_on)):
+            raise NotFiniteError
+        flat = fails[0] and failure == "found nothing better"
+        return Evaluated(point, float(curvatures @ point**2), 0 * point if flat else 2 * curvatures * point)
+
+    steps = SelfScaledLBFGS(evaluate, 2.0**-52, numpy_arrays(), memory=50)
+    point = np.ones(8)
+    for _ in range(before):
+        point = steps.step(point, is_fixed=False)
+    fails[0], start[0] = True, point + by_others
+    ended = steps.step(start[0].copy(), is_fixed=False)
+    assert failure in steps.failure
+    assert np.array_equal(ended, start[0])
+    assert (steps.good is None) == (failure == "the loss was not finite"), "what it began with, where that is known"
+
+
 class Steps(MadeOfSteps):
     """Steps on a loss of numpy, as an optimizer of a framework has them."""
 

@@ -218,6 +218,31 @@ def test_a_failure_leads_back_to_the_former_optimizer_and_is_said_once(loop, mon
     assert math.isfinite(monitor.history[-1]["training_loss"])
 
 
+def test_what_adam_won_is_kept_where_lbfgs_comes_back_to_a_loss_that_is_not_finite():
+    policy = plan((2, SwitchOptimizer("lbfgs")), (4, SwitchOptimizer("adam")), (60, SwitchOptimizer("lbfgs")))
+    model, loss_fn, optimizer, monitor = made(policy, weighting="uniform", every=1)
+
+    def closure():
+        monitor.optimizer.zero_grad()
+        loss = loss_fn() * (math.nan if monitor.optimizer is not optimizer and monitor.iteration > 50 else 1.0)
+        loss.backward()
+        return loss
+
+    def parameters():
+        return torch.cat([parameter.detach().ravel().clone() for parameter in model.parameters()])
+
+    def before_the_failure():
+        while len(monitor.actions) < 4:
+            before = parameters()
+            monitor.optimize(closure)
+        return before
+
+    with pytest.warns(RuntimeWarning, match="lbfgs failed"):
+        before = before_the_failure()
+    assert [(acted.iteration, acted.to) for acted in monitor.actions[2:]] == [(60, "lbfgs"), (61, "adam")]
+    assert torch.equal(parameters(), before)
+
+
 def test_a_users_own_lbfgs_is_guarded_too():
     model, loss_fn, optimizer, monitor = made(
         plan((3, SwitchOptimizer("mine"))), {"mine": lambda p: torch.optim.LBFGS(p, lr=math.inf, max_iter=1)}

@@ -1,6 +1,7 @@
 """The action `resample` on torch: in `phasecore run` and in a loop of one's own."""
 
 import copy
+import itertools
 import sys
 
 import numpy as np
@@ -148,6 +149,35 @@ def test_a_restored_loop_goes_on_at_the_points(where):
     run_loop(again, 14 - where)
     assert repr(numbers(again[3].history)) == repr(numbers(parts[3].history))
     assert np.array_equal(again[1].collocation.interior, parts[1].collocation.interior)
+
+
+@pytest.mark.parametrize("given", [True, False], ids=["of the policies", "of the loop alone"])
+@pytest.mark.parametrize("weighting", ["uniform", "rba"])
+@pytest.mark.parametrize("order", [*itertools.permutations(["monitor", "resampling", "network"])])
+def test_a_loop_goes_on_alike_whatever_is_restored_first(order, weighting, given):
+    def made():
+        model, loss_fn, optimizer, monitor, resampling = loop(None, "rad:every=3,candidates=100", weighting)
+        policy = plan((4, SwitchOptimizer("lbfgs")), (4, HoldWeighting()))
+        options = {"resampling": resampling} if given else {}
+        monitor = PhaseMonitor(loss_fn, optimizer, batches=10, every=2, policy=policy, **options)
+        parts = {"monitor": monitor, "resampling": resampling, "network": model, "optimizer": optimizer}
+        return {**parts, "loss": loss_fn}
+
+    def run(parts, iterations):
+        for _ in range(iterations):
+            parts["monitor"].optimize()
+            parts["resampling"].step()
+
+    whole = made()
+    run(whole, 8)
+    saved = copy.deepcopy({name: part.state_dict() for name, part in whole.items()})
+    run(whole, 6)
+    again = made()
+    for name in (*order, "optimizer", "loss"):
+        again[name].load_state_dict(saved[name])
+    run(again, 6)
+    assert repr(numbers(again["monitor"].history)) == repr(numbers(whole["monitor"].history))
+    assert np.array_equal(again["loss"].collocation.interior, whole["loss"].collocation.interior)
 
 
 def test_lbfgs_begins_with_a_new_evaluation_where_points_have_moved():

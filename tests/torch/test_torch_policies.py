@@ -283,6 +283,39 @@ def test_lbfgs_says_why_it_failed_and_puts_the_parameters_back():
     assert torch.equal(x.detach(), before)
 
 
+@pytest.mark.parametrize("spoilt", ["loss", "gradient", "further on"])
+@pytest.mark.parametrize("others", [0, 30])
+def test_lbfgs_that_fails_leaves_parameters_and_gradients_of_where_it_began(others, spoilt):
+    x = torch.tensor([3.0, -1.0, 2.0], dtype=torch.float64, requires_grad=True)
+    optimizer, adam, scales = LBFGS([x]), torch.optim.Adam([x], lr=0.05), torch.tensor([1.0, 10.0, 100.0])
+    fails = False
+
+    def closure():
+        optimizer.zero_grad()
+        loss = (scales * x * x).sum()
+        further_on = spoilt == "further on" and not torch.equal(x.detach(), begin)
+        loss.backward()
+        if fails and spoilt == "gradient":
+            x.grad.mul_(math.nan)
+        return loss * math.nan if fails and (spoilt == "loss" or further_on) else loss
+
+    begin = x.detach().clone()
+    for _ in range(3):
+        optimizer.step(closure)
+    for _ in range(others):
+        adam.step(closure)
+    begin, fails = x.detach().clone(), True
+    loss = optimizer.step(closure)
+    assert optimizer.failure is not None
+    assert torch.equal(x.detach(), begin)
+    if spoilt == "further on":
+        assert float(loss) == pytest.approx(float((scales * begin * begin).sum()))
+        assert torch.allclose(x.grad, 2 * scales * begin)
+    else:
+        assert math.isnan(loss), "no loss that was not measured"
+        assert x.grad is None, "nothing that another optimizer could take for a gradient"
+
+
 def test_lbfgs_at_a_minimum_finds_nothing_better():
     x = torch.zeros(2, requires_grad=True)
     optimizer = LBFGS([x])

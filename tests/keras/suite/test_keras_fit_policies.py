@@ -145,3 +145,12 @@ def test_no_faulty_policy_ends_a_fit_and_bad_input_is_refused():
 
     check_broken_policies(train)
     check_refused(lambda policy: PhaseMonitor(policy=policy))
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_it_is_said_once_where_a_schedule_undoes_what_a_policy_did_to_the_rate(goes_on, recwarn):
+    schedule = (lambda epoch, rate: 0.99 * rate) if goes_on else (lambda epoch: 1e-3 * 0.99**epoch)
+    fitted(plan((4, ScaleLearningRate(0.1))), epochs=12, callbacks=[keras.callbacks.LearningRateScheduler(schedule)])
+    told = [str(item.message) for item in recwarn if "a schedule sets it anew" in str(item.message)]
+    assert len(told) == (not goes_on)

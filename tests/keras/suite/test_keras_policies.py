@@ -221,6 +221,20 @@ def test_the_steps_of_lbfgs_do_not_depend_on_the_scale_of_the_loss(factor):
 
 
 @pytest.mark.any_backend
+@pytest.mark.parametrize("by_others", [0.0, 1e-3, 5.0])
+def test_lbfgs_that_fails_leaves_the_variables_where_it_began(by_others):
+    x, scales, factor = Held(np.asarray([3.0, -1.0])), np.asarray([1.0, 10.0]), [1.0]
+    optimizer = LBFGS([x], lambda: (factor[0] * (scales @ x.held**2), [2 * scales * x.held]))
+    for _ in range(3):
+        optimizer.step()
+    x.assign(x.held + by_others)
+    begin, factor[0] = x.held, math.nan
+    assert math.isnan(optimizer.step()), "no loss that was not measured"
+    assert optimizer.failure == "the loss was not finite"
+    assert np.array_equal(x.held, begin)
+
+
+@pytest.mark.any_backend
 def test_lbfgs_goes_on_where_the_loss_has_no_digits_left():
     curvatures = np.logspace(-2, 2, 20)
 
