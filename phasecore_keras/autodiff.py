@@ -212,7 +212,7 @@ class _Torch(Autodiff):
         gradients = self.batch_gradients(function, variables, others)
 
         def every(*arguments: Tensor) -> Tensor:
-            return sum(keras.ops.sum(keras.ops.square(g).reshape(len(g), -1), axis=1) for g in gradients(*arguments))
+            return sum(g.square().unsqueeze(-1).flatten(1).sum(1) for g in gradients(*arguments))
 
         return every
 

@@ -328,7 +328,7 @@ def _summed(gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The sums over batches, in one go."""
     if not gradients:
         return {}
-    total = torch.cat([values.flatten(1) for values in gradients.values()], 1).sum(0)
+    total = torch.cat([values.unsqueeze(-1).flatten(1) for values in gradients.values()], 1).sum(0)
     shapes = [values.shape[1:] for values in gradients.values()]
     parts = torch.split(total, [shape.numel() for shape in shapes])
     return {name: part.view(shape) for name, part, shape in zip(gradients, parts, shapes, strict=True)}

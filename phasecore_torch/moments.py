@@ -9,7 +9,11 @@ import torch
 from torch import Tensor
 
 from phasecore.signals import Moments
+from phasecore_torch.arrays import lasting
 from phasecore_torch.gradients import plain, widened
+
+ENTRIES = 2**17
+"""Most numbers that are squared at once on a CPU: more leave the cache, as widened they take a megabyte."""
 
 Merge = Callable[[list[Tensor], list[Tensor], list[Tensor], Tensor], tuple[list[Tensor], list[Tensor], list[Tensor]]]
 
@@ -19,7 +23,7 @@ class MomentAccumulator:
     """Accumulates mean and population standard deviation over samples that arrive in chunks, chunks in float64.
 
     Squared deviations are taken from the running mean, never as `E[g^2] - E[g]^2`, which cancels where the mean
-    dominates.
+    dominates, and in float64, whose range holds the square of any gradient in float32.
 
     Source: Chan, Golub, LeVeque, "Algorithms for computing the sample variance" (1983).
 
@@ -73,13 +77,13 @@ class MomentAccumulator:
         """
         new_means, new_squares, centres = [], [], []
         for values, mean, square in zip(samples, means, squares, strict=True):
-            count = len(values)
-            centre = values.mean(dim=0)
-            centres.append(centre)
-            within = (values - centre).square().sum(dim=0)
+            count, own = len(values), lasting(values)
+            centre = own.mean(dim=0)
+            centres.append(centre.to(values.dtype))
+            within = _squared_deviations(own, centre)
             difference = widened(centre) - mean
             new_means.append(mean + difference * (count / (before + count)))
-            new_squares.append(square + widened(within) + difference.square() * (before * count / (before + count)))
+            new_squares.append(square + within + difference.square() * (before * count / (before + count)))
         return new_means, new_squares, centres
 
     def result(self, shift: Sequence[Tensor] = ()) -> list[Moments]:
@@ -91,3 +95,13 @@ class MomentAccumulator:
         )
         deviations = [(square / self._count).sqrt() for square in self._squares]
         return [Moments(mean, deviation) for mean, deviation in zip(means, deviations, strict=True)]
+
+
+def _squared_deviations(samples: Tensor, centre: Tensor) -> Tensor:
+    """The sums of squared deviations in float64: squares of what float32 holds may be beyond what it holds."""
+    whole = torch.compiler.is_compiling() or samples.device.type != "cpu"
+    rows = len(samples) if whole else max(1, ENTRIES // max(1, centre.numel()))
+    total = torch.zeros_like(widened(centre))
+    for block in torch.split(samples, rows):
+        total += widened(block - centre).square_().sum(dim=0)
+    return total

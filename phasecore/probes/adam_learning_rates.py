@@ -46,7 +46,7 @@ class AdamLearningRates(Probe):
         measured = _spread("", list(rates.values()))
         if self.per_layer:
             for layer, own in rates.items():
-                if np.ndim(own) >= 2:
+                if np.ndim(own) >= 2 and np.size(own):
                     measured |= _spread(f"{layer}_", [own])
         return measured
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
@@ -11,6 +12,7 @@ import numpy as np
 from phasecore.arguments import is_whole
 from phasecore.errors import InputError
 from phasecore.probes.base import Probe
+from phasecore.probes.binning import joint_labels
 from phasecore.signals import COORDINATES, DOMAIN, RESIDUAL_ATTENTION, RESIDUALS, Signals
 
 
@@ -49,7 +51,8 @@ class ResidualOrder(Probe):
         low, high = np.asarray(signals[DOMAIN], dtype=np.float64)
         coordinates = np.asarray(signals[COORDINATES], dtype=np.float64)
         cells = np.clip((self.bins * (coordinates - low) / (high - low)).astype(np.int64), 0, self.bins - 1)
-        cell = np.ravel_multi_index(tuple(cells.T), (self.bins,) * cells.shape[1])
+        # numbers of the cells that hold points, at most as many: all cells of many dimensions are too many to count
+        cell = functools.reduce(joint_labels, cells.T, np.zeros(len(cells), dtype=np.intp))
         return {
             "residual_order": _order(signals[RESIDUAL_ATTENTION], cell),
             "absolute_residual_order": _order(signals[RESIDUALS], cell),
@@ -58,12 +61,11 @@ class ResidualOrder(Probe):
 
 def _order(quantity: Mapping[str, Any], cell: np.ndarray[Any, np.dtype[np.int64]]) -> float:
     counts = np.bincount(cell)
-    occupied = counts > 0
-    total = np.zeros(int(occupied.sum()))
+    total = np.zeros(len(counts))
     for values in quantity.values():
         magnitude = np.abs(np.asarray(values, dtype=np.float64))
         mean = magnitude.mean()
         if mean > 0:
-            total += np.bincount(cell, weights=magnitude / mean)[occupied] / counts[occupied]
+            total += np.bincount(cell, weights=magnitude / mean) / counts
     root_mean_square = float(np.sqrt(np.mean(total**2)))
     return float(total.mean() / root_mean_square) if root_mean_square > 0 else 1.0

@@ -68,10 +68,22 @@ def norm(gradients: Mapping[str, Array], xp: ArrayNamespace) -> Array:
         >>> float(norm({"weight": numpy.asarray([[3.0]]), "bias": numpy.asarray([4.0])}, numpy))
         5.0
     """
-    largest = maximum_of((xp.max(xp.abs(gradient)) for gradient in gradients.values()), xp)
+    held = with_entries(gradients)
+    largest = maximum_of((xp.max(xp.abs(gradient)) for gradient in held), xp)
     scale = xp.where(largest > 0, largest, xp.ones_like(largest))
-    squares = [xp.sum(xp.square(gradient / scale)) for gradient in gradients.values()]
+    squares = [xp.sum(xp.square(gradient / scale)) for gradient in held]
     return scale * xp.sqrt(xp.sum(xp.stack(squares)))
+
+
+def with_entries(gradients: Mapping[str, Array]) -> list[Array]:
+    """Return the gradients of {parameter: gradient} that have entries: others have neither a largest one nor a mean.
+
+    Example:
+        >>> import numpy
+        >>> [gradient.shape for gradient in with_entries({"slope": numpy.ones(()), "unused": numpy.ones((0, 3))})]
+        [()]
+    """
+    return [gradient for gradient in gradients.values() if math.prod(gradient.shape)]
 
 
 def maximum_of(scalars: Iterable[Array], xp: ArrayNamespace) -> Array:

@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple, get_args
 
 from phasecore.arrays import Array, ArrayNamespace
 from phasecore.signals import RESIDUALS, TERM_GRADIENTS, Signals
-from phasecore.weighting.arithmetic import maximum_of, quotient
+from phasecore.weighting.arithmetic import maximum_of, quotient, with_entries
 from phasecore.weighting.base import WeightingScheme, Weights
 from phasecore.weighting.options import check_choice, check_count, check_number
 
@@ -68,7 +68,7 @@ def learning_rate_annealing(alpha: float = 0.1, every: int = 10, of: Of = "weigh
     check_count("learning_rate_annealing", "every", every)
     check_choice("learning_rate_annealing", "of", of, get_args(Of))
     mean_size = _mean_of_layers if of == "weighted" else _mean_of_entries
-    counted = _matrices if of == "weighted" else _all
+    counted = _matrices if of == "weighted" else with_entries
 
     def init(signals: Signals) -> AnnealingState:
         xp = signals.namespace
@@ -102,13 +102,10 @@ def _some(gradients: Mapping[str, Array]) -> Array:
     return next(iter(gradients.values()))
 
 
-def _all(gradients: Mapping[str, Array]) -> list[Array]:
-    return list(gradients.values())
-
-
 def _matrices(gradients: Mapping[str, Array]) -> list[Array]:
     """Return the gradients of parameters with two axes or more, all where there are none."""
-    return [gradient for gradient in gradients.values() if len(gradient.shape) > 1] or _all(gradients)
+    held = with_entries(gradients)
+    return [gradient for gradient in held if len(gradient.shape) > 1] or held
 
 
 def _mean_of_entries(gradients: Iterable[Array], xp: ArrayNamespace) -> Array:

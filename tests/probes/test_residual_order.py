@@ -39,11 +39,14 @@ def signals_of(residuals, attention, coordinates, low, high):
 
 
 @pytest.mark.parametrize("equations", [("pde",), ("momentum_x", "momentum_y")])
-@pytest.mark.parametrize(("dimension", "bins", "count"), [(2, 10, 900), (2, 10, 40), (1, 7, 100), (3, 4, 300)])
+@pytest.mark.parametrize(
+    ("dimension", "bins", "count"),
+    [(2, 10, 900), (2, 10, 40), (1, 7, 100), (3, 4, 300), (12, 10, 300), (30, 10, 200), (1, 10**12, 100)],
+)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_order_is_that_of_a_loop_over_points_and_bins(equations, dimension, bins, count, dtype):
     generator = np.random.default_rng(dimension * count)
-    low, high = np.asarray([-1.0, 0.0, 2.0])[:dimension], np.asarray([1.0, 0.5, 9.0])[:dimension]
+    low, high = np.resize([-1.0, 0.0, 2.0], dimension), np.resize([1.0, 0.5, 9.0], dimension)
     coordinates = generator.uniform(low, high, (count, dimension))
     residuals = {
         name: ((index + 1) * generator.standard_normal(count) * np.exp(3 * coordinates[:, 0])).astype(dtype)
