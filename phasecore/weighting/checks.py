@@ -7,6 +7,7 @@ scheme that breaks its contract is told the same thing by both.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Set
 from typing import Any, get_args, get_type_hints
 
@@ -15,7 +16,8 @@ import numpy as np
 from phasecore.arguments import is_whole
 from phasecore.errors import InputError, PluginError, called, described
 from phasecore.signals import Signals
-from phasecore.weighting.base import State, WeightingScheme, Weights, state_leaves
+from phasecore.weighting.base import State, WeightingScheme, Weights
+from phasecore.weighting.states import state_entries, state_leaves
 
 _NUMPY = (np.ndarray, np.generic)
 
@@ -102,6 +104,9 @@ def first_state(name: str, scheme: WeightingScheme, signals: Signals) -> State:
     for leaf, value in state_leaves(state):
         if not hasattr(value, "shape"):
             raise PluginError(f"{where}, state {leaf!r}", received=described(value), expected="an array")
+    for (field, key), count in Counter((field, str(key)) for (field, key), _ in state_entries(state)).items():
+        if count > 1:
+            raise PluginError(f"{where}, state {field!r}", received=f"{count} keys {key}", expected="different texts")
     fields = getattr(state, "_fields", ())
     unknown = [field for field in scheme.per_point if field not in fields]
     if unknown:
