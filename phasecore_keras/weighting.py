@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from phasecore.losses import attention_of
 from phasecore.signals import Signals
 from phasecore.weighting import WeightingScheme
-from phasecore.weighting.checks import updated
 from phasecore.weighting.composition import Products, point_factor, products, reads_weighted_terms, weighted_square
 from phasecore.weighting.indexed import UNSEEN, Composition, IndexedScheme, weights_of
 from phasecore.weighting.states import escaped
@@ -116,7 +115,7 @@ class IndexedWeighting(IndexedScheme, keras.layers.Layer):  # type: ignore[misc,
     def following(self, signals: Signals) -> Mapping[str, Tensor]:
         """Return the weights that the next step on all points uses, from the signals before it; nothing is changed."""
         if self.in_step and self._owned:
-            return updated(self.scheme_name, self.scheme, signals, self._state(None))[0]
+            return self._following(signals, self._state(None))[0]
         return {term: self.weight(term) for term in self.weighted}
 
     @contextlib.contextmanager
@@ -189,6 +188,13 @@ class IndexedWeighting(IndexedScheme, keras.layers.Layer):  # type: ignore[misc,
     def _range(self, weight: Tensor) -> tuple[float, float]:
         values = to_numpy(weight)
         return float(np.min(values)), float(np.max(values))
+
+    def _is_traced(self) -> bool:
+        if keras.backend.backend() != "torch":
+            return False
+        import torch
+
+        return bool(torch.compiler.is_compiling())
 
     def _kept(self, name: str) -> Tensor:
         """The values now: what a variable itself stands for changes when it is assigned to."""

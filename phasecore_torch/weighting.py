@@ -82,6 +82,9 @@ class IndexedWeighting(IndexedScheme, nn.Module):
             self._advance(signals, indices)
             self.has_seen_all |= indices is None
 
+    def _is_traced(self) -> bool:
+        return torch.compiler.is_compiling()
+
     def _kept(self, name: str) -> Tensor:
         buffer: Tensor = getattr(self, name)
         return buffer

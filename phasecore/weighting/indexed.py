@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from phasecore.arrays import Array, ArrayNamespace
 from phasecore.policies.actions import Action, AverageWeighting, ReleaseWeighting
 from phasecore.sampling.places import Places
 from phasecore.signals import CONDITION_RESIDUALS, RESIDUALS, Signals
-from phasecore.weighting.base import WeightingScheme, Weights
+from phasecore.weighting.base import State, WeightingScheme, Weights
 from phasecore.weighting.checks import check_terms_stay, check_update, check_weight_range, first_state, updated
 from phasecore.weighting.composition import Products, averaged, filled, point_weights, products
 from phasecore.weighting.states import Entry, state_entries, state_names
+from phasecore.weighting.writes import check_unwritten, writes
+
+Returned = TypeVar("Returned")
 
 UNSEEN = -(2.0**15)
 """What is kept as the weight of a point that was in no batch yet; every float type has this number, no weight is it."""
@@ -71,6 +74,10 @@ class IndexedScheme(ABC):
     @abstractmethod
     def _range(self, weight: Any) -> tuple[float, float]:
         """Return the least and the largest weight."""
+
+    def _is_traced(self) -> bool:
+        """Whether a compiler looks on that is not to see how often arrays were written to."""
+        return False
 
     def weight(self, term: str, indices: Any = None) -> Any:
         """Return the current weights of a term, shape (n,) or (), or None for a term that is not weighted.
@@ -129,7 +136,7 @@ class IndexedScheme(ABC):
             places: where the residuals of each term come from, for the terms that moved; None to begin anew.
             held: whether weights are held: a new point then has that of the nearest old one in any case.
         """
-        fresh = first_state(self.scheme_name, self.scheme, signals)
+        fresh = self._begin(signals)
         found: dict[str, Any] = {}
         for field in self.scheme.per_point:
             for term, first in getattr(fresh, field).items():
@@ -166,6 +173,23 @@ class IndexedScheme(ABC):
     def _check_values(self, term: str, weight: Any, iteration: int) -> None:
         check_weight_range(self.scheme_name, self.scheme, term, *self._range(weight), iteration)
 
+    def _begin(self, signals: Signals) -> State:
+        return self._unwritten("init(signals)", signals, lambda: first_state(self.scheme_name, self.scheme, signals))
+
+    def _following(self, signals: Signals, state: State) -> tuple[Weights, State]:
+        """Return weights and state of an update; nothing is kept of them."""
+        call = "update(signals, state)"
+        return self._unwritten(call, signals, lambda: updated(self.scheme_name, self.scheme, signals, state))
+
+    def _unwritten(self, function: str, signals: Signals, call: Callable[[], Returned]) -> Returned:
+        """Return what a function of the scheme returns, which must not write into the signals."""
+        if self._is_traced():
+            return call()
+        before = writes(signals.values)
+        returned = call()
+        check_unwritten(f"weighting {self.scheme_name!r}, {function}", signals, before)
+        return returned
+
     def _first(self, signals: Signals, sizes: Mapping[str, int]) -> tuple[dict[str, Array], Weights]:
         """The state that a training starts from, by name, and the weights of a first update.
 
@@ -173,8 +197,8 @@ class IndexedScheme(ABC):
             signals: of the full set of points, of the right shapes.
             sizes: number of points of each term.
         """
-        state = first_state(self.scheme_name, self.scheme, signals)
-        weights, later = updated(self.scheme_name, self.scheme, signals, state)
+        state = self._begin(signals)
+        weights, later = self._following(signals, state)
         check_update(self.scheme_name, weights, later, state, sizes, signals)
         self._batched = frozenset(signals[RESIDUALS])
         self._structure = type(state)(*(tuple(value) if isinstance(value, Mapping) else None for value in state))
@@ -185,7 +209,7 @@ class IndexedScheme(ABC):
 
     def _advance(self, signals: Signals, indices: Any) -> Weights:
         """Update state and weights from the signals of a batch; return the batch's weights."""
-        weights, state = updated(self.scheme_name, self.scheme, signals, self._state(indices))
+        weights, state = self._following(signals, self._state(indices))
         check_terms_stay(self.scheme_name, weights, self.weighted)
         for entry, leaf in state_entries(state):
             self._write(self._names[entry], leaf, self._rows(*entry, indices))

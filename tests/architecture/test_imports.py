@@ -34,7 +34,7 @@ LAYERS = [
             *("problems.domains", "problems.placement", "problems.coefficients"),
             "problems.training_set",
             *("sampling.base", "sampling.checks", "sampling.places"),
-            *("weighting.base", "weighting.states", "weighting.checks", "weighting.composition"),
+            *("weighting.base", "weighting.states", "weighting.writes", "weighting.checks", "weighting.composition"),
             *("probes.base", "probes.checks"),
             *("policies.base", "policies.actions", "policies.checks"),
         ),
@@ -68,6 +68,7 @@ SHARED = {
     },
     "weighting": {
         "weighting.base",
+        "weighting.writes",
         "weighting.states",
         "weighting.arithmetic",
         "weighting.options",
