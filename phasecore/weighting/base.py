@@ -9,7 +9,7 @@ from phasecore.arrays import Array
 from phasecore.signals import Signals
 
 State = Any
-"""A scheme's own NamedTuple, whose fields are mappings of term to array."""
+"""A scheme's own NamedTuple, whose fields are mappings of term to array, or arrays."""
 
 Weights = Mapping[str, Array]
 """Per term: a weight for each of its points, shape (n,), or a scalar; an absent term has weight one."""

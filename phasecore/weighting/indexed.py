@@ -8,11 +8,20 @@ from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar
 
 from phasecore.arrays import Array, ArrayNamespace
+from phasecore.errors import PluginError
 from phasecore.policies.actions import Action, AverageWeighting, ReleaseWeighting
 from phasecore.sampling.places import Places
 from phasecore.signals import CONDITION_RESIDUALS, RESIDUALS, Signals
 from phasecore.weighting.base import State, WeightingScheme, Weights
-from phasecore.weighting.checks import check_terms_stay, check_update, check_weight_range, first_state, updated
+from phasecore.weighting.checks import (
+    NAME_POINTS,
+    check_rows,
+    check_terms_stay,
+    check_update,
+    check_weight_range,
+    first_state,
+    updated,
+)
 from phasecore.weighting.composition import Products, averaged, filled, point_weights, products
 from phasecore.weighting.states import Entry, state_entries, state_names
 from phasecore.weighting.writes import check_unwritten, writes
@@ -209,12 +218,27 @@ class IndexedScheme(ABC):
 
     def _advance(self, signals: Signals, indices: Any) -> Weights:
         """Update state and weights from the signals of a batch; return the batch's weights."""
-        weights, state = self._following(signals, self._state(indices))
+        before = self._state(indices)
+        fix = NAME_POINTS if indices is not None and self._has_whole_arrays() else ""
+        try:
+            weights, state = self._following(signals, before)
+        except PluginError as error:
+            if error.__cause__ is None or not fix:
+                raise
+            raise PluginError(str(error), fix=fix) from error.__cause__
         check_terms_stay(self.scheme_name, weights, self.weighted)
+        shapes = {entry: tuple(leaf.shape) for entry, leaf in state_entries(before)}
         for entry, leaf in state_entries(state):
-            self._write(self._names[entry], leaf, self._rows(*entry, indices))
+            name = self._names[entry]
+            what = f"state {name.removeprefix('state_')!r}"
+            check_rows(self.scheme_name, what, tuple(leaf.shape), shapes[entry], fix)
+            self._write(name, leaf, self._rows(*entry, indices))
         for term, weight in weights.items():
-            self._write(f"weight_{term}", weight, indices if len(weight.shape) and term in self._batched else None)
+            of_batch = len(weight.shape) and term in self._batched
+            if of_batch:
+                rows = tuple(signals[RESIDUALS][term].shape)
+                check_rows(self.scheme_name, f"weights of term {term!r}", tuple(weight.shape), rows, fix)
+            self._write(f"weight_{term}", weight, indices if of_batch else None)
         return weights
 
     def _state(self, indices: Any) -> Any:
@@ -227,6 +251,11 @@ class IndexedScheme(ABC):
                 else {key: self._read(self._names[field, key], self._rows(field, key, indices)) for key in keys}
             )
         return type(structure)(*fields)
+
+    def _has_whole_arrays(self) -> bool:
+        """Whether a batch is handed arrays that may have a value for each point, of fields that do not say so."""
+        per_point = self.scheme.per_point
+        return any(len(getattr(self, name).shape) for (field, _), name in self._names.items() if field not in per_point)
 
     def _rows(self, field: str, key: Any, indices: Any) -> Any:
         """Which rows of a state's entry a batch sees: those of its collocation points, or all."""
