@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from phasecore.losses import attention_of
 from phasecore.signals import Signals
-from phasecore.weighting import WeightingScheme, state_leaves
-from phasecore.weighting.checks import updated
+from phasecore.weighting import WeightingScheme
 from phasecore.weighting.composition import Products, point_factor, products, reads_weighted_terms, weighted_square
 from phasecore.weighting.indexed import UNSEEN, Composition, IndexedScheme, weights_of
+from phasecore.weighting.states import escaped
 from phasecore_keras.autodiff import to_numpy
 from phasecore_keras.differentiation import Tensor
 from phasecore_keras.distribution import scope_here
@@ -35,9 +35,10 @@ class IndexedWeighting(IndexedScheme, keras.layers.Layer):  # type: ignore[misc,
     """
 
     namespace = namespace
+    refused_in_names = "./"  # torch, which Keras may compute with, takes no "."
 
     def __init__(self, scheme: WeightingScheme, name: str) -> None:
-        super().__init__(name=f"weighting_{name}", trainable=False, autocast=False)
+        super().__init__(name=escaped(f"weighting_{name}", self.refused_in_names), trainable=False, autocast=False)
         self.scheme = scheme
         self.scheme_name = name
         self.points = 0
@@ -63,10 +64,8 @@ class IndexedWeighting(IndexedScheme, keras.layers.Layer):  # type: ignore[misc,
         """
         for name in self._owned:
             delattr(self, name)
-        owned = []
         state, weights = self._first(signals, sizes)
-        for key, value in state_leaves(state):
-            owned.append(self._own("state_" + key, value))
+        owned = [self._own(key, value) for key, value in state.items()]
         self._at_first = {name: to_numpy(self._kept(name)) for name in owned}
         for term, weight in weights.items():
             self._check_values(term, weight, 0)
@@ -116,7 +115,7 @@ class IndexedWeighting(IndexedScheme, keras.layers.Layer):  # type: ignore[misc,
     def following(self, signals: Signals) -> Mapping[str, Tensor]:
         """Return the weights that the next step on all points uses, from the signals before it; nothing is changed."""
         if self.in_step and self._owned:
-            return updated(self.scheme_name, self.scheme, signals, self._state(None))[0]
+            return self._following(signals, self._state(None))[0]
         return {term: self.weight(term) for term in self.weighted}
 
     @contextlib.contextmanager
@@ -148,7 +147,8 @@ class IndexedWeighting(IndexedScheme, keras.layers.Layer):  # type: ignore[misc,
 
     def _copied(self, name: str) -> IndexedWeighting:
         other = IndexedWeighting(self.scheme, name)
-        other._structure, other._batched, other.weighted = self._structure, self._batched, self.weighted
+        other._structure, other._names = self._structure, self._names
+        other._batched, other.weighted = self._batched, self.weighted
         other._owned = tuple(other._own(own, getattr(self, own).value) for own in self._owned)
         other.points, other.built = self.points, True
         other.refresh()
@@ -188,6 +188,13 @@ class IndexedWeighting(IndexedScheme, keras.layers.Layer):  # type: ignore[misc,
     def _range(self, weight: Tensor) -> tuple[float, float]:
         values = to_numpy(weight)
         return float(np.min(values)), float(np.max(values))
+
+    def _is_traced(self) -> bool:
+        if keras.backend.backend() != "torch":
+            return False
+        import torch
+
+        return bool(torch.compiler.is_compiling())
 
     def _kept(self, name: str) -> Tensor:
         """The values now: what a variable itself stands for changes when it is assigned to."""

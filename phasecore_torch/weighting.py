@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from phasecore.errors import InputError
 from phasecore.losses import attention_of
 from phasecore.signals import Signals
-from phasecore.weighting import WeightingScheme, state_leaves
+from phasecore.weighting import WeightingScheme
 from phasecore.weighting.composition import (
     OF_WEIGHTED_TERMS,
     Products,
@@ -44,6 +44,7 @@ class IndexedWeighting(IndexedScheme, nn.Module):
     """
 
     namespace = namespace
+    refused_in_names = "."
     calls: Tensor
 
     def __init__(self, scheme: WeightingScheme, name: str, signals: Signals, sizes: Mapping[str, int]) -> None:
@@ -52,8 +53,8 @@ class IndexedWeighting(IndexedScheme, nn.Module):
         self.scheme_name = name
         with torch.no_grad():
             state, weights = self._first(signals, sizes)
-        for key, value in state_leaves(state):
-            self.register_buffer("state_" + key, value.detach().clone())
+        for key, value in state.items():
+            self.register_buffer(key, value.detach().clone())
         for term, weight in weights.items():
             self.register_buffer("weight_" + term, self._begun(weight.detach().clone()))
         self._calls = 0
@@ -80,6 +81,9 @@ class IndexedWeighting(IndexedScheme, nn.Module):
         if due and self.is_active:
             self._advance(signals, indices)
             self.has_seen_all |= indices is None
+
+    def _is_traced(self) -> bool:
+        return torch.compiler.is_compiling()
 
     def _kept(self, name: str) -> Tensor:
         buffer: Tensor = getattr(self, name)

@@ -180,6 +180,69 @@ def kept(signals):
     return Kept(ones(signals))
 
 
+def half(array):
+    """An array of any framework in float16, which holds no 1e-8."""
+    if hasattr(array, "half"):
+        return array.half()
+    if hasattr(array, "astype"):
+        return array.astype("float16")
+    import tensorflow as tf
+
+    return tf.cast(array, "float16")
+
+
+def positive(signals):
+    return {term: signals.namespace.abs(residual) > 0 for term, residual in signals["residuals"].items()}
+
+
+OF_DTYPES = {
+    "weights of float16": (
+        scheme(lambda s, state: ({"ode": half(1e-8 * ones(s)["ode"])}, state)),
+        r"weights of term 'ode': received dtype float16; expected float(32|64), as the signals.*Python numbers only",
+    ),
+    "weights of truths": (scheme(lambda s, state: (positive(s), state)), r"weights of term 'ode'.*dtype bool"),
+    "a state of float16": (
+        scheme(lambda s, state: (ones(s), state), lambda s: Kept({"ode": half(ones(s)["ode"])})),
+        r"state 'kept_ode': received dtype float16; expected float(32|64), as the signals.*xp\.zeros_like",
+    ),
+    "a state of truths": (
+        scheme(lambda s, state: (ones(s), state), lambda s: Kept(positive(s))),
+        r"state 'kept_ode': received dtype bool",
+    ),
+    "a state whose dtype changes": (
+        scheme(lambda s, state: (ones(s), Kept({"ode": half(state.kept["ode"])})), kept),
+        r"state 'kept_ode' after an update: received shape \(60,\) of float16; expected shape \(60,\) of float(32|64)",
+    ),
+    "a state of numpy's arrays": (
+        scheme(lambda s, state: (ones(s), state), lambda s: Kept({"ode": np.ones(60)})),
+        r"init\(signals\), state 'kept_ode': received a numpy\.ndarray.*signals\.namespace",
+    ),
+    "a numpy array as state": (
+        scheme(lambda s, state: (ones(s), state), lambda s: Kept(np.ones(()))),
+        r"init\(signals\), state 'kept': received a numpy\.ndarray",
+    ),
+    "points of no term": (
+        scheme(lambda s, state: (ones(s), state), lambda s: Kept(ones(s)["ode"]), per_point=("kept",)),
+        r"per_point: received 'kept', which is an array; expected fields that are mappings",
+    ),
+}
+"""Schemes whose arrays are of another dtype or framework than the signals, as `SCHEMES`."""
+
+FORGETFUL = {
+    "sums": lambda s, old: {"ode": old["ode"] + s.namespace.abs(s["residuals"]["ode"])},
+    "the last": lambda s, old: {"ode": s.namespace.abs(s["residuals"]["ode"])},
+}
+"""{what a scheme keeps of each point without saying so: the function of signals and old values that makes it}."""
+
+
+def forgetful(what):
+    def update(signals, state):
+        values = FORGETFUL[what](signals, state.kept)
+        return values, Kept(values)
+
+    return scheme(update, lambda s: Kept({"ode": 0.0 * ones(s)["ode"]}))
+
+
 SCHEMES = {
     "weights alone": (
         scheme(lambda s, state: ones(s)),
@@ -225,6 +288,7 @@ SCHEMES = {
     "no interval": (scheme(lambda s, state: (ones(s), state), every=0), r"every.*positive integer"),
     "fields in a text": (scheme(lambda s, state: (ones(s), state), kept, per_point="kept"), r"per_point.*tuple"),
     "unknown fields": (scheme(lambda s, state: (ones(s), state), kept, per_point=("old",)), r"\['old'\].*\['kept'\]"),
+    **OF_DTYPES,
 }
 """{what a scheme returns or declares: (the scheme, what is said of it)}."""
 

@@ -65,14 +65,16 @@ def declares_itself(subject: WeightingSubject) -> None:
     assert is_whole(scheme.every), f"every is {scheme.every!r}; use a positive integer, 1 to update at every iteration"
 
 
-def state_is_a_named_tuple_of_mappings(subject: WeightingSubject) -> None:
-    """The state is a NamedTuple whose fields map names to arrays, so that adapters can save it."""
+def state_is_a_named_tuple_of_arrays(subject: WeightingSubject) -> None:
+    """The state is a NamedTuple whose fields are arrays or map names to arrays, so that adapters can save it."""
     state = subject.start(subject.values(0))
     is_named_tuple = isinstance(state, tuple) and hasattr(state, "_fields")
     assert is_named_tuple, f"init returned {state!r}; return a NamedTuple"
     for name, value in zip(state._fields, state, strict=True):
-        assert isinstance(value, Mapping), f"state field {name!r} is {value!r}; use a mapping of term to array"
-        for key, leaf in value.items():
+        assert isinstance(value, Mapping) or hasattr(value, "shape"), (
+            f"state field {name!r} is {value!r}; use a mapping of term to array, or an array"
+        )
+        for key, leaf in value.items() if isinstance(value, Mapping) else ():
             assert hasattr(leaf, "shape"), f"state field {name!r}, {key!r} is {leaf!r}; use an array"
     unknown = sorted(set(subject.scheme.per_point) - set(state._fields))
     assert not unknown, f"per_point names {unknown}, which the state lacks; its fields are {state._fields}"
@@ -237,7 +239,7 @@ def agrees_across_libraries(subject: WeightingSubject) -> None:
 
 WEIGHTING_LAWS = (
     declares_itself,
-    state_is_a_named_tuple_of_mappings,
+    state_is_a_named_tuple_of_arrays,
     state_arrays_are_separate,
     init_reads_only_shapes,
     reads_what_it_requires,

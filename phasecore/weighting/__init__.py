@@ -4,7 +4,7 @@ A scheme is made by its function here, `phasecore.weighting.rba(gamma=0.99)`, wh
 by its name, "rba:gamma=0.99".
 """
 
-from phasecore.weighting.base import State, WeightingScheme, Weights, state_leaves
+from phasecore.weighting.base import State, WeightingScheme, Weights
 from phasecore.weighting.brdr import brdr
 from phasecore.weighting.causal import causal
 from phasecore.weighting.checks import check_weight_range, check_weight_shape
@@ -16,6 +16,7 @@ from phasecore.weighting.rba import rba
 from phasecore.weighting.relobralo import relobralo
 from phasecore.weighting.self_adaptive import self_adaptive
 from phasecore.weighting.soft_adapt import soft_adapt
+from phasecore.weighting.states import state_leaves
 from phasecore.weighting.uniform import uniform
 from phasecore.weighting.vrba import vrba
 

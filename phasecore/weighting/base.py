@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
 from phasecore.arrays import Array
 from phasecore.signals import Signals
 
 State = Any
-"""A scheme's own NamedTuple, whose fields are mappings of term to array."""
+"""A scheme's own NamedTuple, whose fields are mappings of term to array, or arrays."""
 
 Weights = Mapping[str, Array]
 """Per term: a weight for each of its points, shape (n,), or a scalar; an absent term has weight one."""
@@ -53,19 +53,3 @@ class WeightingScheme(NamedTuple):
     every: int = 1
     on_move: Literal["nearest", "anew", "refused"] = "nearest"
     constant: bool = False
-
-
-def state_leaves(state: State) -> Iterator[tuple[str, Array]]:
-    """Yield each array of a scheme's state by a name of its own, in the order of the fields.
-
-    Example:
-        >>> from phasecore.weighting.rba import RBAState
-        >>> [name for name, _ in state_leaves(RBAState({"pde": 0.0}, {"pde": 0.0}))]
-        ['weights_pde', 'visited_pde']
-    """
-    for field, value in zip(getattr(state, "_fields", ()), state, strict=True):
-        if isinstance(value, Mapping):
-            for key, leaf in value.items():
-                yield f"{field}_{key}", leaf
-        else:
-            yield field, value

@@ -6,18 +6,24 @@ scheme that breaks its contract is told the same thing by both.
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections import Counter
 from collections.abc import Mapping, Set
 from typing import Any, get_args, get_type_hints
 
 import numpy as np
 
 from phasecore.arguments import is_whole
+from phasecore.arrays import Array
 from phasecore.errors import InputError, PluginError, called, described
 from phasecore.signals import Signals
-from phasecore.weighting.base import State, WeightingScheme, Weights, state_leaves
+from phasecore.weighting.base import State, WeightingScheme, Weights
+from phasecore.weighting.states import state_entries, state_leaves
 
 _NUMPY = (np.ndarray, np.generic)
+
+NAME_POINTS = "Name fields with a value for each point in per_point."
 
 _ADVICE = "Lower the scheme's rates, or the optimizer's learning rate if the loss has grown too."
 _FIRST_ADVICE = (
@@ -87,7 +93,8 @@ def first_state(name: str, scheme: WeightingScheme, signals: Signals) -> State:
         signals: at least those; of the right shapes and dtypes, with values that do not matter.
 
     Raises:
-        PluginError: if `init` raises, or returns something else than a NamedTuple of mappings of term to array.
+        PluginError: if `init` raises, or returns something else than a NamedTuple of mappings of term to array, or
+            of arrays.
 
     Example:
         >>> from phasecore.weighting.rba import rba
@@ -100,14 +107,23 @@ def first_state(name: str, scheme: WeightingScheme, signals: Signals) -> State:
     if not is_named_tuple:
         raise PluginError(where, received=described(state), expected="a NamedTuple of mappings of term to array")
     for leaf, value in state_leaves(state):
-        if not hasattr(value, "shape"):
-            raise PluginError(f"{where}, state {leaf!r}", received=described(value), expected="an array")
+        _check_array(f"{where}, state {leaf!r}", value, signals)
+    for (field, key), count in Counter((field, str(key)) for (field, key), _ in state_entries(state)).items():
+        if count > 1:
+            raise PluginError(f"{where}, state {field!r}", received=f"{count} keys {key}", expected="different texts")
     fields = getattr(state, "_fields", ())
     unknown = [field for field in scheme.per_point if field not in fields]
     if unknown:
         raise PluginError(
             f"weighting {name!r}, per_point", received=f"{unknown}", expected=f"fields of the state: {[*fields]}"
         )
+    for field in scheme.per_point:
+        if not isinstance(getattr(state, field), Mapping):
+            raise PluginError(
+                f"weighting {name!r}, per_point",
+                received=f"{field!r}, which is an array",
+                expected="fields that are mappings of term to array: the points are those of a term",
+            )
     return state
 
 
@@ -153,7 +169,7 @@ def updated(name: str, scheme: WeightingScheme, signals: Signals, state: State) 
 def check_update(
     name: str, weights: Weights, state: State, before: State, sizes: Mapping[str, int], signals: Signals
 ) -> None:
-    """Refuse weights that are no real arrays of a term's shape, and a state of another structure than before.
+    """Refuse weights of another shape than a term's, a state of another structure, and dtypes that no signal has.
 
     Args:
         name: the scheme, as messages call it.
@@ -167,27 +183,45 @@ def check_update(
         PluginError: naming scheme, and the term or the state's entry.
     """
     for term, weight in weights.items():
-        if not hasattr(weight, "shape") or _is_foreign(weight, signals):
-            raise PluginError(
-                f"weighting {name!r}, weights of term {term!r}",
-                received=described(weight),
-                expected="an array of the signals' framework",
-                fix="Compute with signals.namespace.",
-            )
+        where = f"weighting {name!r}, weights of term {term!r}"
+        _check_array(where, weight, signals)
         check_weight_shape(name, term, tuple(weight.shape), sizes)
-        if "float" not in str(weight.dtype):
-            raise PluginError(
-                f"weighting {name!r}, weights of term {term!r}",
-                received=f"dtype {weight.dtype}",
-                expected="real floats",
-            )
+        _check_dtype(where, weight, signals, "Mix in Python numbers only, they keep the dtype.")
     first, now = dict(state_leaves(before)), dict(state_leaves(state))
+    for entry, leaf in first.items():
+        fix = "Make it with xp.zeros_like or xp.ones_like of a signal."
+        _check_dtype(f"weighting {name!r}, state {entry!r}", leaf, signals, fix)
     for entry in dict.fromkeys([*first, *now]):
         old, new = (_structure(leaves.get(entry)) for leaves in (first, now))
         if old != new:
             raise PluginError(
                 f"weighting {name!r}, state {entry!r} after an update", received=new, expected=f"{old}, as init made it"
             )
+
+
+def check_rows(name: str, what: str, shape: tuple[int | None, ...], expected: tuple[int | None, ...], fix: str) -> None:
+    """Refuse an array of another shape than the points at hand ask for.
+
+    Args:
+        name: the scheme, as messages call it.
+        what: the array in words.
+        shape: of the array; a length is None where a compiler does not know it yet.
+        expected: likewise.
+        fix: what to do about it.
+
+    Raises:
+        PluginError: naming scheme and array.
+
+    Example:
+        >>> check_rows("mine", "state 'sizes_pde'", (30,), (30,), "")
+    """
+    if None not in (*shape, *expected) and shape != expected:
+        raise PluginError(
+            f"weighting {name!r}, {what} after an update",
+            received=f"shape {shape}",
+            expected=f"{expected}, as of what it was given",
+            fix=fix,
+        )
 
 
 def check_terms_stay(name: str, weights: Weights, weighted: tuple[str, ...]) -> None:
@@ -272,10 +306,36 @@ def _are_names(value: object, kind: type) -> bool:
     return isinstance(value, kind) and all(isinstance(item, str) for item in value)  # type: ignore[attr-defined]
 
 
-def _is_foreign(weight: object, signals: Signals) -> bool:
-    """Whether an array is numpy's where the signals are another framework's."""
-    return isinstance(weight, _NUMPY) and signals.namespace is not np
+def _check_array(where: str, value: Any, signals: Signals) -> None:
+    """Refuse what is no array, or numpy's where the signals are another framework's."""
+    if not hasattr(value, "shape") or (isinstance(value, _NUMPY) and signals.namespace is not np):
+        raise PluginError(
+            where,
+            received=described(value),
+            expected="an array of the signals' framework",
+            fix="Compute with signals.namespace.",
+        )
+
+
+def _check_dtype(where: str, array: Array, signals: Signals, fix: str) -> None:
+    """Refuse an array of a dtype that no signal has: what is computed of it would be rounded, or refused, elsewhere."""
+    expected = _dtypes(signals.values)
+    if _dtype(array) not in expected:
+        raise PluginError(
+            where, received=f"dtype {_dtype(array)}", expected=f"{' or '.join(expected)}, as the signals", fix=fix
+        )
+
+
+def _dtypes(values: Any) -> list[str]:
+    own = map(_dtypes, values.values()) if isinstance(values, Mapping) else [[_dtype(values)]]
+    return [*dict.fromkeys(itertools.chain.from_iterable(own))]
+
+
+def _dtype(array: Array) -> str:
+    return getattr(array.dtype, "name", None) or str(array.dtype).rpartition(".")[2]
 
 
 def _structure(leaf: Any) -> str:
-    return "nothing" if leaf is None else f"shape {tuple(leaf.shape)}" if hasattr(leaf, "shape") else described(leaf)
+    if not hasattr(leaf, "shape"):
+        return "nothing" if leaf is None else described(leaf)
+    return f"shape {tuple(leaf.shape)} of {_dtype(leaf)}"

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, ClassVar, TypeVar
 
 from phasecore.arrays import Array, ArrayNamespace
+from phasecore.errors import PluginError
 from phasecore.policies.actions import Action, AverageWeighting, ReleaseWeighting
 from phasecore.sampling.places import Places
 from phasecore.signals import CONDITION_RESIDUALS, RESIDUALS, Signals
 from phasecore.weighting.base import State, WeightingScheme, Weights
-from phasecore.weighting.checks import check_terms_stay, check_update, check_weight_range, first_state, updated
+from phasecore.weighting.checks import (
+    NAME_POINTS,
+    check_rows,
+    check_terms_stay,
+    check_update,
+    check_weight_range,
+    first_state,
+    updated,
+)
 from phasecore.weighting.composition import Products, averaged, filled, point_weights, products
+from phasecore.weighting.states import Entry, state_entries, state_names
+from phasecore.weighting.writes import check_unwritten, writes
+
+Returned = TypeVar("Returned")
 
 UNSEEN = -(2.0**15)
 """What is kept as the weight of a point that was in no batch yet; every float type has this number, no weight is it."""
@@ -26,6 +40,7 @@ class IndexedScheme(ABC):
 
     Attributes:
         namespace: the framework's functions of arrays.
+        refused_in_names: characters that the framework takes in no name of what it keeps.
         scheme: the weighting scheme.
         scheme_name: what to call it in errors.
         weighted: the terms that it weights.
@@ -33,12 +48,15 @@ class IndexedScheme(ABC):
     """
 
     namespace: ClassVar[ArrayNamespace]
+    refused_in_names: ClassVar[str]
     scheme: WeightingScheme
     scheme_name: str
     weighted: tuple[str, ...] = ()
     has_seen_all: bool = False
     _structure: Any = None
     """A state whose entries are their keys, or None for an array."""
+    _names: Mapping[Entry, str] = MappingProxyType({})
+    """By what name each array of the state is kept."""
     _batched: frozenset[str] = frozenset()
     """The terms of which a batch sees some points: the equations."""
 
@@ -65,6 +83,10 @@ class IndexedScheme(ABC):
     @abstractmethod
     def _range(self, weight: Any) -> tuple[float, float]:
         """Return the least and the largest weight."""
+
+    def _is_traced(self) -> bool:
+        """Whether a compiler looks on that is not to see how often arrays were written to."""
+        return False
 
     def weight(self, term: str, indices: Any = None) -> Any:
         """Return the current weights of a term, shape (n,) or (), or None for a term that is not weighted.
@@ -123,11 +145,11 @@ class IndexedScheme(ABC):
             places: where the residuals of each term come from, for the terms that moved; None to begin anew.
             held: whether weights are held: a new point then has that of the nearest old one in any case.
         """
-        fresh = first_state(self.scheme_name, self.scheme, signals)
+        fresh = self._begin(signals)
         found: dict[str, Any] = {}
         for field in self.scheme.per_point:
             for term, first in getattr(fresh, field).items():
-                found[_name_of(field, term)] = term, first
+                found[self._names[field, term]] = term, first
         for term in self.weighted:
             if len(getattr(self, f"weight_{term}").shape):
                 some = {**signals.values.get(RESIDUALS, {}), **signals.values.get(CONDITION_RESIDUALS, {})}
@@ -160,25 +182,63 @@ class IndexedScheme(ABC):
     def _check_values(self, term: str, weight: Any, iteration: int) -> None:
         check_weight_range(self.scheme_name, self.scheme, term, *self._range(weight), iteration)
 
-    def _first(self, signals: Signals, sizes: Mapping[str, int]) -> tuple[State, Weights]:
-        """The state that a training starts from and the weights of a first update, from signals of the right shapes."""
-        state = first_state(self.scheme_name, self.scheme, signals)
-        weights, later = updated(self.scheme_name, self.scheme, signals, state)
+    def _begin(self, signals: Signals) -> State:
+        return self._unwritten("init(signals)", signals, lambda: first_state(self.scheme_name, self.scheme, signals))
+
+    def _following(self, signals: Signals, state: State) -> tuple[Weights, State]:
+        """Return weights and state of an update; nothing is kept of them."""
+        call = "update(signals, state)"
+        return self._unwritten(call, signals, lambda: updated(self.scheme_name, self.scheme, signals, state))
+
+    def _unwritten(self, function: str, signals: Signals, call: Callable[[], Returned]) -> Returned:
+        """Return what a function of the scheme returns, which must not write into the signals."""
+        if self._is_traced():
+            return call()
+        before = writes(signals.values)
+        returned = call()
+        check_unwritten(f"weighting {self.scheme_name!r}, {function}", signals, before)
+        return returned
+
+    def _first(self, signals: Signals, sizes: Mapping[str, int]) -> tuple[dict[str, Array], Weights]:
+        """The state that a training starts from, by name, and the weights of a first update.
+
+        Args:
+            signals: of the full set of points, of the right shapes.
+            sizes: number of points of each term.
+        """
+        state = self._begin(signals)
+        weights, later = self._following(signals, state)
         check_update(self.scheme_name, weights, later, state, sizes, signals)
         self._batched = frozenset(signals[RESIDUALS])
         self._structure = type(state)(*(tuple(value) if isinstance(value, Mapping) else None for value in state))
+        names = state_names(state, self.refused_in_names, lambda name: hasattr(type(self), f"state_{name}"))
+        self._names = {entry: f"state_{name}" for entry, name in names.items()}
         self.weighted = tuple(weights)
-        return state, weights
+        return {self._names[entry]: leaf for entry, leaf in state_entries(state)}, weights
 
     def _advance(self, signals: Signals, indices: Any) -> Weights:
         """Update state and weights from the signals of a batch; return the batch's weights."""
-        weights, state = updated(self.scheme_name, self.scheme, signals, self._state(indices))
+        before = self._state(indices)
+        fix = NAME_POINTS if indices is not None and self._has_whole_arrays() else ""
+        try:
+            weights, state = self._following(signals, before)
+        except PluginError as error:
+            if error.__cause__ is None or not fix:
+                raise
+            raise PluginError(str(error), fix=fix) from error.__cause__
         check_terms_stay(self.scheme_name, weights, self.weighted)
-        for field, value in zip(getattr(state, "_fields", ()), state, strict=True):
-            for entry, leaf in value.items() if isinstance(value, Mapping) else ((None, value),):
-                self._write(_name_of(field, entry), leaf, self._rows(field, entry, indices))
+        shapes = {entry: tuple(leaf.shape) for entry, leaf in state_entries(before)}
+        for entry, leaf in state_entries(state):
+            name = self._names[entry]
+            what = f"state {name.removeprefix('state_')!r}"
+            check_rows(self.scheme_name, what, tuple(leaf.shape), shapes[entry], fix)
+            self._write(name, leaf, self._rows(*entry, indices))
         for term, weight in weights.items():
-            self._write(f"weight_{term}", weight, indices if len(weight.shape) and term in self._batched else None)
+            of_batch = len(weight.shape) and term in self._batched
+            if of_batch:
+                rows = tuple(signals[RESIDUALS][term].shape)
+                check_rows(self.scheme_name, f"weights of term {term!r}", tuple(weight.shape), rows, fix)
+            self._write(f"weight_{term}", weight, indices if of_batch else None)
         return weights
 
     def _state(self, indices: Any) -> Any:
@@ -186,15 +246,20 @@ class IndexedScheme(ABC):
         fields = []
         for field, keys in zip(getattr(structure, "_fields", ()), structure, strict=True):
             fields.append(
-                self._read(_name_of(field, None), None)
+                self._read(self._names[field, None], None)
                 if keys is None
-                else {key: self._read(_name_of(field, key), self._rows(field, key, indices)) for key in keys}
+                else {key: self._read(self._names[field, key], self._rows(field, key, indices)) for key in keys}
             )
         return type(structure)(*fields)
 
-    def _rows(self, field: str, entry: str | None, indices: Any) -> Any:
+    def _has_whole_arrays(self) -> bool:
+        """Whether a batch is handed arrays that may have a value for each point, of fields that do not say so."""
+        per_point = self.scheme.per_point
+        return any(len(getattr(self, name).shape) for (field, _), name in self._names.items() if field not in per_point)
+
+    def _rows(self, field: str, key: Any, indices: Any) -> Any:
         """Which rows of a state's entry a batch sees: those of its collocation points, or all."""
-        return indices if field in self.scheme.per_point and entry in self._batched else None
+        return indices if field in self.scheme.per_point and key in self._batched else None
 
 
 class Composition(ABC):
@@ -263,7 +328,3 @@ class Composition(ABC):
 def weights_of(part: IndexedScheme, indices: Any = None) -> dict[str, Any]:
     """Return the current weights of a scheme, those of equations for the points of a batch or for all."""
     return {term: part.weight(term, indices) for term in part.weighted}
-
-
-def _name_of(field: str, entry: str | None) -> str:
-    return f"state_{field}" if entry is None else f"state_{field}_{entry}"

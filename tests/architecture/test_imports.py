@@ -34,7 +34,8 @@ LAYERS = [
             *("problems.domains", "problems.placement", "problems.coefficients"),
             "problems.training_set",
             *("sampling.base", "sampling.checks", "sampling.places"),
-            *("weighting.base", "weighting.checks", "weighting.composition", "probes.base", "probes.checks"),
+            *("weighting.base", "weighting.states", "weighting.writes", "weighting.checks", "weighting.composition"),
+            *("probes.base", "probes.checks"),
             *("policies.base", "policies.actions", "policies.checks"),
         ),
     ),
@@ -67,6 +68,8 @@ SHARED = {
     },
     "weighting": {
         "weighting.base",
+        "weighting.writes",
+        "weighting.states",
         "weighting.arithmetic",
         "weighting.options",
         "weighting.checks",

@@ -130,7 +130,7 @@ def balances_what_is_not_minimized(signals, state):
 
 BROKEN = {
     "declares_itself": scheme(multiplies="cube"),
-    "state_is_a_named_tuple_of_mappings": scheme(init=init_of_numbers),
+    "state_is_a_named_tuple_of_arrays": scheme(init=init_of_numbers),
     "per_point_state_has_a_row_for_each_point": scheme(each(lambda xp, r, w: xp.mean(xp.abs(r)))),
     "state_arrays_are_separate": scheme(init=init_one_array_twice),
     "init_reads_only_shapes": scheme(init=init_from_values),
@@ -262,3 +262,23 @@ def test_signals_are_a_real_signals_object():
 
     check_weighting(WeightingScheme(init, lambda signals, state: ({}, state), frozenset()), ["numpy"])
     assert all(isinstance(item, Signals) for item in seen)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (3, 2)])
+def test_a_field_of_the_state_may_be_an_array(shape):
+    def init(signals):
+        xp = signals.namespace
+        zeros = {term: xp.zeros_like(residual) for term, residual in signals["residuals"].items()}
+        zero = xp.sum(next(iter(zeros.values())))
+        return State(zeros, xp.reshape(xp.stack([zero] * int(np.prod(shape))), shape))
+
+    def update(signals, state):
+        xp = signals.namespace
+        weights = {term: 0.5 * state.weights[term] + xp.abs(r) for term, r in signals["residuals"].items()}
+        return weights, State(weights, state.extra + 1.0)
+
+    assert "state_is_a_named_tuple_of_arrays" in check_weighting(scheme(update, init)).passed
+    with pytest.raises(AssertionError, match=r"per_point: received 'extra', which is an array"):
+        check_weighting(scheme(update, init, per_point=("weights", "extra")), ["numpy"])
+    with pytest.raises(AssertionError, match=r"state 'extra': received a float"):
+        check_weighting(scheme(update, lambda signals: State({}, 0.0)), ["numpy"])

@@ -76,6 +76,16 @@ def test_a_scheme_that_returns_something_else_is_refused_before_its_weights_are_
         made(SOUND, scheme)[0]()
 
 
+@pytest.mark.parametrize("what", faulty.FORGETFUL)
+@pytest.mark.parametrize("count", [1, 7])
+def test_a_batch_that_fails_for_points_that_are_not_named_says_where_to_name_them(what, count):
+    loss, _ = made(SOUND, faulty.forgetful(what))
+    loss()
+    with pytest.raises(PluginError, match=r"state 'kept_ode'|weights of term 'ode'|update\(signals, state\)") as caught:
+        loss(torch.arange(count))
+    assert str(caught.value).endswith("Name fields with a value for each point in per_point.")
+
+
 def test_a_scheme_that_weights_other_terms_later_is_refused_then():
     def update(signals, state):
         weights = faulty.ones(signals)

@@ -18,7 +18,10 @@ from phasecore_keras.capture import Capture
 SOUND = faulty.Decay()
 
 
-OF_ARRAYS = ("numbers", "numpy's arrays", "too few weights", "not finite", "a state of another shape")
+OF_ARRAYS = (
+    *("numbers", "numpy's arrays", "too few weights", "not finite", "a state of another shape"),
+    *faulty.OF_DTYPES,
+)
 """What schemes return wrongly, and another framework might take."""
 
 
@@ -88,6 +91,16 @@ def test_a_reference_that_is_none_is_refused_before_the_first_epoch(problem, tol
 def test_a_scheme_that_returns_something_else_is_refused_when_points_are_taken(scheme, told):
     with pytest.raises(PluginError, match=told):
         loss_of(SOUND, scheme)
+
+
+@pytest.mark.parametrize("what", faulty.FORGETFUL)
+@pytest.mark.parametrize("count", [1, 7])
+def test_a_batch_that_fails_for_points_that_are_not_named_says_where_to_name_them(what, count):
+    loss = loss_of(SOUND, faulty.forgetful(what))
+    points = keras.ops.convert_to_tensor(loss.points)
+    loss(points, keras.ops.arange(60), training=True)
+    with pytest.raises(PluginError, match=r"Name fields with a value for each point in per_point\.$"):
+        loss(points[:count], keras.ops.arange(count), training=True)
 
 
 def test_a_scalar_residual_of_a_condition_with_one_point_is_taken():
