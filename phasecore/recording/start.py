@@ -27,7 +27,7 @@ class Start:
     """The start of a run in a folder that holds none.
 
     Args:
-        folder: as it is before anything is made there: without a run, or a part of one but empty folders.
+        folder: as it is before anything is made there, whatever that is.
 
     Example:
         >>> import tempfile
@@ -42,24 +42,30 @@ class Start:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._files = [folder / name for name in (CONFIGURATION, HISTORY, OUTCOME)]
+        self._folder = folder
         self._folders = [folder / CHECKPOINT, folder / SNAPSHOTS]
-        self._made = [place for place in (*self._folders, folder) if not place.exists()]
+        self._there = {*self._parts(), *(place for place in (*self._folders, folder) if place.exists())}
 
     def take_back(self) -> None:
         """Remove what was made since, as far as that is possible; what else lies in the folder stays."""
-        for path in (path for place in self._folders if place.is_dir() for path in place.iterdir()):
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
+        for path in self._parts():
+            if path not in self._there:
                 _remove(path)
-        for file in self._files:
-            _remove(file)
-        for place in self._made:
-            with contextlib.suppress(OSError):
-                place.rmdir()
+        for place in (*self._folders, self._folder):
+            if place not in self._there:
+                with contextlib.suppress(OSError):
+                    place.rmdir()
+
+    def _parts(self) -> list[Path]:
+        """The files of a run that are there, and what lies in its folders."""
+        files = [self._folder / name for name in (CONFIGURATION, HISTORY, OUTCOME)]
+        within = [path for place in self._folders if place.is_dir() for path in place.iterdir()]
+        return [*(file for file in files if file.exists()), *within]
 
 
-def _remove(file: Path) -> None:
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+        return
     with contextlib.suppress(OSError):
-        file.unlink()
+        path.unlink()

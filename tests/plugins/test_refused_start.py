@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from phasecore import InputError, lookup, plugins
 from phasecore.cli import main
 from phasecore.errors import MissingDependencyError, PluginError, TrainingError
+from phasecore.recording.start import Start
 from phasecore.runs import execute, prepare, prepare_resumed
 
 REFUSALS = [
@@ -170,3 +171,15 @@ def test_the_same_command_trains_once_the_column_of_a_probe_has_another_name(
     monkeypatch.setattr(kit.Mine, "column", "mine")
     again = CliRunner().invoke(main, asked if command == "run" else [*asked, "--resume"])
     assert again.exit_code == 0, again.output
+
+
+@pytest.mark.parametrize("part", ["checkpoint", "snapshots"])
+def test_what_was_there_before_stays_in_the_folders_of_a_run_too(part, tmp_path):
+    """A folder gone on with whose `run.json` was lost: what the training was saved in is all that is left of it."""
+    (tmp_path / part).mkdir()
+    (tmp_path / part / "state").write_text("kept")
+    start = Start(tmp_path)
+    (tmp_path / "run.json").write_text("{}")
+    (tmp_path / part / "new").write_text("made")
+    start.take_back()
+    assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")) == [part, f"{part}/state"]
