@@ -142,6 +142,7 @@ def test_mixed_precision(policy):
     assert {keras.backend.standardize_dtype(v.dtype) for v in model.weighting.variables} == {"float32"}
 
 
+@pytest.mark.filterwarnings("ignore:Explicitly requested dtype float64:UserWarning")  # JAX has none by default
 @pytest.mark.parametrize(
     ("first", "last"), [("float64", "float64"), *further(("float32", "float64"), ("float64", "float32"))]
 )
