@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from phasecore.files import replacing
 from phasecore.reporting.coefficients import Panel, coefficient_panels
 from phasecore.reporting.comparison import Compared
-from phasecore.reporting.comparison_labels import ERROR, Column, acted_alone, of_few, room_for_labels, write_labels
+from phasecore.reporting.comparison_labels import ERROR, Column, acted_alone, labels_above, of_few, write_labels
 from phasecore.reporting.dependencies import check_installed
 from phasecore.reporting.histories import alone, on_scale, running_median
 from phasecore.reporting.marks import heading_lines
@@ -100,7 +100,7 @@ def draw_comparison(runs: Sequence[Compared], file: Path) -> None:
     _explain_lines(panels[len(rows) - 1, 0], several=any(len(column) > 1 for column in columns))
     for panel in panels[: len(rows), 0]:
         _label_ticks(panel)
-    _make_room(panels[0, 0], max(map(room_for_labels, drawn)))
+    _make_room(drawn)
     # what is written is placed by scales that no curve changes any more
     for one in drawn:
         write_labels(one)
@@ -237,11 +237,32 @@ def _label_ticks(panel: Axes) -> None:
         axis.set_minor_formatter(NullFormatter())
 
 
-def _make_room(panel: Axes, share: float) -> None:
-    """Raise the upper limit so that a share of the height is above all curves."""
+def _make_room(columns: Sequence[Column]) -> None:
+    """Raise the upper limit of the first panels as far as curves would be beneath labels."""
+    panel, *_ = columns[0].panels.values()
     scale = panel.yaxis.get_transform()
     low, high = scale.transform(panel.get_ylim())
-    panel.set_ylim(top=float(scale.inverted().transform(low + (high - low) / (1 - share))))
+    needed = [
+        low + (_highest(column, label.left, label.right) - low) / (1 - label.depth)
+        for column in columns
+        for label in labels_above(column)
+    ]
+    panel.set_ylim(top=float(scale.inverted().transform(max([high, *needed]))))
+
+
+def _highest(column: Column, left: float, right: float) -> float:
+    """How high curves come in the first panel between two shares of its width, on its scale."""
+    panel, *_ = column.panels.values()
+    first, last = np.log10(panel.get_xlim())
+    ends = first + np.array([left, right]) * (last - first)
+    found = [panel.get_ylim()[0]]
+    for line in panel.get_lines():
+        x, y = np.asarray(line.get_xdata(), dtype=float), np.asarray(line.get_ydata(), dtype=float)
+        there = np.isfinite(y) & (x > 0)
+        if line.get_transform() is panel.transData and there.any():
+            at, height = np.log10(x[there]), y[there]
+            found += [*height[(at >= ends[0]) & (at <= ends[1])], *np.interp(ends, at, height)]
+    return float(panel.yaxis.get_transform().transform(max(found)))
 
 
 def _title(runs: Sequence[Compared]) -> str:

@@ -51,10 +51,26 @@ class Column(NamedTuple):
     """The last iteration of the longest of the networks."""
 
 
-def room_for_labels(column: Column) -> float:
-    """Return which share of the height of the first panel labels take, from above: no curve is to be beneath them."""
-    labels = len(_beginnings(column)) or len(_reason(column))
-    return 0.3 * ROOM + ROOM * labels if labels else 0.0
+class Above(NamedTuple):
+    """What a label covers in the first panel: shares of its width, and of its height from above."""
+
+    left: float
+    right: float
+    depth: float
+
+
+def labels_above(column: Column) -> list[Above]:
+    """Return what the labels with a ground cover, and the reason: no curve is to be beneath them."""
+    panel, *_ = column.panels.values()
+    beginnings, reason = _beginnings(column), _reason(column)
+    if not beginnings:
+        return [Above(0.0, 1.0, ROOM * (0.3 + len(reason)))] if reason else []
+    found = []
+    for place, (_, iteration, label) in enumerate(beginnings):
+        where, width = _share(panel, iteration), CHARACTER * (len(label) + 2)
+        left = where - {"left": 0.0, "center": 0.5, "right": 1.0}[_alignment(where, label)] * width
+        found.append(Above(left - CHARACTER, left + width + CHARACTER, ROOM * (1.3 + place)))
+    return found
 
 
 def write_labels(column: Column) -> None:
@@ -149,12 +165,10 @@ def _beginnings(column: Column) -> list[tuple[Phase, int, str]]:
 
 def _label_beginnings(panel: Axes, column: Column) -> None:
     """Write where phases begin at their lines, one label below the other, above the curves."""
-    left, right = (float(np.log10(bound)) for bound in panel.get_xlim())
     for place, (phase, iteration, label) in enumerate(_beginnings(column)):
-        where = (np.log10(max(iteration, 1)) - left) / (right - left)
         panel.annotate(
             label, (max(iteration, 1), 0.94 - ROOM * place), xycoords=panel.get_xaxis_transform(),
-            ha=_alignment(float(where), label), va="center", fontsize=9, color=PHASE_COLOURS[phase],
+            ha=_alignment(_share(panel, iteration), label), va="center", fontsize=9, color=PHASE_COLOURS[phase],
             bbox={"boxstyle": "round,pad=0.25", "facecolor": "white", "edgecolor": "none", "alpha": 0.9},
         )  # fmt: skip
 
@@ -189,6 +203,12 @@ def _label_actions(panel: Axes, group: Group) -> None:
 def acted_alone(group: Group) -> Sequence[Acted]:
     """What policies had done, where there is one network."""
     return group.networks[0].actions if len(group.networks) == 1 else ()
+
+
+def _share(panel: Axes, iteration: int) -> float:
+    """At which share of a panel's width an iteration is."""
+    left, right = np.log10(panel.get_xlim())
+    return float((np.log10(max(iteration, 1)) - left) / (right - left))
 
 
 def _alignment(share: float, label: str) -> str:
