@@ -226,8 +226,12 @@ class PhaseMonitor(Monitor):
             return value
 
         self._in_charge.is_fixed = closure is None and self._in_charge.sees_the_same
-        with self:
-            return self._in_charge.step(closure or own)
+        try:
+            with self:
+                return self._in_charge.step(closure or own)
+        finally:
+            # steps in a block are of whatever closure they are given
+            self._in_charge.is_fixed = False
 
     def step(self) -> dict[str, float] | None:
         """Count one iteration; return the captured row if one was due, else None.

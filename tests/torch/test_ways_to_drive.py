@@ -79,3 +79,26 @@ def test_rows_actions_and_evaluations_are_those_of_blocks(way, name, spoilt):
         # one of 40 residuals may change its sign by rounding
         assert one.pop("residual_order", 0) == pytest.approx(other.pop("residual_order", 0), abs=0.05), iteration
         assert one == pytest.approx(other, rel=1e-2, nan_ok=True), iteration
+
+
+def test_a_step_in_a_block_after_optimize_is_of_the_closure_that_it_is_given():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1))
+    loss_fn = PhysicsLoss(PROBLEM, model, PROBLEM.sample(40, seed=0))
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    monitor = PhaseMonitor(loss_fn, optimizer, batches=10, every=50, policy=plan((1, SwitchOptimizer("lbfgs"))))
+    for _ in range(4):
+        monitor.optimize()
+    assert monitor.optimizer is not optimizer
+    measured = []
+
+    def closure():
+        monitor.optimizer.zero_grad()
+        loss = 3.0 * loss_fn()
+        loss.backward()
+        measured.append(loss.item())
+        return loss
+
+    with monitor:
+        began_with = monitor.optimizer.step(closure)
+    assert began_with.item() == pytest.approx(measured[0], rel=1e-5)
