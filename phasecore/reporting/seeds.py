@@ -19,7 +19,7 @@ BEGINS = (Phase.DIFFUSION, Phase.TOTAL_DIFFUSION)
 """The phases whose beginnings are compared."""
 
 
-SIZE = frozenset({"problem", "problem_parameters", "iterations"})
+COMPARABLE = frozenset({"problem", "problem_parameters", "iterations"})
 """What two networks must have in common for any ratio of theirs to be told: what is solved, and for how long."""
 
 
@@ -277,7 +277,7 @@ def _fair(group: Group, groups: Sequence[Group]) -> Group | None:
         differing = _differing(group.trained, other.trained)
         if other.trained["weighting"] == first["weighting"] and differing == {"weighting"}:
             return other
-    return None if _differing(group.trained, first) & SIZE else groups[0]
+    return None if _differing(group.trained, first) & COMPARABLE else groups[0]
 
 
 def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> set[str]:
