@@ -272,7 +272,7 @@ class PolicyObserver(Observer, Protocol):
         """
 
     def went_back(self, iteration: int, optimizer: str, reason: str) -> None:
-        """Hear that an optimizer that a policy chose failed, and which one goes on from the last good parameters."""
+        """Hear that an optimizer that a policy chose failed, and which one goes on from where that step began."""
 
     def policy_state(self) -> dict[str, Any]:
         """Return what a saved state must carry of the policies: plain values, as JSON has them."""

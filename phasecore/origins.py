@@ -72,7 +72,8 @@ def remembered(kind: Kind, name: str, options: Mapping[str, Any], made: Made) ->
         options: that were given.
         made: what the entry made of them.
     """
-    factory = _target(find(kind, name)[0])
+    module, _, attribute = find(kind, name)[0].target.partition(":")
+    factory = getattr(sys.modules.get(module), attribute, type(made))
     defaults = None if factory is type(made) and _takes_fields(factory) else _defaults(factory)
     made_as = MadeAs(name, dict(options), defaults)
     if MADE_AS in vars(made):
@@ -124,7 +125,8 @@ def origin_of_class(kind: Kind, cls: type, name: object = None) -> Origin | None
 def _target(entry: Entry) -> Any:
     """What an entry makes things with, as far as that was imported: nobody has one of a class that was not."""
     module, _, attribute = entry.target.partition(":")
-    return getattr(sys.modules.get(module), attribute, None)
+    # not by `getattr`, which may import what a package leaves for later
+    return vars(sys.modules[module]).get(attribute) if module in sys.modules else None
 
 
 def _takes_fields(cls: Any) -> bool:

@@ -92,7 +92,7 @@ class QuasiNewtonSteps:
         return self.lbfgs
 
     def step(self, iteration: int) -> float | None:
-        """Make one step, and return the loss before it; None where it failed: the variables are the last good ones.
+        """Make one step, and return the loss before it; None where it failed, and the variables stay.
 
         Args:
             iteration: steps of the training so far, whoever made them.

@@ -273,7 +273,7 @@ class KerasSession(Session):
             self.evaluations = self.iteration
 
     def _quasi_newton_step(self) -> float:
-        """One step of L-BFGS; where it fails, Adam makes it, from the last good variables."""
+        """One step of L-BFGS; where it fails, Adam makes it, from where it began."""
         lbfgs = self.quasi_newton.prepare()
         assert self.evaluations is not None
         before = lbfgs.evaluations

@@ -1,4 +1,4 @@
-"""Quasi-Newton steps: self-scaled L-BFGS as an optimizer of torch, which goes back to the last good parameters."""
+"""Quasi-Newton steps: self-scaled L-BFGS as an optimizer of torch, which ends a step that fails where it began."""
 
 from __future__ import annotations
 

@@ -260,7 +260,7 @@ class TorchSession(Session):
         return self.loss.points is self.seen[0] and self.loss.weighting is self.seen[1]
 
     def _quasi_newton_step(self) -> Tensor:
-        """One step of L-BFGS; where it fails, Adam makes it, from the last good parameters."""
+        """One step of L-BFGS; where it fails, Adam makes it, from where it began."""
         assert self.lbfgs is not None
         assert self.evaluations is not None
         before = self.lbfgs.evaluations

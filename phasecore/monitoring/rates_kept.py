@@ -16,12 +16,16 @@ ROUNDED = 1e-5
 NEAR = 0.25
 """Part of a change, in the logarithm, that may be left of one that was undone: the schedule has gone on meanwhile."""
 
+LOWERED = 0.75
+"""Part of a rate to which it must have been lowered to be judged: schedules lower it too, and raise it little."""
+
 
 def is_undone(before: float, left: float, now: float) -> bool:
     """Return whether a learning rate is, by its ratio, all but back to what it was before a change.
 
     A schedule that multiplies the rate that it finds goes on from the change; one that computes the rate from the step
-    alone goes back to where it would have been without.
+    alone goes back to where it would have been without. A rate that was raised is not judged: it comes down again by
+    any schedule.
 
     Args:
         before: the rate before the change.
@@ -32,8 +36,8 @@ def is_undone(before: float, left: float, now: float) -> bool:
         >>> is_undone(1e-3, 1e-4, 9.9e-5), is_undone(1e-3, 1e-4, 1e-5), is_undone(1e-3, 1e-4, 9.9e-4)
         (False, False, True)
     """
-    rates = before, left, now
-    return min(rates) > 0 and abs(math.log(now / before)) < NEAR * abs(math.log(left / before))
+    lowered = 0.0 < left < LOWERED * before and now > 0.0
+    return lowered and abs(math.log(now / before)) < NEAR * abs(math.log(left / before))
 
 
 @final

@@ -1,4 +1,4 @@
-"""How an optimizer goes on where a quasi-Newton method failed: from its last good parameters, no faster than that."""
+"""How an optimizer goes on where a quasi-Newton method failed: from where its last step began, no faster than that."""
 
 from __future__ import annotations
 

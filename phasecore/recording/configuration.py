@@ -187,6 +187,10 @@ def check_agreement(folder: Path, training: Training, recorded: Mapping[str, Any
     check_unchanged(folder, recorded, training.problem)
     asked = configuration_of(training)
     wanted, there = _comparable(asked), _comparable(recorded)
+    origin = None if training.problem is None else registry.origin_of("problem", training.problem)
+    if origin is not None and isinstance(there["problem_parameters"], Mapping):
+        # an option of the function that makes the problem, which came later or was not written
+        there["problem_parameters"] = {**_given(origin.made_as.defaults or {}), **there["problem_parameters"]}
     if recorded.get("probes") is not None:
         wanted["probes"], there["probes"] = (_probes(item["probes"], training.probes) for item in (asked, recorded))
     more = there.get("iterations"), wanted["iterations"]
@@ -256,7 +260,11 @@ def _comparable(configuration: Mapping[str, Any], *, refuse: bool = True) -> dic
                 flat[kind] = parse_composed(given, kind)
     if isinstance(flat["problem_parameters"], Mapping):
         # a parameter that came later, and does nothing unless it is given
-        flat["problem_parameters"] = {k: v for k, v in flat["problem_parameters"].items() if v is not None}
+        flat["problem_parameters"] = _given(flat["problem_parameters"])
     # runs of older versions were of one process, and of the framework's own precision
     settings = {"processes": 1, "precision": None, **(configuration.get("settings") or {})}
     return {**flat, **{name: value for name, value in settings.items() if name != "compiled"}}
+
+
+def _given(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in parameters.items() if value is not None}

@@ -269,7 +269,7 @@ class Record:
 
     def take_back(self, error: BaseException) -> None:
         """Leave no run behind whose start an error refused; one that was gone on with stays as it is."""
-        if self._start is not None and self._configuration is not None and is_refusal(error):
+        if self._start is not None and is_refusal(error):
             self._start.take_back()
 
     def failure(self, error: BaseException) -> None:

@@ -302,7 +302,7 @@ class Recorder:
     def stopped(self, error: BaseException) -> None:
         """Announce that the training ended early, and why, which `run.json` keeps until it goes on.
 
-        Where what ended it was measured, that is the last row. A start that is refused before any row leaves no run.
+        Where what ended it was measured, that is the last row.
         """
         row = error.row if isinstance(error, TrainingError) else None
         if row is not None and (not self.rows or self.rows[-1]["iteration"] < row["iteration"]):
@@ -311,6 +311,9 @@ class Recorder:
         self._record.failure(error)
         self._end()
         self._hooks.call("run_stopped", training=self._listened(), error=error)
+
+    def take_back(self, error: BaseException) -> None:
+        """Leave no run behind whose start was refused before any row; the training does not go on after this."""
         if not self.rows:
             self._record.take_back(error)
 

@@ -7,19 +7,19 @@ import shutil
 from pathlib import Path
 from typing import final
 
-from phasecore.errors import TrainingError
+from phasecore.errors import PhasecoreError, TrainingError
 from phasecore.recording.folder import CHECKPOINT, CONFIGURATION, OUTCOME, SNAPSHOTS
 from phasecore.recording.history import HISTORY
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Return whether an error that came before the first capture is no result of a training, nor somebody's wish.
+    """Return whether an error that came before the first capture says what was wrong with what was asked for.
 
     Example:
-        >>> is_refusal(ValueError()), is_refusal(TrainingError("a loss")), is_refusal(KeyboardInterrupt())
+        >>> is_refusal(InputError("a column")), is_refusal(TrainingError("a loss")), is_refusal(MemoryError())
         (True, False, False)
     """
-    return isinstance(error, Exception | SystemExit) and not isinstance(error, TrainingError)
+    return isinstance(error, PhasecoreError) and not isinstance(error, TrainingError)
 
 
 @final

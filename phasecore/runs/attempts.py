@@ -97,6 +97,6 @@ def attempt(training: Training, display: Display, loggers: Loggers | None, threa
     try:
         if threads is not None:
             registry.backend(training.backend).limit_threads(threads)
-        return execute_prepared(training, resume=resume, display=display, loggers=loggers)
+        return execute_prepared(training, resume=resume, display=display, loggers=loggers, keeps_refused=True)
     except (Exception, SystemExit) as error:
         return Failure.of(error)

@@ -46,7 +46,8 @@ def execute(
             whose parts another package provides now.
         MissingDependencyError: if a logger's package is not installed.
         TrainingError: if the training could not go on; the run folder keeps what it has.
-        Exception: what else is raised before the first capture; the folder is left as it was before the run began.
+        PhasecoreError: what else is refused before the first capture, as a probe's column that is taken; no run is
+            left in the folder.
 
     Example:
         Skipped when examples are tested, because it needs a framework:
@@ -66,8 +67,12 @@ def execute_prepared(
     resume: bool = False,
     display: Display | None = None,
     loggers: str | Sequence[str | object] | None = None,
+    keeps_refused: bool = False,
 ) -> Outcome:
-    """Do what `execute` does, with a training as it was prepared: what it requires was checked then."""
+    """Do what `execute` does, with a training as it was prepared: what it requires was checked then.
+
+    Of a comparison (`keeps_refused`) the folder of one whose start is refused stays, and says why.
+    """
     display = display or Silent()
     backend = registry.backend(training.backend)
     folder = training.folder
@@ -98,6 +103,8 @@ def execute_prepared(
     except BaseException as error:
         if recorder.begun:
             recorder.stopped(error)
+        if not keeps_refused:
+            recorder.take_back(error)
         raise
     finally:
         recorder.close()

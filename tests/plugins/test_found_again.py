@@ -248,3 +248,24 @@ def test_a_registered_class_that_is_written_as_a_class_is_resumed_so(asked, kit,
     command("problem", asked, tmp_path / "a", "--iterations", "20")
     for again in (asked, ":".join(asked.split(":")[:2])):
         command("problem", again, tmp_path / "a", "--iterations", "20", "--resume")
+
+
+@pytest.mark.parametrize(("asked", "later"), [("squared:speed=3", "name"), ("squared", "speed"), ("squared", "name")])
+def test_an_option_of_a_function_that_came_later_is_no_difference(asked, later, kit, tmp_path):
+    """As for runs of before the function had it, or of versions that wrote only what was given."""
+    command("problem", asked, tmp_path, "--iterations", "20")
+    recorded = json.loads((tmp_path / "run.json").read_text())
+    del recorded["problem_parameters"][later]
+    (tmp_path / "run.json").write_text(json.dumps(recorded))
+    command("problem", asked, tmp_path, "--iterations", "40", "--resume")
+
+
+def test_what_a_package_leaves_for_later_is_not_imported_to_find_an_origin(kit, monkeypatch):
+    def lazy(name):
+        raise ModuleNotFoundError(f"what {name} needs")
+
+    monkeypatch.setattr(kit, "__getattr__", lazy, raising=False)
+    monkeypatch.delattr(kit, "Decay")
+    own = type("Own", (kit.Heat,), {"__module__": "__main__"})()
+    assert registry.origin_of("problem", own) is None
+    assert registry.origin_of("problem", kit.Heat()).made_as.name.startswith("heat")

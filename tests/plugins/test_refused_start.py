@@ -16,10 +16,13 @@ REFUSALS = [
     PluginError("probe 'mine', column 'snr'"),
     InputError("the first checkpoint"),
     MissingDependencyError("a package"),
+]
+KEPT = [
+    TrainingError("a loss that is not finite"),
     RuntimeError("out of memory"),
     SystemExit(3),
+    KeyboardInterrupt(),
 ]
-KEPT = [TrainingError("a loss that is not finite"), KeyboardInterrupt()]
 
 
 def named(error):
@@ -167,7 +170,8 @@ def test_the_same_command_trains_once_the_column_of_a_probe_has_another_name(
     told = CliRunner().invoke(main, asked)
     assert told.exit_code != 0
     assert f"column '{column}'" in " ".join(told.output.split())
-    assert not list((tmp_path / "a").rglob("run.json"))
+    left = [json.loads(file.read_text())["failure"] for file in (tmp_path / "a").rglob("run.json")]
+    assert [f"column '{column}'" in reason for reason in left] == ([True] if command == "compare" else [])
     monkeypatch.setattr(kit.Mine, "column", "mine")
     again = CliRunner().invoke(main, asked if command == "run" else [*asked, "--resume"])
     assert again.exit_code == 0, again.output

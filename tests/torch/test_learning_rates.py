@@ -118,4 +118,5 @@ def warnings_beside(schedule, action, way, recwarn):
 @pytest.mark.parametrize("name", [*KEPT, *UNDONE])
 def test_it_is_said_once_where_a_schedule_undoes_what_a_policy_did_to_the_rate(name, action, way, recwarn):
     told = warnings_beside({**KEPT, **UNDONE}[name], action, way, recwarn)
-    assert len(told) == (name in UNDONE)
+    # a rate that was raised comes down again by any schedule
+    assert len(told) == (name in UNDONE and action != ScaleLearningRate(5.0))
