@@ -300,10 +300,7 @@ class Recorder:
         return outcome
 
     def stopped(self, error: BaseException) -> None:
-        """Announce that the training ended early, and why, which `run.json` keeps until it goes on.
-
-        Where what ended it was measured, that is the last row.
-        """
+        """Announce that it ended early, and why, which `run.json` keeps; what ended it is the last row if measured."""
         row = error.row if isinstance(error, TrainingError) else None
         if row is not None and (not self.rows or self.rows[-1]["iteration"] < row["iteration"]):
             self._has_warned = True

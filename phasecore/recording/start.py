@@ -16,6 +16,7 @@ def is_refusal(error: BaseException) -> bool:
     """Return whether an error that came before the first capture says what was wrong with what was asked for.
 
     Example:
+        >>> from phasecore.errors import InputError
         >>> is_refusal(InputError("a column")), is_refusal(TrainingError("a loss")), is_refusal(MemoryError())
         (True, False, False)
     """
