@@ -27,26 +27,8 @@ from phasecore.recording.acting import may_resample
 from phasecore.weighting.changes import change_again, changes_of_older
 from phasecore_torch.loss import PhysicsLoss
 from phasecore_torch.quasi_newton import LBFGS
-from phasecore_torch.rates import set_learning_rates
+from phasecore_torch.rates import change_rates
 from phasecore_torch.resampling import Resampling
-
-
-def change_rates(optimizer: torch.optim.Optimizer, action: SetLearningRate | ScaleLearningRate) -> None:
-    """Set or scale the learning rate of the first parameter group; those of the others keep their ratios to it.
-
-    Example:
-        >>> weight, bias = torch.zeros(1, requires_grad=True), torch.zeros(1, requires_grad=True)
-        >>> optimizer = torch.optim.Adam([{"params": [weight], "lr": 1e-3}, {"params": [bias], "lr": 1e-2}])
-        >>> change_rates(optimizer, SetLearningRate(2e-3))
-        >>> [group["lr"] for group in optimizer.param_groups]
-        [0.002, 0.02]
-    """
-    rates = [float(group["lr"]) for group in optimizer.param_groups]
-    if isinstance(action, ScaleLearningRate):
-        changed = [rate * action.factor for rate in rates]
-    else:
-        changed = [action.rate * (rate / rates[0]) if rates[0] else action.rate for rate in rates]
-    set_learning_rates(optimizer, changed)
 
 
 def slow_down(optimizer: torch.optim.Optimizer, failed: object) -> float:

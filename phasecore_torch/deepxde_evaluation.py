@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from phasecore.errors import InputError
 from phasecore.monitoring.deepxde.evaluation import Evaluation, Evaluator
 from phasecore.monitoring.deepxde.terms import TermReader, reading
+from phasecore.policies.actions import SetLearningRate
 from phasecore.signals import TANGENT_KERNEL_TRACES, AdamMoments, Moments
 from phasecore_torch.arrays import as_numpy
 from phasecore_torch.gradients import filled, gradients
 from phasecore_torch.moments import MomentAccumulator
 from phasecore_torch.optimizers import adam_learning_rates, adam_moments, keeps_adam, keeps_learning_rates
-from phasecore_torch.rates import set_learning_rates
+from phasecore_torch.rates import change_rates
 from phasecore_torch.tangents import Tangents
 from phasecore_torch.undisturbed import undisturbed
 
@@ -101,9 +102,7 @@ class TorchEvaluator(Evaluator):
 
     def set_learning_rate(self, rate: float) -> None:
         """Set it; groups of parameters keep their ratios."""
-        rates = [float(group["lr"]) for group in self.model.opt.param_groups]
-        factor = rate / rates[0]
-        set_learning_rates(self.model.opt, [own * factor for own in rates])
+        change_rates(self.model.opt, SetLearningRate(rate))
 
     @property
     def keeps_adam(self) -> bool:

@@ -1,4 +1,4 @@
-"""Setting the learning rates of an optimizer, whatever it has them in."""
+"""Setting and scaling the learning rates of an optimizer, whatever it has them in."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from phasecore.policies.actions import ScaleLearningRate, SetLearningRate
 
 
 @torch.no_grad()
@@ -27,3 +29,21 @@ def set_learning_rates(optimizer: Any, rates: Sequence[float]) -> None:
             group["lr"].fill_(rate)
         else:
             group["lr"] = rate
+
+
+def change_rates(optimizer: torch.optim.Optimizer, action: SetLearningRate | ScaleLearningRate) -> None:
+    """Set or scale the learning rate of the first parameter group; those of the others keep their ratios to it.
+
+    Example:
+        >>> weight, bias = torch.zeros(1, requires_grad=True), torch.zeros(1, requires_grad=True)
+        >>> optimizer = torch.optim.Adam([{"params": [weight], "lr": 1e-3}, {"params": [bias], "lr": 1e-2}])
+        >>> change_rates(optimizer, SetLearningRate(2e-3))
+        >>> [group["lr"] for group in optimizer.param_groups]
+        [0.002, 0.02]
+    """
+    rates = [float(group["lr"]) for group in optimizer.param_groups]
+    if isinstance(action, ScaleLearningRate):
+        changed = [rate * action.factor for rate in rates]
+    else:
+        changed = [action.rate * (rate / rates[0]) if rates[0] else action.rate for rate in rates]
+    set_learning_rates(optimizer, changed)

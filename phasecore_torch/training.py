@@ -30,12 +30,13 @@ from phasecore.recording.untrusted import check_archive
 from phasecore.runs.session import EXPECTED, Session
 from phasecore.sampling import Resampler
 from phasecore_torch import capture
-from phasecore_torch.acting import change_rates, slow_down, weight_again
+from phasecore_torch.acting import slow_down, weight_again
 from phasecore_torch.capture import Capture
 from phasecore_torch.checks import residuals_now
 from phasecore_torch.loss import PhysicsLoss
 from phasecore_torch.processes import is_first, of_all, processes, rank, summed
 from phasecore_torch.quasi_newton import LBFGS
+from phasecore_torch.rates import change_rates
 from phasecore_torch.record import Snapshots, versions
 from phasecore_torch.workers import train_in_processes
 

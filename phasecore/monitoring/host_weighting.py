@@ -166,7 +166,7 @@ class HostWeighting:
     def _begin(self, name: str, wide: Mapping[str, Any]) -> None:
         """Give a scheme its first state, or the one that was kept of it."""
         first = first_state(name, self._schemes[name], Signals(_mapped(wide, np.zeros_like), np))
-        self._states[name] = _restored(name, first, self._restored.pop(name, None))
+        self._states[name] = _as_kept(name, first, self._restored.pop(name, None))
 
     def hold(self, action: Action) -> None:
         """Hold the weights, as they are or averaged over the points of each term, or release them.
@@ -241,7 +241,7 @@ def _check_residuals(values: Mapping[str, Any], iteration: int) -> None:
             )
 
 
-def _restored(name: str, first: Any, kept: Mapping[str, Any] | None) -> Any:
+def _as_kept(name: str, first: Any, kept: Mapping[str, Any] | None) -> Any:
     """Return a scheme's state as it was kept, its first one where nothing was.
 
     Raises:

@@ -225,6 +225,11 @@ def _measured(capture: Mapping[str, float], columns: tuple[str, ...]) -> float:
     below = capture[columns[1]] if len(columns) == 2 else 1.0
     if not (above.__class__ is float is below.__class__ and 0.0 < above < math.inf and 0.0 < below < math.inf):
         above, below = _number(columns[0], above), below if len(columns) == 1 else _number(columns[1], below)
+    return _ratio_logarithm(above, below)
+
+
+def _ratio_logarithm(above: float, below: float) -> float:
+    """Return log10 of a ratio of numbers that are not negative, bounded; NaN where one is, or both are zero."""
     if above > 0.0 and below > 0.0:
         found = math.log10(above) - math.log10(below)
         return found if -MOST < found < MOST else math.copysign(MOST, found)
@@ -255,9 +260,4 @@ def _number(name: str, value: float | None) -> float:
 
 def _order_logarithm(capture: Mapping[str, float], name: str) -> float:
     order = min(_number(name, capture[name]), 1.0)
-    left = (1.0 - order) * (1.0 + order)
-    if left == 0.0:
-        return MOST
-    if order == 0.0:
-        return -MOST
-    return min(max(math.log10(order / math.sqrt(left)), -MOST), MOST) if order == order else math.nan
+    return _ratio_logarithm(order, math.sqrt((1.0 - order) * (1.0 + order)))

@@ -142,8 +142,8 @@ class Curve:
             if lost.any():
                 nonfinite[name] = np.where(lost, values, 0.0)
             values[~np.isfinite(values)] = np.nan
-            negative = np.flatnonzero(values < 0) if name not in MAY_BE_NEGATIVE else np.empty(0)
-            if negative.size:
+            negative = np.flatnonzero(values < 0)
+            if negative.size and name not in MAY_BE_NEGATIVE:
                 row = int(negative[0])
                 raise InputError(
                     f"column {name!r}, row {row + 1}",

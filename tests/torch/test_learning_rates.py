@@ -9,9 +9,10 @@ from torch.optim import lr_scheduler
 
 from phasecore.policies import ScaleLearningRate, SetLearningRate
 from phasecore_torch import PhaseMonitor
-from phasecore_torch.acting import change_rates, slow_down
+from phasecore_torch.acting import slow_down
 from phasecore_torch.deepxde_evaluation import TorchEvaluator
 from phasecore_torch.quasi_newton import LBFGS
+from phasecore_torch.rates import change_rates
 
 RATES = {
     "floats": (1e-3, 1e-3),
