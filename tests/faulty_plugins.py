@@ -243,6 +243,36 @@ def forgetful(what):
     return scheme(update, lambda s: Kept({"ode": 0.0 * ones(s)["ode"]}))
 
 
+def turning(weights=lambda sound: sound, state=lambda sound: sound, updates=2):
+    """Return a scheme whose weights and state are what they should be for so many updates, and others then."""
+    done = []
+
+    def update(signals, before):
+        done.append(1)
+        sound = ones(signals), Kept(before.kept)
+        return sound if len(done) <= updates else (weights(sound[0]), Kept(state(sound[1].kept)))
+
+    return scheme(update, kept)
+
+
+TURNING = {
+    "an entry more": (
+        {"state": lambda kept: {**kept, "heat": kept["ode"]}},
+        r"state 'kept_heat' after an update: received shape \(\d+,\) of float\d+; expected nothing, as before.*entries",
+    ),
+    "no entry": ({"state": lambda kept: {}}, r"state 'kept_ode' after an update: received nothing; expected shape"),
+    "another entry": ({"state": lambda kept: {"heat": kept["ode"]}}, r"state 'kept_(ode|heat)' after an update"),
+    "an entry of fewer points": ({"state": lambda kept: {"ode": kept["ode"][1:]}}, r"'kept_ode'.*shape \(\d+,\)"),
+    "a number as entry": ({"state": lambda kept: {"ode": 1.0}}, r"'kept_ode' after an update: received a float, 1\.0"),
+    "no weights": ({"weights": lambda sound: {}}, r"weights of \[\]; expected weights of \['ode'\]"),
+    "weights of a term more": (
+        {"weights": lambda sound: {**sound, "heat": sound["ode"]}},
+        r"weights of \['ode', 'heat'\]; expected weights of \['ode'\]",
+    ),
+}
+"""{what a scheme turns to after some updates: (options of `turning`, what is said of it)}."""
+
+
 SCHEMES = {
     "weights alone": (
         scheme(lambda s, state: ones(s)),

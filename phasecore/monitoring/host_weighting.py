@@ -13,7 +13,7 @@ from phasecore.policies.actions import Action, AverageWeighting, ReleaseWeightin
 from phasecore.registry import Weighting, as_schemes
 from phasecore.signals import CONDITION_RESIDUALS, RESIDUALS, Signals, check_requirements
 from phasecore.weighting import State, WeightingScheme, Weights, check_weight_range, check_weight_shape
-from phasecore.weighting.checks import first_state, updated
+from phasecore.weighting.checks import check_state_stays, check_terms_stay, first_state, updated
 from phasecore.weighting.composition import OF_WEIGHTED_TERMS, averaged, point_factor, reads_weighted_terms
 from phasecore.weighting.rba import RBAState
 
@@ -150,18 +150,21 @@ class HostWeighting:
         for name, scheme in schemes.items():
             if name not in self._states:
                 self._begin(name, wide)
-            weights, self._states[name] = updated(name, scheme, signals, self._states[name])
-            for term, weight in weights.items():
-                found = np.asarray(weight)
+            weights, state = updated(name, scheme, signals, self._states[name])
+            check_state_stays(name, state, self._states[name], signals)
+            arrays = {term: np.asarray(weight) for term, weight in weights.items()}
+            if self._weights[name]:
+                check_terms_stay(name, arrays, tuple(self._weights[name]), signals)
+            for term, found in arrays.items():
                 if found.dtype.kind not in "fiu":
                     what = f"weighting {name!r}, weights of term {term!r}"
-                    raise PluginError(what, received=described(weight), expected="an array of real numbers")
+                    raise PluginError(what, received=described(weights[term]), expected="an array of real numbers")
                 try:
                     check_weight_range(name, scheme, term, float(np.min(found)), float(np.max(found)), iteration)
                 except PluginError:
                     _check_residuals(wide, iteration)
                     raise
-            self._weights[name] = weights
+            self._states[name], self._weights[name] = state, weights
 
     def _begin(self, name: str, wide: Mapping[str, Any]) -> None:
         """Give a scheme its first state, or the one that was kept of it."""

@@ -19,7 +19,7 @@ from phasecore.arrays import Array
 from phasecore.errors import InputError, PluginError, called, described
 from phasecore.signals import Signals
 from phasecore.weighting.base import State, WeightingScheme, Weights
-from phasecore.weighting.states import state_entries, state_leaves
+from phasecore.weighting.states import state_entries, state_leaves, usual_name
 
 _NUMPY = (np.ndarray, np.generic)
 
@@ -224,19 +224,54 @@ def check_rows(name: str, what: str, shape: tuple[int | None, ...], expected: tu
         )
 
 
-def check_terms_stay(name: str, weights: Weights, weighted: tuple[str, ...]) -> None:
-    """Refuse weights of other terms than those of the first update.
+def check_state_stays(name: str, state: State, before: State, signals: Signals, fix: str = "") -> None:
+    """Refuse a state of other entries than the last one had, or whose arrays have become something else.
+
+    Args:
+        name: the scheme, as messages call it.
+        state: that an update returned.
+        before: that it was given.
+        signals: likewise.
+        fix: what to do where an array has another shape.
+
+    Raises:
+        PluginError: naming scheme and entry.
+
+    Example:
+        >>> from phasecore.weighting.rba import RBAState
+        >>> state = RBAState({"pde": np.ones(3)}, {"pde": np.ones(3)})
+        >>> check_state_stays("rba", state, state, Signals({}, np))
+    """
+    first, now = dict(state_entries(before)), dict(state_entries(state))
+    for entry, leaf in now.items():
+        if entry in first:
+            what = f"state {usual_name(*entry)!r}"
+            _check_array(f"weighting {name!r}, {what} after an update", leaf, signals)
+            check_rows(name, what, tuple(leaf.shape), tuple(first[entry].shape), fix)
+    for entry in {**first, **now}:
+        if entry not in first or entry not in now:
+            raise PluginError(
+                f"weighting {name!r}, state {usual_name(*entry)!r} after an update",
+                received=_structure(now.get(entry)),
+                expected=f"{_structure(first.get(entry))}, as before",
+                fix="Return the entries that init made at every update.",
+            )
+
+
+def check_terms_stay(name: str, weights: Weights, weighted: tuple[str, ...], signals: Signals) -> None:
+    """Refuse weights of other terms than those of the first update, and what is no array of the signals' framework.
 
     Args:
         name: the scheme, as messages call it.
         weights: of this update.
         weighted: terms of the first update.
+        signals: that the update was given.
 
     Raises:
         PluginError: naming scheme and terms.
 
     Example:
-        >>> check_terms_stay("rba", {"pde": np.ones(3)}, ("pde",))
+        >>> check_terms_stay("rba", {"pde": np.ones(3)}, ("pde",), Signals({}, np))
     """
     if len(weights) != len(weighted) or any(term not in weights for term in weighted):
         raise PluginError(
@@ -245,6 +280,8 @@ def check_terms_stay(name: str, weights: Weights, weighted: tuple[str, ...]) -> 
             expected=f"weights of {[*weighted]}, as at first",
             fix="Return weights of the same terms at every update.",
         )
+    for term, weight in weights.items():
+        _check_array(f"weighting {name!r}, weights of term {term!r}", weight, signals)
 
 
 def check_weight_shape(name: str, term: str, shape: tuple[int, ...], sizes: Mapping[str, int]) -> None:

@@ -16,6 +16,7 @@ from phasecore.weighting.base import State, WeightingScheme, Weights
 from phasecore.weighting.checks import (
     NAME_POINTS,
     check_rows,
+    check_state_stays,
     check_terms_stay,
     check_update,
     check_weight_range,
@@ -226,13 +227,10 @@ class IndexedScheme(ABC):
             if error.__cause__ is None or not fix:
                 raise
             raise PluginError(str(error), fix=fix) from error.__cause__
-        check_terms_stay(self.scheme_name, weights, self.weighted)
-        shapes = {entry: tuple(leaf.shape) for entry, leaf in state_entries(before)}
+        check_terms_stay(self.scheme_name, weights, self.weighted, signals)
+        check_state_stays(self.scheme_name, state, before, signals, fix)
         for entry, leaf in state_entries(state):
-            name = self._names[entry]
-            what = f"state {name.removeprefix('state_')!r}"
-            check_rows(self.scheme_name, what, tuple(leaf.shape), shapes[entry], fix)
-            self._write(name, leaf, self._rows(*entry, indices))
+            self._write(self._names[entry], leaf, self._rows(*entry, indices))
         for term, weight in weights.items():
             of_batch = len(weight.shape) and term in self._batched
             if of_batch:

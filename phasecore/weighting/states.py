@@ -48,7 +48,7 @@ def state_names(
         >>> list(state_names(state, refused=".").values())
         ['4_mean_square_pde', '11_mean_square_pde', '4_last_0%2Eweight']
     """
-    usual = {entry: _joined(*entry) for entry, _ in state_entries(state)}
+    usual = {entry: usual_name(*entry) for entry, _ in state_entries(state)}
     count = Counter(usual.values())
     return {
         entry: name
@@ -81,5 +81,11 @@ def escaped(name: str, refused: str) -> str:
     return "".join(f"%{ord(c):02X}" if c in refused or c == "%" else c for c in name)
 
 
-def _joined(field: str, key: Any) -> str:
+def usual_name(field: str, key: Any) -> str:
+    """Return what an entry of a state is called where no other is called so: its field and key, joined.
+
+    Example:
+        >>> usual_name("weights", "pde"), usual_name("updates", None)
+        ('weights_pde', 'updates')
+    """
     return field if key is None else f"{field}_{key}"

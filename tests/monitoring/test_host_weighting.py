@@ -1,3 +1,4 @@
+import faulty_plugins as faulty
 import numpy as np
 import pytest
 
@@ -73,6 +74,18 @@ def test_halved_points_are_made_up_for(multiplies, expected, balance, sizes, tur
     points = weighting.point_factor("pde")
     ratio = (weighting.factor("pde") / points) ** 2 / weighting.factor("initial") ** 2
     np.testing.assert_allclose(ratio, expected)
+
+
+@pytest.mark.parametrize(("turns", "told"), faulty.TURNING.values(), ids=[*faulty.TURNING])
+def test_a_scheme_that_returns_something_else_later_is_refused_and_nothing_kept_of_it(turns, told):
+    weighting = HostWeighting(faulty.turning(**turns), "test", ["residuals"])
+    values = {"residuals": {"ode": np.asarray([1.0, -2.0])}}
+    weighting.update(values, iteration=0)
+    weighting.update(values, iteration=1)
+    before = str(weighting.state_dict())
+    with pytest.raises(PluginError, match=told):
+        weighting.update(values, iteration=2)
+    assert str(weighting.state_dict()) == before
 
 
 def test_a_scheme_rests_between_its_updates():

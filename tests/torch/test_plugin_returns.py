@@ -86,15 +86,18 @@ def test_a_batch_that_fails_for_points_that_are_not_named_says_where_to_name_the
     assert str(caught.value).endswith("Name fields with a value for each point in per_point.")
 
 
-def test_a_scheme_that_weights_other_terms_later_is_refused_then():
-    def update(signals, state):
-        weights = faulty.ones(signals)
-        count = {"ode": state.kept["ode"] + 1.0}
-        return (weights if float(count["ode"].max()) < 3 else {}), faulty.Kept(count)
-
-    loss, _ = made(SOUND, faulty.scheme(update, faulty.kept))
+@pytest.mark.parametrize(("turns", "told"), cases(faulty.TURNING))
+def test_a_scheme_that_returns_something_else_later_is_refused_then(turns, told):
+    loss, _ = made(SOUND, faulty.turning(**turns))
     loss()
-    with pytest.raises(PluginError, match=r"weights of \[\]; expected weights of \['ode'\]"):
+    with pytest.raises(PluginError, match=told):
+        loss()
+
+
+def test_a_weight_that_is_a_number_later_is_refused_then():
+    loss, _ = made(SOUND, faulty.turning(weights=lambda sound: {"ode": 1.0}))
+    loss()
+    with pytest.raises(PluginError, match=r"weights of term 'ode': received a float, 1\.0"):
         loss()
 
 

@@ -103,6 +103,15 @@ def test_a_batch_that_fails_for_points_that_are_not_named_says_where_to_name_the
         loss(points[:count], keras.ops.arange(count), training=True)
 
 
+@pytest.mark.parametrize(("turns", "told"), cases(faulty.TURNING))
+def test_a_scheme_that_returns_something_else_later_is_refused_then(turns, told):
+    loss = loss_of(SOUND, faulty.turning(**turns))
+    points, indices = keras.ops.convert_to_tensor(loss.points), keras.ops.arange(60)
+    loss(points, indices, training=True)
+    with pytest.raises(PluginError, match=told):
+        loss(points, indices, training=True)
+
+
 def test_a_scalar_residual_of_a_condition_with_one_point_is_taken():
     one = faulty.with_condition(lambda p, t, xp: xp.mean(p["u"]) - 1.0, count=1)
     found = loss_of(one).condition_residuals()["initial"]
