@@ -74,9 +74,9 @@ class RatesKept:
         if before and left and left != before:
             self._change = before, left, iteration
 
-    def look(self, now: float) -> None:
-        """Look at the learning rate; the first one that is another than that of the change tells."""
-        if self._change is None or math.isclose(now, self._change[1], rel_tol=ROUNDED):
+    def look(self, now: float | None) -> None:
+        """Look at the learning rate, if there is one; the first that is another than that of the change tells."""
+        if self._change is None or now is None or math.isclose(now, self._change[1], rel_tol=ROUNDED):
             return
         (before, left, iteration), self._change = self._change, None
         if not self._told and is_undone(before, left, now):

@@ -156,6 +156,7 @@ class Monitoring(Monitor):
             self._save_snapshot()
         if due is not None and self._evaluator is not None:
             self._record(self._measure(self._evaluator, due))
+            self._rates_kept.look(self._evaluator.learning_rate)
             was_stopped = self.stopped
             self._act()
             if self.stopped and not was_stopped:
@@ -215,7 +216,8 @@ class Monitoring(Monitor):
         assert evaluator is not None
         if isinstance(action, SetLearningRate | ScaleLearningRate):
             now = evaluator.learning_rate or 0.0
-            evaluator.set_learning_rate(action.rate if isinstance(action, SetLearningRate) else action.factor * now)
+            with self._rates_kept.watched(lambda: evaluator.learning_rate, self.iteration):
+                evaluator.set_learning_rate(action.rate if isinstance(action, SetLearningRate) else action.factor * now)
         elif isinstance(action, Resample):
             self.model.data.resample_train_points()
         elif isinstance(action, ChangeWeighting):

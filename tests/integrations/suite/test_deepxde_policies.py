@@ -54,6 +54,21 @@ def test_the_learning_rate_is_that_of_the_next_step_or_the_action_is_refused():
     assert losses[2] != pytest.approx(losses[4], rel=1e-5)
 
 
+@pytest.mark.parametrize(("decay", "undoes"), [(("inverse time", 100, 0.5), True), (("step", 4, 0.9), False)])
+def test_a_decay_that_undoes_what_policies_do_is_told_once(decay, undoes, recwarn):
+    model = compiled(optimizer="adam")
+    policy = plan((2, ScaleLearningRate(0.1)), (6, ScaleLearningRate(0.1)))
+    if BACKEND != "pytorch":
+        with pytest.raises(InputError, match="_learning_rate"):
+            monitored(policy, model=model)
+        return
+    model.compile("adam", lr=1e-3, decay=decay, verbose=0)
+    monitored(policy, model=model)
+    told = [str(item.message) for item in recwarn if "a schedule sets it anew" in str(item.message)]
+    assert len(told) == undoes
+    assert all("from 0.00099" in text and "to 9.9" in text for text in told)
+
+
 def test_weights_are_held_released_and_changed():
     sums = []
     weighting = Weighting("rba:gamma=0.9,eta=0.5")
