@@ -11,6 +11,7 @@ import click
 
 from phasecore.cli import comparison
 from phasecore.cli.comparison import FIGURE
+from phasecore.cli.consoles import tell
 from phasecore.cli.options import check_resume, common_options
 from phasecore.cli.session import interruptible, print_json, standard_output_kept_clean
 
@@ -117,15 +118,13 @@ def command(
         try:
             draw_comparison(runs, folder / FIGURE)
         except OSError as error:
-            click.echo(
-                f"Warning: no figure: cannot write {folder / FIGURE} ({reason(error)}). {remedy(error)}", err=True
-            )
+            tell(f"Warning: no figure: cannot write {folder / FIGURE} ({reason(error)}). {remedy(error)}")
         failures = [item for item in ended if isinstance(item, Failure)]
-        for failure in failures:
-            click.echo(failure.trace, err=True, nl=False)
+        for failure in (failure for failure in failures if failure.trace):
+            tell(failure.trace.removesuffix("\n"))
     if as_json:
         print_json(_document(runs))
-        click.echo(f"Figure: {folder / FIGURE}", err=True)
+        tell(f"Figure: {folder / FIGURE}")
     else:
         _print(runs, folder / FIGURE)
     if failures:
@@ -183,7 +182,8 @@ def _document(runs: Sequence[Compared]) -> dict[str, Any]:
 
 
 def _print(runs: Sequence[Compared], figure: Path) -> None:
-    from phasecore.cli.tables import acted_sentences, comparison_table, pairs_table, result_console, seeds_table
+    from phasecore.cli.consoles import result_console
+    from phasecore.cli.tables import acted_sentences, comparison_table, pairs_table, seeds_table
     from phasecore.reporting.seeds import grouped_by_weighting, paired
 
     console = result_console()

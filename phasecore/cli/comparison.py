@@ -8,8 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
+from phasecore.cli.consoles import tell
 from phasecore.cli.options import all_probes
 from phasecore.errors import InputError
 from phasecore.specifications import parse_composed, parse_specification
@@ -113,7 +112,7 @@ def prepare_all(
         raise refused[0]
     _check_different({weighting: own[0].scheme_name for weighting, own in trainings.items()})
     for reason in refused:
-        click.echo(f"left out: {reason}", err=True)
+        tell(f"left out: {reason}")
     return trainings
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import click
 
+from phasecore.cli.consoles import make_console, tell
 from phasecore.cli.session import print_json
+from phasecore.cli.whole_table import WholeTable
 from phasecore.phases import Timeline, detect, replay
 from phasecore.recording.column_names import parse_columns
 from phasecore.recording.reading import read_curve
@@ -38,7 +40,7 @@ def command(file: Path, as_json: bool, online: bool, columns: tuple[str, ...], p
         warnings.simplefilter("always")
         curve = read_curve(file, parse_columns(columns))
     for warning in caught:
-        click.echo(f"Warning: {warning.message}", err=True)
+        tell(f"Warning: {warning.message}")
     timeline = replay(curve) if online else detect(curve)
     if plot is not None:
         from phasecore.reporting.timeline_figure import draw_timeline
@@ -51,17 +53,15 @@ def command(file: Path, as_json: bool, online: bool, columns: tuple[str, ...], p
 
 
 def _print(timeline: Timeline, notes: Sequence[str]) -> None:
-    from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-    console = Console()
+    console = make_console()
     if timeline.transitions:
         online = any(transition.declared_at is not None for transition in timeline.transitions)
-        table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-        table.add_column("phase")
+        table = WholeTable()
+        table.add_column("phase", "left")
         for title in ("iteration", "interval", "confidence", *(["declared at"] * online)):
-            table.add_column(title, justify="right")
+            table.add_column(title)
         for transition in timeline.transitions:
             table.add_row(
                 Text(PHASE_NAMES[transition.phase], style=PHASE_COLOURS[transition.phase]),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, final
 
+from phasecore.cli.consoles import can_redraw, make_console
 from phasecore.cli.progress import ConsoleDisplay, LiveDisplay, PlainDisplay
 from phasecore.runs.attempts import Ended, Failure
 
@@ -26,16 +27,14 @@ class ConsoleDisplays:
     """
 
     def __init__(self, labels: Sequence[str], console: Console | None = None) -> None:
-        from rich.console import Console
-
-        self.console = console or Console(stderr=True, highlight=False)
+        self.console = console or make_console(stderr=True)
         self._labels = labels
         self._open: dict[int, ConsoleDisplay] = {}
         self._done = 0
         self._live: Live | None = None
 
     def __enter__(self) -> Self:
-        if self.console.is_terminal:
+        if can_redraw(self.console):
             from rich.live import Live
 
             self._live = Live(get_renderable=self.rendered, console=self.console, refresh_per_second=8, transient=True)

@@ -111,15 +111,16 @@ def _is_installed(package: str) -> bool:
 
 
 def _print(document: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False)
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    from phasecore.cli.consoles import make_console
+    from phasecore.cli.whole_table import WholeTable
+
+    console = make_console()
+    table = WholeTable()
     for title in ("kind", "name", "from"):
-        table.add_column(title, no_wrap=True)
-    table.add_column("note", overflow="fold")
+        table.add_column(title, "left", kept=True)
+    table.add_column("note", "left")
     checked = {(item["kind"], item["name"]): item for item in document.get("checked", [])}
     for item in document["registered"]:
         missing = " and ".join(item["missing_packages"])
@@ -127,7 +128,7 @@ def _print(document: dict[str, Any]) -> None:
         if (item["kind"], item["name"]) in checked and not missing:
             outcome = checked[item["kind"], item["name"]]["outcome"]
             note = Text(outcome, {"passed": "green", "failed": "red"}.get(outcome, "yellow"))
-        table.add_row(item["kind"], Text(item["name"]), Text(f"{item['distribution']} {item['version']}"), note)
+        table.add_row(item["kind"], item["name"], f"{item['distribution']} {item['version']}", note)
     console.print(table)
     for item in document["hooks"]:
         if item["hooks"]:

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, final
 
 from phasecore.backends import Acted, Outcome, Training
+from phasecore.cli.consoles import can_redraw, make_console
 from phasecore.phases import Phase, Timeline
 from phasecore.recording.display import Display
 from phasecore.reporting.palette import PHASE_COLOURS, PHASE_NAMES
@@ -30,10 +31,8 @@ def make_display(label: str = "") -> ConsoleDisplay:
     Args:
         label: what is trained, where several trainings follow each other.
     """
-    from rich.console import Console
-
-    console = Console(stderr=True, highlight=False)
-    return LiveDisplay(console, label) if console.is_terminal else PlainDisplay(console, label)
+    console = make_console(stderr=True)
+    return LiveDisplay(console, label) if can_redraw(console) else PlainDisplay(console, label)
 
 
 class ConsoleDisplay(Display):

@@ -75,12 +75,11 @@ def command(
         document = {**summary(training, outcome), "output": str(training.folder)}
         print_json(document)
     else:
-        from rich.console import Console
-
+        from phasecore.cli.consoles import make_console
         from phasecore.cli.tables import run_table
 
         run = Compared.of(training, outcome)
-        console = Console(highlight=False)
+        console = make_console()
         console.print(run_table(run))
         for sentence in run.moved():
             console.print(sentence, style="dim", markup=False, soft_wrap=True)

@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from phasecore.cli.consoles import tell
 from phasecore.errors import PluginWarning
 from phasecore.recording.folder import has_checkpoint
 from phasecore.recording.history import HISTORY, read_rows
@@ -75,7 +76,7 @@ def _plugin_warnings_told() -> Iterator[None]:
                 show(message, category, *where, **options)
             elif str(message) not in told:
                 told.add(str(message))
-                click.echo(f"Warning: {message}", err=True)
+                tell(f"Warning: {message}")
 
         warnings.showwarning = tell
         yield
@@ -94,7 +95,7 @@ def interruptible(ctx: click.Context, folders: Sequence[Path], again: Sequence[s
         yield
     except KeyboardInterrupt:
         kept = [line for folder in folders if (line := _kept(folder))]
-        click.echo("\n".join(["Interrupted.", *kept, f"Go on with: {shlex.join(again)}"]), err=True)
+        tell("\n".join(["Interrupted.", *kept, f"Go on with: {shlex.join(again)}"]))
         ctx.exit(130)
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
+from phasecore.cli.whole_table import WholeTable
 from phasecore.phases import Phase
 from phasecore.reporting.coefficients import coefficient_panels
 from phasecore.reporting.comparison import Compared
@@ -14,83 +13,54 @@ from phasecore.reporting.palette import PHASE_COLOURS, PHASE_NAMES
 from phasecore.reporting.seeds import BEGINS, Group, Paired, Spread
 from phasecore.reporting.wording import absent, counted, duration, interval, number, ranged
 
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-
 ABREAST = 4
 """Runs that have a column each at most; more have a row each, with less in it."""
 
-PIPE_WIDTH = 100
-"""Columns of a table that goes into a file or a pipe."""
 
-
-def result_console() -> Console:
-    """Return the console of results: as wide as the terminal, or as a table is at most."""
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    if console.is_terminal or "COLUMNS" in os.environ:
-        return console
-    return Console(highlight=False, width=PIPE_WIDTH)
-
-
-def _row(table: Table, *cells: str | Text, style: str | None = None) -> None:
-    """Add a row whose texts are taken as they are: what users and plugins wrote is no markup."""
-    from rich.text import Text
-
-    table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells), style=style)
-
-
-def comparison_table(runs: Sequence[Compared]) -> Table:
+def comparison_table(runs: Sequence[Compared]) -> WholeTable:
     """Return a table with one column per run: error, transitions, SNR, orders and time; or of many a shorter one."""
-    from rich.table import Table
     from rich.text import Text
 
     if len(runs) > ABREAST:
         return _table_of_many(runs)
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    table.add_column("", no_wrap=True)
+    table = WholeTable()
+    table.add_column(justify="left", kept=True)
     for run in runs:
-        table.add_column(Text(run.weighting), justify="right", overflow="fold")
+        table.add_column(run.weighting)
     if any(run.failure for run in runs):
-        _row(table, "outcome", *("failed" if run.failure else "trained" for run in runs))
+        table.add_row("outcome", *("failed" if run.failure else "trained" for run in runs))
     if any(math.isfinite(run.error) for run in runs):
-        _row(table, "relative L2 error", *(number(run.error) for run in runs))
+        table.add_row("relative L2 error", *(number(run.error) for run in runs))
     for phase in BEGINS:
         starts = [run.start(phase) for run in runs]
         begins = [
             absent([run.timeline]) if start is None else str(start[0]) for run, start in zip(runs, starts, strict=True)
         ]
         title = Text(f"{PHASE_NAMES[phase]} from iteration", style=PHASE_COLOURS[phase])
-        _row(table, title, *begins)
-        _row(table, "  after", *("-" if start is None else duration(start[1]) for start in starts))
-        _row(table, "  confidence", *(_confidence(run, phase) for run in runs))
+        table.add_row(title, *begins)
+        table.add_row("  after", *("-" if start is None else duration(start[1]) for start in starts))
+        table.add_row("  confidence", *(_confidence(run, phase) for run in runs))
     for name, label in (
         ("snr", "final SNR"),
         ("gradient_order", "final gradient order"),
         ("residual_order", "final residual order"),
     ):
-        _row(table, label, *(number(run.final(name)) for run in runs))
+        table.add_row(label, *(number(run.final(name)) for run in runs))
     for panel in coefficient_panels([run.columns for run in runs]):
-        _row(table, panel.label, *(number(run.final(panel.column)) for run in runs))
-    _row(table, "training time", *(duration(run.outcome.seconds) for run in runs))
+        table.add_row(panel.label, *(number(run.final(panel.column)) for run in runs))
+    table.add_row("training time", *(duration(run.outcome.seconds) for run in runs))
     return table
 
 
-def _table_of_many(runs: Sequence[Compared]) -> Table:
-    from rich.table import Table
-    from rich.text import Text
+def _table_of_many(runs: Sequence[Compared]) -> WholeTable:
 
     has_error = any(math.isfinite(run.error) for run in runs)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("", no_wrap=True)
+    table = WholeTable(gap=2, caption="iterations at which phases begin, and how sure that is")
+    table.add_column(justify="left", kept=True)
     trained = coefficient_panels([run.columns for run in runs])
     labels = ["error"] if has_error else []
     for label in [*labels, "diffusion", "total diffusion", "SNR", *(panel.label for panel in trained), "time"]:
-        table.add_column(Text(label), justify="right")
+        table.add_column(label)
     for run in runs:
         found = map(run.outcome.timeline.transition, BEGINS)
         begins = [
@@ -100,25 +70,23 @@ def _table_of_many(runs: Sequence[Compared]) -> Table:
         error = ["failed" if run.failure else number(run.error)] if has_error else []
         values = [number(run.final(column)) for column in ("snr", *(panel.column for panel in trained))]
         time = "failed" if run.failure and not has_error else duration(run.seconds)
-        _row(table, run.weighting, *error, *begins, *values, time)
-    table.caption = "iterations at which phases begin, and how sure that is"
+        table.add_row(run.weighting, *error, *begins, *values, time)
     return table
 
 
-def seeds_table(groups: Sequence[Group]) -> Table:
+def seeds_table(groups: Sequence[Group]) -> WholeTable:
     """Return a table with two lines per weighting: medians over its seeds, and ranges below them."""
-    from rich.table import Table
     from rich.text import Text
 
     has_error = any(group.error() for group in groups)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("", overflow="fold", max_width=24)
+    table = WholeTable(gap=2)
+    table.add_column(justify="left", most=24)
     for label in ["error"] if has_error else []:
-        table.add_column(label, justify="right")
+        table.add_column(label)
     for phase in BEGINS:
-        table.add_column(Text(PHASE_NAMES[phase], style=PHASE_COLOURS[phase]), justify="right")
+        table.add_column(Text(PHASE_NAMES[phase], style=PHASE_COLOURS[phase]))
     for label in ("SNR", "time"):
-        table.add_column(label, justify="right")
+        table.add_column(label)
     for group in groups:
         completed = len(group.completed)
         begins = [group.start(phase) for phase in BEGINS]
@@ -140,29 +108,28 @@ def seeds_table(groups: Sequence[Group]) -> Table:
             _range(group.final("snr")),
             _range(group.seconds(), duration),
         ]
-        _row(table, Text(group.weighting, style="bold"), *medians)
+        table.add_row(Text(group.weighting, style="bold"), *medians)
         failed = len(group.networks) - completed
         trained = f"  {completed} seed{'' if completed == 1 else 's'}"
-        _row(table, trained + (f", {failed} failed" if failed else ""), *ranges, style="dim")
+        table.add_row(trained + (f", {failed} failed" if failed else ""), *ranges, style="dim")
     return table
 
 
-def pairs_table(pairs: Sequence[Paired]) -> Table:
+def pairs_table(pairs: Sequence[Paired]) -> WholeTable:
     """Return a table of ratios, paired by seed: median, range, and the number of pairs where some lack it."""
-    from rich.table import Table
     from rich.text import Text
 
     has_error = any(pair.error for pair in pairs)
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    table.add_column("", overflow="fold", max_width=40)
+    table = WholeTable()
+    table.add_column(justify="left", most=40)
     for label in ["error"] if has_error else []:
-        table.add_column(label, justify="right")
+        table.add_column(label)
     for phase in BEGINS:
-        table.add_column(Text(PHASE_NAMES[phase], style=PHASE_COLOURS[phase]), justify="right")
+        table.add_column(Text(PHASE_NAMES[phase], style=PHASE_COLOURS[phase]))
     for pair in pairs:
         spreads = [*([pair.error] if has_error else []), *(pair.starts[phase] for phase in BEGINS)]
         cells = [counted(spread, pair.count) for spread in spreads]
-        _row(table, f"{pair.weighting} / {pair.against}", *cells)
+        table.add_row(f"{pair.weighting} / {pair.against}", *cells)
     return table
 
 
@@ -206,26 +173,27 @@ def _confidence(run: Compared, phase: Phase) -> str:
     return "-" if found is None else f"{found.confidence:.2f}"
 
 
-def run_table(run: Compared) -> Table:
+def run_table(run: Compared) -> WholeTable:
     """Return the outcome of one run as rows of name and value."""
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 3, 0, 0))
+    table = WholeTable(has_header=False)
+    table.add_column(justify="left")
+    table.add_column(justify="left")
     if math.isfinite(run.error):
-        _row(table, "relative L2 error", number(run.error))
+        table.add_row("relative L2 error", number(run.error))
     for panel in coefficient_panels([run.columns]):
-        _row(table, panel.label, number(run.final(panel.column)))
+        table.add_row(panel.label, number(run.final(panel.column)))
     for transition in run.outcome.timeline.transitions:
         name = Text(f"{PHASE_NAMES[transition.phase]} from", style=PHASE_COLOURS[transition.phase])
         after = duration(run.seconds_at(transition.iteration))
-        _row(table, name, f"iteration {transition.iteration} (after {after}), confidence {transition.confidence:.2f}")
+        table.add_row(name, f"iteration {transition.iteration} (after {after}), confidence {transition.confidence:.2f}")
     current = run.outcome.timeline.current
-    _row(table, "phase at the end", PHASE_NAMES[current] if current else run.outcome.timeline.reason)
+    table.add_row("phase at the end", PHASE_NAMES[current] if current else run.outcome.timeline.reason)
     for acted in run.outcome.actions:
-        _row(table, acted.words, f"at iteration {acted.iteration} ({acted.policy}: {acted.reason})")
-    _row(table, "final SNR", number(run.final("snr")))
-    _row(table, "training time", duration(run.outcome.seconds))
+        table.add_row(acted.words, f"at iteration {acted.iteration} ({acted.policy}: {acted.reason})")
+    table.add_row("final SNR", number(run.final("snr")))
+    table.add_row("training time", duration(run.outcome.seconds))
     if run.training.folder is not None:
-        _row(table, "run folder", Text(str(run.training.folder), overflow="fold"))
+        table.add_row("run folder", str(run.training.folder))
     return table

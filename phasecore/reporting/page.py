@@ -20,7 +20,7 @@ from phasecore.reporting.fields import fields_figure, why_no_picture
 from phasecore.reporting.palette import FAINT, PHASE_COLOURS, PHASE_NAMES
 from phasecore.reporting.reported import Reported, gather
 from phasecore.reporting.seeds import BEGINS, Spread, grouped_by_weighting, paired
-from phasecore.reporting.wording import absent, counted, duration, number, ranged
+from phasecore.reporting.wording import absent, counted, duration, masked, number, ranged
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -127,6 +127,7 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        finalize=_shown,
     )
     environment.filters |= {
         "number": number,
@@ -140,6 +141,13 @@ def _template() -> Template:
     environment.globals |= {"Phase": Phase, "phase_names": PHASE_NAMES, "colours": PHASE_COLOURS, "faint": FAINT}
     environment.globals |= {"duration": duration, "whole": "{:.0f}".format, "absent": absent}
     return environment.get_template(TEMPLATE)
+
+
+def _shown(value: Any) -> Any:
+    """Return a value as the page shows it: texts without passwords, as a page may be sent to anybody."""
+    from markupsafe import Markup
+
+    return masked(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _ranged(spread: Spread | None, word: Callable[[float], str] = number) -> str:
@@ -169,12 +177,15 @@ def _html(figure: Figure | None, identity: str, nonce: str) -> Markup | None:
 
 
 def _as_text(part: Any, name: str = "") -> Any:
-    """Return a part of a figure in which no text but our own templates is markup."""
+    """Return a part of a figure in which no text but our own templates is markup, and none tells a password."""
     if isinstance(part, dict):
         return {key: _as_text(value, key) for key, value in part.items()}
     if isinstance(part, list | tuple):
         return [_as_text(value, name) for value in part]
-    return part.replace("<", "&lt;") if isinstance(part, str) and name != "hovertemplate" else part
+    if not isinstance(part, str):
+        return part
+    part = masked(part)
+    return part.replace("<", "&lt;") if name != "hovertemplate" else part
 
 
 def _check_replaceable(file: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
@@ -104,6 +105,25 @@ def absent(timelines: Iterable[Timeline], not_reached: str = "not reached") -> s
     if not any(told):
         return "cannot tell" if told else "-"
     return not_reached + ("" if all(told) or not_reached == "-" else f", in {sum(told)}")
+
+
+SECRETS = (
+    (re.compile(r"(//[^\s/:@]*:)(?![0-9]+(?:[/\s]|$))[^\s,]*@"), r"\1...@"),
+    (re.compile(r"\b((?:password|token|secret|api_?key)=)[^\s,&;\"]+", re.IGNORECASE), r"\1..."),
+)
+"""What a password follows in an address or among options, and what is shown."""
+
+
+def masked(text: str) -> str:
+    """Return a text without the passwords in its addresses, to be shown to anybody.
+
+    Example:
+        >>> masked("mlflow:uri=postgresql://me:secret@host/runs"), masked("http://host:5000/a@b")
+        ('mlflow:uri=postgresql://me:...@host/runs', 'http://host:5000/a@b')
+    """
+    for secret, shown in SECRETS:
+        text = secret.sub(shown, text)
+    return text
 
 
 def grouped(value: float) -> str:
