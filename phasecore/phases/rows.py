@@ -29,7 +29,7 @@ def columns_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, NDArray[np.float6
         name for row in rows for name, value in row.items() if value is None or isinstance(value, NUMBERS)
     )
     check_table(len(rows), len(names), sum(map(len, rows)))
-    return {name: np.asarray([_number(row.get(name)) for row in rows], dtype=np.float64) for name in names}
+    return {name: np.asarray([number_of(row.get(name)) for row in rows], dtype=np.float64) for name in names}
 
 
 def recorded_columns(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[float | None]]:
@@ -40,7 +40,7 @@ def recorded_columns(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[float 
         [2.0, nan, None]
     """
     rows = list(rows)
-    return {name: [_number(row[name]) if name in row else None for row in rows] for name in columns_of(rows)}
+    return {name: [number_of(row[name]) if name in row else None for row in rows] for name in columns_of(rows)}
 
 
 def check_table(rows: int, names: int, values: int) -> None:
@@ -56,7 +56,13 @@ def check_table(rows: int, names: int, values: int) -> None:
         raise InputError("history", received=f"{names} columns in {rows} rows", expected="rows with the same columns")
 
 
-def _number(value: object) -> float:
+def number_of(value: object) -> float:
+    """Return what a row says as a number, NaN for null and what is none.
+
+    Example:
+        >>> number_of(2), number_of(None), number_of("2")
+        (2.0, nan, nan)
+    """
     try:
         return float(value) if isinstance(value, NUMBERS) else math.nan
     except OverflowError:  # a whole number of hundreds of digits

@@ -104,13 +104,17 @@ def open_run(folder: str | Path) -> Run:
     names = sorted(path.name for path in (folder / SNAPSHOTS).glob("*.npz"))
     matches = [match for match in map(_SNAPSHOT.fullmatch, names) if match]
     rows = read_rows(history) if history.exists() else []
+    try:
+        columns, recorded = columns_of(rows), recorded_columns(rows)
+    except InputError as error:
+        raise InputError(f"{history}: {error}") from None
     return Run(
         folder,
         configuration,
-        columns_of(rows),
+        columns,
         read_json(folder / OUTCOME) if (folder / OUTCOME).exists() else None,
         tuple(sorted(int(match.group(1)) for match in matches)),
-        recorded_columns(rows),
+        recorded,
         tuple(acted_of(rows)),
     )
 

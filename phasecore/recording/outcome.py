@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from phasecore.backends import Acted, Outcome
+from phasecore.phases.rows import number_of
 from phasecore.recording.history import acted_of, timeline_of
 
 
@@ -30,15 +30,19 @@ def outcome_of(
     """
     return Outcome(
         iterations=iterations,
-        seconds=_last(rows, "seconds") if seconds is None else seconds,
-        relative_l2_error=_last(rows, "relative_l2_error"),
+        seconds=last(rows, "seconds") if seconds is None else seconds,
+        relative_l2_error=last(rows, "relative_l2_error"),
         timeline=timeline_of(rows),
         rows=tuple(rows),
         actions=tuple(acted_of(rows) if actions is None else actions),
     )
 
 
-def _last(rows: Sequence[Mapping[str, Any]], name: str) -> float:
-    """What was measured last, NaN if nothing was, or no number."""
-    value = next((row[name] for row in reversed(rows) if name in row), None)
-    return math.nan if value is None else float(value)
+def last(rows: Sequence[Mapping[str, Any]], name: str) -> float:
+    """Return what the last row that has a column says: NaN if that is no number, or no row has it.
+
+    Example:
+        >>> last([{"snr": 2.0}, {"snr": 1.0}, {}], "snr"), last([{"snr": 2.0}, {"snr": None}], "snr"), last([], "snr")
+        (1.0, nan, nan)
+    """
+    return number_of(next((row[name] for row in reversed(rows) if name in row), None))

@@ -14,6 +14,7 @@ from phasecore.backends import Acted, Outcome, Training
 from phasecore.phases import Phase, Timeline
 from phasecore.phases.rows import columns_of, recorded_columns
 from phasecore.recording.configuration import configuration_of, trained
+from phasecore.recording.outcome import last
 from phasecore.reporting.histories import curve_of
 from phasecore.reporting.moved import moved
 from phasecore.reporting.naming import names_of
@@ -87,8 +88,8 @@ class Compared:
         return self.outcome.actions
 
     def final(self, name: str) -> float:
-        """Return the last finite value of a column, or NaN if it has none."""
-        return last_finite(self.columns, name)
+        """Return what was measured last of a column, NaN if that is no number, or nothing was measured."""
+        return last(self.outcome.rows, name)
 
     def curve(self, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return iterations and values of the captures that have a column, NaN where it is no number there."""
@@ -117,15 +118,3 @@ def in_groups(runs: Sequence[Compared]) -> list[Compared]:
     configurations = [configuration_of(run.training) for run in runs]
     _, groups = names_of(configurations, [str(run.training.folder) for run in runs])
     return [replace(run, group=group) for run, group in zip(runs, groups, strict=True)]
-
-
-def last_finite(columns: Columns, name: str) -> float:
-    """Return the last finite value of a column, or NaN if it has none.
-
-    Example:
-        >>> last_finite({"snr": np.asarray([1.0, 2.0, np.nan])}, "snr"), last_finite({}, "snr")
-        (2.0, nan)
-    """
-    values = columns.get(name, np.empty(0))
-    finite = values[np.isfinite(values)]
-    return float(finite[-1]) if finite.size else math.nan

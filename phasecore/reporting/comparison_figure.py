@@ -72,7 +72,7 @@ def draw_comparison(runs: Sequence[Compared], file: Path) -> None:
 
     columns = [[run for run in runs if run.weighting == one] for one in dict.fromkeys(run.weighting for run in runs)]
     always = [Panel(*row) for row in ROWS]
-    rows = [row for row in always if any(math.isfinite(run.final(row.column)) for run in runs)] or always
+    rows = [row for row in always if any(_has(run, row.column) for run in runs)] or always
     rows += coefficient_panels([run.columns for run in runs])
     bands = math.ceil(len(columns) / ABREAST)
     abreast = math.ceil(len(columns) / bands)
@@ -129,6 +129,10 @@ def _extent(runs: Sequence[Compared], rows: Sequence[Panel]) -> tuple[float, flo
     return begins, last
 
 
+def _has(run: Compared, name: str) -> bool:
+    return bool(np.isfinite(run.columns.get(name, np.empty(0))).any())
+
+
 def _last(run: Compared) -> float:
     return float(run.columns.get("iteration", np.empty(0)).max(initial=1.0))
 
@@ -172,7 +176,7 @@ def _draw_panel(panel: Axes, runs: Sequence[Compared], name: str, scale: str) ->
     else:
         for curve in smooth:
             _plot(panel, *curve, scale, color=FAINT, linewidth=0.8, alpha=0.8)
-        whole = [curve for run, curve in zip(runs, smooth, strict=True) if not run.failure]
+        whole = [curve for run, curve in zip(runs, smooth, strict=True) if run.is_complete]
         _plot(panel, *median_curve(whole), scale, color=INK, linewidth=2.0)
     if not any(np.isfinite(on_scale(values, scale)).any() for _, values in curves):
         panel.text(0.5, 0.5, "not recorded", transform=panel.transAxes, ha="center", color=FAINT)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import cycle, islice
+from itertools import compress, cycle, islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from phasecore.errors import InputError
 from phasecore.phases import Curve, Phase
 from phasecore.reporting.coefficients import coefficient_panels
 from phasecore.reporting.histories import alone, curve_of, on_scale, running_median, thinned_curve
@@ -58,8 +59,8 @@ def styles(count: int) -> list[tuple[str, str]]:
 def curves_figure(reported: Sequence[Reported]) -> Figure:
     """Draw the phases of each run as a bar, and below them the main quantities over the iterations.
 
-    Runs that differ by their seed alone are thin lines, with their median. The phases of a single run are shaded behind
-    its curves too. Captures before the first iteration are left out.
+    Runs that differ by their seed alone are thin lines, with the median of those that were trained to the end. The
+    phases of a single run are shaded behind its curves too. Captures before the first iteration are left out.
 
     Args:
         reported: the runs, at least one.
@@ -75,15 +76,17 @@ def curves_figure(reported: Sequence[Reported]) -> Figure:
     )
     for item in reported:
         _draw_phases(figure, item)
-    groups = grouped(reported, recorded)
+    groups = grouped(reported, list(zip(reported, recorded, strict=True)))
     for (colour, dash), (label, members) in zip(styles(len(groups)), groups.items(), strict=True):
+        is_first = True
         for row, (name, _, scale) in enumerate(panels, start=2):
-            curves = [quantities[name] for quantities in members if name in quantities]
-            is_first = any(name == next(iter(quantities), None) for quantities in members)
+            curves = [quantities[name] for _, quantities in members if name in quantities]
             if len(members) == 1 and curves:
                 _draw_curve(figure, row, label, *curves[0], scale, colour, dash, is_first)
             elif curves:
-                _draw_median(figure, row, label, curves, scale, colour, dash)
+                whole = [item.is_complete for item, quantities in members if name in quantities]
+                _draw_median(figure, row, label, curves, whole, scale, colour, dash, is_first)
+            is_first = is_first and not curves
     for row, (name, label, scale) in enumerate(panels, start=2):
         together = [quantities[name][1] for quantities in recorded if name in quantities]
         figure.update_yaxes(title_text=label, row=row, col=1, **_axis(np.concatenate(together), scale == "log"))
@@ -245,20 +248,21 @@ def _draw_curve(
 
 
 def _draw_median(
-    figure: Figure, row: int, label: str, curves: Sequence[tuple[Floats, Floats]], scale: str, colour: str, dash: str
-) -> None:
-    """Draw the running median of each curve as a thin line, and the median of them."""
+    figure: Figure, row: int, label: str, curves: Sequence[tuple[Floats, Floats]], whole: Sequence[bool], scale: str,
+    colour: str, dash: str, legend: bool,
+) -> None:  # fmt: skip
+    """Draw the running median of each curve as a thin line, and the median of those of whole trainings."""
     from plotly.graph_objects import Scatter
 
     thin = [thinned_curve(*curve, MOST_DRAWN) for curve in curves]
     smooth = [(iteration, running_median(iteration, values)) for iteration, values in thin]
-    median = thinned_curve(*median_curve(smooth), MOST_DRAWN)
-    drawn = [*((curve, 0.8, 0.35) for curve in smooth), (median, 2.6, 1.0)]
-    for (iteration, values), width, opacity in drawn:
+    median = thinned_curve(*median_curve(list(compress(smooth, whole))), MOST_DRAWN)
+    drawn = [*((curve, 0.8, 0.35) for curve in smooth), *([(median, 2.6, 1.0)] if median[0].size else [])]
+    for place, ((iteration, values), width, opacity) in enumerate(drawn, start=1):
         is_median = opacity == 1.0
         figure.add_trace(
             Scatter(**_line(iteration, on_scale(values, scale), colour), name=label, legendgroup=label, opacity=opacity,
-                    showlegend=is_median and row == 2, hoverinfo="all" if is_median else "skip",
+                    showlegend=legend and place == len(drawn), hoverinfo="all" if is_median else "skip",
                     line={"color": colour, "dash": dash if is_median else "solid", "width": width}),
             row=row, col=1,
         )  # fmt: skip
@@ -275,8 +279,11 @@ def _quantities(item: Reported) -> dict[str, tuple[Floats, Floats]]:
     """The main quantities that a run has recorded: iterations and values of each."""
     if not item.run.history:
         return {}
-    curve = Curve.from_columns(item.run.recorded)
-    found = {name: captured(curve, name) for name, _, _ in PANELS}
+    try:
+        curve = Curve.from_columns(item.run.recorded)
+        found = {name: captured(curve, name) for name, _, _ in PANELS}
+    except InputError:  # no curve in which phases could be looked for: the timeline says why
+        found = {name: curve_of(item.run.recorded, name) for name, _, _ in PANELS}
     trained = coefficient_panels([item.run.history])
     found |= {panel.column: curve_of(item.run.recorded, panel.column) for panel in trained}
     return {name: recorded for name, recorded in found.items() if np.isfinite(recorded[1]).any()}

@@ -42,14 +42,15 @@ def curve_of(columns: Mapping[str, Sequence[float | None] | Floats], name: str) 
 
 
 def captures_with(iteration: Floats, values: Floats, has: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    """Return the captures that have a quantity, from the first iteration on; NaN where it is no number.
+    """Return the captures that have a quantity, from the first iteration on, in order; NaN where it is no number.
 
     Args:
-        iteration: shape (captures,).
+        iteration: shape (captures,); that of a history which somebody has put together may go backwards.
         values: likewise.
         has: which captures have the quantity, likewise.
     """
-    kept = has & (iteration >= 1)
+    kept = np.flatnonzero(has & (iteration >= 1))
+    kept = kept[np.argsort(iteration[kept], kind="stable")]
     return iteration[kept], np.where(np.isfinite(values[kept]), values[kept], np.nan)
 
 

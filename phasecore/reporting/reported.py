@@ -13,6 +13,7 @@ from phasecore.backends import Acted
 from phasecore.errors import InputError
 from phasecore.phases import Timeline
 from phasecore.policies.actions import Stop
+from phasecore.problems.coefficients import final_coefficients
 from phasecore.recording.configuration import IDENTITY, points_per_batch, trained
 from phasecore.recording.folder import (
     COMPARISON,
@@ -24,7 +25,6 @@ from phasecore.recording.folder import (
     read_json,
 )
 from phasecore.recording.history import plain, timeline_of
-from phasecore.reporting.comparison import last_finite
 from phasecore.reporting.moved import moved
 from phasecore.reporting.naming import names_of, problem_text
 
@@ -79,7 +79,7 @@ class Reported:
 
     @property
     def error(self) -> float:
-        """The relative L2 error, as far as the run has come; NaN where there is none, or the training failed."""
+        """The relative L2 error, as far as the run has come; NaN where that is no number, or the training failed."""
         return math.nan if self.failure else self.final("relative_l2_error")
 
     @property
@@ -109,8 +109,9 @@ class Reported:
         return problem_text(self.run.configuration)
 
     def final(self, name: str) -> float:
-        """Return the last finite value of a column, or NaN if it has none."""
-        return last_finite(self.run.history, name)
+        """Return what was measured last of a column, NaN if that is no number, or nothing was measured."""
+        column = self.run.recorded.get(name, ())
+        return next((value for value in reversed(column) if value is not None), math.nan)
 
     def moved(self) -> list[str]:
         """Return a sentence for each transition that was announced during the training and lies elsewhere."""
@@ -118,10 +119,13 @@ class Reported:
 
     def summary(self) -> dict[str, Any]:
         """Return the run as `phasecore run --json` prints it, as far as it has come."""
+        last = {name: column[-1] for name, column in self.run.recorded.items() if column and column[-1] is not None}
+        found = final_coefficients([last])
         document = {name: self.run.configuration.get(name) for name in IDENTITY} | {
             "iterations": self.last_iteration,
             "seconds": self.final("seconds"),
             "relative_l2_error": self.final("relative_l2_error"),
+            **({"coefficients": found} if found else {}),
             "phases": self.timeline.to_json(),
             "actions": [acted.to_json() for acted in self.run.actions],
             "output": str(self.run.folder),

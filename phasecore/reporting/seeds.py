@@ -59,7 +59,7 @@ class Network(Protocol):
         """What policies had done in it, in order."""
 
     def final(self, name: str) -> float:
-        """Return the last finite value of a column of its history, or NaN."""
+        """Return what was measured last of a column of its history, or NaN."""
 
 
 @final
@@ -159,7 +159,7 @@ class Group:
         return Spread.of(network.timeline.start(phase) for network in self.completed)
 
     def final(self, name: str) -> Spread | None:
-        """Return the spread of the last finite values of a column."""
+        """Return the spread of what was measured last of a column, where that is a number."""
         return Spread.of(network.final(name) for network in self.completed)
 
     def seconds(self) -> Spread | None:

@@ -40,7 +40,11 @@ def test_split_refuses(text: str) -> None:
 
 def compared(columns: dict[str, list[float]], timeline: Timeline) -> Compared:
     training = prepare("helmholtz", backend="synthetic", points=60)
-    outcome = Outcome(1000, 10.0, 0.25, timeline)
+    rows = [
+        {name: value for name, value in zip(columns, row, strict=True) if not math.isnan(value)}
+        for row in zip(*columns.values(), strict=True)
+    ]
+    outcome = Outcome(1000, 10.0, 0.25, timeline, tuple(rows))
     return Compared(training, outcome, {name: np.asarray(values) for name, values in columns.items()})
 
 
