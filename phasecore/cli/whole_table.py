@@ -89,7 +89,8 @@ class WholeTable:
         """The columns' widths, None where numbers would have to be cut: the widest gives way first."""
         from rich.cells import cell_len
 
-        widths, least = [], []
+        widths: list[int] = []
+        least: list[int] = []
         for place, column in enumerate(self.columns):
             cells = [cells[place].plain for cells, _ in self.rows]
             width = max(map(cell_len, [column.title.plain, *cells]))
