@@ -309,7 +309,7 @@ def test_going_back_in_the_same_loop_leaves_one_history(way, finished, tmp_path)
     monitor.finish()
     run = open_run(tmp_path / "run")
     assert run.history["iteration"].tolist() == [row["iteration"] for row in monitor.history] == list(range(1, 9))
-    assert without_seconds(monitor.history)[:6] == before
+    assert without_seconds(monitor.history)[:5] == before[:5]
     assert run.snapshots == (2, 5, 8)
     assert read_curve(tmp_path / "run" / "history.csv").iteration.tolist() == list(range(1, 9))
     assert phasecore.detect(read_curve(tmp_path / "run")) == monitor.detect()
