@@ -83,7 +83,7 @@ class Hooks:
 
         One that phasecore does not drive is described by a `phasecore.backends.Monitored`: the same attributes, None
         for what is not known. Going on, the first capture tells from which iteration: what was heard of later ones is
-        void.
+        void. That is also heard after an end, or in the middle, where a training goes back to an earlier state.
         """
 
     @hookspec

@@ -268,7 +268,7 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
                 received=f"a monitor that has written rows of the first to {' and '.join(self._files)}",
                 expected="a monitor of its own for each model",
             )
-        self._log.replay([])
+        self._log.forget()
         self._latest = {}
         self._captured_of, self.iteration, self._before = [], 0, 0
         self._clock.set(0.0)
@@ -295,7 +295,7 @@ class PhaseMonitor(Monitor, keras.callbacks.Callback):  # type: ignore[misc, unu
             stacklevel=2,
         )
         done = [acted for acted in self._log.actions if acted.iteration <= self.iteration]
-        self._log.replay([row for row in self.history if row["iteration"] <= self.iteration], done)
+        self._log.replay(self.history[: -len(late)], done, iteration=self.iteration)
         self._latest = {}
 
     def _passed(self, iteration: int) -> None:

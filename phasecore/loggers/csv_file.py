@@ -28,9 +28,9 @@ class CSVLogger:
     """Writes each capture as a line of a CSV file, handed to the operating system at once.
 
     What was measured and is no number is written as "nan"; what was not measured is an empty cell. A column that
-    appears later than the first line is added to the whole file. Going on with a run, the lines from the
-    resumed iteration on are replaced; where there is no file yet, it begins with the captures that the run folder has.
-    `phasecore detect` reads the file.
+    appears later than the first line is added to the whole file. Going on with a run, the lines from the resumed
+    iteration on are replaced. A file that vanishes, or is not there yet where a run goes on, begins with the captures
+    that the run folder has. `phasecore detect` reads the file.
 
     Args:
         path: the file; it must not exist unless a run goes on. By default `history.csv` in the run folder, and
@@ -41,6 +41,7 @@ class CSVLogger:
         self._path = None if path is None else Path(path)
         self._columns: list[str] = []
         self._file: Growing | None = None
+        self._training: Training | Monitored | None = None
         self._kept: list[dict[str, str]] = []
         self._waiting: list[dict[str, str]] = []
         self._trouble = Trouble(_warn)
@@ -52,9 +53,13 @@ class CSVLogger:
         """Make sure of the file."""
         default = "history.csv" if training.folder is not None else f"{name_of(training)}.csv"
         self._path = self._path or folder_of(training) / default
+        self._training = training
         self._claim(self._path.resolve())
         if resumed:
-            self._kept = self._read() if self._path.exists() else self._recorded(training)
+            # the next line says which of those that are there stay
+            self._kept = [*(self._read() if self._path.exists() else self._recorded()), *self._waiting]
+            self._waiting = []
+            self._let_go()
         elif self._path.exists():
             raise InputError(
                 "option 'path'", received=f"{self._path}, which exists", expected="a file that does not exist yet"
@@ -94,8 +99,9 @@ class CSVLogger:
     def _rewrite(self, path: Path, new: list[str], before: int) -> None:
         """Write the lines so far again, under a header with new columns."""
         if self._file is not None:
+            is_whole = path.exists() and not (self._file.is_gone() and self._history() is not None)
+            self._kept = self._read() if is_whole else self._recorded()
             self._file.close()
-            self._kept = self._read() if path.exists() else []
         columns = list(dict.fromkeys([*self._columns, *(name for line in self._kept for name in line), *new]))
         kept = [line for line in self._kept if _is_before(line, before)]
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -115,13 +121,17 @@ class CSVLogger:
                 )
             return list(reader)
 
-    def _recorded(self, training: Training | Monitored) -> list[dict[str, str]]:
-        """Return the lines of what was captured before this logger was asked for."""
-        history = None if training.folder is None else training.folder / HISTORY
-        if history is not None and history.exists():
+    def _recorded(self) -> list[dict[str, str]]:
+        """Return the lines of what was captured so far, from the run folder."""
+        history = self._history()
+        if history is not None:
             return [_line({name: row[name] for name in row if name != "actions"}) for row in read_rows(history)]
         _warn(f"{self._path}: the lines begin where the training goes on, as nothing is known of its earlier captures")
         return []
+
+    def _history(self) -> Path | None:
+        folder = None if self._training is None else self._training.folder
+        return None if folder is None or not (folder / HISTORY).exists() else folder / HISTORY
 
     def _claim(self, file: Path) -> None:
         if _WRITERS.get(file, self) is not self:
@@ -137,6 +147,11 @@ class CSVLogger:
             self._write_if_possible()
         if self._file is not None:
             self._file.close()
+
+    def _let_go(self) -> None:
+        if self._file is not None:
+            self._file.close()
+        self._file, self._columns = None, []
 
 
 def _line(row: Mapping[str, Any]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import time
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Any, final
 from phasecore.backends import Monitored, Outcome, Training
 from phasecore.errors import InputError
 from phasecore.hookspecs import hookimpl
-from phasecore.loggers.content import folder_of, name_of, parameters_of, results_of, sentence_of
+from phasecore.loggers.content import name_of, parameters_of, results_of, sentence_of
+from phasecore.loggers.identity import Identity
 from phasecore.phases import Transition
 from phasecore.recording.history import numbers_of
 
@@ -31,7 +33,8 @@ class MLflowLogger:
 
     Captures are sent once a second at most, so that a slow server does not slow the training much. Only MLflow's
     client is used: a run that is active in the same process is left alone. Going on with a run, the same MLflow run
-    goes on; its metrics of iterations that are trained again are there twice.
+    goes on; its metrics of iterations that are trained again are there twice. The run folder has its identity for each
+    `uri` and `experiment`; without a folder a training goes on with its run as long as the process lives.
 
     Args:
         experiment: name of the experiment; made if there is none.
@@ -45,7 +48,9 @@ class MLflowLogger:
         self._experiment = experiment
         self._uri = uri
         self._client: MlflowClient | None = None
+        self._identity = Identity(RUN_FILE, {"experiment": experiment, "uri": uri})
         self._run = ""
+        self._names = Names()
         self._waiting: list[Metric] = []
         self._sent = -math.inf
 
@@ -55,18 +60,20 @@ class MLflowLogger:
         from mlflow import MlflowClient
         from mlflow.entities import Param
 
+        if self._waiting:
+            self._send()
         self._client = client = MlflowClient(self._uri)
-        file = folder_of(training) / RUN_FILE
-        if resumed and file.exists():
-            self._run = file.read_text(encoding="utf-8").strip()
+        if resumed and (known := self._identity.of(training)):
+            self._run = known
             client.update_run(self._run, status="RUNNING")
             return
+        self._names = Names()
         found = client.get_experiment_by_name(self._experiment)
         experiment = client.create_experiment(self._experiment) if found is None else found.experiment_id
         self._run = client.create_run(experiment, run_name=name_of(training)).info.run_id
-        if training.folder is not None:
-            file.write_text(self._run + "\n", encoding="utf-8")
-        parameters = [Param(_key(name), str(value)) for name, value in parameters_of(training).items()]
+        self._identity.keep(training, self._run)
+        keys = Names()
+        parameters = [Param(keys.of(name), str(value)) for name, value in parameters_of(training).items()]
         for start in range(0, len(parameters), PARAMETERS_PER_REQUEST):
             client.log_batch(self._run, params=parameters[start : start + PARAMETERS_PER_REQUEST])
 
@@ -97,7 +104,7 @@ class MLflowLogger:
         from mlflow.entities import Metric
 
         now = time.time_ns() // 1_000_000
-        self._waiting += [Metric(_key(name), value, now, iteration) for name, value in numbers.items()]
+        self._waiting += [Metric(self._names.of(name), value, now, iteration) for name, value in numbers.items()]
         if time.monotonic() - self._sent >= SECONDS_BETWEEN_REQUESTS or len(self._waiting) >= METRICS_PER_REQUEST:
             self._send()
 
@@ -114,6 +121,24 @@ class MLflowLogger:
             self._client.set_terminated(self._run, status)
 
 
-def _key(name: str) -> str:
-    """Return a name with the characters that MLflow allows."""
-    return re.sub(r"[^\w\-./ ]", "_", name, flags=re.ASCII)
+@final
+class Names:
+    """Names with the characters that MLflow allows, and another one for each: those that become alike are numbered.
+
+    Example:
+        >>> names = Names()
+        >>> [names.of(name) for name in ("coefficient_λ", "loss [1]", "loss (1)", "loss [1]")]
+        ['coefficient_λ', 'loss _1_', 'loss _1__2', 'loss _1_']
+    """
+
+    def __init__(self) -> None:
+        self._keys: dict[str, str] = {}
+
+    def of(self, name: str) -> str:
+        """Return what to call it."""
+        if name not in self._keys:
+            key = re.sub(r"[^\w\-./ ]", "_", name)
+            others = set(self._keys.values())
+            numbered = itertools.chain([key], (f"{key}_{number}" for number in itertools.count(2)))
+            self._keys[name] = next(own for own in numbered if own not in others)
+        return self._keys[name]

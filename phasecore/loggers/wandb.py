@@ -9,6 +9,7 @@ from phasecore.backends import Monitored, Outcome, Training
 from phasecore.errors import InputError
 from phasecore.hookspecs import hookimpl
 from phasecore.loggers.content import folder_of, name_of, parameters_of, results_of, sentence_of
+from phasecore.loggers.identity import Identity
 from phasecore.phases import Transition
 from phasecore.recording.history import numbers_of
 
@@ -24,7 +25,8 @@ class WandbLogger:
     """Logs the configuration, each capture against its iteration, and the phases and the outcome into the summary.
 
     A run of the user's own in the same process is left alone. Going on with a run, the same wandb run goes on; its
-    values of iterations that are trained again are there twice.
+    values of iterations that are trained again are there twice. The run folder has its identity for each `project` and
+    `entity`; without a folder a training goes on with its run as long as the process lives.
 
     Args:
         project: name of the project.
@@ -40,6 +42,7 @@ class WandbLogger:
         self._project = project
         self._entity = entity
         self._mode = cast(Mode | None, mode)
+        self._identity = Identity(RUN_FILE, {"entity": entity, "project": project})
         self._run: wandb.Run | None = None
 
     @hookimpl
@@ -47,22 +50,24 @@ class WandbLogger:
         """Make the run, or open it again."""
         import wandb
 
-        file = folder_of(training) / RUN_FILE
-        again = resumed and file.exists()
+        known = self._identity.of(training) if resumed else None
+        if self._run is not None:
+            if known == self._run.id:
+                return
+            self._run.finish()
         self._run = wandb.init(
             project=self._project,
             entity=self._entity,
             mode=self._mode,
             name=name_of(training),
-            id=file.read_text(encoding="utf-8").strip() if again else None,
-            resume="allow" if again else None,
+            id=known,
+            resume="allow" if known else None,
             config=parameters_of(training),
             dir=str(folder_of(training)),
             reinit="create_new",
             settings=wandb.Settings(console="off", quiet=True),
         )
-        if training.folder is not None:
-            file.write_text(self._run.id + "\n", encoding="utf-8")
+        self._identity.keep(training, self._run.id)
         self._run.define_metric("iteration", hidden=True)
         self._run.define_metric("*", step_metric="iteration")
 
@@ -85,9 +90,11 @@ class WandbLogger:
         assert self._run is not None
         self._run.summary.update(results_of(outcome))
         self._run.finish()
+        self._run = None
 
     @hookimpl
     def phasecore_run_stopped(self) -> None:
         """End the run as one that failed."""
         if self._run is not None:
             self._run.finish(exit_code=1)
+            self._run = None

@@ -123,10 +123,13 @@ class Monitor(ABC):
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state_dict()`; the phases so far are replayed from the history."""
-        self.iteration = int(state["iteration"])
+        """Go on from `state_dict()`; the phases so far are replayed from the history.
+
+        In a training that has begun this goes back: what its files have of later is dropped once it goes on.
+        """
+        self.iteration, self._saved = int(state["iteration"]), -1
         self._clock.set(float(state["seconds"]))
-        self._log.replay(state["history"])
+        self._log.replay(state["history"], iteration=self.iteration)
         if self._policies and "policies" in state:
             acted = state["policies"]
             self._log.restore_policies(acted)

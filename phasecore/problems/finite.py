@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -69,14 +70,18 @@ def diverged(
         loss: what the training reported.
     """
     found = not_finite(problem, points, residuals)
-    partly = any(np.isfinite(values).any() and not np.isfinite(values).all() for values in residuals.values())
+    fix = "Lower the learning rate, or look at the weighting scheme's weights in the last snapshot, if there is one."
+    if any(np.isfinite(values).any() and not np.isfinite(values).all() for values in residuals.values()):
+        fix = f"The network is finite elsewhere: look at the equation there, {SUSPECTS}."
+    elif math.isinf(loss) and not any(np.isfinite(values).any() for values in residuals.values()):
+        # the step of an infinite loss leaves no number in the network: its residuals say nothing of the equation
+        found = "squares of residuals, or weights, are too large for a number"
+        fix = "Have the terms of the equations of order one, by other units or a factor, or lower the learning rate."
     return TrainingError(
         f"training of {problem.name!r} at iteration {iteration}",
         received=f"loss {loss}; {found or 'the residuals are finite, so their squares or the weights are too large'}",
         expected="a finite number",
-        fix=f"The network is finite elsewhere: look at the equation there, {SUSPECTS}."
-        if partly
-        else "Lower the learning rate, or look at the weighting scheme's weights in the last snapshot.",
+        fix=fix,
         row={"iteration": iteration, "training_loss": loss},
     )
 

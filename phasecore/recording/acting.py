@@ -97,6 +97,7 @@ class Acting:
         """Forget everything."""
         self._states: dict[str, Any] = {}
         self._off: set[str] = set()
+        self._pending: list[Action] = []
         for name, policy in self._policies.items():
             with self._guarded(name):
                 self._states[name] = first_state(name, policy)
@@ -117,6 +118,20 @@ class Acting:
                 actions, self._states[name] = decided(name, policy, timeline, seen, self._states[name])
                 found += [Decision(name, action) for action in actions]
         return found
+
+    def act(self, timeline: Timeline, row: Mapping[str, float]) -> list[Acted]:
+        """Decide what is to be done now, which is then to be taken, and return the record of it."""
+        decisions, iteration = self.decide(timeline, row), int(row["iteration"])
+        self._pending += [decision.action for decision in decisions]
+        return [
+            Acted(iteration, policy, action.name, action.to, action.reason or timeline.reason)
+            for policy, action in decisions
+        ]
+
+    def taken(self) -> list[Action]:
+        """Return what is to be done and was not taken yet."""
+        pending, self._pending = self._pending, []
+        return pending
 
     def replay(self, timeline: Timeline, row: Mapping[str, float], actions: Iterable[Acted]) -> None:
         """Go on from a row of an earlier session; what was not done there is still to be decided.

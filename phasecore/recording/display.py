@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, final
 
@@ -74,6 +74,12 @@ def level_outside() -> int:
     while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in PACKAGES:
         level, frame = level + 1, frame.f_back
     return level
+
+
+def warn_each(messages: Iterable[str]) -> None:
+    """Warn the code that trains, whoever shows the training."""
+    for message in messages:
+        warnings.warn(message, stacklevel=level_outside())
 
 
 def nonfinite_warning(nonfinite: Nonfinite) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -229,6 +229,22 @@ def write_json(file: Path, document: Mapping[str, Any]) -> None:
 def snapshot_file(folder: Path, iteration: int) -> Path:
     """Return the file of a snapshot: `snapshots/iteration_00001000.npz`."""
     return folder / SNAPSHOTS / f"iteration_{iteration:08d}.npz"
+
+
+def without_end(folder: Path, configuration: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Remove what says how the run in a folder ended, and return its configuration without that."""
+    (folder / OUTCOME).unlink(missing_ok=True)
+    kept = {name: value for name, value in configuration.items() if name != FAILURE}
+    if len(kept) < len(configuration):
+        write_json(folder / CONFIGURATION, kept)
+    return kept
+
+
+def later_snapshots(folder: Path, iteration: int, further: Iterable[Path] = ()) -> list[Path]:
+    """Return the snapshots of a folder, and those among further files, that are of after an iteration."""
+    files = {*(folder / SNAPSHOTS).glob("*.npz"), *further}
+    matches = [(file, _SNAPSHOT.fullmatch(file.name)) for file in sorted(files)]
+    return [file for file, match in matches if match and int(match.group(1)) > iteration]
 
 
 def save_snapshot(folder: Path, iteration: int, arrays: Mapping[str, NDArray[np.float64]]) -> None:

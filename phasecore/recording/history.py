@@ -291,6 +291,11 @@ class History:
         self._waiting = [*map(_line, kept), *self._waiting]
         return kept
 
+    def go_back(self) -> None:
+        """Hear that the rows are others now: those replace the file with the next row."""
+        self._read, self._is_to_be_replaced = None, True
+        self._waiting = [] if self._rows is None else [_line(row) for row in self._rows()]
+
     def close(self) -> None:
         """Close the file; a later row opens it again."""
         self._lines.close()

@@ -27,9 +27,11 @@ from phasecore.recording.folder import (
     SNAPSHOTS,
     check_free,
     create,
+    later_snapshots,
     read_json,
     save_snapshot,
     snapshot_file,
+    without_end,
     write_json,
 )
 from phasecore.recording.history import HISTORY, History, Row, plain
@@ -37,6 +39,7 @@ from phasecore.recording.locks import Lock
 from phasecore.recording.schedule import Schedule
 from phasecore.recording.start import Start, is_refusal
 from phasecore.recording.trouble import Trouble, reason, remedy
+from phasecore.recording.wording import DROPPED, LACKING
 
 MOST_WAITING = 2**28
 """Bytes of snapshots that wait in memory while they cannot be written; the oldest ones go first."""
@@ -47,16 +50,6 @@ SECONDS_BETWEEN_TRIES = 10.0
 _WRITERS: weakref.WeakValueDictionary[Path, Record] = weakref.WeakValueDictionary()
 """Who writes each file, in this process."""
 
-NOT_WRITTEN = (
-    "not written: {}. It is lost when this process ends: make room and call finish() again, or go on from the last "
-    "checkpoint (--resume, resume=True)"
-)
-
-LACKING = (
-    "{file} lacks {count} rows that were captured, between iterations {first} and {last}: phases and outcome are told "
-    "from the others"
-)
-
 
 @final
 class Record:
@@ -66,14 +59,11 @@ class Record:
     said once per cause, rows and snapshots wait in memory, and are written when that is possible again.
 
     Args:
-        folder: the run folder, or None.
+        folder: the run folder, or None; also an attribute.
         history_file: another file for the rows, or None.
         resume: whether they may be there already, to be gone on with.
         rows: returns all rows as the files are to have them, for a file that vanishes.
         warn: takes a sentence for each cause.
-
-    Attributes:
-        folder: the run folder, or None.
 
     Raises:
         InputError: if the file or a run in the folder exists, and `resume` does not allow it.
@@ -179,11 +169,7 @@ class Record:
             InputError: if that would be all of a file's, and no state was restored.
         """
         counts = {file: self._histories[file].late(iteration, restored=restored) for file in self._there}
-        return [
-            f"{file}: rows after iteration {iteration} dropped ({count}): the training goes on from there"
-            for file, count in counts.items()
-            if count
-        ]
+        return [DROPPED.format(file=file, iteration=iteration, count=n) for file, n in counts.items() if n]
 
     def lacking(self, training: Training | Monitored, iteration: int) -> Iterator[str]:
         """Yield, in words, which rows the files lack of a training that was captured up to an iteration."""
@@ -223,6 +209,23 @@ class Record:
         kept = [self._histories[file].keep_before(iteration) for file in self._there]
         self._there = []
         return kept
+
+    def go_back(self, iteration: int, count: int) -> list[str]:
+        """Have the next row replace the files by the rows of now, drop later snapshots, and return the words for it."""
+        for history in self._histories.values():
+            history.go_back()
+        for file in [] if self.folder is None else later_snapshots(self.folder, iteration, self._waiting):
+            self._waiting.pop(file, None)
+            self._attempt(file, functools.partial(self._held, functools.partial(file.unlink, missing_ok=True)))
+        return [DROPPED.format(file=file, iteration=iteration, count=count) for file in self._histories if count]
+
+    def goes_on_after_end(self) -> None:
+        """Take back how the training ended: it goes on."""
+        if self.folder is not None:
+            file, take_back = self.folder / OUTCOME, functools.partial(self._held, self._take_back_end)
+            self._wait(file, take_back)
+            if self._attempt(file, take_back):
+                del self._waiting[file]
 
     def check_alone(self) -> None:
         """Refuse to write what another training in this process has begun to write.
@@ -279,6 +282,10 @@ class Record:
             self._configuration = {**self._configuration, FAILURE: reason}
             with contextlib.suppress(OSError):
                 write_json(self.folder / CONFIGURATION, self._configuration)
+
+    def _take_back_end(self) -> None:
+        if self.folder is not None and self._configuration is not None:
+            self._configuration = without_end(self.folder, self._configuration)
 
     def write(self, *, everything: bool = False) -> None:
         """Write what waits, as far as that is possible now.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 import sys
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -16,20 +15,20 @@ from numpy.typing import NDArray
 
 from phasecore import plugins, registry
 from phasecore.backends import WENT_BACK, Acted, Monitored, Outcome, Training
-from phasecore.errors import InputError, PluginWarning, TrainingError
+from phasecore.errors import InputError, TrainingError
 from phasecore.phases import Phase, Timeline, detect, tracker
 from phasecore.policies.actions import Action, Stop, SwitchOptimizer
 from phasecore.recording.acting import Acting
-from phasecore.recording.configuration import configuration_of, provenance, summary
-from phasecore.recording.display import Display, Silent, level_outside, nonfinite_warning
-from phasecore.recording.folder import FAILURE, read_configuration
+from phasecore.recording.configuration import summary
+from phasecore.recording.display import Display, Silent, nonfinite_warning, warn_each
+from phasecore.recording.going_back import GoingBack
 from phasecore.recording.history import acted_of, checked_capture, done_by_row, plain
 from phasecore.recording.hooks import RunHooks
 from phasecore.recording.outcome import outcome_of
-from phasecore.recording.own_problem import recorded_source, reference_arrays
-from phasecore.recording.provided import KEY, check_provided, provided_for
-from phasecore.recording.record import NOT_WRITTEN, Record
-from phasecore.recording.same_problem import check_problem
+from phasecore.recording.own_problem import reference_arrays
+from phasecore.recording.record import Record
+from phasecore.recording.session import begin_session
+from phasecore.recording.wording import NOT_WRITTEN
 
 Loggers = str | Sequence[str | object]
 Row = dict[str, float]
@@ -91,25 +90,24 @@ class Recorder:
             warn=self._warned,
         )
         self._on_capture = on_capture
-        self._loggers = [loggers] if isinstance(loggers, str) else list(loggers)
+        self._loggers = [name for name in ([loggers] if isinstance(loggers, str) else loggers) if isinstance(name, str)]
         self._hooks = RunHooks([*plugins.loaded().listeners(), *registry.as_listeners(loggers)], self._warned)
         self._training: Training | Monitored | None = None
         self._reference: Mapping[str, NDArray[np.float64]] | None = None
         self._acting = Acting({}, None, self._warned)
-        self._pending: list[Action] = []
         self._unwritten: list[Acted] = []
         self._restored: Mapping[str, Any] = {}
         self._done: dict[int, list[dict[str, Any]]] = {}
-        self._is_over = self._has_warned = False
+        self._is_over = self._has_warned = self._was_replayed = False
+        self._back = GoingBack()
         self._tracker = tracker()
-        self.replay([])
-        self._was_replayed = False
+        self._replay([])
 
     def unheard(self) -> Recorder:
         """Return a recorder of the same rows that writes nothing and tells nobody, for processes beside the first."""
         other = Recorder(on_capture=self._on_capture)
         other._hooks = RunHooks([], other._warned)
-        other.replay(self.rows, self.actions)
+        other._replay(self.rows, self.actions)
         return other
 
     @property
@@ -151,13 +149,12 @@ class Recorder:
 
     def _begin(self, training: Training | Monitored, versions: Mapping[str, str], iteration: int | None) -> None:
         dropped = [] if iteration is None else self._record.late(iteration, restored=self._was_replayed)
-        goes_on = self.folder is not None and self._begin_folder(self.folder, training, versions)
+        goes_on = begin_session(self._record, training, versions, self._loggers, self._display)
         self._training = training
         self._acting = Acting(training.policies, training.settings.iterations, self._warned)
         self._acting.restore(self._restored)
         self._record.begin()
-        for told in dropped:
-            warnings.warn(told, stacklevel=level_outside())
+        warn_each(dropped)
         there = self._record.goes_on
         if iteration is not None:
             self._cut(1 + (int(self.rows[-1]["iteration"]) if self.rows else iteration))
@@ -185,11 +182,13 @@ class Recorder:
         checked = checked_capture(training.backend, row)
         if self._record.goes_on:
             self._cut(int(checked["iteration"]))
+        self._record.check_alone()
+        self._go_back()
         if self._is_over:
             self._start(resumed=True)
-        self._record.check_alone()
         self._track(checked)
-        made = self._decide(checked)
+        made = self._acting.act(self.timeline, checked)
+        self.actions += made
         done, self._unwritten = [*self._unwritten, *made], []
         if done:
             self._done[checked["iteration"]] = [item.to_json() for item in done]
@@ -211,6 +210,7 @@ class Recorder:
 
     def snapshot(self, iteration: int, arrays: Mapping[str, NDArray[np.float64]]) -> None:
         """Save fields, residuals and weights by name, where there is a run folder."""
+        self._go_back()
         if self.folder is not None:
             if self._reference is None:
                 self._reference = reference_arrays(self._listened().problem, arrays)
@@ -223,8 +223,7 @@ class Recorder:
 
     def decided(self) -> list[Action]:
         """Return what policies decided since this was asked last, for whoever trains to carry out."""
-        pending, self._pending = self._pending, []
-        return pending
+        return self._acting.taken()
 
     def went_back(self, iteration: int, optimizer: str, reason: str) -> None:
         """Hear that an optimizer failed, and which one goes on; the next row says so too."""
@@ -245,6 +244,7 @@ class Recorder:
 
     def has_snapshot(self, iteration: int) -> bool:
         """Return whether fields were saved after an iteration, or there is no folder to save them in."""
+        self._go_back()
         return self._record.has_snapshot(iteration)
 
     def is_behind(self) -> bool:
@@ -255,10 +255,28 @@ class Recorder:
         """Hear that a checkpoint could not be written; the person is told once of each cause."""
         self._record.could_not_write(file, error)
 
-    def replay(self, rows: Sequence[Mapping[str, Any]], actions: Sequence[Acted] | None = None) -> None:
-        """Start again from rows that were taken before, and from what policies had done; by default the rows tell."""
+    def replay(
+        self, rows: Sequence[Mapping[str, Any]], actions: Sequence[Acted] | None = None, *, iteration: int | None = None
+    ) -> None:
+        """Start again from rows that were taken before, and from what policies had done; by default the rows tell.
+
+        In a training that has begun this is going back to the state of an iteration, by default that of the last row:
+        once it goes on, the files lose what is not in these rows, and listeners hear that it is resumed.
+        """
+        self._was_replayed, self._unwritten = True, []
+        if self.begun:
+            self._back.to(iteration, rows, self.rows)
+        self._replay(rows, actions)
+
+    def forget(self) -> None:
+        """Forget the training, where there are no files: another is to begin, of which listeners hear as of any."""
+        self._training, self._restored, self._unwritten = None, {}, []
+        self._is_over = self._has_warned = self._was_replayed = False
+        self._back = GoingBack()
+        self._replay([])
+
+    def _replay(self, rows: Sequence[Mapping[str, Any]], actions: Sequence[Acted] | None = None) -> None:
         self._acting.restart()
-        self._was_replayed = True
         self.rows: list[Row] = []
         self.actions = acted_of(rows) if actions is None else list(actions)
         self._done = done_by_row(rows, self.actions)
@@ -269,6 +287,14 @@ class Recorder:
             self._track(numbers)
             self._acting.replay(self.timeline, numbers, self.actions)
             self._declared |= {item.phase for item in self.timeline.transitions}
+
+    def _go_back(self) -> None:
+        """Have the files forget what came after the state that was gone back to, now that the training goes on."""
+        lost = self._back.carry_out(self._record)
+        if lost is not None:
+            self._has_warned = self.timeline.nonfinite is not None
+            self._start(resumed=True)
+            warn_each(lost)
 
     def detect(self) -> Timeline:
         """Return the phases found offline in all rows.
@@ -290,6 +316,7 @@ class Recorder:
         training = self._listened()
         if self._record.goes_on:
             self._cut(sys.maxsize)
+        self._go_back()
         if self.stopped_by_policy and self.rows:
             iterations = int(self.rows[-1]["iteration"])
         outcome = outcome_of(self.rows, iterations, seconds, self.actions)
@@ -333,36 +360,18 @@ class Recorder:
 
     def _start(self, *, resumed: bool) -> None:
         self._is_over = False
+        if resumed:
+            self._record.goes_on_after_end()
         self._hooks.call("run_started", training=self._listened(), resumed=resumed)
         if isinstance(self._training, Training):
             self._show("started", self._training)
-
-    def _begin_folder(self, folder: Path, training: Training | Monitored, versions: Mapping[str, str]) -> bool:
-        """Make the folder, or note in `run.json` that its run goes on, and return whether it does."""
-        names = [name for name in self._loggers if isinstance(name, str)]
-        provided = provided_for(training, names)
-        if not self._record.has_run:
-            configuration = {**configuration_of(training), "loggers": names, KEY: provided}
-            self._record.create({**configuration, **recorded_source(training), **provenance(versions)})
-            return False
-        recorded = read_configuration(folder)
-        recorded.pop(FAILURE, None)
-        for change in [*check_provided(folder, recorded, provided), *check_problem(folder, recorded, training)]:
-            if isinstance(self._display, Silent):
-                warnings.warn(change, PluginWarning, stacklevel=level_outside())
-            else:
-                self._show("warned", change)
-        sessions = [*recorded.get("resumed", []), {**provenance(versions), KEY: provided}]
-        now = {"settings": configuration_of(training)["settings"], "loggers": names, "resumed": sessions}
-        self._record.go_on({**recorded, **now})
-        return True
 
     def _cut(self, iteration: int) -> None:
         """Drop what was recorded from an iteration on."""
         state = self._acting.state()
         for kept in self._record.cut(iteration):
             if not self.rows:
-                self.replay(kept)
+                self._replay(kept)
                 if self._restored:
                     self._acting.restore(state)
 
@@ -370,17 +379,6 @@ class Recorder:
         """Return a row as the history has it, with what policies had done."""
         done = self._done.get(int(row["iteration"]))
         return {**row, "actions": done} if done else row
-
-    def _decide(self, row: Row) -> list[Acted]:
-        """Ask the policies, and return what they have done."""
-        decisions = self._acting.decide(self.timeline, row)
-        made = [
-            Acted(int(row["iteration"]), policy, action.name, action.to, action.reason or self.timeline.reason)
-            for policy, action in decisions
-        ]
-        self._pending += [decision.action for decision in decisions]
-        self.actions += made
-        return made
 
     def _announce(self, acted: Acted) -> None:
         self._hooks.call("policy_acted", training=self._listened(), acted=acted)

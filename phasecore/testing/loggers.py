@@ -100,6 +100,14 @@ def hears_a_training_that_goes_on(subject: LoggerSubject) -> None:
         subject.hear(longer, _start(True), *_captures()[2:], _end())
 
 
+def hears_a_training_that_goes_on_at_once(subject: LoggerSubject) -> None:
+    """A training goes on after its end, and from an earlier state without an end, with or without a run folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        for training in (_driven(Path(folder)), Monitored("torch")):
+            again = [_start(True), *_captures()[1:]]
+            subject.hear(training, _start(False), *_captures(), _end(), *again, *again, _phase(), _end())
+
+
 def hears_a_training_without_a_test_error(subject: LoggerSubject) -> None:
     """It takes an outcome whose error is not known, NaN, and one without any phase."""
     with tempfile.TemporaryDirectory() as folder:
@@ -143,6 +151,7 @@ LOGGER_LAWS = (
     hears_a_monitored_training,
     hears_a_training_that_stops,
     hears_a_training_that_goes_on,
+    hears_a_training_that_goes_on_at_once,
     hears_a_training_without_a_test_error,
 )
 """Every law of loggers; each takes a `LoggerSubject`."""

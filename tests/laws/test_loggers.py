@@ -61,6 +61,20 @@ class RefusesToGoOn:
         (training.folder / "mine").touch(exist_ok=False)
 
 
+class CannotOpenTwice:
+    def __init__(self):
+        self.is_open = False
+
+    @phasecore.hookimpl
+    def phasecore_run_started(self):
+        assert not self.is_open
+        self.is_open = True
+
+    @phasecore.hookimpl
+    def phasecore_run_finished(self):
+        self.is_open = False
+
+
 @pytest.mark.parametrize(
     ("kind", "law"),
     [
@@ -70,6 +84,7 @@ class RefusesToGoOn:
         (WantsAnError, "hears_a_training_without_a_test_error"),
         (WantsCaptures, "hears_a_training_that_stops"),
         (RefusesToGoOn, "hears_a_training_that_goes_on"),
+        (CannotOpenTwice, "hears_a_training_that_goes_on_at_once"),
     ],
 )
 def test_each_law_can_fail(kind, law):

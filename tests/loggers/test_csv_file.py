@@ -1,6 +1,7 @@
 import contextlib
 import csv
 import json
+import shutil
 import warnings
 
 import numpy as np
@@ -11,6 +12,7 @@ from phasecore import InputError, TrainingError, detect
 from phasecore.backends import Monitored
 from phasecore.loggers.csv_file import CSVLogger
 from phasecore.recording.reading import read_curve
+from phasecore.recording.recorder import Recorder
 from phasecore.runs import execute_all, open_run, prepare
 
 
@@ -161,3 +163,43 @@ def test_one_file_for_several_trainings_is_refused_before_the_first(tmp_path, jo
     assert not any(tmp_path.iterdir())
     execute_all(trainings[:1], jobs=jobs, loggers=["csv:path=all.csv"])
     assert_is_the_history(tmp_path / "all.csv", tmp_path / "0")
+
+
+@pytest.mark.parametrize("lost", ["folder", "file", "end of the file"])
+@pytest.mark.parametrize("path", [None, "own.csv"])
+def test_a_file_that_vanishes_is_written_again_with_every_capture(lost, path, tmp_path):
+    folder = tmp_path / "run"
+    file = folder / "history.csv" if path is None else tmp_path / path
+    recorder = Recorder(folder, loggers=[CSVLogger(None if path is None else str(file))])
+    recorder.begin(Monitored("torch", folder=folder), iteration=0)
+    for k in range(1, 6):
+        if k == 4:
+            vanish(lost, folder, file)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*vanished", RuntimeWarning)
+            recorder.captured({"iteration": 10 * k, "snr": float("nan") if k == 2 else 0.1 * k})
+    recorder.finish(50)
+    assert len(lines(file)) == 5
+    assert_is_the_history(file, folder)
+    assert lines(file)[1]["snr"] == "nan"
+
+
+def vanish(what, folder, file):
+    if what == "folder":
+        shutil.rmtree(folder)
+        file.unlink(missing_ok=True)
+    elif what == "file":
+        file.unlink()
+    else:
+        file.write_text(file.read_text().partition("\n")[0])
+
+
+def test_where_nothing_else_has_the_captures_it_says_what_is_left(tmp_path):
+    recorder = Recorder(loggers=[CSVLogger(str(tmp_path / "own.csv"))])
+    recorder.begin(Monitored("torch"), iteration=0)
+    recorder.captured({"iteration": 10, "snr": 1.0})
+    (tmp_path / "own.csv").unlink()
+    with pytest.warns(RuntimeWarning, match=r"own\.csv: the lines begin where the training goes on"):
+        recorder.captured({"iteration": 20, "snr": 1.0})
+    recorder.finish(20)
+    assert [line["iteration"] for line in lines(tmp_path / "own.csv")] == ["20"]

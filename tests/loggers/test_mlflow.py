@@ -1,13 +1,20 @@
 """Read back with MLflow's own client, from a local database."""
 
+import warnings
+from typing import ClassVar
+
 import numpy as np
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import RunStatus
+from mlflow.utils.validation import _validate_metric_name, _validate_param_name
 
+import phasecore
 from phasecore import Phase, TrainingError, Transition
+from phasecore.backends import Monitored
 from phasecore.loggers import mlflow as module
 from phasecore.loggers.mlflow import MLflowLogger
+from phasecore.recording.recorder import Recorder
 from phasecore.runs import open_run
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:sqlalchemy", "ignore::DeprecationWarning:mlflow")
@@ -109,5 +116,96 @@ def test_a_server_that_cannot_be_reached_does_not_stop_the_training(train, monke
         assert train("mlflow:uri=http://127.0.0.1:9").iterations == 300
 
 
-def test_names_have_the_characters_that_mlflow_allows():
-    assert module._key("loss [x=1]/läyer") == "loss _x_1_/l_yer"
+def test_names_have_the_characters_that_mlflow_allows_and_stay_different():
+    given = ["loss [x=1]/läyer", "coefficient_λ", "coefficient_κ", "a[1]", "a(1)", "a=1=", "a_1__2", "û"]
+    names = module.Names()
+    keys = [names.of(name) for name in given]
+    assert keys[:5] == ["loss _x_1_/läyer", "coefficient_λ", "coefficient_κ", "a_1_", "a_1__2"]
+    assert len(set(keys)) == len(given)
+    assert [names.of(name) for name in reversed(given)] == keys[::-1]
+    for key in keys:
+        _validate_metric_name(key)
+        _validate_param_name(key)
+
+
+class Greek(phasecore.Problem):
+    """A problem whose parameters differ in Greek letters."""
+
+    domain: ClassVar = {"x": (0, 1)}
+    outputs = ("u",)
+    λ = 1.0
+    κ = 2.0
+
+    def conditions(self):
+        return [phasecore.Prescribed("b", "boundary", {"u": 0})]
+
+    def residuals(self, x, u, xp):
+        return self.λ * u["u_xx"] - self.κ
+
+
+def test_greek_names_are_names_of_their_own(spec, runs):
+    recorder = Recorder(loggers=spec)
+    recorder.begin(Monitored("torch", Greek()), iteration=0)
+    for k in (10, 20):
+        recorder.captured({"iteration": k, "coefficient_λ": 0.1, "coefficient_κ": 5.0})
+    recorder.finish(20)
+    client, (run,) = runs()
+    assert (run.data.params["problem_parameters.λ"], run.data.params["problem_parameters.κ"]) == ("1.0", "2.0")
+    for name, value in (("coefficient_λ", 0.1), ("coefficient_κ", 5.0)):
+        history = client.get_metric_history(run.info.run_id, name)
+        assert [(item.step, item.value) for item in history] == [(10, value), (20, value)]
+
+
+def test_each_of_two_loggers_goes_on_with_its_own_run(train, uri, tmp_path):
+    client = MlflowClient(uri)
+    loggers = [f"mlflow:uri={uri},experiment={name}" for name in ("one", "two", "three")]
+
+    def found():
+        experiments = [client.get_experiment_by_name(name) for name in ("one", "two", "three")]
+        return [client.search_runs([item.experiment_id]) if item else [] for item in experiments]
+
+    with pytest.raises(TrainingError):
+        train(*loggers[:2], stop="fail:155")
+    first = found()
+    train(*loggers, resume=True)
+    one, two, three = found()
+    assert [len(runs) for runs in (one, two, three)] == [1, 1, 1]
+    assert [runs[0].info.run_id for runs in (one, two)] == [runs[0].info.run_id for runs in first[:2]]
+    for runs in (one, two, three):
+        assert runs[0].info.status == "FINISHED"
+        steps = {item.step for item in client.get_metric_history(runs[0].info.run_id, "snr")}
+        assert {160, 300} <= steps
+        assert (10 in steps) is (runs is not three)
+
+
+def test_a_run_that_was_begun_before_places_were_kept_goes_on(train, spec, runs, tmp_path):
+    with pytest.raises(TrainingError):
+        train(spec, stop="fail:155")
+    _, (run,) = runs()
+    (tmp_path / "first" / module.RUN_FILE).write_text(run.info.run_id + "\n")
+    train(resume=True)
+    _, (again,) = runs()
+    assert (again.info.run_id, again.info.status) == (run.info.run_id, "FINISHED")
+
+
+@pytest.mark.parametrize("folder", [None, "run"])
+def test_a_training_that_goes_on_after_its_end_or_goes_back_has_one_run(spec, runs, folder, tmp_path):
+    folder = None if folder is None else tmp_path / folder
+    recorder = Recorder(folder, loggers=spec)
+    recorder.begin(Monitored("keras", folder=folder), iteration=0)
+    recorder.captured({"iteration": 10, "snr": 1.0})
+    recorder.finish(10)
+    recorder.captured({"iteration": 20, "snr": 1.0})
+    recorder.replay(recorder.rows[:1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        recorder.captured({"iteration": 20, "snr": 2.0})
+    recorder.finish(20)
+    client, (run,) = runs()
+    assert run.info.status == "FINISHED"
+    assert [item.step for item in client.get_metric_history(run.info.run_id, "snr")] == [10, 20, 20]
+    if folder is None:
+        recorder.forget()
+        recorder.begin(Monitored("keras", scheme_name="rba"), iteration=0)
+        recorder.finish(0)
+        assert len(runs()[1]) == 2

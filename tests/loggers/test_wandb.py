@@ -1,13 +1,16 @@
 """Offline runs, read back with wandb's own reader of its files, `wandb leet inspect`."""
 
 import json
+import warnings
 
 import numpy as np
 import pytest
 from processes import python
 
 from phasecore import Phase, TrainingError, Transition, hookimpl
+from phasecore.backends import Monitored
 from phasecore.loggers.wandb import WandbLogger
+from phasecore.recording.recorder import Recorder
 from phasecore.runs import open_run
 
 OFFLINE = "wandb:mode=offline,project=trials"
@@ -57,7 +60,7 @@ def test_a_run_that_stops_is_ended_and_goes_on_as_the_same_run(train, tmp_path):
     train(resume=True)
     read = records(tmp_path / "first")
     first, again = read["run"]
-    assert first["run_id"] == again["run_id"] == (tmp_path / "first" / "wandb_run.txt").read_text().strip()
+    assert first["run_id"] == again["run_id"] == (tmp_path / "first" / "wandb_run.txt").read_text().split()[0]
     assert {row["item"]["iteration"] for row in read["history"]} == set(
         open_run(tmp_path / "first").history["iteration"]
     )
@@ -98,3 +101,34 @@ def test_an_unknown_mode_is_refused_before_the_training(train, tmp_path):
     with pytest.raises(ValueError, match=r"option 'mode': received 'off'; expected one of online, offline"):
         train("wandb:mode=off")
     assert not (tmp_path / "first").exists()
+
+
+def test_each_of_two_loggers_goes_on_with_its_own_run(train, tmp_path):
+    loggers = [f"wandb:mode=offline,project={name}" for name in ("one", "two", "three")]
+    with pytest.raises(TrainingError):
+        train(*loggers[:2], stop="fail:155")
+    train(*loggers, resume=True)
+    started = {name: [] for name in ("one", "two", "three")}
+    for run in records(tmp_path / "first")["run"]:
+        started[run["project"]].append(run["run_id"])
+    assert [len(ids) for ids in started.values()] == [2, 2, 1]
+    assert [len(set(ids)) for ids in started.values()] == [1, 1, 1]
+    assert len({ids[0] for ids in started.values()}) == 3
+
+
+@pytest.mark.parametrize("folder", [None, "run"])
+def test_a_training_that_goes_on_after_its_end_or_goes_back_has_one_run(folder, tmp_path):
+    folder = None if folder is None else tmp_path / folder
+    recorder = Recorder(folder, loggers=OFFLINE)
+    recorder.begin(Monitored("keras", folder=folder), iteration=0)
+    recorder.captured({"iteration": 10, "snr": 1.0})
+    recorder.finish(10)
+    recorder.captured({"iteration": 20, "snr": 1.0})
+    recorder.replay(recorder.rows[:1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        recorder.captured({"iteration": 20, "snr": 2.0})
+    recorder.finish(20)
+    read = records(folder or tmp_path)
+    assert len({run["run_id"] for run in read["run"]}) == 1
+    assert [row["item"]["iteration"] for row in read["history"]] == [10, 20, 20]

@@ -18,6 +18,7 @@ from torch_oracles import mlp
 import phasecore
 from phasecore.errors import InputError
 from phasecore.recording.history import plain
+from phasecore.recording.reading import read_curve
 from phasecore.reporting.page import write_report
 from phasecore.runs import open_run
 from phasecore_torch import PhaseMonitor, PhysicsLoss
@@ -276,6 +277,42 @@ def test_a_run_folder_is_gone_on_with(tmp_path):
     assert later["monitor"]["iteration"] == 5
     with pytest.raises(InputError, match="begins at iteration 0"):
         recorded(tmp_path / "run", 1, resume=True)
+
+
+@pytest.mark.parametrize("way", ["block", "step"])
+@pytest.mark.parametrize("finished", [False, True])
+def test_going_back_in_the_same_loop_leaves_one_history(way, finished, tmp_path):
+    model = mlp(seed=0)
+    options = {"run_folder": tmp_path / "run", "loggers": "csv", "snapshots": [2, 5]}
+    loss, optimizer, monitor = start(model=model, every=1, batches=10, probes=["gradient_snr"], **options)
+    parts = model, optimizer, loss, monitor
+
+    def train(until):
+        while monitor.iteration < until:
+            with monitor if way == "block" else contextlib.nullcontext():
+                optimizer.zero_grad()
+                loss().backward()
+                optimizer.step()
+            if way == "step":
+                monitor.step()
+
+    train(3)
+    states = copy.deepcopy([part.state_dict() for part in parts])
+    train(6)
+    if finished:
+        monitor.finish()
+    before = without_seconds(monitor.history)
+    for part, state in zip(parts, states, strict=True):
+        part.load_state_dict(state)
+    with pytest.warns(UserWarning, match=r"rows after iteration 3 dropped"):
+        train(8)
+    monitor.finish()
+    run = open_run(tmp_path / "run")
+    assert run.history["iteration"].tolist() == [row["iteration"] for row in monitor.history] == list(range(1, 9))
+    assert without_seconds(monitor.history)[:5] == before[:5]
+    assert run.snapshots == (2, 5, 8)
+    assert read_curve(tmp_path / "run" / "history.csv").iteration.tolist() == list(range(1, 9))
+    assert phasecore.detect(read_curve(tmp_path / "run")) == monitor.detect()
 
 
 class Decay(phasecore.Problem):

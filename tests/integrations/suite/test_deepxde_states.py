@@ -18,6 +18,7 @@ from test_deepxde import (
 
 from phasecore.errors import InputError
 from phasecore.policies import ChangeWeighting, HoldWeighting
+from phasecore.runs import open_run
 
 pytestmark = pytest.mark.filterwarnings("ignore:distutils Version classes are deprecated:DeprecationWarning")
 
@@ -105,6 +106,22 @@ def test_a_model_that_was_restored_without_its_iteration_is_refused(tmp_path):
     assert file.read_text() == before
     train(gone_on(model), PhaseMonitor(batches=BATCHES, history_file=file, resume=True), iterations=3)
     assert file.read_text().startswith(before)
+
+
+@pytest.mark.any_backend
+def test_going_back_in_the_same_model_leaves_one_history(tmp_path):
+    model, monitor = compiled(), PhaseMonitor(every=1, batches=BATCHES, run_folder=tmp_path / "run")
+    train(model, monitor, iterations=HALF)
+    state = monitor.state_dict()
+    train(model, monitor, iterations=WHOLE - HALF)
+    monitor.load_state_dict(state)
+    model.train_state.iteration = model.train_state.step = HALF
+    with pytest.warns(UserWarning, match=f"rows after iteration {HALF} dropped"):
+        train(model, monitor, iterations=3)
+    run = open_run(tmp_path / "run")
+    iterations = [row["iteration"] for row in monitor.history]
+    assert run.history["iteration"].tolist() == iterations == sorted(set(iterations))
+    assert iterations[-1] == run.outcome["iterations"] == run.snapshots[-1] == HALF + 3
 
 
 @pytest.mark.any_backend

@@ -10,6 +10,7 @@ import pytest
 from captures import due, latest
 from keras import layers
 from keras_models import mlp, pinn
+from listeners import Listener
 from repeats import further, repeated
 
 from phasecore import InputError
@@ -100,10 +101,13 @@ def test_a_probe_that_the_new_optimizer_cannot_feed_is_refused_before_the_first_
 
 @pytest.mark.any_backend
 def test_another_model_begins_another_history_and_no_file_mixes_two(tmp_path):
-    monitor = PhaseMonitor(**OPTIONS, points=(X, Y))
+    listener = Listener()
+    monitor = PhaseMonitor(**OPTIONS, points=(X, Y), loggers=[listener])
     fit(model_of(), monitor)
     fit(model_of(seed=3), monitor, epochs=2)
     assert [row["iteration"] for row in monitor.history] == [0, *due(2, 2)]
+    assert listener.told.count("run_started") == 2
+    assert not listener.resumed
     monitor = PhaseMonitor(**OPTIONS, points=(X, Y), history_file=tmp_path / "history.jsonl")
     fit(model_of(), monitor)
     with pytest.raises(InputError, match=r"written rows of the first to .*history\.jsonl"):
@@ -112,14 +116,33 @@ def test_another_model_begins_another_history_and_no_file_mixes_two(tmp_path):
 
 @pytest.mark.any_backend
 def test_rows_after_a_state_that_was_restored_are_dropped():
-    model = model_of()
-    monitor = PhaseMonitor(**OPTIONS, points=(X, Y))
+    model, listener = model_of(), Listener()
+    monitor = PhaseMonitor(**OPTIONS, points=(X, Y), loggers=[listener])
     fit(model, monitor, epochs=6)
     model.optimizer.iterations.assign(3)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         fit(model, monitor, epochs=2)
     assert "rows after iteration 3 dropped (3)" in " ".join(str(warning.message) for warning in caught)
+    assert [row["iteration"] for row in monitor.history] == [0, *due(2, 5)]
+    assert listener.told.count("run_started") == 2
+    assert listener.resumed
+
+
+@pytest.mark.any_backend
+def test_going_back_by_the_state_of_the_monitor_leaves_one_history(tmp_path):
+    model, file = model_of(), tmp_path / "rows.jsonl"
+    monitor = PhaseMonitor(**OPTIONS, points=(X, Y), history_file=file)
+    fit(model, monitor, epochs=3)
+    state = monitor.state_dict()
+    fit(model, monitor, epochs=3)
+    monitor.load_state_dict(state)
+    model.optimizer.iterations.assign(3)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fit(model, monitor, epochs=2)
+    assert f"{file}: rows after iteration 3 dropped (3)" in " ".join(str(warning.message) for warning in caught)
+    assert [json.loads(line)["iteration"] for line in file.read_text().splitlines()] == [0, *due(2, 5)]
     assert [row["iteration"] for row in monitor.history] == [0, *due(2, 5)]
 
 
