@@ -20,7 +20,10 @@ RUNS = {
     "pina": (["test_pina.py"], {}),
     "optimizers": (["test_optimizers.py"], {}),
     **{
-        f"deepxde-{backend}": (["test_deepxde.py", "test_deepxde_policies.py"], {"DDE_BACKEND": backend})
+        f"deepxde-{backend}": (
+            ["test_deepxde.py", "test_deepxde_policies.py", "test_deepxde_states.py"],
+            {"DDE_BACKEND": backend},
+        )
         for backend in DEEPXDE_BACKENDS
     },
 }
@@ -55,6 +58,11 @@ def test_the_suite_passes_on(name, suites):
     assert status == 0, output[-8000:]
     assert " passed" in output
     assert " skipped" not in output
+
+
+def test_no_file_of_the_suites_is_left_out():
+    asked = {file for files, _ in RUNS.values() for file in files}
+    assert asked == {path.name for path in SUITE.glob("test_*.py")}
 
 
 @pytest.mark.campaign
