@@ -204,15 +204,9 @@ BELOW_ROUNDING = {
     "Nadam": keras.optimizers.Nadam,
     "RMSprop with momentum": lambda rate: keras.optimizers.RMSprop(rate, momentum=0.5),
     "decay": lambda rate: keras.optimizers.AdamW(rate, weight_decay=1e-3),
-    "decay of others": lambda rate: excluding(keras.optimizers.AdamW(rate, weight_decay=1e-3)),
     "accumulation": lambda rate: keras.optimizers.Nadam(rate, gradient_accumulation_steps=2),
     "scaled loss": lambda rate: keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(rate)),
 }
-
-
-def excluding(optimizer):
-    optimizer.exclude_from_weight_decay(var_names=["modulus"])
-    return optimizer
 
 
 @pytest.mark.parametrize("made_by", ["Adam", *further(*(name for name in BELOW_ROUNDING if name != "Adam"))])
@@ -227,15 +221,26 @@ def test_a_rate_of_its_own_is_exact_however_small_the_networks_is(made_by):
         model.compile(optimizer=BELOW_ROUNDING[made_by](rate))
         model.fit(model.points(23, seed=1), epochs=8, verbose=0)
         ends.append(values_of(model)["modulus"])
-    assert abs(ends[0] - 4000.0) > 1.0
+    assert abs(ends[0] - 4000.0) > 0.1
     assert ends[1] == pytest.approx(ends[0], rel=1e-6)
 
 
-def test_a_rate_of_its_own_leaves_the_steps_of_the_network_as_they_are():
-    """Optimizers that keep a number for all variables move it on once a step."""
+def excluding(optimizer):
+    optimizer.exclude_from_weight_decay(var_names=["loss"])
+    return optimizer
+
+
+BESIDE_OTHERS = {
+    "one number of all variables": keras.optimizers.Nadam,
+    "decay of the others": lambda rate: excluding(keras.optimizers.AdamW(rate, weight_decay=0.1)),
+}
+
+
+@pytest.mark.parametrize("made_by", ["one number of all variables", *further("decay of the others")])
+def test_a_rate_of_its_own_leaves_the_steps_of_the_network_as_they_are(made_by):
     kernels = []
-    for own in (None, 0.0123):
-        model, points = made(Rod(loss=trained(0.5, learning_rate=own)), keras.optimizers.Nadam(0.0123))
+    for own in (None, 0.0123001):
+        model, points = made(Rod(loss=trained(0.5, learning_rate=own)), BESIDE_OTHERS[made_by](0.0123))
         model.fit(points, epochs=4, verbose=0)
         kernels.append(to_numpy(model.network.layers[0].kernel.value))
         assert values_of(model)["loss"] != 0.5
@@ -362,7 +367,8 @@ def test_the_gradient_statistics_are_those_of_the_network(biases):
     rows = []
     for problem in (rod(), Rod()):
         model, _ = made(problem)
-        rows.append(Capture(model, probes=["gradient_snr:per_layer=True"], batches=5, biases=biases).measure())
+        row = Capture(model, probes=["gradient_snr:per_layer=True"], batches=5, biases=biases).measure()
+        rows.append({name: value for name, value in row.items() if not name.startswith("coefficient_")})
     assert rows[0] == pytest.approx(rows[1], rel=1e-4)
 
 
@@ -388,7 +394,7 @@ def test_bounded_values_and_their_slopes_are_exact_near_the_bounds(bounds):
 @pytest.mark.filterwarnings("always")
 def test_one_that_never_moves_is_told_once(start, count, recwarn):
     model, points = made(Helmholtz(k=trained(start)), keras.optimizers.Adam(1e-3))
-    model.fit(points, epochs=230, verbose=0)
+    model.fit(points, epochs=110, verbose=0)
     assert (values_of(model)["k"] == start) == (start == 0)
     told = [str(item.message) for item in recwarn if "has not moved" in str(item.message)]
     assert len(told) == count
