@@ -372,7 +372,7 @@ def test_the_gradient_statistics_are_those_of_the_network(biases):
     assert rows[0] == pytest.approx(rows[1], rel=1e-4)
 
 
-@pytest.mark.parametrize("bounds", [(0, 10), *further((-10, 0), (0.5, 4.0))])
+@pytest.mark.parametrize("bounds", [[0, 10], *further([-10, 0], [0.5, 4.0])])
 def test_bounded_values_and_their_slopes_are_exact_near_the_bounds(bounds):
     low, high = bounds
     model, points = made(Rod(loss=trained((low + high) / 2, bounds=bounds)))
