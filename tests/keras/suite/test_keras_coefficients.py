@@ -378,7 +378,7 @@ def test_bounded_values_and_their_slopes_are_exact_near_the_bounds(bounds):
     model, points = made(Rod(loss=trained((low + high) / 2, bounds=bounds)))
     coefficients = model.physics.trained_coefficients
     variable, coordinates = coefficients.free["loss"], ops.convert_to_tensor(points["coordinates"])
-    for free in (-1000.0, -60.0, -16.0, -1e-3, 0.0, 1e-3, 16.0, 60.0, 1000.0):
+    for free in (-1000.0, -16.0, 0.0, 16.0):
         variable.assign(free)
         _, (slope,) = autodiff().once(
             lambda _: (coefficients.values()["loss"], {}), [variable], model.network.variables, coordinates
