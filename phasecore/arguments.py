@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -27,3 +27,15 @@ def is_number(value: object) -> TypeGuard[float]:
     """
     real = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
     return real and math.isfinite(value)  # type: ignore[arg-type]
+
+
+def plain_number(value: Any) -> Any:
+    """Return a number of numpy as Python's, which is written as it is read, and anything else as it is.
+
+    Example:
+        >>> plain_number(np.float64(0.5)), plain_number(np.int64(2)), plain_number(2), plain_number("x")
+        (0.5, 2, 2, 'x')
+    """
+    if isinstance(value, np.floating):
+        return float(value)
+    return int(value) if isinstance(value, np.integer) else value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
@@ -66,6 +66,8 @@ class ResidualLoss(ABC):
     weighting: Composition
     _equations: Any
     """What evaluates the partial derivatives, an adapter's `PartialDerivatives`."""
+    trained_coefficients: Any
+    """Of the problem, an adapter's `Coefficients`."""
     _conditions: Any
     _out_of_range: tuple[str, ...] = ()
 
@@ -120,7 +122,7 @@ class ResidualLoss(ABC):
     def check_weights(self, iteration: int) -> None:
         """Refuse weights that are not finite, or negative where they multiply squares.
 
-        Trained coefficients that the problem would not be made with are warned of, once.
+        Trained coefficients that stand still, or that the problem would not be made with, are warned of, once.
 
         Raises:
             PluginError: naming scheme, term and iteration.
@@ -133,9 +135,10 @@ class ResidualLoss(ABC):
             raise self.explained(error, iteration) from None
 
     def _check_coefficients(self, iteration: int) -> None:
-        """Warn of a coefficient that has left the range of its problem: nothing keeps one there that has no bounds."""
+        """Warn of a coefficient that stands still, or has left the range of its problem, where it has no bounds."""
         if not self.problem.trained_coefficients:
             return
+        self.trained_coefficients.warn_of_unmoved(self.model, iteration)
         values = {name: float(value) for name, value in self.coefficients().items()}
         for name, value in values.items():
             told = "" if name in self._out_of_range or not math.isfinite(value) else _refused(self.problem, name, value)
@@ -217,15 +220,26 @@ def signals_of(
 
 
 def _refused(problem: Problem, name: str, value: float) -> str:
-    """What a problem says to a value of a parameter that it refuses, or nothing."""
+    """What a problem says to a value of a parameter that it refuses, or nothing.
+
+    A class of one's own refuses it by whatever it raises. One that cannot be made again from its fields, whatever these
+    are, says nothing of the value.
+    """
     made: Any = problem
-    names: set[str] = {item.name for item in fields(made)} if is_dataclass(problem) else set()
-    if name in names:
-        try:
-            replace(made, **{name: value})
-        except InputError as error:
-            return str(error)
-    return ""
+    names: set[str] = {item.name for item in fields(made) if item.init} if is_dataclass(problem) else set()
+    error = _error_of(lambda: replace(made, **{name: value})) if name in names else None
+    if error is None or _error_of(lambda: replace(made)) is not None:
+        return ""
+    said = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+    return f"{said.rstrip('.')}."
+
+
+def _error_of(make: Callable[[], Any]) -> Exception | None:
+    try:
+        make()
+    except Exception as error:
+        return error
+    return None
 
 
 def checked_schemes(schemes: dict[str, WeightingScheme], backend: str) -> dict[str, WeightingScheme]:

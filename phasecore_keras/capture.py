@@ -169,7 +169,9 @@ def _is_of_keras(model: Any, name: str) -> bool:
 
 
 def _variables(model: Any, biases: bool) -> list[Any]:
-    chosen = [v for v in model.trainable_variables if biases or len(v.shape) >= 2]
+    """The variables of the gradient statistics: of a PINN its network's, and not what is trained beside that."""
+    network = model.network if isinstance(model, PINN) else model
+    chosen = [v for v in network.trainable_variables if biases or len(v.shape) >= 2]
     if not chosen:
         raise InputError(
             "gradient statistics",

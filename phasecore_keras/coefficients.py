@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, final
 
 import keras
+import numpy as np
 from keras import ops
 
 from phasecore.errors import InputError
 from phasecore.problems import Problem
 from phasecore.problems.coefficients import stand_in
+from phasecore.problems.unmoved import Unmoved
 from phasecore_keras.autodiff import to_numpy
 from phasecore_keras.differentiation import Tensor
-from phasecore_keras.internals import forget_steps_in_place, inner, put_in_place_of_steps, schedule_of
+from phasecore_keras.internals import forget_rates_in_place, inner, put_rates_in_place, schedule_of
 from phasecore_keras.namespace import namespace
 
 BEGAN_WITH = "phasecore_began_with"
@@ -46,6 +47,7 @@ class Coefficients:
 
     def __init__(self, problem: Problem, placement: str) -> None:
         self._problem = problem
+        self._unmoved = Unmoved()
         self.trained = dict(problem.trained_coefficients)
         self.free = {
             name: keras.Variable(coefficient.free(), dtype=placement, name=name, autocast=False)
@@ -65,6 +67,13 @@ class Coefficients:
         made: Problem = stand_in(self._problem, self.trained, self.values())
         return made
 
+    def warn_of_unmoved(self, model: Any, iteration: int) -> None:
+        """Warn of coefficients that stand still while a model beside them is trained, see `Unmoved`."""
+        beside = next((own for own in getattr(model, "trainable_variables", ())), None)
+        free = {name: float(to_numpy(own.value)) for name, own in self.free.items() if own.trainable}
+        if free and beside is not None:
+            self._unmoved.warn(free, float(np.abs(to_numpy(beside.value)).sum()), iteration)
+
     def parameters_of_problem(self) -> dict[str, Any]:
         """Return all parameters of the problem, with the values of its coefficients now."""
         return {**self._problem.parameters, **self.values()}
@@ -72,34 +81,22 @@ class Coefficients:
     def set_rates(self, optimizer: Any) -> None:
         """Have an optimizer move each coefficient at its own learning rate, where it has one.
 
-        Whatever the optimizer is, its step of such a coefficient is multiplied by the ratio of the coefficient's
-        learning rate to that which the optimizer begins with: it follows its schedule. An average of the variables that
-        the optimizer keeps is of what they are after that.
+        Whatever the optimizer is, its step of such a coefficient is made at its own learning rate times the ratio of
+        the coefficient's to that which it begins with: it follows its schedule. An average of the variables that the
+        optimizer keeps is of what they are after that.
 
         Raises:
-            InputError: for an optimizer whose step cannot be multiplied, or that begins with a learning rate of zero.
+            InputError: for an optimizer that cannot, or that begins with a learning rate of zero.
         """
         rates = {name: own.learning_rate for name, own in self.trained.items() if own.learning_rate is not None}
         optimizer = inner(optimizer)
         if optimizer is None:
             return
-        forget_steps_in_place(optimizer)
+        forget_rates_in_place(optimizer)
         if rates:
             _check_one_step(optimizer, rates)
             began_with = _first_rate(optimizer, rates)
-            scaled = [(self.free[name], rate / began_with) for name, rate in rates.items()]
-            put_in_place_of_steps(optimizer, lambda step: _scaling(step, scaled))
-
-
-def _scaling(step: Callable[..., None], scaled: Sequence[tuple[Any, float]]) -> Callable[..., None]:
-    @functools.wraps(step)
-    def step_scaled(*arguments: Any) -> None:
-        before = [ops.copy(variable.value) for variable, _ in scaled]
-        step(*arguments)
-        for (variable, ratio), value in zip(scaled, before, strict=True):
-            variable.assign(value + ratio * (variable.value - value))
-
-    return step_scaled
+            put_rates_in_place(optimizer, [(self.free[name], rate / began_with) for name, rate in rates.items()])
 
 
 def _check_one_step(optimizer: Any, rates: Mapping[str, float]) -> None:

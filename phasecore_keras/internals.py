@@ -5,11 +5,13 @@ A release of Keras that lacks one fails that test, and nothing else in the packa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
 
 import keras
+from keras import ops
 
 _OF_BACKENDS = {
     "_jax_state_synced": ("jax", "whether the variables have the values of a training with JAX"),
@@ -32,7 +34,10 @@ USED: Mapping[str, tuple[str, Callable[[], Any]]] = MappingProxyType(
         "_velocities": ("Adam's second moments", lambda: _adam()),
         "_backend_update_step": ("the step of an optimizer alone, before averages are made", lambda: _adam()),
         "_apply_weight_decay": ("the decay before that step", lambda: _adam()),
+        "_use_weight_decay": ("whether a variable decays", lambda: _adam()),
+        "_u_product": ("what Nadam moves on once a step", lambda: _built(keras.optimizers.Nadam())),
         "_learning_rate": ("the schedule of an optimizer", lambda: _adam()),
+        "_get_current_learning_rate": ("the learning rate of a step", lambda: _adam()),
         "_velocity_hats": ("the largest second moments of AMSGrad", lambda: _adam()),
         **{
             name: (what, lambda: _functional())
@@ -43,7 +48,12 @@ USED: Mapping[str, tuple[str, Callable[[], Any]]] = MappingProxyType(
 )
 """Attribute: what it is read for, and a small object that must have it."""
 
-_STEPS = ("_apply_weight_decay", "_backend_update_step")
+_DECAY, _UPDATE, _RATE = "_apply_weight_decay", "_backend_update_step", "_get_current_learning_rate"
+_RATIOS = "phasecore_ratios"
+"""Attribute of an optimizer: the variables with learning rates of their own, and the ratios of these to its own."""
+
+OF_ALL_VARIABLES = ("_u_product",)
+"""What an optimizer keeps for all variables together and moves on in its update."""
 
 
 def run_through_graph(graph: Any, inputs: Any, operation_fn: Callable[[Any], Callable[..., Any]]) -> Any:
@@ -85,19 +95,69 @@ def inner(optimizer: Any) -> Any:
     return getattr(optimizer, "inner_optimizer", optimizer)
 
 
-def put_in_place_of_steps(optimizer: Any, make: Callable[[Callable[..., None]], Callable[..., None]]) -> None:
-    """Have an optimizer decay and update variables by what is made of its own ways to.
+def put_rates_in_place(optimizer: Any, ratios: Sequence[tuple[Any, float]]) -> None:
+    """Have an optimizer decay and update some variables at other learning rates than its own.
 
-    What it does before and after, such as clipping gradients and averaging variables, stays as it is.
+    They take part in a step of their own, at that rate: what is read off a step that is made at another one has its
+    rounding. What an optimizer does before and after, such as clipping gradients and averaging variables, it does to
+    all at once.
+
+    Args:
+        optimizer: whose attributes they become.
+        ratios: the variables with the ratio of the learning rate of each to that of the optimizer.
     """
-    for name in _STEPS:
-        setattr(optimizer, name, make(getattr(optimizer, name)))
+    decay, update = getattr(optimizer, _DECAY), getattr(optimizer, _UPDATE)
+
+    def decay_each(variables: Sequence[Any]) -> None:
+        for ratio, group in _by_ratio(optimizer, variables).items():
+            # torch has no decay of no variable
+            decaying = [variables[place] for place in group if optimizer._use_weight_decay(variables[place])]
+            if decaying:
+                with _at(optimizer, ratio):
+                    decay(decaying)
+
+    def update_each(gradients: Sequence[Any], variables: Sequence[Any], learning_rate: Any) -> None:
+        kept = [getattr(optimizer, name) for name in OF_ALL_VARIABLES if hasattr(optimizer, name)]
+        before = [ops.copy(variable.value) for variable in kept]
+        for number, (ratio, group) in enumerate(_by_ratio(optimizer, variables).items()):
+            for variable, value in zip(kept, before, strict=True) if number else ():
+                variable.assign(value)
+            own = [gradients[place] for place in group], [variables[place] for place in group]
+            with _at(optimizer, ratio):
+                update(*own, learning_rate if ratio == 1.0 else learning_rate * ratio)
+
+    # past the optimizer's own way of setting attributes, which would take the variables for its state
+    vars(optimizer).update({_RATIOS: tuple(ratios), _DECAY: decay_each, _UPDATE: update_each})
 
 
-def forget_steps_in_place(optimizer: Any) -> None:
-    """Undo `put_in_place_of_steps`."""
-    for name in _STEPS:
+def forget_rates_in_place(optimizer: Any) -> None:
+    """Undo `put_rates_in_place`."""
+    for name in (_RATIOS, _DECAY, _UPDATE):
         vars(optimizer).pop(name, None)
+
+
+def ratio_of(optimizer: Any, variable: Any) -> float:
+    """Return the ratio of the learning rate of a variable to that of the optimizer that trains it."""
+    return next((ratio for own, ratio in vars(optimizer).get(_RATIOS, ()) if own is variable), 1.0)
+
+
+def _by_ratio(optimizer: Any, variables: Sequence[Any]) -> dict[float, list[int]]:
+    """The places of variables by the ratios of their learning rates."""
+    found: dict[float, list[int]] = {}
+    for place, variable in enumerate(variables):
+        found.setdefault(ratio_of(optimizer, variable), []).append(place)
+    return found
+
+
+@contextmanager
+def _at(optimizer: Any, ratio: float) -> Iterator[None]:
+    """Let an optimizer have so many times its learning rate, for what reads it there."""
+    if ratio != 1.0:
+        vars(optimizer)[_RATE] = lambda: ratio * getattr(type(optimizer), _RATE)(optimizer)
+    try:
+        yield
+    finally:
+        vars(optimizer).pop(_RATE, None)
 
 
 def schedule_of(optimizer: Any) -> Any:
@@ -146,6 +206,9 @@ def _functional() -> Any:
 
 
 def _adam() -> Any:
-    optimizer = keras.optimizers.Adam(amsgrad=True)
+    return _built(keras.optimizers.Adam(amsgrad=True))
+
+
+def _built(optimizer: Any) -> Any:
     optimizer.build(_functional().trainable_variables)
     return optimizer

@@ -66,7 +66,8 @@ def keeps_learning_rates(optimizer: Any) -> bool:
 def adam_learning_rates(optimizer: Any, variable: Any) -> NDArray[Any] | None:
     """Return `lr / (sqrt(v) + epsilon)` of a variable's entries, or None where there are none, as of its moments.
 
-    v is the bias-corrected second moment, under AMSGrad the largest so far. The learning rate is that of the next step.
+    v is the bias-corrected second moment, under AMSGrad the largest so far. The learning rate is that of the next step,
+    of a trained coefficient its own where it has one.
     """
     for part, step in _trainers(optimizer, variable):
         if _has_learning_rates(part):
@@ -75,7 +76,8 @@ def adam_learning_rates(optimizer: Any, variable: Any) -> NDArray[Any] | None:
             amsgrad = getattr(part, "amsgrad", False)
             second = to_numpy((internals.largest_velocity(part, variable) if amsgrad else moments[1]).value)
             root = np.sqrt(second / (1 - part.beta_2**step))
-            return np.asarray(_number(part.learning_rate) / (root + part.epsilon))
+            rate = _number(part.learning_rate) * internals.ratio_of(part, variable)
+            return np.asarray(rate / (root + part.epsilon))
     return None
 
 

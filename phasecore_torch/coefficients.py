@@ -6,11 +6,14 @@ import warnings
 from collections.abc import Collection
 from typing import Any, final
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from phasecore.problems import Problem
 from phasecore.problems.coefficients import stand_in
+from phasecore.problems.unmoved import Unmoved
+from phasecore_torch.arrays import as_numpy
 from phasecore_torch.namespace import namespace
 
 
@@ -36,6 +39,8 @@ class Coefficients(nn.Module):
         self._problem = problem
         self._watched: dict[str, Tensor] | None = None
         self._beside: Tensor | None = None
+        self._held: frozenset[int] = frozenset()
+        self._unmoved = Unmoved()
         self.trained = dict(problem.trained_coefficients)
         for name, coefficient in self.trained.items():
             # register_parameter() refuses names of a module's own methods, such as "half"
@@ -79,12 +84,27 @@ class Coefficients(nn.Module):
 
     def warn_of_forgotten(self, model: object, held: Collection[int] = ()) -> None:
         """Warn of what `forgotten` finds."""
-        for name in self.forgotten(model, held):
+        self._held |= frozenset(held)
+        has_it = "" if self._held else " If it has them, the gradient is zero, as of k**2 at k = 0: begin elsewhere."
+        for name in self.forgotten(model, self._held):
             warnings.warn(
                 f"Trained coefficient {name!r} has not moved since the training began, as if no optimizer had it. Give "
-                "the optimizer loss_fn.parameter_groups(), or [*model.parameters(), *loss_fn.parameters()].",
+                f"the optimizer loss_fn.parameter_groups(), or [*model.parameters(), *loss_fn.parameters()].{has_it}",
                 stacklevel=3,
             )
+
+    def warn_of_unmoved(self, model: object, iteration: int) -> None:
+        """Warn of coefficients that stand still while a model beside them is trained, see `Unmoved`.
+
+        It is those that are known to have an optimizer: `forgotten` has the others.
+        """
+        beside = (
+            next((p for p in model.parameters() if p.requires_grad), None) if isinstance(model, nn.Module) else None
+        )
+        held = {name: own for name, own in self.named_parameters() if own.requires_grad and id(own) in self._held}
+        if held and beside is not None:
+            free = {name: float(own.detach()) for name, own in held.items()}
+            self._unmoved.warn(free, float(np.abs(as_numpy(beside)).sum()), iteration)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return the free numbers as an optimizer takes them, with their rates."""

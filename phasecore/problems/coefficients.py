@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, final
 
-from phasecore.arguments import is_number
+from phasecore.arguments import is_number, plain_number
 from phasecore.arrays import Array, ArrayNamespace
 from phasecore.errors import InputError
 
@@ -61,7 +61,7 @@ class Trained:
 
     What is trained is a free number p, from which the value follows smoothly, so that no step leads out of bounds:
     the value is `p`; where it is to be positive `exp(p)`; and between bounds the logistic function of p,
-    `low + (high - low) (1 + tanh(p / 2)) / 2`.
+    `low + (high - low) / (1 + exp(-p))`.
 
     It compares as its initial value does, so that a problem's own checks of its parameters hold for it; it has no other
     value until it is trained, and takes part in no arithmetic.
@@ -93,6 +93,8 @@ class Trained:
 
     def __post_init__(self) -> None:
         what = "trained coefficient"
+        for name in ("initial", "learning_rate", "true"):
+            object.__setattr__(self, name, plain_number(getattr(self, name)))
         if not is_number(self.initial):
             raise InputError(f"{what}, initial value", received=repr(self.initial), expected="a finite number")
         if not isinstance(self.positive, bool):
@@ -134,10 +136,17 @@ class Trained:
         return math.log(value) if self.positive else value
 
     def value(self, free: Array, xp: ArrayNamespace) -> Array:
-        """Return the value that follows from the free number p, an array of shape ()."""
+        """Return the value that follows from the free number p, an array of shape ().
+
+        Between bounds it is the distance to the nearer one that is computed: that of the other bound, taken from it,
+        would leave nothing but rounding. No exponential overflows on the way, nor on the way back.
+        """
         if self.bounds is not None:
             low, high = self.bounds
-            return low + (high - low) * (0.5 + 0.5 * xp.tanh(0.5 * free))
+            is_below = free < 0
+            share = xp.exp(xp.where(is_below, free, -free))
+            distance = (high - low) * (share / (1 + share))
+            return xp.where(is_below, low + distance, high - distance)
         return xp.exp(free) if self.positive else free
 
     @property

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from phasecore.problems.base import Problem
 from phasecore.problems.checks import condition_residuals_of, targets_of
+from phasecore.problems.coefficients import rehearsed
 from phasecore.problems.conditions import Condition
 from phasecore.problems.rehearsal import with_numbers
 from phasecore.problems.standins import StandIn, StandInNamespace, StandInPartials, values_of
@@ -16,6 +17,9 @@ Floats = NDArray[np.float64]
 
 def condition_rehearsed(problem: Problem, condition: Condition, points: Floats) -> Floats:
     """Return the residuals of a condition at its points and made-up partials, shape (k,).
+
+    Trained coefficients that the residuals read have their initial values, in a closure too. Targets are computed once,
+    before a coefficient has any value, and so are computed here.
 
     Raises:
         PluginError: for a condition that breaks its contract.
@@ -34,4 +38,5 @@ def condition_rehearsed(problem: Problem, condition: Condition, points: Floats) 
     )
     read = {name: partials[name] for name in condition.partials}
     given = {name: StandIn(values) for name, values in targets.items()}
-    return values_of(condition_residuals_of(condition, read, given, StandInNamespace(), len(points)))
+    with rehearsed():
+        return values_of(condition_residuals_of(condition, read, given, StandInNamespace(), len(points)))

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasecore.errors import InputError, PhasecoreError, described
+from phasecore.problems.coefficients import Trained
 from phasecore.problems.standins import (
     POINTS,
     StandIn,
@@ -120,7 +121,7 @@ def with_numbers(problem: Problem) -> Problem:
     replaced = {
         name: _number_of(value)
         for name, value in problem.parameters.items()
-        if name in held and hasattr(value, "shape") and not isinstance(value, (np.ndarray, np.generic))
+        if isinstance(value, Trained) or (name in held and _is_tensor(value))
     }
     if not replaced:
         return problem
@@ -129,9 +130,12 @@ def with_numbers(problem: Problem) -> Problem:
     return actor
 
 
+def _is_tensor(value: Any) -> bool:
+    return hasattr(value, "shape") and not isinstance(value, (np.ndarray, np.generic))
+
+
 def _number_of(value: Any) -> Any:
-    initial = getattr(value, "initial", 1.0)
-    return float(initial) if isinstance(initial, (int, float)) else np.ones(tuple(value.shape))
+    return float(value.initial) if isinstance(value, Trained) else np.ones(tuple(value.shape))
 
 
 def named_residuals(where: str, found: Any) -> dict[str, Any]:

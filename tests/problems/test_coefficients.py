@@ -32,6 +32,23 @@ def test_a_coefficient_is_read_back_from_its_text(options):
     assert phasecore.problem(name, **plain(made.parameters)) == made
 
 
+NUMBERS = {"float64": np.float64, "float32": np.float32, "longdouble": np.longdouble, "int64": np.int64}
+
+
+@pytest.mark.parametrize("kind", NUMBERS.values(), ids=NUMBERS)
+def test_numbers_of_numpy_are_written_as_those_of_python(kind):
+    number, low, high = kind(2), kind(1), kind(3)
+    every = (
+        trained(number),
+        trained(number, learning_rate=number, true=number),
+        trained(number, bounds=(low, high), true=number),
+    )
+    for coefficient in every:
+        assert as_trained(repr(coefficient)) == as_trained(plain(coefficient)) == coefficient
+        assert "np." not in repr(coefficient)
+    assert repr(trained(2)) == "trained(2)"
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

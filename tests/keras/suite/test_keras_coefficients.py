@@ -11,10 +11,11 @@ from repeats import further, repeated
 
 import phasecore
 from phasecore.errors import InputError
-from phasecore.problems import Burgers, Prescribed, Preset, Problem, Trained, trained
+from phasecore.problems import Burgers, Helmholtz, Prescribed, Preset, Problem, ResidualCondition, Trained, trained
 from phasecore.runs import execute, prepare, prepare_resumed
-from phasecore_keras import PINN, PhaseMonitor
+from phasecore_keras import PINN, Capture, PhaseMonitor
 from phasecore_keras.autodiff import autodiff, to_numpy
+from phasecore_keras.optimizers import adam_learning_rates, adam_moments
 
 INITIAL = {"conductivity": 0.3, "loss": 0.5, "exchange": 1.0}
 
@@ -178,6 +179,86 @@ def test_a_rate_of_its_own_is_that_of_an_optimizer_that_has_it(made_by):
     assert ends[1] == pytest.approx(ends[0], rel=1e-4)
 
 
+class Stiff(Problem):
+    """A coefficient whose rounding is larger than the steps of a network."""
+
+    domain = {"x": (0.0, 1.0)}  # noqa: RUF012
+    outputs = ("u",)
+    modulus = trained(4000.0)
+
+    def conditions(self):
+        return [Prescribed("start", ("x", 0.0), {"u": 1.0})]
+
+    def residuals(self, x, u, xp):
+        return u["u_x"] - 1e-3 * self.modulus * u["u"]
+
+
+BELOW_ROUNDING = {
+    "Adam": keras.optimizers.Adam,
+    "Adafactor": keras.optimizers.Adafactor,
+    "Adamax": keras.optimizers.Adamax,
+    "AMSGrad": lambda rate: keras.optimizers.Adam(rate, amsgrad=True),
+    "Lamb": keras.optimizers.Lamb,
+    "Lion": keras.optimizers.Lion,
+    "Muon": keras.optimizers.Muon,
+    "Nadam": keras.optimizers.Nadam,
+    "RMSprop with momentum": lambda rate: keras.optimizers.RMSprop(rate, momentum=0.5),
+    "decay": lambda rate: keras.optimizers.AdamW(rate, weight_decay=1e-3),
+    "accumulation": lambda rate: keras.optimizers.Nadam(rate, gradient_accumulation_steps=2),
+    "scaled loss": lambda rate: keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(rate)),
+}
+
+
+@pytest.mark.parametrize("made_by", ["Adam", *further(*(name for name in BELOW_ROUNDING if name != "Adam"))])
+def test_a_rate_of_its_own_is_exact_however_small_the_networks_is(made_by):
+    """As is that of an optimizer that has it, where the network's steps would be lost in the coefficient's rounding."""
+    ends = []
+    for rate, own in ((0.5, None), (1e-5, 0.5)):
+        keras.utils.set_random_seed(4)
+        network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(6, "tanh"), keras.layers.Dense(1)])
+        network.trainable = False
+        model = PINN(network, Stiff(modulus=trained(4000.0, learning_rate=own)))
+        model.compile(optimizer=BELOW_ROUNDING[made_by](rate))
+        model.fit(model.points(23, seed=1), epochs=8, verbose=0)
+        ends.append(values_of(model)["modulus"])
+    assert abs(ends[0] - 4000.0) > 0.1
+    assert ends[1] == pytest.approx(ends[0], rel=1e-6)
+
+
+def excluding(optimizer):
+    optimizer.exclude_from_weight_decay(var_names=["loss"])
+    return optimizer
+
+
+BESIDE_OTHERS = {
+    "one number of all variables": keras.optimizers.Nadam,
+    "decay of the others": lambda rate: excluding(keras.optimizers.AdamW(rate, weight_decay=0.1)),
+}
+
+
+@pytest.mark.parametrize("made_by", ["one number of all variables", *further("decay of the others")])
+def test_a_rate_of_its_own_leaves_the_steps_of_the_network_as_they_are(made_by):
+    kernels = []
+    for own in (None, 0.0123001):
+        model, points = made(Rod(loss=trained(0.5, learning_rate=own)), BESIDE_OTHERS[made_by](0.0123))
+        model.fit(points, epochs=4, verbose=0)
+        kernels.append(to_numpy(model.network.layers[0].kernel.value))
+        assert values_of(model)["loss"] != 0.5
+    np.testing.assert_allclose(kernels[1], kernels[0], rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("kind", ["Adam", *further("Nadam")])
+def test_the_learning_rates_of_adam_are_its_own(kind):
+    model, points = made(Rod(0.3, trained(0.5, learning_rate=0.2), trained(1.0)), getattr(keras.optimizers, kind)(1e-3))
+    model.fit(points, epochs=3, verbose=0)
+    own = model.physics.trained_coefficients.free
+    variables = {"loss": (own["loss"], 0.2), "exchange": (own["exchange"], 1e-3)}
+    for variable, rate in (*variables.values(), (model.network.layers[0].kernel, 1e-3)):
+        root = np.sqrt(adam_moments(model.optimizer, variable).second)
+        expected = rate / (root + model.optimizer.epsilon)
+        np.testing.assert_allclose(adam_learning_rates(model.optimizer, variable), expected, rtol=1e-5)
+
+
 @pytest.mark.any_backend
 def test_a_rate_of_its_own_is_set_against_the_rate_that_the_optimizer_began_with(tmp_path):
     """Not against what that has become by the time the model is compiled again, or loaded."""
@@ -278,6 +359,94 @@ def test_captures_have_a_column_of_each():
     last = {name: rows[-1][f"coefficient_{name}"] for name in INITIAL}
     assert last == pytest.approx(values_of(model), rel=1e-6)
     assert all(last[name] != pytest.approx(INITIAL[name], rel=1e-6) for name in INITIAL)
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize("biases", [False, True])
+def test_the_gradient_statistics_are_those_of_the_network(biases):
+    rows = []
+    for problem in (rod(), Rod()):
+        model, _ = made(problem)
+        row = Capture(model, probes=["gradient_snr:per_layer=True"], batches=5, biases=biases).measure()
+        rows.append({name: value for name, value in row.items() if not name.startswith("coefficient_")})
+    assert rows[0] == pytest.approx(rows[1], rel=1e-4)
+
+
+@pytest.mark.parametrize("bounds", [[0, 10], *further([-10, 0], [0.5, 4.0])])
+def test_bounded_values_and_their_slopes_are_exact_near_the_bounds(bounds):
+    low, high = bounds
+    model, points = made(Rod(loss=trained((low + high) / 2, bounds=bounds)))
+    coefficients = model.physics.trained_coefficients
+    variable, coordinates = coefficients.free["loss"], ops.convert_to_tensor(points["coordinates"])
+    for free in (-1000.0, -16.0, 0.0, 16.0):
+        variable.assign(free)
+        _, (slope,) = autodiff().once(
+            lambda _: (coefficients.values()["loss"], {}), [variable], model.network.variables, coordinates
+        )
+        away = np.exp(-abs(float(np.float32(free))))
+        distance = (high - low) * away / (1 + away)
+        expected = low + distance if free < 0 else high - distance
+        assert values_of(model)["loss"] == pytest.approx(expected, rel=1e-6)
+        assert float(to_numpy(slope)) == pytest.approx(distance / (1 + away), rel=1e-6)
+
+
+@pytest.mark.parametrize(("start", "count"), [(0.0, 1), *further((0.3, 0))])
+@pytest.mark.filterwarnings("always")
+def test_one_that_never_moves_is_told_once(start, count, recwarn):
+    model, points = made(Helmholtz(k=trained(start)), keras.optimizers.Adam(1e-3))
+    model.fit(points, epochs=110, verbose=0)
+    assert (values_of(model)["k"] == start) == (start == 0)
+    told = [str(item.message) for item in recwarn if "has not moved" in str(item.message)]
+    assert len(told) == count
+    assert all("gradient is zero" in message for message in told)
+
+
+@pytest.mark.any_backend
+def test_a_value_is_refused_by_whatever_a_class_raises():
+    def check(self):
+        if not self.modulus > 0:
+            raise ValueError("modulus must be positive")
+
+    model, _ = made_on_a_line(type("Refusing", (Stiff,), {"__post_init__": check})())
+    model.physics.trained_coefficients.free["modulus"].assign(-1.0)
+    with pytest.warns(UserWarning, match="'modulus' is out of range.*modulus must be positive"):
+        model.physics.check_weights(1)
+
+
+def made_on_a_line(problem):
+    network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(4, "tanh"), keras.layers.Dense(1)])
+    model = PINN(network, problem)
+    model.compile(optimizer=keras.optimizers.Adam(1e-2))
+    return model, model.points(20, seed=0)
+
+
+@pytest.mark.any_backend
+def test_numbers_of_numpy_are_saved(tmp_path):
+    own = trained(np.float64(3.0), true=np.sqrt(4.0), learning_rate=np.float32(0.5))
+    model, _ = made(phasecore.problem("burgers", viscosity=own))
+    model.save(tmp_path / "model.keras")
+    assert keras.saving.load_model(tmp_path / "model.keras").problem.viscosity == own
+
+
+class Exchanged(Problem):
+    """A coefficient in a closure: the condition has it from the problem that it is asked of."""
+
+    domain = {"x": (0.0, 1.0), "t": (0.0, 1.0)}  # noqa: RUF012
+    outputs = ("u",)
+    exchange = trained(0.5)
+
+    def conditions(self):
+        return [ResidualCondition("end", ("x", 1.0), lambda x, u, xp: u["u_x"] + self.exchange * u["u"])]
+
+    def residuals(self, x, u, xp):
+        return u["u_t"] - u["u_xx"]
+
+
+@pytest.mark.any_backend
+def test_a_run_trains_what_the_closure_of_a_condition_reads():
+    options = {"points": 20, "width": 4, "depth": 1, "iterations": 3, "every": 3}
+    rows = execute(prepare(Exchanged(), backend="keras", **options)).rows
+    assert rows[0]["coefficient_exchange"] != rows[-1]["coefficient_exchange"]
 
 
 @repeated
