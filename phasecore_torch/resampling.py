@@ -22,15 +22,15 @@ class Resampling:
     Args:
         loss: a `PhysicsLoss`.
         sampling: that moves points, such as "rad:every=500", "sobol+uniform" or `phasecore.sampling.r3(every=50)`.
-        seed: of the moves.
+        seed: of the moves, a whole number of at least 0.
 
     Attributes:
         iteration: how many were counted.
         loss: whose points move.
 
     Raises:
-        InputError: for an unknown name or option, a sampling that moves nothing, options that do not suit the number of
-            points, or a loss whose weighting forbids moves.
+        InputError: for an unknown name or option, a sampling that moves nothing, another seed, options that do not suit
+            the number of points, or a loss whose weighting forbids moves.
 
     Example:
         >>> import phasecore
