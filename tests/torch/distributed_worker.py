@@ -21,14 +21,8 @@ from phasecore.problems import CollocationPoints
 from phasecore_torch import LBFGS, PhaseMonitor, PhysicsLoss, Resampling
 
 POINTS, CONDITION_POINTS, BATCHES, BATCH, ITERATIONS = 32, 8, 8, 8, 6
-MOVES = [
-    "uniform:every=1",
-    "rad:every=1,candidates=50",
-    "rar_d:every=1,added=3,candidates=50",
-    "r3:every=1",
-    "grid+r3:every=1",
-]
-MOVES += ["sobol+uniform:every=1"]
+MOVES = ["uniform:every=1", "rad:every=1,candidates=50", "rar_d:every=1,added=3,candidates=50", "r3:every=1"]
+MOVES += ["grid+r3:every=1", "sobol+uniform:every=1"]
 
 
 def points_of(problem, rank, processes, way):

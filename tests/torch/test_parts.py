@@ -59,14 +59,14 @@ def test_moments_have_the_mean_of_all_points_and_the_variance_of_equal_batches(p
     sizes = [np.asarray([len(b) for b in np.array_split(p, n)]) for p, n in zip(parts, counts, strict=True)]
     found = merged([moments_of(cut(p, n)) for p, n in zip(parts, counts, strict=True)], sizes)
     assert np.abs(found.mean - gradients.mean(axis=0)).max() < 0.02
-    one = moments_of(cut(gradients, batches))
-    assert np.square(found.standard_deviation).mean() == pytest.approx(
-        np.square(one.standard_deviation).mean(), rel=0.02
-    )
+    one, own = (np.square(own.standard_deviation).mean() for own in (moments_of(cut(gradients, batches)), found))
+    assert own == pytest.approx(one, rel=0.02)
 
 
 def test_fewer_batches_than_processes_are_refused():
-    with pytest.raises(InputError, match="a training in 4 processes: the batches .*: received 3 of them; expected one"):
+    with pytest.raises(
+        InputError, match=r"a training in 4 processes: the batches .*: received 3 of them; expected one"
+    ):
         Layout(4, True, {}, [5] * 4).own_batches(3, 5)
 
 
