@@ -9,7 +9,7 @@ import numpy as np
 
 from phasecore.arguments import is_whole
 from phasecore.errors import InputError, PluginError, called, described
-from phasecore.sampling.base import Floats, Region, Sampling, Situation
+from phasecore.sampling.base import Draw, Floats, Region, Sampling, Situation
 
 SLACK = 1e-6
 """What a point may lie beyond a bound, relative to the domain's extent: rounding in float32."""
@@ -94,12 +94,18 @@ def drawing(
         found = drawn(name, sampling, count, region, generator)
         if not taken.isdisjoint(map(tuple, found.tolist())):
             shift = generator.uniform(size=found.shape[1])
-            shifted = sampling._replace(draw=lambda *asked: (sampling.draw(*asked) + shift) % 1.0)
-            found = drawn(name, shifted, count, region, generator)
+            found = drawn(name, sampling._replace(draw=_shifted(sampling.draw, shift)), count, region, generator)
         taken.update(map(tuple, found.tolist()))
         return found
 
     return draw
+
+
+def _shifted(draw: Draw, shift: Floats) -> Draw:
+    def shifted(count: int, dimension: int, generator: np.random.Generator) -> Floats:
+        return np.asarray((draw(count, dimension, generator) + shift) % 1.0, dtype=np.float64)
+
+    return shifted
 
 
 def check_seed(seed: object, of: str) -> None:
