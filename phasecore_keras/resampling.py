@@ -9,6 +9,7 @@ import keras
 from phasecore import registry
 from phasecore.errors import InputError
 from phasecore.sampling import Resampler, Sampling
+from phasecore.sampling.checks import check_seed
 from phasecore.weighting.checks import check_can_move
 from phasecore_keras.loss import PhysicsLoss
 from phasecore_keras.steps import StepCounter, steps_before, synchronize
@@ -27,11 +28,12 @@ class Resampling(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
 
     Args:
         sampling: that moves points, such as "rad:every=500", "sobol+uniform" or `phasecore.sampling.r3(every=50)`.
-        seed: of the moves.
+        seed: of the moves, a whole number of at least 0.
 
     Raises:
-        InputError: for an unknown name or option, or a sampling that moves nothing; when training begins, for options
-            that do not suit the number of points, a model that is no PINN, or one whose weighting forbids moves.
+        InputError: for an unknown name or option, a sampling that moves nothing, or another seed; when training begins,
+            for options that do not suit the number of points, a model that is no PINN, or one whose weighting forbids
+            moves.
 
     Example:
         >>> import phasecore, phasecore_keras
@@ -47,6 +49,7 @@ class Resampling(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
     def __init__(self, sampling: str | Sampling, *, seed: int = 0) -> None:
         super().__init__()
         self._name, self._sampling = registry.as_sampling(sampling)
+        check_seed(seed, "the moves")
         self._seed = seed
         self._steps = StepCounter()
         self._resampler: Resampler | None = None

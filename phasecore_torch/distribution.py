@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,9 +20,9 @@ from phasecore.signals import (
     TERM_GRADIENTS,
     TERM_LOSSES,
     WEIGHTED_TERM_LOSSES,
-    Moments,
 )
 from phasecore_torch.layout import Layout
+from phasecore_torch.parts import merged, sizes_together
 from phasecore_torch.processes import of_all
 
 OF_POINTS = (RESIDUALS, CONDITION_RESIDUALS, POINT_WEIGHTS, RESIDUAL_ATTENTION, TARGETS, ACTIVATIONS)
@@ -48,8 +46,10 @@ def gathered(values: dict[str, Any], layout: Layout) -> dict[str, Any]:
     found = dict(values)
     for signal in set(values) & {*OF_POINTS}:
         found[signal] = {name: np.concatenate([own[signal][name] for own in every]) for name in values[signal]}
-    for signal in set(values) & {COORDINATES, BATCH_SIZES}:
-        found[signal] = np.concatenate([own[signal] for own in every])
+    if COORDINATES in values:
+        found[COORDINATES] = np.concatenate([own[COORDINATES] for own in every])
+    if BATCH_SIZES in values:
+        found[BATCH_SIZES] = sizes_together([own[BATCH_SIZES] for own in every])
     for signal in set(values) & {*OF_LOSSES}:
         found[signal] = {name: np.mean([own[signal][name] for own in every]) for name in values[signal]}
     if TERM_GRADIENTS in values:
@@ -61,9 +61,9 @@ def gathered(values: dict[str, Any], layout: Layout) -> dict[str, Any]:
         traces = [own[TANGENT_KERNEL_TRACES] for own in every]
         found[TANGENT_KERNEL_TRACES] = {term: sum(own[term] for own in traces) for term in traces[0]}
     if BATCH_GRADIENT_MOMENTS in values:
-        batches = [len(own[BATCH_SIZES]) for own in every]
+        sizes = [own[BATCH_SIZES] for own in every]
         moments = [own[BATCH_GRADIENT_MOMENTS] for own in every]
-        found[BATCH_GRADIENT_MOMENTS] = {name: _merged([own[name] for own in moments], batches) for name in moments[0]}
+        found[BATCH_GRADIENT_MOMENTS] = {name: merged([own[name] for own in moments], sizes) for name in moments[0]}
     return found
 
 
@@ -78,14 +78,3 @@ def points_of_all(arrays: dict[str, Any], layout: Layout) -> dict[str, Any]:
         return arrays
     every = of_all(arrays)
     return {name: np.concatenate([own[name] for own in every]) for name in arrays}
-
-
-def _merged(moments: Sequence[Moments], batches: Sequence[int]) -> Moments:
-    """Return the moments over the batches of all processes, whose numbers are given."""
-    shares = [count / math.fsum(batches) for count in batches]
-    mean = sum(share * own.mean for share, own in zip(shares, moments, strict=True))
-    square = sum(
-        share * (np.square(own.standard_deviation) + np.square(own.mean - mean))
-        for share, own in zip(shares, moments, strict=True)
-    )
-    return Moments(mean, np.sqrt(square))

@@ -19,10 +19,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from phasecore.errors import InputError
+from phasecore.monitoring.monitor import check_batches
 from phasecore.recording.history import plain
 from phasecore.signals import Reduce
 from phasecore_torch.arrays import as_numpy
 from phasecore_torch.evaluation import Evaluation
+from phasecore_torch.parts import batches_of_parts
 from phasecore_torch.processes import joined, of_all, processes, rank, reduced, refuse, summed
 
 if TYPE_CHECKING:
@@ -42,15 +44,17 @@ class Layout:
         in_parts: whether each has a part of the points; else each has them all.
         shares: by term, what a mean over the points of this process counts where the means of all processes are
             averaged; absent for 1.
+        points: of each process, where it has a part, how many there are that batches are cut of.
 
     Example:
-        >>> Layout().own_batches(100), Layout().reduction()
+        >>> Layout().own_batches(100, 2500), Layout().reduction()
         (100, None)
     """
 
     processes: int = 1
     in_parts: bool = False
     shares: Mapping[str, float] = field(default_factory=dict)
+    points: Sequence[int] = ()
 
     def reduction(self) -> Reduce | None:
         """Return how schemes reduce points over those of all processes; None where this one has them all."""
@@ -97,11 +101,27 @@ class Layout:
         sizes = [int(length) for length in lengths]
         return joined(indices, sizes), {term: joined(own.detach(), sizes) for term, own in residuals.items()}
 
-    def own_batches(self, batches: int) -> int:
-        """Return how many of the batches of the gradient statistics are cut from the points of this process."""
+    def own_batches(self, batches: int, points: int) -> int:
+        """Return how many of the batches of the gradient statistics are cut from the points of this process.
+
+        Args:
+            batches: of all processes together.
+            points: of this one.
+
+        Raises:
+            InputError: for batches that points cannot be cut into, or fewer than processes.
+        """
+        check_batches(batches, sum(self.points) if self.in_parts else points)
         if not self.in_parts:
             return batches
-        return batches // self.processes + (rank() < batches % self.processes)
+        if batches < self.processes:
+            refuse(
+                f"a training in {self.processes} processes: the batches of the gradient statistics",
+                received=f"{batches} of them",
+                expected="one or more for each process, which has a part of the points",
+                fix="Take more batches, or fewer processes.",
+            )
+        return batches_of_parts(batches, self.points)[rank()]
 
     def averaged(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the means over processes, by name, of what each has of its part of the points."""
@@ -137,7 +157,7 @@ def layout_of(
 
     Args:
         points: of this process: of the equations, of each condition.
-        sizes: number of points by term.
+        sizes: number of points by term, first of one that batches are cut of.
         made_of: what the training is made of, in words, by what it is: the same in each.
         overwritten: whether this process computes at other points than those.
 
@@ -153,7 +173,36 @@ def layout_of(
         return Layout(count)
     totals = {term: sum(other[term] for _, other, *_ in every) for term in sizes}
     shares = {term: size * count / totals[term] for term, size in sizes.items()}
-    return Layout(count, in_parts=True, shares={term: share for term, share in shares.items() if share != 1.0})
+    unequal = {term: share for term, share in shares.items() if share != 1.0}
+    return Layout(count, True, unequal, [other[next(iter(sizes))] for _, other, *_ in every])
+
+
+def check_standing(iteration: int, is_restored: bool, parameters: Iterable[Tensor]) -> None:
+    """Refuse to go on where processes stand at different places, as after saves of which some were cut short.
+
+    All processes ask for it at the same place.
+
+    Args:
+        iteration: at which this process stands.
+        is_restored: whether it has loaded a state: parameters are then the same in each, to the digit.
+        parameters: all that is trained.
+
+    Raises:
+        InputError: in the first process; the others end.
+    """
+    if processes() == 1:
+        return
+    every = of_all((iteration, is_restored, digest(map(as_numpy, parameters))))
+    standing = [f"iteration {reached}" for reached, *_ in every]
+    if len(set(standing)) == 1 and any(restored for _, restored, _ in every):
+        standing = [f"parameters {found}" for *_, found in every]
+    if len(set(standing)) > 1:
+        refuse(
+            f"a training that goes on in {len(every)} processes",
+            received=", ".join(f"{own} in process {place}" for place, own in enumerate(standing)),
+            expected="the same in each",
+            fix="Load states that all saved in one iteration: keep the former ones until all processes have saved.",
+        )
 
 
 def digest(arrays: Iterable[NDArray[Any]]) -> str:

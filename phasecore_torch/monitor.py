@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from phasecore import losses, registry
+from phasecore.backends import Monitored
 from phasecore.errors import InputError
 from phasecore.monitoring.monitor import Monitor, checked_snapshots
 from phasecore.policies import Action
@@ -18,6 +19,7 @@ from phasecore.probes import Probe
 from phasecore.recording.recorder import Loggers, Recorder
 from phasecore_torch.acting import InCharge, fix_of
 from phasecore_torch.capture import Capture, Probes
+from phasecore_torch.layout import check_standing
 from phasecore_torch.loss import PhysicsLoss
 from phasecore_torch.points import Points
 from phasecore_torch.processes import check_policy, is_first, processes
@@ -151,6 +153,7 @@ class PhaseMonitor(Monitor):
         self._awaited: list[Probe] | None = None
         self._release: Callable[[], None] | None = None
         self._takes_backward = False
+        self._agrees = self._is_restored = False
         self._clock.start()
 
     def __enter__(self) -> Self:
@@ -294,12 +297,21 @@ class PhaseMonitor(Monitor):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from `state_dict()`; the phases so far are replayed from the history."""
         super().load_state_dict(state)
+        self._agrees, self._is_restored = False, True
         if self._policies and "acted" in state:
             self._in_charge.load_state_dict(state["acted"])
             self.capture.moved_by(self._in_charge.last)
         self._takes_backward = bool(state.get("takes_backward", False))
         self._awaited = self._due() if self._takes_backward else None
         self.capture.prepare_backward(measure=self._awaited is not None, due=self._awaited)
+
+    def _begin(self, training: Monitored, versions: Mapping[str, str]) -> None:
+        if not self._agrees:
+            # the model's state may be restored after that of the monitor, so not before now
+            parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+            check_standing(self.iteration, self._is_restored, parameters)
+            self._agrees = True
+        super()._begin(training, versions)
 
     def _arrays(self) -> dict[str, Any] | None:
         return None if self._snapshots is None else self._snapshots.arrays()
@@ -335,8 +347,12 @@ class PhaseMonitor(Monitor):
 
     @property
     def _up_to_date(self) -> Recorder:
-        """The recorder; between iterations in blocks, what is due is captured first."""
-        if self._release is None and self._awaited is None and self._log.begun:
+        """The recorder; between iterations in blocks, what is due is captured first.
+
+        Processes capture together: in several what is due is left to the next block, or to `finish()`, so that one of
+        them may look alone.
+        """
+        if processes() == 1 and self._release is None and self._awaited is None and self._log.begun:
             self._awaited = self._due()
             self._settle()
         return self._log

@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, default_collate
 
 from phasecore.errors import InputError
-from phasecore.monitoring.monitor import check_batches
 from phasecore.problems.checks import check_columns
 from phasecore_torch.undisturbed import undisturbed
 
@@ -36,14 +35,14 @@ class Batches:
 
     Args:
         points: a tuple or list is handed over part by part, as several arguments; a dictionary as one.
-        batches: number of batches, as equal as can be.
+        batches: number of batches, as equal as can be, of a point or more each.
         like: a parameter: numpy's floating-point numbers are cast to its dtype, and everything goes to its device.
 
     Attributes:
         sizes: number of points of each batch.
 
     Raises:
-        InputError: for anything else, parts of different lengths, or too few points.
+        InputError: as `arguments_of`.
 
     Example:
         >>> batches = Batches({"x": np.zeros((5, 2)), "y": [0.0, 1.0, 2.0, 3.0, 4.0]}, 2, torch.zeros(1))
@@ -52,18 +51,9 @@ class Batches:
     """
 
     def __init__(self, points: Points, batches: int, like: Tensor) -> None:
-        structure = _gathered(points, WHAT)
-        is_one = not isinstance(structure, (tuple, list)) or (isinstance(structure, list) and _is_numbers(structure))
-        # several arguments are those of a loss, whatever holds them
-        arguments = (structure,) if is_one else tuple(structure)
-        self._structure = tuple(_mapped(lambda leaf: self._tensor(leaf, like), own) for own in arguments)
-        lengths = [len(leaf) if leaf.ndim else 0 for leaf in leaves_of(self._structure)]
-        if len(set(lengths)) != 1 or not lengths[0]:
-            raise InputError(
-                WHAT, received=f"tensors of lengths {lengths}", expected="tensors of one length, 1 or more"
-            )
-        check_batches(batches, lengths[0])
-        self.sizes = [len(part) for part in np.array_split(np.arange(lengths[0]), batches)]
+        self._structure = arguments_of(points, like)
+        count = len(leaves_of(self._structure)[0])
+        self.sizes = [len(part) for part in np.array_split(np.arange(count), batches)]
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
         """Yield the arguments for each batch."""
@@ -77,19 +67,44 @@ class Batches:
         """The first batch."""
         return next(iter(self))
 
-    @staticmethod
-    def _tensor(leaf: Any, like: Tensor) -> Tensor:
-        if isinstance(leaf, Tensor):
-            if leaf.layout != torch.strided:
-                raise InputError(WHAT, received=f"a tensor of layout {leaf.layout}", expected=EXPECTED)
-            return leaf if leaf.device == like.device else leaf.to(like.device)
-        try:
-            array = np.asarray(leaf)
-            tensor = torch.as_tensor(array)
-        except (TypeError, ValueError, RuntimeError) as error:
-            received = f"{type(leaf).__name__}: {str(error).splitlines()[0]}"
-            raise InputError(WHAT, received=received, expected=EXPECTED) from error
-        return tensor.to(like.device, like.dtype.to_real() if array.dtype.kind == "f" else tensor.dtype)
+
+def arguments_of(points: Points, like: Tensor) -> tuple[Any, ...]:
+    """Return points as the arguments of a loss, their leaves tensors of one length.
+
+    Args:
+        points: a tuple or list is several arguments, part by part; a dictionary is one.
+        like: see `Batches`.
+
+    Raises:
+        InputError: for anything else, or parts of different lengths.
+
+    Example:
+        >>> [tuple(argument.shape) for argument in arguments_of((np.zeros((5, 2)), np.zeros(5)), torch.zeros(1))]
+        [(5, 2), (5,)]
+    """
+    structure = _gathered(points, WHAT)
+    is_one = not isinstance(structure, (tuple, list)) or (isinstance(structure, list) and _is_numbers(structure))
+    # several arguments are those of a loss, whatever holds them
+    arguments = (structure,) if is_one else tuple(structure)
+    found = tuple(_mapped(lambda leaf: _tensor(leaf, like), own) for own in arguments)
+    lengths = [len(leaf) if leaf.ndim else 0 for leaf in leaves_of(found)]
+    if len(set(lengths)) != 1 or not lengths[0]:
+        raise InputError(WHAT, received=f"tensors of lengths {lengths}", expected="tensors of one length, 1 or more")
+    return found
+
+
+def _tensor(leaf: Any, like: Tensor) -> Tensor:
+    if isinstance(leaf, Tensor):
+        if leaf.layout != torch.strided:
+            raise InputError(WHAT, received=f"a tensor of layout {leaf.layout}", expected=EXPECTED)
+        return leaf if leaf.device == like.device else leaf.to(like.device)
+    try:
+        array = np.asarray(leaf)
+        tensor = torch.as_tensor(array)
+    except (TypeError, ValueError, RuntimeError) as error:
+        received = f"{type(leaf).__name__}: {str(error).splitlines()[0]}"
+        raise InputError(WHAT, received=received, expected=EXPECTED) from error
+    return tensor.to(like.device, like.dtype.to_real() if array.dtype.kind == "f" else tensor.dtype)
 
 
 def coordinates_given(points: Any, coordinates: Sequence[str]) -> Any:

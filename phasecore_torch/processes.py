@@ -88,6 +88,15 @@ def of_all(value: Any) -> list[Any]:
     return every
 
 
+def of_first(value: Any) -> Any:
+    """Return what the first process has; values are pickled."""
+    if processes() == 1:
+        return value
+    held = [value]
+    torch.distributed.broadcast_object_list(held)
+    return held[0]
+
+
 def refuse(where: str, *, received: str, expected: str, fix: str) -> NoReturn:
     """End a training that all processes refuse alike: one message is enough.
 

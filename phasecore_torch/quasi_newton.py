@@ -12,6 +12,7 @@ from torch import Tensor
 from phasecore.errors import InputError
 from phasecore.quasi_newton.inverse_hessian import Arrays, memory_for
 from phasecore.quasi_newton.steps import Evaluated, MadeOfSteps, NotFiniteError, SelfScaledLBFGS
+from phasecore_torch.processes import processes, summed
 
 ARRAYS: Arrays[Tensor] = Arrays(
     rows=lambda count, like: like.new_empty(count, len(like)),
@@ -27,6 +28,9 @@ class LBFGS(torch.optim.LBFGS, MadeOfSteps[Tensor]):
     See `phasecore.quasi_newton` for the method. A line search that finds no other parameters, or leaves the finite
     numbers, is made once more along the gradient, with nothing remembered. Where that fails too, and for a loss that
     is not finite, the parameters are those that the step began with, and `failure` says why; another optimizer goes on.
+
+    In several processes loss and gradient are averaged over them, so that all search along one line: each makes the
+    same steps with the closure of its own points.
 
     Args:
         params: the parameters, one group.
@@ -125,6 +129,10 @@ class LBFGS(torch.optim.LBFGS, MadeOfSteps[Tensor]):
         with torch.enable_grad():
             loss = self._closure().detach()
         gradient = torch.cat([_flat(_gradient(parameter)) for parameter in self._trained()])
+        if (count := processes()) > 1:
+            # one after the other: they may differ in dtype
+            (loss,) = summed({"loss": loss}, 1.0 / count).values()
+            (gradient,) = summed({"gradient": gradient}, 1.0 / count).values()
         if not bool(torch.isfinite(loss) & torch.isfinite(gradient).all()):
             raise NotFiniteError
         return Evaluated(point, float(loss), gradient)

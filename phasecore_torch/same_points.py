@@ -13,7 +13,6 @@ from torch import Tensor
 
 from phasecore.errors import InputError
 from phasecore_torch.layout import of_this_process
-from phasecore_torch.processes import processes
 from phasecore_torch.weighting import with_or_without_attention
 
 KEY = "weighting_at"
@@ -33,8 +32,8 @@ def watch_states(loss: Any) -> None:
 
 
 def with_points(loss: Any, state: dict[str, Any], prefix: str, metadata: object) -> None:
-    """Put some of the points into the state of a loss that weights points, unless processes share them."""
-    if processes() == 1 and (loss.attention is not None or loss.point_weights()):
+    """Put some of the points into the state of a loss that weights points: those of this process."""
+    if loss.attention is not None or loss.point_weights():
         state[prefix + KEY] = _some(loss.points)
 
 
@@ -45,7 +44,7 @@ def check_points(loss: Any, state: dict[str, Any], prefix: str, *unused: object)
         InputError: if it is of others.
     """
     kept: Tensor | None = state.pop(prefix + KEY, None)
-    if kept is None or processes() > 1:
+    if kept is None:
         return
     now = _some(loss.points)
     kept = kept.to(now)

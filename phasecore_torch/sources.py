@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar, final
 
@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from phasecore.errors import InputError
 from phasecore.jets.derivatives import COMPARED
 from phasecore.monitoring import sources
-from phasecore.monitoring.monitor import check_batches
 from phasecore.monitoring.sources import by_layer, of_problem
 from phasecore.problems.checks import compared_with, reference_of
 from phasecore.signals import (
@@ -46,7 +45,7 @@ from phasecore_torch.keeping import modules_called
 from phasecore_torch.layout import Layout, digest, layout_of
 from phasecore_torch.loss import PhysicsLoss
 from phasecore_torch.moments import MomentAccumulator
-from phasecore_torch.points import EXPECTED, Batches, Points, leaves_of
+from phasecore_torch.points import EXPECTED, Batches, Points, arguments_of, leaves_of
 from phasecore_torch.processes import check_whole, processes
 from phasecore_torch.undisturbed import undisturbed
 
@@ -99,8 +98,8 @@ class PhysicsSource(Source):
     def __init__(self, loss: PhysicsLoss, parameters: Parameters, batches: int) -> None:
         self._loss = loss
         self._parameters = parameters
-        self._number = loss.layout.own_batches(batches)
-        check_batches(self._number, len(loss.points))
+        self._number = batches
+        loss.layout.own_batches(batches, len(loss.points))
         self._targets: Mapping[str, Any] = {}
         self._targets_of: Any = None
         self._batched: BatchedResiduals | None = None
@@ -213,9 +212,10 @@ class PhysicsSource(Source):
 
     @property
     def _sizes(self) -> NDArray[Any]:
-        """Number of points of each batch, of the points as they are now."""
-        check_batches(self._number, len(self._loss.points))
-        return np.asarray([len(part) for part in np.array_split(np.arange(len(self._loss.points)), self._number)])
+        """Number of points of each batch of this process, of the points as they are now."""
+        count = len(self._loss.points)
+        own = self._loss.layout.own_batches(self._number, count)
+        return np.asarray([len(part) for part in np.array_split(np.arange(count), own)])
 
     def _follow(self) -> None:
         """Evaluate the reference solution at the points as they are now, where they have moved."""
@@ -232,8 +232,9 @@ class PhysicsSource(Source):
         named = loss.model.named_parameters() if isinstance(loss.model, nn.Module) else ()
         trained = {name: parameter for name, parameter in named if parameter.requires_grad}
         points = loss.points
-        share = loss.layout.shares.get(next(iter(loss.problem.equations)), 1.0)
+        share, batches = loss.layout.shares.get(next(iter(loss.problem.equations)), 1.0), len(self._sizes)
         made_for = [*trained, *map(id, trained.values()), *parameters, points.shape, points.dtype, points.device, share]
+        made_for += [batches]
         if made_for == self._made_for:
             return self._batched
         self._made_for, self._batched = made_for, None
@@ -246,7 +247,7 @@ class PhysicsSource(Source):
                 trained,
                 list(parameters),
                 points,
-                len(self._sizes),
+                batches,
                 stackable=loss.is_stackable,
                 compiled=loss.blocks.compiled,
                 share=share,
@@ -280,8 +281,10 @@ class CustomSource(Source):
         self._parameters = parameters
         measured = list(parameters().values())
         check_whole(loss, measured)
-        self._layout = self._layout_of(points, parameters())
-        self._batches = Batches(points, self._layout.own_batches(batches), measured[0])
+        arguments = arguments_of(points, measured[0])
+        leaves = leaves_of(arguments)
+        self._layout = self._layout_of(leaves, measured)
+        self._batches = Batches(arguments, self._layout.own_batches(batches, len(leaves[0])), measured[0])
         self._hidden = HiddenActivations(loss)
         self._called: list[nn.Module] = []
         with torch.inference_mode(False), torch.enable_grad(), undisturbed(loss) as keeper:
@@ -343,12 +346,11 @@ class CustomSource(Source):
         return self._checked(self._loss(*batch))
 
     @staticmethod
-    def _layout_of(points: Points, parameters: Mapping[str, Tensor]) -> Layout:
+    def _layout_of(points: Sequence[Tensor], parameters: Iterable[Tensor]) -> Layout:
         if processes() == 1:
             return Layout()
-        whole = Batches(points, 1, next(iter(parameters.values())))
-        same = {"initial parameters": digest(map(as_numpy, parameters.values()))}
-        return layout_of(map(as_numpy, leaves_of(whole.first)), {"data": whole.sizes[0]}, same)
+        same = {"initial parameters": digest(map(as_numpy, parameters))}
+        return layout_of(map(as_numpy, points), {"data": len(points[0])}, same)
 
     @staticmethod
     def _checked(value: Any) -> Tensor:

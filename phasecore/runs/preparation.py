@@ -299,6 +299,7 @@ def _assemble(
     policy: registry.Policies | None,
 ) -> Training:
     check_own(problem)
+    check_written(sampling_name, "sampling")
     _, sampling = registry.as_sampling(sampling_name)
     policies = registry.as_policies(policy)
     training = Training(

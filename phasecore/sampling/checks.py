@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from phasecore.arguments import is_whole
-from phasecore.errors import PluginError, called, described
-from phasecore.sampling.base import Floats, Region, Sampling, Situation
+from phasecore.errors import InputError, PluginError, called, described
+from phasecore.sampling.base import Draw, Floats, Region, Sampling, Situation
 
 SLACK = 1e-6
 """What a point may lie beyond a bound, relative to the domain's extent: rounding in float32."""
@@ -63,6 +64,68 @@ def drawn(name: str, sampling: Sampling, count: int, region: Region, generator: 
         return _checked(where, called(where, lambda: sampling.draw(asked, dimension, source)), asked, unit)
 
     return region.fill(count, draw, generator) if count else np.empty((0, region.bounds.shape[1]))
+
+
+def drawing(
+    name: str, sampling: Sampling, points: Floats, region: Region, generator: np.random.Generator
+) -> Callable[[int], Floats]:
+    """Return what draws for a move, from a number to so many points: none of them where there is one already.
+
+    A sampling that draws the same points each time, such as a grid, draws them shifted where one would lie on another:
+    all by one random vector, modulo the unit box. So the loss counts no point twice.
+
+    Args:
+        name: the sampling, as messages call it.
+        sampling: the sampling.
+        points: those that there are, shape (n, dimension).
+        region: where.
+        generator: source of all that is random.
+
+    Example:
+        >>> from phasecore.sampling import grid
+        >>> box, generator = Region(np.asarray([[0.0], [1.0]])), np.random.default_rng(0)
+        >>> draw = drawing("grid", grid(), np.asarray([[0.25]]), box, generator)
+        >>> len({*draw(2)[:, 0].tolist(), *draw(2)[:, 0].tolist(), 0.25})
+        5
+    """
+    taken = set(map(tuple, points.tolist()))
+
+    def draw(count: int) -> Floats:
+        found = drawn(name, sampling, count, region, generator)
+        if not taken.isdisjoint(map(tuple, found.tolist())):
+            shift = generator.uniform(size=found.shape[1])
+            found = drawn(name, sampling._replace(draw=_shifted(sampling.draw, shift)), count, region, generator)
+        taken.update(map(tuple, found.tolist()))
+        return found
+
+    return draw
+
+
+def _shifted(draw: Draw, shift: Floats) -> Draw:
+    def shifted(count: int, dimension: int, generator: np.random.Generator) -> Floats:
+        return np.asarray((draw(count, dimension, generator) + shift) % 1.0, dtype=np.float64)
+
+    return shifted
+
+
+def check_seed(seed: object, of: str) -> None:
+    """Refuse a seed that is no whole number of at least zero.
+
+    Args:
+        seed: any.
+        of: what it is of, as messages call it.
+
+    Raises:
+        InputError: so.
+
+    Example:
+        >>> check_seed(-1, "the moves")
+        Traceback (most recent call last):
+        ...
+        phasecore.errors.InputError: seed of the moves: received -1; expected a whole number, 0 or more.
+    """
+    if not is_whole(seed, least=0):
+        raise InputError(f"seed of {of}", received=repr(seed), expected="a whole number, 0 or more")
 
 
 def moved(name: str, sampling: Sampling, situation: Situation, region: Region) -> Floats:

@@ -10,6 +10,8 @@ from phasecore.sampling.base import Floats, Sampling
 def grid() -> Sampling:
     """Return a regular grid in random order; its points stay where they are, and are the same for every seed.
 
+    With a sampling that moves points, as in `grid+r3`, the grids of its moves are shifted at random, modulo the box.
+
     The box is cut into layers along its first axis, as many as the d-th root of the number of points, and each layer
     likewise along the next one; points are the centres of the cells. Where the number is no d-th power, some layers
     have a cell more than others, so that there are as many points as asked for.

@@ -12,7 +12,7 @@ from phasecore.errors import InputError, TrainingError
 from phasecore.problems.base import CollocationPoints, Problem
 from phasecore.problems.finite import SUSPECTS, places_not_finite
 from phasecore.sampling.base import Floats, Region, Sampling, Situation, unit_latin_hypercube
-from phasecore.sampling.checks import check_declaration, drawn, moved
+from phasecore.sampling.checks import check_declaration, check_seed, drawing, drawn, moved
 
 MOVES = 1_000_000
 """First key of the random numbers of moves, beyond those of conditions."""
@@ -80,14 +80,14 @@ class Resampler:
     Args:
         sampling: one that moves points.
         problem: whose points.
-        seed: of the moves.
+        seed: of the moves, a whole number of at least 0.
         name: the sampling, as messages call it.
 
     Attributes:
         moved_at: the last iteration up to which nothing is due any more.
 
     Raises:
-        InputError: for a sampling that moves nothing.
+        InputError: for a sampling that moves nothing, or another seed.
 
     Example:
         >>> from phasecore.problems.burgers import Burgers
@@ -102,6 +102,7 @@ class Resampler:
 
     def __init__(self, sampling: Sampling, problem: Problem, *, seed: int = 0, name: str = "of one's own") -> None:
         check_declaration(name, sampling)
+        check_seed(seed, "the moves")
         if sampling.every is None:
             raise InputError(
                 "points that are to move",
@@ -137,9 +138,7 @@ class Resampler:
         def finite(at: Floats) -> dict[str, Floats]:
             return self._finite(residuals(at), at, iteration)
 
-        def draw(count: int) -> Floats:
-            return drawn(self._name, self._sampling, count, self._region, generator)
-
+        draw = drawing(self._name, self._sampling, there, self._region, generator)
         situation = Situation(there, finite, draw, generator)
         found = moved(self._name, self._sampling, situation, self._region)
         self.moved_at = iteration

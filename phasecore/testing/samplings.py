@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasecore.sampling.base import Floats, Region, Sampling, Situation
-from phasecore.sampling.checks import check_declaration, drawn, moved
+from phasecore.sampling.checks import check_declaration, drawing, drawn, moved
 from phasecore.testing.laws import NotApplicableError, Report, run_laws
 
 COUNT = 200
@@ -73,11 +73,8 @@ class SamplingSubject:
 
         there = points.copy()
         there.flags.writeable = False
-        situation = Situation(there, residuals, lambda count: self._of(region, count, generator), generator)
-        return moved(self.name, self.sampling, situation, region)
-
-    def _of(self, region: Region, count: int, generator: np.random.Generator) -> Floats:
-        return drawn(self.name, self.sampling, count, region, generator)
+        draw = drawing(self.name, self.sampling, points, region, generator)
+        return moved(self.name, self.sampling, Situation(there, residuals, draw, generator), region)
 
 
 def check_sampling(

@@ -405,6 +405,7 @@ TORCH_ALONE = {
     "memory.py",
     "movements.py",
     "normalization.py",
+    "parts.py",
     "pina.py",
     "processes.py",
     "rates.py",

@@ -9,6 +9,7 @@ import phasecore
 from phasecore import InputError, registry
 from phasecore.probes.saturation import Saturation
 from phasecore.runs import prepare
+from phasecore.sampling import rad
 from phasecore.weighting import rba
 
 TAKES = {
@@ -58,6 +59,11 @@ def test_weights_by_term_are_refused_with_how_they_are_written(given, message):
 def test_prepare_says_how_weights_by_term_are_written():
     with pytest.raises(InputError, match=r"^weighting: received a mapping.* are 'fixed:initial=100'\.$"):
         prepare("helmholtz", weighting={"initial": 100})
+
+
+def test_prepare_refuses_a_sampling_that_is_no_text():
+    with pytest.raises(InputError, match=r"^sampling: received .*Sampling.*; expected \"name\" or "):
+        prepare("helmholtz", sampling=rad(every=2))
 
 
 def test_a_class_in_place_of_a_probe_is_to_be_called():

@@ -9,8 +9,10 @@ import phasecore
 from phasecore import InputError, PluginError, TrainingError
 from phasecore.problems import CollocationPoints
 from phasecore.registry import as_sampling
-from phasecore.sampling import Resampler, Sampling, Situation
+from phasecore.sampling import Resampler, Sampling, Situation, sample
+from phasecore.sampling.checks import drawing, drawn
 from phasecore.sampling.densities import probabilities
+from phasecore.sampling.moving import region_of
 from phasecore.sampling.places import Places, places_of, places_of_terms
 
 BURGERS = phasecore.problem("burgers")
@@ -288,6 +290,32 @@ def test_a_move_draws_from_numbers_of_its_own(name):
     assert fresh
     again = BURGERS.sample(len(fresh), seed=0).interior.tolist()
     assert not [row for row in fresh if row in again]
+
+
+@pytest.mark.parametrize("draws", ["latin_hypercube", "halton", "sobol", "grid"])
+@pytest.mark.parametrize("moves", ["uniform", "rad:candidates=200", "rar_d:added=30,candidates=200", "r3"])
+def test_no_move_puts_a_point_where_there_is_one(draws, moves):
+    _, sampling = as_sampling(f"{draws}+{moves}")
+    points, resampler = sample(BURGERS, 100, sampling).interior, Resampler(sampling, BURGERS)
+    for iteration in range(1, 11):
+        before, points = points, resampler.move(points, residuals, iteration)
+        new = set(map(tuple, points.tolist())) - set(map(tuple, before.tolist()))
+        assert len(np.unique(points, axis=0)) == len(points) == 100 + 30 * iteration * ("added" in moves)
+        assert len(new) == {"uniform": 100, "rad": 100, "rar_d": 30}.get(moves.partition(":")[0], len(new)) > 0
+
+
+def test_draws_that_meet_no_other_point_are_the_samplings_own():
+    generators = np.random.default_rng(0), np.random.default_rng(0)
+    _, sampling = as_sampling("sobol+r3")
+    draw = drawing("sobol+r3", sampling, BURGERS.sample(100).interior, region_of(BURGERS), generators[0])
+    for count in (64, 0, 5):
+        assert np.array_equal(draw(count), drawn("sobol+r3", sampling, count, region_of(BURGERS), generators[1]))
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "a", None, True])
+def test_a_seed_is_a_whole_number(seed):
+    with pytest.raises(InputError, match=f"seed of the moves: received {seed!r}; expected a whole number, 0 or more"):
+        Resampler(as_sampling("uniform")[1], BURGERS, seed=seed)
 
 
 def test_residuals_that_are_not_finite_end_the_training_by_name():

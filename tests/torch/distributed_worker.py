@@ -1,5 +1,6 @@
 """One process of a training of several: `python distributed_worker.py FOLDER RANK PROCESSES CASE...`."""
 
+import copy
 import itertools
 import json
 import sys
@@ -17,9 +18,11 @@ from torch.utils.data import DataLoader, DistributedSampler
 import phasecore
 from phasecore import registry
 from phasecore.problems import CollocationPoints
-from phasecore_torch import PhaseMonitor, PhysicsLoss
+from phasecore_torch import LBFGS, PhaseMonitor, PhysicsLoss, Resampling
 
 POINTS, CONDITION_POINTS, BATCHES, BATCH, ITERATIONS = 32, 8, 8, 8, 6
+MOVES = ["uniform:every=1", "rad:every=1,candidates=50", "rar_d:every=1,added=3,candidates=50", "r3:every=1"]
+MOVES += ["grid+r3:every=1", "sobol+uniform:every=1"]
 
 
 def points_of(problem, rank, processes, way):
@@ -137,6 +140,107 @@ def restored(loss_fn, rank, processes):
     return told
 
 
+def small():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Linear(2, 6), torch.nn.Tanh(), torch.nn.Linear(6, 1))
+
+
+def moved(sampling, rank, processes):
+    """The points before moves and after them, each with its weight."""
+    problem = phasecore.problem("burgers")
+    loss_fn = PhysicsLoss(problem, small(), points_of(problem, rank, processes, ""), weighting="rba")
+    resampling, weighted = Resampling(loss_fn, sampling, seed=0), []
+    for moves in (0, 3):
+        loss_fn.train(moves == 0)
+        weighted.append(torch.column_stack([loss_fn.points, loss_fn.point_weights()["pde"]]).tolist())
+        loss_fn()
+        for _ in range(3 - moves):
+            resampling.step()
+    return weighted
+
+
+def measured_of_own_loss(rank, processes):
+    model, every = small(), torch.linspace(0, 1, 2 * POINTS).reshape(POINTS, 2)
+    rows = []
+    for points, batches in ((np.array_split(every.numpy(), processes)[rank], BATCHES), (every, 3)):
+        optimizer = torch.optim.Adam(model.parameters())
+        monitor = PhaseMonitor(lambda x: model(x).square().mean(), optimizer, points=points, batches=batches)
+        rows.append(monitor.step())
+    return rows
+
+
+def measured_of_few_batches(rank, processes):
+    """Of parts that are far from equal, the last of them in one batch."""
+    problem, model = phasecore.problem("burgers"), small()
+    every, conditions = problem.sample(POINTS, seed=0), points_of(problem, rank, processes, "").conditions
+    cut = np.arange(4, 4 + processes - 1)[::-1] * -1
+    points = CollocationPoints(np.split(every.interior, cut)[rank] if processes > 1 else every.interior, conditions)
+    return PhaseMonitor(PhysicsLoss(problem, model, points), torch.optim.Adam(model.parameters()), batches=5).step()
+
+
+def searched(rank, processes):
+    problem, model = phasecore.problem("burgers"), small()
+    loss_fn, optimizer = PhysicsLoss(problem, model, points_of(problem, rank, processes, "")), LBFGS(model.parameters())
+
+    def closure():
+        optimizer.zero_grad()
+        loss = loss_fn()
+        loss.backward()
+        average_gradients(model, processes)
+        return loss
+
+    losses = [optimizer.step(closure).item() for _ in range(6)]
+    return losses, torch.cat([p.detach().flatten() for p in model.parameters()]).tolist()
+
+
+class Loop:
+    """A training, and the states that it had after each iteration."""
+
+    def __init__(self, rank, processes, seed=0):
+        problem, self.processes = phasecore.problem("burgers"), processes
+        every = problem.sample(POINTS, seed=seed)
+        conditions = points_of(problem, rank, processes, "").conditions
+        own = CollocationPoints(np.array_split(every.interior, processes)[rank], conditions)
+        model = small()
+        loss_fn = PhysicsLoss(problem, model, own, weighting="rba")
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+        monitor = PhaseMonitor(loss_fn, optimizer, every=2, batches=BATCHES)
+        self.parts = {"model": model, "optimizer": optimizer, "loss": loss_fn, "monitor": monitor}
+        self.saved = {}
+
+    def train(self, until, look=lambda monitor: None):
+        model, optimizer, loss_fn, monitor = self.parts.values()
+        while monitor.iteration < until:
+            with monitor:
+                optimizer.zero_grad()
+                loss_fn().backward()
+                average_gradients(model, self.processes)
+                optimizer.step()
+            look(monitor)
+            saved = {name: part.state_dict() for name, part in self.parts.items()}
+            self.saved[monitor.iteration] = copy.deepcopy(saved)
+        monitor.finish()
+        return self
+
+    def load(self, state):
+        for name, part in self.parts.items():
+            part.load_state_dict(state[name])
+        return self
+
+
+def looked_at(rank, processes):
+    """What the first process alone sees, and what comes of it."""
+    seen = []
+
+    def look(monitor):
+        if rank == 0:
+            told = monitor.phase, monitor.timeline, monitor.actions
+            seen.append(len(monitor.history) if told else None)
+
+    loop = Loop(rank, processes).train(6, look)
+    return seen, [row["iteration"] for row in loop.parts["monitor"].history]
+
+
 def main():
     folder, rank, processes, *cases = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:]
     if processes > 1:
@@ -148,7 +252,11 @@ def main():
             timeout=timedelta(seconds=300),
         )
     found = {case: train(case, folder, rank, processes) for case in cases}
+    found["moved"] = {sampling: moved(sampling, rank, processes) for sampling in MOVES}
+    found |= {own.__name__: own(rank, processes) for own in (measured_of_own_loss, measured_of_few_batches, searched)}
+    found["looked_at"] = looked_at(rank, processes)
     if processes > 1:
+        saved = Loop(rank, processes).train(4).saved
         problem, other = phasecore.problem("burgers"), phasecore.problem("allen_cahn")
         torch.manual_seed(0)
         model, points = torch.nn.Linear(2, 1), problem.sample(32, seed=0)
@@ -165,6 +273,11 @@ def main():
             "problem": lambda: PhysicsLoss(own, model, own.sample(32, seed=0))(),
             "weighting": lambda: PhysicsLoss(problem, model, points, weighting="rba" if rank else "uniform")(),
             "seed": lambda: PhysicsLoss(problem, seeded, points)(),
+            "torn": lambda: Loop(rank, processes).load(saved[4 - rank % 2]).train(6),
+            "of other parameters": lambda: (
+                Loop(rank, processes).load(saved[4] | {"model": saved[4 - rank % 2]["model"]}).train(6)
+            ),
+            "of other points": lambda: Loop(rank, processes, seed=5).load(saved[4]),
             "fsdp": lambda: PhysicsLoss(problem, wrapped(), points),
             "fully_shard": lambda: PhysicsLoss(problem, sharded(2, 1), points),
             "fsdp of a loss of one's own": lambda: monitored(sharded(2, 1)),

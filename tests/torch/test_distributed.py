@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from distributed_worker import MOVES, POINTS
 from processes import Started
 
 import phasecore
@@ -101,6 +102,8 @@ def test_policies_are_refused_in_each_process(trained):
         "problem": "the problem: received allen_cahn {",
         "weighting": "the weighting: received uniform in process 0, rba in process 1",
         "seed": "the initial parameters: received ",
+        "torn": "received iteration 4 in process 0, iteration 3 in process 1",
+        "of other parameters": "processes: received parameters ",
         "fsdp": "received parameters of which each process has a part, as of FullyShardedDataParallel",
         "fully_shard": "received parameters of which each process has a part",
         "fsdp of a loss of one's own": "received parameters of which each process has a part",
@@ -120,6 +123,60 @@ def test_the_state_of_another_process_is_refused(trained):
         other = (rank + 1) % len(trained[1])
         assert f"received that of process {other} of {len(trained[1])}, with the weights of its points" in fresh
         assert fresh == used
+
+
+def test_the_state_of_other_points_is_refused(trained):
+    for found in trained[1]:
+        assert "received weights of other points than its" in found["of other points"]
+
+
+def sorted_points(processes, sampling, when):
+    every = np.concatenate([found["moved"][sampling][when] for found in processes])
+    return every[np.lexsort(every.T[:2])]
+
+
+@pytest.mark.parametrize("sampling", MOVES)
+def test_points_move_as_in_one_process_and_those_that_stay_keep_their_weights(sampling, trained):
+    alone, others = trained
+    before, after = (sorted_points(others, sampling, when) for when in (0, 1))
+    for when, found in enumerate((before, after)):
+        np.testing.assert_allclose(found[:, :2], sorted_points([alone], sampling, when)[:, :2], rtol=0, atol=1e-12)
+    assert len(np.unique(after[:, :2], axis=0)) == len(after) >= POINTS
+    weights = {tuple(row[:2]): row[2] for row in sorted_points([alone], sampling, 1)}
+    stayed = [row for row in after.tolist() if tuple(row[:2]) in {tuple(point[:2]) for point in before.tolist()}]
+    assert len(stayed) == POINTS if "rar_d" in sampling else len(stayed) < POINTS
+    assert all(row[2] == pytest.approx(weights[tuple(row[:2])], rel=1e-10) for row in stayed)
+    assert max(len(found["moved"][sampling][1]) for found in others) - len(after) / len(others) < 1
+
+
+def test_a_loss_of_ones_own_is_measured_as_in_one_process(trained):
+    alone, others = trained
+    for found in others:
+        for measured, expected in zip(found["measured_of_own_loss"], alone["measured_of_own_loss"], strict=True):
+            assert {**measured, "seconds": 0} == pytest.approx({**expected, "seconds": 0}, rel=1e-8)
+
+
+def test_a_part_may_have_a_single_batch(trained):
+    alone, others = trained
+    for found in others:
+        found, expected = found["measured_of_few_batches"], alone["measured_of_few_batches"]
+        assert found["gradient_mean_norm"] == pytest.approx(expected["gradient_mean_norm"], rel=0.05)
+        assert 1 / 3 < found["snr"] / expected["snr"] < 3
+
+
+def test_a_line_search_is_that_of_one_process(trained):
+    alone, others = trained
+    for found in others:
+        for values, expected in zip(found["searched"], alone["searched"], strict=True):
+            np.testing.assert_allclose(values, expected, rtol=1e-6)
+
+
+def test_one_process_may_look_alone(trained):
+    for rank, found in enumerate(trained[1]):
+        seen, iterations = found["looked_at"]
+        # each row comes with the block after the iteration that it is of
+        assert seen == (list(range(6)) if rank == 0 else [])
+        assert iterations == trained[0]["looked_at"][1]
 
 
 def test_the_state_of_several_processes_is_refused_in_one():
