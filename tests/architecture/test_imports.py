@@ -26,6 +26,7 @@ LAYERS = [
             *(
                 "problems.short",
                 *("problems.reserved", "problems.condition_rehearsal", "problems.pointwise"),
+                *("problems.given_values", "problems.repeated", "problems.partition"),
                 "problems.where",
                 "problems.rehearsal",
                 "problems.standins",
@@ -54,6 +55,7 @@ SHARED = {
         *("problems.checks", "problems.finite"),
         *("problems.short", "problems.reserved", "problems.rehearsal", "problems.standins", "problems.reference_data"),
         "problems.condition_rehearsal",
+        *("problems.given_values", "problems.repeated", "problems.partition"),
         "problems.where",
         *(
             "problems.domains",
