@@ -406,6 +406,7 @@ TORCH_ALONE = {
     "memory.py",
     "movements.py",
     "normalization.py",
+    "own_buffers.py",
     "pina.py",
     "processes.py",
     "rates.py",
@@ -413,6 +414,7 @@ TORCH_ALONE = {
     "same_points.py",
     "term_signals.py",
     "workers.py",
+    "wrapped.py",
 }
 """What the backends of Keras do by themselves, packages for torch alone, and that a state is of some points: one of
 Keras brings its points along."""
