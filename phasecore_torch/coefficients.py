@@ -45,14 +45,14 @@ class Coefficients(nn.Module):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # copies of parameters have no hooks
-        super().__setstate__(state)
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
         self._average_gradients()
 
     def _average_gradients(self) -> None:
         """Have the gradients averaged over processes: no wrapper of the model knows of these parameters."""
         for free in self.parameters():
             if free.requires_grad:
-                free.register_post_accumulate_grad_hook(average_gradient)
+                free.register_post_accumulate_grad_hook(average_gradient)  # type: ignore[no-untyped-call]
 
     def values(self) -> dict[str, Tensor]:
         """Return the value of each coefficient now, shape (), with its graph."""

@@ -55,8 +55,9 @@ def passed_by(wrapper: DistributedDataParallel, *, from_the_first: bool = False)
     own = vars(wrapper)
     if "forward" in own or next(wrapper.module.buffers(), None) is None:
         return lambda: None
+    through: Callable[..., Any] = wrapper.forward
     # a method, so that it is no second place of the module
-    through, beside = wrapper.forward, wrapper.module.__call__
+    beside = wrapper.module.__call__
 
     def first(*args: Any, **kwargs: Any) -> Any:
         own["forward"] = beside
