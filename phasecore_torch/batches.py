@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import math
@@ -20,6 +21,7 @@ from phasecore_torch.device import points_in_cache, threads_of
 from phasecore_torch.gradients import filled, leaves, plain, widened
 from phasecore_torch.memory import Anchors
 from phasecore_torch.moments import MomentAccumulator
+from phasecore_torch.wrapped import once_through
 
 GRADIENT_ENTRIES = {"cpu": 2**21}
 """Most numbers that the gradients of the batches of a group may hold: on a CPU, more leave the cache."""
@@ -49,6 +51,7 @@ class BatchedResiduals:
         stackable: whether the evaluation can be vectorized, see `phasecore_torch.blocks.is_stackable`.
         compiled: compile the evaluation, if it is vectorized, and the accumulation.
         share: what the mean over all points is multiplied by in the loss, see `phasecore_torch.layout.Layout`.
+        model: that is evaluated, if known.
 
     Example:
         >>> model = torch.nn.Linear(1, 1, bias=False)
@@ -75,8 +78,9 @@ class BatchedResiduals:
         stackable: bool,
         compiled: bool = False,
         share: float = 1.0,
+        model: object = None,
     ) -> None:
-        self._evaluate = evaluate
+        self._evaluate, self._model = evaluate, model
         self.share = share
         self.parameters = dict(parameters)
         self._stackable = stackable
@@ -119,7 +123,8 @@ class BatchedResiduals:
         if self._pass is not None:
             self._pass.release()
         self._pass = BackwardPass(self)
-        groups = [self._group(points[index], number) for number, index in enumerate(self._index)]
+        with contextlib.nullcontext() if self._apply.active else once_through(self._model):
+            groups = [self._group(points[index], number) for number, index in enumerate(self._index)]
         self._anchors.drop(points)
         return {name: self._in_order([group[name] for group in groups]) for name in groups[0]}
 

@@ -15,6 +15,7 @@ from phasecore.problems.coefficients import stand_in
 from phasecore.problems.unmoved import Unmoved
 from phasecore_torch.arrays import as_numpy
 from phasecore_torch.namespace import namespace
+from phasecore_torch.processes import average_gradient
 
 
 @final
@@ -45,6 +46,18 @@ class Coefficients(nn.Module):
         for name, coefficient in self.trained.items():
             # register_parameter() refuses names of a module's own methods, such as "half"
             self._parameters[name] = nn.Parameter(torch.tensor(coefficient.free(), dtype=dtype, device=device))
+        self._average_gradients()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # copies of parameters have no hooks
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._average_gradients()
+
+    def _average_gradients(self) -> None:
+        """Have the gradients averaged over processes: no wrapper of the model knows of these parameters."""
+        for free in self.parameters():
+            if free.requires_grad:
+                free.register_post_accumulate_grad_hook(average_gradient)  # type: ignore[no-untyped-call]
 
     def values(self) -> dict[str, Tensor]:
         """Return the value of each coefficient now, shape (), with its graph."""

@@ -96,6 +96,14 @@ class Conditions(nn.Module):
                 )
         return {term: torch.cat(parts) for term, parts in residuals.items()}
 
+    def points(self) -> list[Tensor]:
+        """Return where the residuals of each condition are computed, shape (m, dimension) each."""
+        found: dict[int, Tensor] = {}
+        for number, (members, sizes, _) in enumerate(self._groups):
+            parts = torch.split(getattr(self, f"points_{number}"), sizes)
+            found |= dict(zip(members, parts, strict=True))
+        return [found[index] for index in sorted(found)]
+
     def sizes(self) -> dict[str, int]:
         """Return the number of residuals of each condition term."""
         with torch.no_grad(), undisturbed(self._derivatives.model):

@@ -17,6 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.modules.module import register_module_forward_pre_hook
+from torch.nn.parallel import DistributedDataParallel
+
+from phasecore_torch.wrapped import passed_by
 
 LARGEST = 2**22
 """Most numbers of a tensor or array that is put back; of a module's own tensors any number."""
@@ -126,6 +129,8 @@ class Keeper:
             self._undo.append(lambda: np.copyto(array, before))
 
     def _module(self, module: nn.Module) -> Iterable[Any]:
+        if isinstance(module, DistributedDataParallel):
+            self._wrapper(module)
         inner = [*module.children(), *(hook for hooks in _hooks(module) for hook in hooks.values())]
         is_torch = type(module).__module__.startswith("torch.")
         buffers = list(module.buffers(recurse=False))
@@ -140,6 +145,11 @@ class Keeper:
         if is_torch or (isinstance(module, LazyModuleMixin) and module.has_uninitialized_params()):
             return [*inner, getattr(module, "_orig_mod", None)]
         return [*inner, *self._namespace(vars(module), without=OF_MODULES)]
+
+    def _wrapper(self, wrapper: DistributedDataParallel) -> None:
+        """Have a wrapper take part in one evaluation at most, and no more in what it is to do in the next one."""
+        hands_out = wrapper.require_forward_param_sync
+        self._undo += [functools.partial(setattr, wrapper, "require_forward_param_sync", hands_out), passed_by(wrapper)]
 
     def _function(self, function: types.FunctionType) -> Iterable[Any]:
         defaults = (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())

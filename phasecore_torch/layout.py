@@ -23,6 +23,7 @@ from phasecore.monitoring.monitor import check_batches
 from phasecore.recording.history import plain
 from phasecore.signals import Reduce
 from phasecore_torch.arrays import as_numpy
+from phasecore_torch.conditions import Conditions
 from phasecore_torch.evaluation import Evaluation
 from phasecore_torch.parts import batches_of_parts
 from phasecore_torch.processes import joined, of_all, processes, rank, reduced, refuse, summed
@@ -132,7 +133,6 @@ def layout_of_loss(loss: PhysicsLoss, sizes: Mapping[str, int]) -> Layout:
     """Return how the points of a loss lie in the processes, see `layout_of`."""
     if processes() == 1:
         return Layout()
-    points = loss.collocation.interior, *loss.collocation.conditions
     # once weights were updated, the optimizers may have rounded differently
     trained = [p for group in loss.parameter_groups() for p in group["params"] if loss.updates == 0]
     made_of = {
@@ -140,14 +140,30 @@ def layout_of_loss(loss: PhysicsLoss, sizes: Mapping[str, int]) -> Layout:
         "weighting": loss.specification,
         "initial parameters": digest(map(as_numpy, trained)),
     }
-    width = np.ptp(loss.problem.bounds, axis=0)
-    # coarser than what a dtype makes of them
-    overwritten = bool((np.abs(as_numpy(loss.points) - points[0]) > 0.01 * width).any())
-    layout = layout_of(points, sizes, made_of, overwritten=overwritten)
+    layout = layout_of(_points_given(loss), sizes, made_of, overwritten=_are_overwritten(loss))
     if layout.in_parts:
         place = torch.tensor([rank(), layout.processes], device=loss.points.device)
         loss.register_buffer(PLACE, place)
     return layout
+
+
+def digest_of_points(loss: PhysicsLoss) -> str:
+    """Return a short text that differs where the points of losses do, see `digest`."""
+    return digest(_points_given(loss))
+
+
+def _points_given(loss: PhysicsLoss) -> list[NDArray[Any]]:
+    return [loss.collocation.interior, *loss.collocation.conditions]
+
+
+def _are_overwritten(loss: PhysicsLoss) -> bool:
+    """Whether a loss computes at other points than it was given."""
+    conditions = (part for part in loss.children() if isinstance(part, Conditions))
+    placed = [loss.points, *(points for part in conditions for points in part.points())]
+    # coarser than what a dtype makes of them
+    near = 0.01 * np.ptp(loss.problem.bounds, axis=0)
+    pairs = zip(placed, _points_given(loss), strict=True)
+    return any(bool((np.abs(as_numpy(own) - given) > near).any()) for own, given in pairs)
 
 
 def layout_of(
@@ -236,8 +252,8 @@ def _check_not_overwritten(overwritten: Sequence[bool]) -> None:
             f"a training in {len(overwritten)} processes: the points",
             received=f"those of process 0 in process {overwritten.index(True)} too, which was given others",
             expected="the points that each was given",
-            fix="Put DistributedDataParallel around the model alone: it hands out the buffers of what it holds, such "
-            "as the points of a PhysicsLoss. Or give each process all points, and batches of them as its part.",
+            fix="Hand out no buffers of a PhysicsLoss: they are its points and what goes with them. Put a wrapper that "
+            "does so around the model alone, or give each process all points, and batches of them as its part.",
         )
 
 

@@ -36,6 +36,7 @@ from phasecore_torch.evaluation import Evaluation, Losses, evaluation_of
 from phasecore_torch.layout import Layout, layout_of_loss
 from phasecore_torch.movements import evaluates_again
 from phasecore_torch.namespace import namespace
+from phasecore_torch.own_buffers import spare_own_buffers
 from phasecore_torch.points import Points, coordinates_given
 from phasecore_torch.processes import check_whole, processes
 from phasecore_torch.same_points import watch_states
@@ -43,8 +44,6 @@ from phasecore_torch.tangents import Tangents
 from phasecore_torch.term_signals import with_blank_gradients, with_gradients
 from phasecore_torch.undisturbed import undisturbed
 from phasecore_torch.weighting import Weighting, check_indices, weighted_loss
-
-Floats = NDArray[np.float64]
 
 
 @final
@@ -106,6 +105,7 @@ class PhysicsLoss(ResidualLoss, nn.Module):
         super().__init__()
         check_problem_given(problem, model)
         check_whole(model)
+        spare_own_buffers(PhysicsLoss)
         self.problem = problem
         held = coordinates_given(points, problem.coordinates)
         self.collocation = given = problem.check_collocation_points(
@@ -239,7 +239,7 @@ class PhysicsLoss(ResidualLoss, nn.Module):
                 kept.move(signals, places)
         self.check_residuals()
 
-    def _take_conditions(self, points: Sequence[Floats]) -> None:
+    def _take_conditions(self, points: Sequence[NDArray[Any]]) -> None:
         placed = self.points.dtype, self.points.device
         self._conditions = Conditions(self.problem, points, placed, self._equations, self.trained_coefficients)
         self._tangents = Tangents(self._equations.model, self._uncompiled, self._conditions)

@@ -79,12 +79,17 @@ def joined(own: Tensor, sizes: Sequence[int]) -> Tensor:
     return torch.cat([rows[:size] for rows, size in zip(every, sizes, strict=True)])
 
 
-def of_all(value: Any) -> list[Any]:
-    """Return what each process has, in order; values are pickled."""
+def of_all(value: Any, group: Any = None) -> list[Any]:
+    """Return what each process has, in order; values are pickled.
+
+    Args:
+        value: of this process.
+        group: of the processes that are asked, as `torch.distributed` has them; None for all.
+    """
     if processes() == 1:
         return [value]
-    every: list[Any] = [None] * processes()
-    torch.distributed.all_gather_object(every, value)
+    every: list[Any] = [None] * torch.distributed.get_world_size(group)
+    torch.distributed.all_gather_object(every, value, group)
     return every
 
 
@@ -95,6 +100,19 @@ def of_first(value: Any) -> Any:
     held = [value]
     torch.distributed.broadcast_object_list(held)
     return held[0]
+
+
+@torch.no_grad()
+def average_gradient(parameter: Tensor) -> None:
+    """Put the mean over the processes in the place of the gradient that a parameter has; the mean of means is the same.
+
+    Args:
+        parameter: as `register_post_accumulate_grad_hook` hands it over.
+    """
+    if processes() > 1 and parameter.grad is not None:
+        gradient = parameter.grad.detach()
+        torch.distributed.all_reduce(gradient)
+        gradient /= processes()
 
 
 def refuse(where: str, *, received: str, expected: str, fix: str) -> NoReturn:

@@ -251,6 +251,7 @@ class PhysicsSource(Source):
                 stackable=loss.is_stackable,
                 compiled=loss.blocks.compiled,
                 share=share,
+                model=loss.model,
             )
         return self._batched
 

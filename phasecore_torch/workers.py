@@ -10,21 +10,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple, final
 
 import cloudpickle
-import numpy as np
 import torch
 import torch.distributed
 
 from phasecore.backends import Training
 from phasecore.errors import InputError, PhasecoreError, TrainingError
-from phasecore.problems import CollocationPoints
-from phasecore.problems.conditions import Condition
+from phasecore.problems import part_of
 from phasecore_torch.processes import processes
 
 TIMEOUT = timedelta(minutes=10)
@@ -35,35 +33,9 @@ SECONDS_TO_START = 300.0
 Train = Callable[[Training, Any, Path | None, bool], None]
 
 
-def part_of(
-    points: CollocationPoints, conditions: Sequence[Condition], batches: int, place: int, count: int
-) -> CollocationPoints:
-    """Return the points of one of several processes: whole batches of the gradient statistics, parts of the conditions.
-
-    Args:
-        points: of all.
-        conditions: those that the points are of, which say what belongs together.
-        batches: number of batches, at least `count`.
-        place: of the process.
-        count: number of processes.
-
-    Example:
-        >>> from phasecore.problems import Prescribed
-        >>> points = CollocationPoints(np.arange(10.0)[:, None], (np.arange(3.0)[:, None],))
-        >>> part = part_of(points, [Prescribed("start", ("x", 0), {"u": 0})], 5, 1, 2)
-        >>> part.interior[:, 0].tolist(), part.conditions[0][:, 0].tolist()
-        ([6.0, 7.0, 8.0, 9.0], [2.0])
-    """
-    own = np.array_split(np.arange(batches), count)[place]
-    cut = np.array_split(points.interior, batches)
-    interior = np.concatenate([cut[batch] for batch in own])
-    pairs = zip(conditions, points.conditions, strict=True)
-    return CollocationPoints(interior, tuple(condition.parts(each, count)[place] for condition, each in pairs))
-
-
 def _part(training: Training, place: int) -> Training:
     settings = training.settings
-    own = part_of(training.points, training.problem.conditions, settings.batches, place, settings.processes)
+    own = part_of(training.problem, training.points, place, settings.processes, batches=settings.batches)
     return replace(training, points=own)
 
 
@@ -132,7 +104,15 @@ class _Others:
 
     def __init__(self, folder: Path, train: list[Any], count: int) -> None:
         self._folder, self._count = folder, count
-        self._train = cloudpickle.dumps(train)
+        try:
+            self._train = cloudpickle.dumps(train)
+        except Exception as error:  # pickle raises what objects of any kind do
+            raise InputError(
+                f"a training in {count} processes",
+                received=f"something that cannot be sent to another process ({error})",
+                expected="a problem, weighting and probes that can be pickled",
+                fix="Make what cannot be, such as a lock or an open file, where it is used; or train in one process.",
+            ) from error
         self._started: dict[int, subprocess.Popen[bytes]] = {}
 
     def start(self) -> None:

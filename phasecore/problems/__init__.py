@@ -18,6 +18,7 @@ from phasecore.problems.helmholtz import Helmholtz
 from phasecore.problems.korteweg_de_vries import KortewegDeVries
 from phasecore.problems.lid_driven_cavity import LidDrivenCavity
 from phasecore.problems.lorenz import Lorenz
+from phasecore.problems.partition import part_of
 from phasecore.problems.poisson_l_shape import PoissonLShape
 from phasecore.problems.reference_data import ReferenceData
 from phasecore.problems.wave import Wave
@@ -50,6 +51,7 @@ __all__ = [
     "Shape",
     "Trained",
     "Wave",
+    "part_of",
     "relative_l2_error",
     "trained",
     "true_value",

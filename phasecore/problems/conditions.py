@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from phasecore.arrays import Array, ArrayNamespace
-from phasecore.errors import InputError, described
-from phasecore.problems.coefficients import Trained
+from phasecore.errors import InputError
+from phasecore.problems.given_values import check_known, check_some, check_values
+from phasecore.problems.repeated import parts_by_place, rows_of
 from phasecore.problems.sampling import latin_hypercube
 from phasecore.problems.where import (
     Part,
@@ -31,6 +32,9 @@ from phasecore.problems.where import (
 
 Floats = NDArray[np.float64]
 Value = float | Callable[[Mapping[str, Floats]], Floats]
+
+ROUNDING = 1e-5
+"""By how much of their extent points may differ that are the same in another precision, or computed another way."""
 
 
 class Condition(ABC):
@@ -169,8 +173,8 @@ class Prescribed(Placed):
     values: Mapping[str, Value]
 
     def __post_init__(self) -> None:
-        _check_values("prescribed values", self.term, self.values, '{"u": 0.0}')
-        _check_some("prescribed values", self.term, self.partials)
+        check_values("prescribed values", self.term, self.values, '{"u": 0.0}')
+        check_some("prescribed values", self.term, self.partials)
         self.at  # noqa: B018 - read where it is written
 
     @functools.cached_property
@@ -190,7 +194,7 @@ class Prescribed(Placed):
         for name, value in self.values.items():
             what = f"prescribed value of {name!r} in term {self.term!r}"
             given[name] = value = evaluated(what, value, coordinates) if callable(value) else value
-            _check_known(what, self.term, name, value)
+            check_known(what, self.term, name, value)
             if np.shape(value) not in ((), (count,)):
                 raise InputError(
                     what,
@@ -223,7 +227,7 @@ class Periodic(Condition):
     matched: tuple[str, ...] | str
 
     def __post_init__(self) -> None:
-        _check_some("matched partials", self.term, self.partials)
+        check_some("matched partials", self.term, self.partials)
 
     @property
     def partials(self) -> tuple[str, ...]:
@@ -243,6 +247,34 @@ class Periodic(Condition):
         lower, upper = np.split(points, 2)
         pairs = zip(np.array_split(lower, count), np.array_split(upper, count), strict=True)
         return [np.concatenate(pair) for pair in pairs]
+
+    def targets(self, coordinates: Mapping[str, Floats]) -> Mapping[str, Floats]:
+        """Return none: the faces are compared with one another.
+
+        Raises:
+            InputError: for points that are not those of one face, then their partners on the other, in the same order.
+        """
+        count = len(next(iter(coordinates.values())))
+        if count % 2 or not self._are_partners(coordinates):
+            raise InputError(
+                f"points of a periodic condition in term {self.term!r}",
+                received=f"{count} points" if count % 2 else "points whose second half is not opposite the first",
+                expected=f"those of one face along {self.coordinate!r}, then their partners on the other, in order",
+                fix="Draw them with the problem's sample(), and cut them with phasecore.problems.part_of().",
+            )
+        return {}
+
+    def _are_partners(self, coordinates: Mapping[str, Floats]) -> bool:
+        """Whether the halves are the same but for the coordinate, along which each has one value."""
+        for name, values in coordinates.items():
+            one, other = np.split(np.asarray(values, dtype=np.float64), 2)
+            near = ROUNDING * float(np.ptp(values))
+            if name == self.coordinate:
+                if max(np.ptp(one), np.ptp(other)) > near or one[0] == other[0]:
+                    return False
+            elif np.abs(one - other).max() > near:
+                return False
+        return True
 
     def residuals(self, partials: Mapping[str, Array], targets: Mapping[str, Array], xp: ArrayNamespace) -> Array:
         """Return the differences between the faces, shape (m / 2 * number of partials,)."""
@@ -269,11 +301,11 @@ class Data(Condition):
     values: Mapping[str, Floats]
 
     def __post_init__(self) -> None:
-        _check_values("data", self.term, self.values, '{"u": values}')
-        _check_some("data", self.term, self.partials)
+        check_values("data", self.term, self.values, '{"u": values}')
+        check_some("data", self.term, self.partials)
         self._places  # noqa: B018 - read where it is written
         for name, values in self.values.items():
-            _check_known(f"data for {name!r} in term {self.term!r}", self.term, name, values)
+            check_known(f"data for {name!r} in term {self.term!r}", self.term, name, values)
             if np.asarray(values).dtype.kind not in "fiu":
                 raise InputError(
                     f"data for {name!r} in term {self.term!r}",
@@ -305,6 +337,10 @@ class Data(Condition):
         """Return the data points; `count` does not matter."""
         return self._places
 
+    def parts(self, points: Floats, count: int) -> list[Floats]:
+        """Cut points into parts, each with all that was measured at its places, see `Condition.parts`."""
+        return parts_by_place(points, count)
+
     @functools.cached_property
     def _places(self) -> Floats:
         return points_of_data(self.term, self.points)
@@ -313,61 +349,14 @@ class Data(Condition):
         """Return the measured values at these of the data's points, shape (m,) each.
 
         Raises:
-            InputError: for points that are none of them, or that do not tell apart two values at one place.
+            InputError: for points that are none of them, or have a part of what was measured at one place.
         """
-        asked = np.stack(list(coordinates.values()), axis=1).astype(np.float32)
-        own = self._places.astype(np.float32)
-        if np.array_equal(asked, own):
-            return self.values
-        rows = self._rows_of(asked, own)
-        return {name: np.asarray(values)[rows] for name, values in self.values.items()}
-
-    def _rows_of(self, asked: NDArray[np.float32], own: NDArray[np.float32]) -> list[int]:
-        places = {place.tobytes(): row for row, place in enumerate(own)}
-        found = [places.get(place.tobytes(), -1) for place in asked]
-        if min(found, default=0) < 0 or len(places) < len(own):
-            raise InputError(
-                f"points of the data in term {self.term!r}",
-                received=f"{sum(row < 0 for row in found)} of {len(found)} that are none of its points"
-                if len(places) == len(own)
-                else f"a part of {len(own)} points of which some are the same",
-                expected="its own points, in any order, or some of them",
-            )
-        return found
+        rows = rows_of(self.term, np.stack(list(coordinates.values()), axis=1), self._places)
+        return self.values if rows is None else {name: np.asarray(own)[rows] for name, own in self.values.items()}
 
     def residuals(self, partials: Mapping[str, Array], targets: Mapping[str, Array], xp: ArrayNamespace) -> Array:
         """Return the deviations from the data, shape (m * number of partials,)."""
         return _deviations(partials, targets, xp)
-
-
-def _check_some(what: str, term: str, given: Collection[str]) -> None:
-    """Refuse a condition that says nothing."""
-    if not len(given):
-        raise InputError(f"{what} in term {term!r}", received="none", expected='one partial at least, such as "u"')
-
-
-def _check_values(what: str, term: str, given: Any, like: str) -> None:
-    """Refuse values that are not given by partial."""
-    if not isinstance(given, Mapping):
-        raise InputError(f"{what} in term {term!r}", received=described(given), expected=f"them by partial: {like}")
-
-
-def _check_known(what: str, term: str, partial: str, value: Any) -> None:
-    """Refuse a trained coefficient, or several values of which one is: targets are computed once."""
-    try:
-        values = np.asarray(value)
-    except Exception as error:  # of a framework's own arrays that need gradients, and of lists of unequal ones
-        raise InputError(
-            what, received=f"{described(value)}: {error}", expected="numbers, which are computed once"
-        ) from error
-    coefficients = [item for item in values.ravel() if isinstance(item, Trained)] if values.dtype == object else []
-    if coefficients:
-        raise InputError(
-            what,
-            received=f"{coefficients[0]!r}, which is no number before it is trained",
-            expected="numbers, which are computed once",
-            fix=f'Write ResidualCondition({term!r}, ..., lambda x, u, xp: u["{partial}"] - self.NAME) in its place.',
-        )
 
 
 def _deviations(partials: Mapping[str, Array], targets: Mapping[str, Array], xp: ArrayNamespace) -> Array:

@@ -11,6 +11,7 @@ from phasecore.probes import Default, Probe
 from phasecore.problems.base import Problem
 from phasecore.problems.checks import compared_with, reference_of, targets_of
 from phasecore.problems.condition_rehearsal import condition_rehearsed
+from phasecore.problems.partition import not_in_parts
 from phasecore.problems.rehearsal import fields_known
 from phasecore.recording.applying import changes, check_apply, check_changes_apply
 from phasecore.recording.own_problem import is_own
@@ -81,23 +82,13 @@ def check_processes(training: Training) -> None:
     if count == 1:
         return
     backend = registry.backend(training.backend)
-    problem, every = training.problem, zip(training.problem.conditions, training.points.conditions, strict=True)
-    parts = [(condition, own, condition.parts(own, count)) for condition, own in every]
-    smallest = min(((len(cut[-1]), len(own)) for _, own, cut in parts), default=(1, 1))
-    whole = [
-        condition.term
-        for condition, own, cut in parts
-        if smallest[0]
-        and len(condition_rehearsed(problem, condition, own))
-        != sum(len(condition_rehearsed(problem, condition, part)) for part in cut)
-    ]
+    torn = not_in_parts(training.problem, training.points.conditions, count)
     hindrances = {
         f"backend {training.backend!r}": not backend.takes_processes,
         f"policy {training.policy_name!r}, which acts in one process": bool(training.policies),
         f"sampling {training.sampling_name!r}, which moves points": training.sampling.move is not None,
         f"{training.settings.batches} batches of the gradient statistics": training.settings.batches < count,
-        f"a condition of {smallest[1]} points": smallest[0] == 0,
-        f"condition {', '.join(whole)}, of whose points each process would have a residual of its own": bool(whole),
+        torn: bool(torn),
     }
     for hindrance, is_there in hindrances.items():
         if is_there:

@@ -26,6 +26,7 @@ LAYERS = [
             *(
                 "problems.short",
                 *("problems.reserved", "problems.condition_rehearsal", "problems.pointwise"),
+                *("problems.given_values", "problems.repeated", "problems.partition"),
                 "problems.where",
                 "problems.rehearsal",
                 "problems.standins",
@@ -54,6 +55,7 @@ SHARED = {
         *("problems.checks", "problems.finite"),
         *("problems.short", "problems.reserved", "problems.rehearsal", "problems.standins", "problems.reference_data"),
         "problems.condition_rehearsal",
+        *("problems.given_values", "problems.repeated", "problems.partition"),
         "problems.where",
         *(
             "problems.domains",
@@ -405,6 +407,7 @@ TORCH_ALONE = {
     "memory.py",
     "movements.py",
     "normalization.py",
+    "own_buffers.py",
     "parts.py",
     "pina.py",
     "processes.py",
@@ -413,6 +416,7 @@ TORCH_ALONE = {
     "same_points.py",
     "term_signals.py",
     "workers.py",
+    "wrapped.py",
 }
 """What the backends of Keras do by themselves, packages for torch alone, and that a state is of some points: one of
 Keras brings its points along."""

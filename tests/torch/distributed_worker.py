@@ -7,7 +7,6 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import distributed
 from torch.distributed.device_mesh import init_device_mesh
@@ -17,10 +16,16 @@ from torch.utils.data import DataLoader, DistributedSampler
 
 import phasecore
 from phasecore import registry
-from phasecore.problems import CollocationPoints
+from phasecore.problems import CollocationPoints, part_of
 from phasecore_torch import LBFGS, PhaseMonitor, PhysicsLoss, Resampling
 
 POINTS, CONDITION_POINTS, BATCHES, BATCH, ITERATIONS = 32, 8, 8, 8, 6
+BUFFERED = 9
+"""Batches of the statistics that no two or four processes have equally many of."""
+
+PROBLEMS = {"inverse": "burgers_inverse", "periodic": "convection"}
+"""Problems of some cases, by a word of theirs; of all others Burgers."""
+
 MOVES = ["uniform:every=1", "rad:every=1,candidates=50", "rar_d:every=1,added=3,candidates=50", "r3:every=1"]
 MOVES += ["grid+r3:every=1", "sobol+uniform:every=1"]
 
@@ -28,11 +33,13 @@ MOVES += ["grid+r3:every=1", "sobol+uniform:every=1"]
 def points_of(problem, rank, processes, way):
     uneven = int("uneven" in way)
     every = problem.sample(POINTS + uneven, seed=0)
-    conditions = [own[: CONDITION_POINTS + uneven] for own in every.conditions]
+    # of a periodic condition one face would be left
+    most = None if "periodic" in way else CONDITION_POINTS + uneven
+    conditions = [own[:most] for own in every.conditions]
     if "batches" in way:
         return CollocationPoints(every.interior, tuple(conditions))
-    interior, *others = (np.array_split(own, processes)[rank] for own in [every.interior, *conditions])
-    return CollocationPoints(interior, tuple(others))
+    every = CollocationPoints(every.interior, tuple(conditions))
+    return part_of(problem, every, rank, processes, batches=BUFFERED if "buffers" in way else None)
 
 
 def batches_of(way, rank, processes):
@@ -44,8 +51,20 @@ def batches_of(way, rank, processes):
     return itertools.cycle(loader)
 
 
-def average_gradients(model, processes):
-    for parameter in model.parameters():
+class Waves(torch.nn.Module):
+    """A network with a buffer, which DistributedDataParallel hands out at each evaluation."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+        self.register_buffer("frequencies", torch.tensor([[1.0, 0.5], [0.3, -1.0]]))
+
+    def forward(self, points):
+        return self.network(torch.sin(points @ self.frequencies))
+
+
+def average_gradients(parameters, processes):
+    for parameter in parameters:
         if processes > 1:
             distributed.all_reduce(parameter.grad)
             parameter.grad /= processes
@@ -55,18 +74,24 @@ def train(case, folder, rank, processes):
     weighting, _, way = case.partition(" ")
     torch.manual_seed(0)
     torch.set_default_dtype(torch.float64)
-    problem = phasecore.problem("burgers")
+    problem = phasecore.problem(next((name for word, name in PROBLEMS.items() if word in way), "burgers"))
     model = torch.nn.Sequential(torch.nn.Linear(2, 6), torch.nn.Tanh(), torch.nn.Linear(6, 1))
+    model = Waves(model) if "buffers" in way else model
     called = DistributedDataParallel(model) if processes > 1 and "ddp" in way else model
-    loss_fn = PhysicsLoss(problem, called, points_of(problem, rank, processes, way), weighting=weighting)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    own = points_of(problem, rank, processes, way)
+    derivatives = "autodiff" if "autodiff" in way else "auto"
+    loss_fn = PhysicsLoss(problem, called, own, weighting=weighting, derivatives=derivatives)
+    evaluate = loss_fn
+    if processes > 1 and "around" in way:
+        evaluate = DistributedDataParallel(Holder(model, loss_fn))
+    optimizer = torch.optim.Adam([*model.parameters(), *loss_fn.parameters()], lr=1e-2)
     probes = [] if "ddp" in way else registry.names("probe")
     monitor = PhaseMonitor(
         loss_fn,
         optimizer,
         probes=probes or None,
         every=2,
-        batches=BATCHES,
+        batches=BUFFERED if "buffers" in way else BATCHES,
         run_folder=folder / case.replace(" ", "-").replace(":", "-"),
         history_file=folder / f"{case.replace(' ', '-').replace(':', '-')}.jsonl",
         snapshots=[4],
@@ -75,20 +100,20 @@ def train(case, folder, rank, processes):
         if "step" in way:
             optimizer.zero_grad()
             loss_fn(batch).backward()
-            average_gradients(model, processes)
+            average_gradients([*model.parameters(), *loss_fn.parameters()], processes)
             optimizer.step()
             monitor.step()
             continue
         with monitor:
             optimizer.zero_grad()
-            loss_fn(batch).backward()
-            if called is model:
-                average_gradients(model, processes)
+            evaluate(batch).backward()
+            if called is model and evaluate is loss_fn:
+                average_gradients(model.parameters(), processes)
             optimizer.step()
     monitor.finish()
     weights = {term: weight.tolist() for term, weight in loss_fn.point_weights().items()}
     return {
-        "parameters": torch.cat([p.detach().flatten() for p in model.parameters()]).tolist(),
+        "parameters": torch.cat([p.detach().flatten() for p in (*model.parameters(), *loss_fn.parameters())]).tolist(),
         "weights": weights,
         "history": monitor.history,
         "restored": restored(loss_fn, rank, processes) if case == "rba step" and processes > 1 else [],
@@ -98,13 +123,21 @@ def train(case, folder, rank, processes):
 class Holder(torch.nn.Module):
     """A network and its loss in one module, as Lightning's are."""
 
-    def __init__(self, problem, network, points):
+    def __init__(self, network, loss):
         super().__init__()
         self.network = network
-        self.loss = PhysicsLoss(problem, network, points)
+        self.loss = loss
 
-    def forward(self):
-        return self.loss()
+    def forward(self, batch):
+        return self.loss(batch)
+
+
+def handed_out(loss_fn):
+    """The loss of a process that was given the condition points of the first one."""
+    for name, buffer in loss_fn.named_buffers():
+        if "conditions.points" in name:
+            distributed.broadcast(buffer, 0)
+    return loss_fn()
 
 
 def sharded(*sizes):
@@ -281,9 +314,9 @@ def main():
             "fsdp": lambda: PhysicsLoss(problem, wrapped(), points),
             "fully_shard": lambda: PhysicsLoss(problem, sharded(2, 1), points),
             "fsdp of a loss of one's own": lambda: monitored(sharded(2, 1)),
-            "ddp around the loss": lambda: DistributedDataParallel(
-                Holder(problem, model, points_of(problem, rank, processes, ""))
-            )(),
+            "points handed out": lambda: handed_out(
+                PhysicsLoss(problem, model, points_of(problem, rank, processes, ""))
+            ),
         }.items():
             try:
                 make()

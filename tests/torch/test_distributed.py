@@ -30,6 +30,11 @@ CASES = [
     "causal:cut=count+ntk:every=3 uneven step",
     "rba+grad_norm:every=2 batches",
     "brdr+ntk:every=2 batches ddp",
+    "rba inverse ddp",
+    "uniform inverse uneven step",
+    "rba inverse uneven around",
+    "rba periodic",
+    "rba buffers autodiff ddp",
 ]
 """Schemes, and how the training goes."""
 
@@ -107,7 +112,7 @@ def test_policies_are_refused_in_each_process(trained):
         "fsdp": "received parameters of which each process has a part, as of FullyShardedDataParallel",
         "fully_shard": "received parameters of which each process has a part",
         "fsdp of a loss of one's own": "received parameters of which each process has a part",
-        "ddp around the loss": "received those of process 0 in process 1 too, which was given others",
+        "points handed out": "received those of process 0 in process 1 too, which was given others",
     }.items(),
 )
 def test_what_cannot_be_ends_all_processes_with_one_message(what, told, trained):

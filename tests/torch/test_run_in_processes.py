@@ -1,5 +1,7 @@
 """`phasecore run --processes N`: the run of one process, from several."""
 
+import threading
+
 import numpy as np
 import psutil
 import pytest
@@ -68,6 +70,9 @@ def test_history_and_snapshots_are_those_of_one_process(tmp_path, alone):
     assert_same(run.snapshot(run.snapshots[-1]), alone.snapshot(alone.snapshots[-1]))
 
 
+SEEN = np.random.default_rng(0).uniform(0, 1, (7, 2))[[0, 1, 2, 3, 4, 5, 6, 0, 3]]
+
+
 class Conserved(phasecore.Problem):
     """u_t = 0 with u(x, 0) = x, and the integral of u over x given."""
 
@@ -78,7 +83,7 @@ class Conserved(phasecore.Problem):
         return [
             phasecore.Integral("mass", {"x": (0, 1)}, lambda x, u, xp: u["u"], 0.5, nodes=5),
             phasecore.Periodic("wrap", "t", ("u", "u_x")),
-            phasecore.Data("seen", np.random.default_rng(0).uniform(0, 1, (7, 2)), {"u": np.arange(7.0)}),
+            phasecore.Data("seen", SEEN, {"u": np.arange(9.0)}),
         ]
 
     def residuals(self, x, u, xp):
@@ -106,6 +111,20 @@ class OneValue(phasecore.Problem):
 
     def residuals(self, x, u, xp):
         return u["u_t"]
+
+
+def test_what_cannot_be_sent_to_another_process_is_refused_and_leaves_no_run(tmp_path):
+    lock = threading.Lock()
+
+    class Locked(Conserved):
+        def residuals(self, x, u, xp):
+            with lock:
+                return u["u_t"]
+
+    training = prepare(Locked(), processes=2, backend="torch", output=tmp_path / "run", **SMALL)
+    with pytest.raises(phasecore.InputError, match=r"2 processes: .*cannot be sent .*\(cannot pickle '_thread.lock"):
+        execute(training)
+    assert not (tmp_path / "run" / "run.json").exists()
 
 
 def test_a_residual_of_all_points_together_is_refused():

@@ -1,5 +1,6 @@
 """Trained coefficients in torch: autograd's gradient on every path, optimizers, states, resumed runs, and warnings."""
 
+import copy
 import dataclasses
 import json
 import math
@@ -18,7 +19,7 @@ import phasecore
 from phasecore.errors import InputError
 from phasecore.problems import Burgers, Prescribed, Preset, Problem, trained
 from phasecore.runs import execute, open_run, prepare, prepare_resumed
-from phasecore_torch import PhaseMonitor, PhysicsLoss
+from phasecore_torch import PhaseMonitor, PhysicsLoss, coefficients
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning"),
@@ -363,3 +364,16 @@ def test_a_run_is_resumed_as_if_it_had_not_stopped(tmp_path):
     assert phasecore.problem("burgers", **written) == prepare(TEXT, **SETTINGS).problem
     with pytest.raises(InputError, match="problem_parameters"):
         prepare_resumed(tmp_path / "run", problem=TEXT.replace("0.1", "0.2"))
+
+
+def test_processes_average_the_gradients_of_coefficients_in_copies_of_a_loss_too(monkeypatch):
+    heard = []
+    monkeypatch.setattr(coefficients, "average_gradient", heard.append)
+    problem = phasecore.problem("burgers", viscosity=trained(0.1))
+    loss_fn = PhysicsLoss(problem, torch.nn.Linear(2, 1), problem.sample(20, seed=0, condition_points=4))
+    for loss in (loss_fn, copy.deepcopy(loss_fn)):
+        loss.term_gradients()
+        assert not heard
+        loss().backward()
+        assert [id(parameter) for parameter in heard] == [id(parameter) for parameter in loss.parameters()]
+        heard.clear()
