@@ -7,6 +7,7 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import distributed
 from torch.distributed.device_mesh import init_device_mesh
