@@ -30,7 +30,7 @@ def batches_of_parts(batches: int, points: Sequence[int]) -> list[int]:
     if all(map(np.less_equal, found, points)) and are_alike(_sizes(found, points)):
         return found
     quotas = np.asarray(points) * (batches / sum(points))
-    found = np.maximum(np.floor(quotas), 1).astype(int).tolist()
+    found = [max(int(quota), 1) for quota in quotas]
     while sum(found) != batches:
         # whichever has the most batches too few, or the fewest too many and more than one
         step = 1 if sum(found) < batches else -1

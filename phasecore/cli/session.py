@@ -71,14 +71,14 @@ def _plugin_warnings_told() -> Iterator[None]:
         warnings.simplefilter("always", PluginWarning)
         show = warnings.showwarning
 
-        def tell(message: Warning | str, category: type[Warning], *where: Any, **options: Any) -> None:
+        def tell_once(message: Warning | str, category: type[Warning], *where: Any, **options: Any) -> None:
             if not issubclass(category, PluginWarning):
                 show(message, category, *where, **options)
             elif str(message) not in told:
                 told.add(str(message))
                 tell(f"Warning: {message}")
 
-        warnings.showwarning = tell
+        warnings.showwarning = tell_once
         yield
 
 

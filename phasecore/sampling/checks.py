@@ -93,7 +93,7 @@ def drawing(
     def draw(count: int) -> Floats:
         found = drawn(name, sampling, count, region, generator)
         if not taken.isdisjoint(map(tuple, found.tolist())):
-            shift = generator.uniform(size=found.shape[1])
+            shift = generator.uniform(size=(1, found.shape[1]))
             found = drawn(name, sampling._replace(draw=_shifted(sampling.draw, shift)), count, region, generator)
         taken.update(map(tuple, found.tolist()))
         return found
