@@ -23,7 +23,7 @@ def batches_of_parts(batches: int, points: Sequence[int]) -> list[int]:
         points: of each part, one or more.
 
     Example:
-        >>> batches_of_parts(10, [20, 20]), batches_of_parts(10, [34, 6]), batches_of_parts(10, [39, 1])
+        >>> batches_of_parts(10, [20, 20]), batches_of_parts(10, [33, 7]), batches_of_parts(10, [39, 1])
         ([5, 5], [8, 2], [9, 1])
     """
     found = [len(own) for own in np.array_split(np.arange(batches), len(points))]

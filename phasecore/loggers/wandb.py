@@ -63,7 +63,7 @@ class WandbLogger:
             id=known,
             resume="allow" if known else None,
             config=parameters_of(training),
-            dir=str(folder_of(training)),
+            dir=str(folder_of(training).absolute()),  # its service has another working folder
             reinit="create_new",
             settings=wandb.Settings(console="off", quiet=True),
         )

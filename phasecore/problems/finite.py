@@ -74,8 +74,8 @@ def diverged(
     if any(np.isfinite(values).any() and not np.isfinite(values).all() for values in residuals.values()):
         fix = f"The network is finite elsewhere: look at the equation there, {SUSPECTS}."
     elif math.isinf(loss) and not any(np.isfinite(values).any() for values in residuals.values()):
-        # the step of an infinite loss leaves no number in the network: its residuals say nothing of the equation
-        found = "squares of residuals, or weights, are too large for a number"
+        # the step of an infinite loss leaves no number in the network, which says nothing of the equation
+        found += " after a step of such a loss"
         fix = "Have the terms of the equations of order one, by other units or a factor, or lower the learning rate."
     return TrainingError(
         f"training of {problem.name!r} at iteration {iteration}",

@@ -79,7 +79,7 @@ SHARED = {
         "weighting.composition",
     },
     "sampling": {"sampling.base", "sampling.options", "sampling.checks", "sampling.places", "sampling.densities"},
-    "loggers": {"loggers.content"},
+    "loggers": {"loggers.content", "loggers.identity"},
     "policies": {"policies.base", "policies.actions", "policies.checks", "policies.options"},
     "probes": {"probes.base", "probes.binning", "probes.norms", "probes.checks"},
 }

@@ -131,6 +131,7 @@ DIFFERENCES: dict[str, set[str]] = {
     "each process of torch has its own points; a strategy of Keras sees those of all": {
         "distribution.py",
         "loss.py: PhysicsLoss.layout",
+        "conditions.py: Conditions.points",
         "points.py: arguments_of",
         "points.py: leaves_of",
         "sources.py: CustomSource.layout",

@@ -117,7 +117,8 @@ def test_each_of_two_loggers_goes_on_with_its_own_run(train, tmp_path):
 
 
 @pytest.mark.parametrize("folder", [None, "run"])
-def test_a_training_that_goes_on_after_its_end_or_goes_back_has_one_run(folder, tmp_path):
+def test_a_training_that_goes_on_after_its_end_or_goes_back_has_one_run(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     folder = None if folder is None else tmp_path / folder
     recorder = Recorder(folder, loggers=OFFLINE)
     recorder.begin(Monitored("keras", folder=folder), iteration=0)

@@ -220,7 +220,7 @@ def searched(rank, processes):
         optimizer.zero_grad()
         loss = loss_fn()
         loss.backward()
-        average_gradients(model, processes)
+        average_gradients(model.parameters(), processes)
         return loss
 
     losses = [optimizer.step(closure).item() for _ in range(6)]
@@ -248,7 +248,7 @@ class Loop:
             with monitor:
                 optimizer.zero_grad()
                 loss_fn().backward()
-                average_gradients(model, self.processes)
+                average_gradients(model.parameters(), self.processes)
                 optimizer.step()
             look(monitor)
             saved = {name: part.state_dict() for name, part in self.parts.items()}
