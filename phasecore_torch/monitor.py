@@ -284,8 +284,9 @@ class PhaseMonitor(Monitor):
         A run folder gets its last snapshot and `outcome.json`.
         """
         self._begin(self._training, self._versions)
-        self._awaited = self._due()
-        self._settle()
+        if not self._log.is_looked_at(self.iteration):
+            self._awaited = self._due()
+            self._settle()
         self._act()
         self._finish()
 

@@ -39,7 +39,7 @@ class TensorBoardLogger:
 
     def __init__(self, path: str | None = None) -> None:
         self._path = None if path is None else Path(path)
-        self._identity = Identity(RUN_FILE, {"path": None if path is None else str(Path(path).resolve())})
+        self._identity = Identity(RUN_FILE, {"path": path})
         self._is_used = False
         self._writer: Any = None
         self._resumed = False

@@ -22,6 +22,9 @@ class Unmoved:
         >>> looks = [(0.3, 1), (0.2, 50), (0.1, 101), (0.0, 201)]
         >>> [unmoved.found({"k": 0.0, "rate": size}, size, iteration) for size, iteration in looks]
         [[], [], ['k'], []]
+        >>> later = Unmoved()
+        >>> [later.found({"k": 0.5}, size, iteration) for size, iteration in [(0.3, 5000), (0.2, 6000)]]
+        [[], []]
     """
 
     def __init__(self) -> None:
@@ -38,7 +41,8 @@ class Unmoved:
         """
         if self._first is None or iteration < self._began:
             self._first, self._beside, self._began = dict(free), beside, iteration
-        if iteration - self._began < AFTER or beside == self._beside:
+        # a training that goes on may have found its value long ago
+        if self._began > AFTER or iteration - self._began < AFTER or beside == self._beside:
             return []
         first, self._first = self._first, {}
         return [name for name, value in free.items() if first.get(name) == value]

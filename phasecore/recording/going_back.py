@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, final
 
+from phasecore.backends import Acted
 from phasecore.recording.record import Record
 
 Row = Mapping[str, Any]
@@ -19,24 +20,30 @@ class GoingBack:
 
     def __init__(self) -> None:
         self._iteration: int | None = None
-        self._left: list[int] = []
+        self.left: tuple[Sequence[Row], Sequence[Acted]] = [], []
 
-    def to(self, iteration: int | None, rows: Sequence[Row], before: Sequence[Row]) -> None:
+    def to(self, iteration: int | None, rows: Sequence[Row], left: tuple[Sequence[Row], Sequence[Acted]]) -> None:
         """Hear of a state that was gone back to; several may be, one after the other.
 
         Args:
             iteration: its iteration, by default that of its last row.
             rows: that it has.
-            before: the rows that there were.
+            left: the rows that there were, and what policies had done; also an attribute.
         """
         if self._iteration is None:
-            self._left = [int(row["iteration"]) for row in before]
+            self.left = left
         last = int(rows[-1]["iteration"]) if rows else 0
         self._iteration = last if iteration is None else iteration
+
+    def is_at(self, iteration: int) -> bool:
+        """Return whether a state was gone back to, and no iteration was made since."""
+        return self._iteration is not None and iteration <= self._iteration
 
     def carry_out(self, record: Record) -> list[str] | None:
         """Have the files forget what came later; return, in words, what they lose, or None where nobody went back."""
         if self._iteration is None:
             return None
         iteration, self._iteration = self._iteration, None
-        return record.go_back(iteration, sum(left > iteration for left in self._left))
+        count = sum(int(row["iteration"]) > iteration for row in self.left[0])
+        self.left = [], []
+        return record.go_back(iteration, count)

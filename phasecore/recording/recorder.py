@@ -33,8 +33,6 @@ from phasecore.recording.wording import NOT_WRITTEN
 Loggers = str | Sequence[str | object]
 Row = dict[str, float]
 
-_NOTHING_YET = Timeline((), None, "cannot tell: nothing was captured yet")
-
 
 @final
 class Recorder:
@@ -46,17 +44,14 @@ class Recorder:
         folder: write a run folder; it is made by `begin`.
         history_file: also append each row to this file, as `phasecore detect` reads it.
         resume: whether folder and file may be there already, to be gone on with; see `begin`.
-        loggers: who else writes the training down, beside the plugins that listen to all: "name" or
-            "name:key=value,key=value", or objects with run hooks.
+        loggers: who else writes it down: "name" or "name:key=value,key=value", or objects with run hooks.
         display: shows the training to a person.
         on_capture: called with each row.
 
     Attributes:
         rows: the rows taken so far, NaN where a value was not finite.
-        timeline: the phases so far, found without looking ahead.
-        actions: what policies had done so far.
-        folder: the run folder, or None.
-        begun: whether `begin` was called.
+        timeline: the phases so far, found without looking ahead; `actions`: what policies had done.
+        folder: the run folder, or None; `begun`: whether `begin` was called.
 
     Raises:
         InputError: if the file or a run in the folder exists, and `resume` does not allow it; for an unknown logger.
@@ -134,9 +129,8 @@ class Recorder:
             iteration: optimizer steps done so far; None where the first row tells from where the training goes on.
 
         Raises:
-            InputError: if the folder cannot be made, written or read, if another process writes it, if other packages
-                provide now what its run is made of, or if without `replay` nothing is done yet and there are rows
-                already: they would all be lost.
+            InputError: if the folder cannot be made, written or read, another process writes it, others provide what it
+                is made of, or without `replay` nothing is done yet and there are rows, which would all be lost.
         """
         if self._training is not None:
             return
@@ -155,11 +149,11 @@ class Recorder:
         self._acting.restore(self._restored)
         self._record.begin()
         warn_each(dropped)
-        there = self._record.goes_on
+        goes_on |= self._record.goes_on
         if iteration is not None:
             self._cut(1 + (int(self.rows[-1]["iteration"]) if self.rows else iteration))
             self._record.write()
-        self._start(resumed=goes_on or there or bool(iteration))
+        self._start(resumed=goes_on or bool(iteration))
 
     def resumed(self, iteration: int) -> None:
         """Hear which iteration was the last one of the saved state that the training goes on from."""
@@ -210,7 +204,7 @@ class Recorder:
 
     def snapshot(self, iteration: int, arrays: Mapping[str, NDArray[np.float64]]) -> None:
         """Save fields, residuals and weights by name, where there is a run folder."""
-        self._go_back()
+        self._go_back(iteration)
         if self.folder is not None:
             if self._reference is None:
                 self._reference = reference_arrays(self._listened().problem, arrays)
@@ -243,9 +237,13 @@ class Recorder:
         self._unwritten = [Acted.of(item) for item in state["unwritten"]]
 
     def has_snapshot(self, iteration: int) -> bool:
-        """Return whether fields were saved after an iteration, or there is no folder to save them in."""
-        self._go_back()
-        return self._record.has_snapshot(iteration)
+        """Return whether fields were saved after an iteration, or none are to be: of a state that is only looked at."""
+        self._go_back(iteration)
+        return self.is_looked_at(iteration) or self._record.has_snapshot(iteration)
+
+    def is_looked_at(self, iteration: int) -> bool:
+        """Return whether a state was gone back to and no iteration was made since: files stay as they are."""
+        return self._back.is_at(iteration)
 
     def is_behind(self) -> bool:
         """Return whether rows still wait to be written: a state that is saved now would go on without them."""
@@ -265,7 +263,7 @@ class Recorder:
         """
         self._was_replayed, self._unwritten = True, []
         if self.begun:
-            self._back.to(iteration, rows, self.rows)
+            self._back.to(iteration, rows, (self.rows, self.actions))
         self._replay(rows, actions)
 
     def forget(self) -> None:
@@ -280,7 +278,7 @@ class Recorder:
         self.rows: list[Row] = []
         self.actions = acted_of(rows) if actions is None else list(actions)
         self._done = done_by_row(rows, self.actions)
-        self.timeline, self._state = _NOTHING_YET, self._tracker.init()
+        self.timeline, self._state = Timeline((), None, "cannot tell: nothing was captured yet"), self._tracker.init()
         self._declared: set[Phase] = set()
         for row in rows:
             numbers = {name: math.nan if value is None else value for name, value in row.items() if name != "actions"}
@@ -288,9 +286,9 @@ class Recorder:
             self._acting.replay(self.timeline, numbers, self.actions)
             self._declared |= {item.phase for item in self.timeline.transitions}
 
-    def _go_back(self) -> None:
-        """Have the files forget what came after the state that was gone back to, now that the training goes on."""
-        lost = self._back.carry_out(self._record)
+    def _go_back(self, iteration: int = sys.maxsize) -> None:
+        """Have the files forget what came after the state that was gone back to, once the training goes on."""
+        lost = None if self.is_looked_at(iteration) else self._back.carry_out(self._record)
         if lost is not None:
             self._has_warned = self.timeline.nonfinite is not None
             self._start(resumed=True)
@@ -316,10 +314,14 @@ class Recorder:
         training = self._listened()
         if self._record.goes_on:
             self._cut(sys.maxsize)
-        self._go_back()
-        if self.stopped_by_policy and self.rows:
-            iterations = int(self.rows[-1]["iteration"])
-        outcome = outcome_of(self.rows, iterations, seconds, self.actions)
+        self._go_back(iterations)
+        left = self._back.left if self.is_looked_at(iterations) else None
+        rows, actions = left or (self.rows, self.actions)
+        if (left or self.stopped_by_policy) and rows:
+            iterations = int(rows[-1]["iteration"])
+        outcome = outcome_of(rows, iterations, None if left else seconds, actions)
+        if left and self._is_over:
+            return outcome
         self._record.outcome(summary(training, outcome))
         self._end()
         self._hooks.call("run_finished", training=training, outcome=outcome)

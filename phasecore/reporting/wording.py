@@ -108,7 +108,7 @@ def absent(timelines: Iterable[Timeline], not_reached: str = "not reached") -> s
 
 
 SECRETS = (
-    (re.compile(r"(//[^\s/:@]*:)(?![0-9]+(?:[/\s]|$))[^\s,]*@"), r"\1...@"),
+    (re.compile(r"(//[^\s/:@]{0,200}:)(?![0-9]+(?:[/\s]|$))[^\s,]{0,500}@"), r"\1...@"),
     (re.compile(r"\b((?:password|token|secret|api_?key)=)[^\s,&;\"]+", re.IGNORECASE), r"\1..."),
 )
 """What a password follows in an address or among options, and what is shown."""

@@ -82,8 +82,8 @@ class Situation(NamedTuple):
     Attributes:
         points: the collocation points now, shape (n, dimension), float64, in random order.
         residuals: from points inside the domain, shape (m, dimension), to {equation: residual, shape (m,)}, float64.
-        draw: from a number to so many new points inside the domain, in random order, as the sampling draws them; none
-            lies where there is one already.
+        draw: from a number to so many new points inside the domain, in random order, as the sampling draws them; those
+            of one that draws the same each time are shifted where one would lie on another.
         generator: source of all that is random.
     """
 

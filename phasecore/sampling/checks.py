@@ -11,6 +11,9 @@ from phasecore.arguments import is_whole
 from phasecore.errors import InputError, PluginError, called, described
 from phasecore.sampling.base import Draw, Floats, Region, Sampling, Situation
 
+PROBED = 8
+"""Points by which it is seen whether a sampling draws the same ones each time."""
+
 SLACK = 1e-6
 """What a point may lie beyond a bound, relative to the domain's extent: rounding in float32."""
 
@@ -69,7 +72,7 @@ def drawn(name: str, sampling: Sampling, count: int, region: Region, generator: 
 def drawing(
     name: str, sampling: Sampling, points: Floats, region: Region, generator: np.random.Generator
 ) -> Callable[[int], Floats]:
-    """Return what draws for a move, from a number to so many points: none of them where there is one already.
+    """Return what draws for a move, from a number to so many points.
 
     A sampling that draws the same points each time, such as a grid, draws them shifted where one would lie on another:
     all by one random vector, modulo the unit box. So the loss counts no point twice.
@@ -88,6 +91,8 @@ def drawing(
         >>> len({*draw(2)[:, 0].tolist(), *draw(2)[:, 0].tolist(), 0.25})
         5
     """
+    if not _repeats(sampling, points.shape[1]):
+        return lambda count: drawn(name, sampling, count, region, generator)
     taken = set(map(tuple, points.tolist()))
 
     def draw(count: int) -> Floats:
@@ -99,6 +104,15 @@ def drawing(
         return found
 
     return draw
+
+
+def _repeats(sampling: Sampling, dimension: int) -> bool:
+    """Return whether a sampling draws the same points, in whatever order, from other random numbers."""
+    try:
+        one, other = (sampling.draw(PROBED, dimension, np.random.default_rng(seed)) for seed in (0, 1))
+        return np.array_equal(np.unique(one, axis=0), np.unique(other, axis=0))
+    except Exception:  # `drawn` says what is wrong with it
+        return False
 
 
 def _shifted(draw: Draw, shift: Floats) -> Draw:

@@ -133,16 +133,29 @@ def test_states_that_are_loaded_one_after_the_other(tmp_path):
     assert [iteration for iteration, _ in written(tmp_path / "run" / "history.jsonl")] == [1, 2, 3, 4, 5]
 
 
-def test_a_state_from_before_the_first_row_and_one_that_is_gone_on_with_at_once(tmp_path):
-    monitor = Mine(tmp_path / "run")
+@pytest.mark.parametrize("at", [0, 3])
+@pytest.mark.parametrize("is_over", [False, True])
+def test_a_state_that_is_only_looked_at_costs_nothing_though_the_training_is_finished_then(at, is_over, tmp_path):
+    listener = Listener()
+    monitor = Mine(tmp_path / "run", snapshots=(2, 5), loggers=[listener]).train(at)
     state = saved(monitor)
-    monitor.train(3)
-    monitor.load_state_dict(state)
-    with pytest.warns(UserWarning, match=r"rows after iteration 0 dropped \(3\)"):
+    monitor.train(6)
+    if is_over:
         monitor._finish()
-    assert written(tmp_path / "run" / "history.jsonl") == []
-    monitor.train(2)._finish()
-    assert written(tmp_path / "run" / "history.jsonl") == [(1, 1.0), (2, 2.0)]
+    monitor.load_state_dict(state)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(2):
+            monitor._finish()
+    assert written(tmp_path / "run" / "history.jsonl") == [(k, float(k)) for k in range(1, 7)]
+    run = open_run(tmp_path / "run")
+    assert run.outcome["iterations"] == 6
+    assert set(run.snapshots) == ({2, 5, 6} if is_over else {2, 5})
+    assert listener.told.count("run_finished") == 1
+    with pytest.warns(UserWarning, match=rf"rows after iteration {at} dropped \({6 - at}\)"):
+        monitor.train(at + 2)._finish()
+    assert written(tmp_path / "run" / "history.jsonl") == [(k, float(k)) for k in range(1, at + 3)]
+    assert open_run(tmp_path / "run").outcome["iterations"] == at + 2
 
 
 def test_rows_that_could_not_be_written_are_dropped_as_well(tmp_path, monkeypatch):
