@@ -91,14 +91,14 @@ a lid whose speed falls to zero at its ends, where the usual one jumps, residual
 numbers of 1, 20 and 100, three sizes of network and bounds of the attention of 1 and 10 were tried with seed 10, in
 thirteen trainings.
 
-Nor did total diffusion come with the paper's own set-up, uniform weights (Reynolds number 1000, 6 x 128, 10 000 points,
-falling rate; `python -m benchmarks.paper --problems lid_driven_cavity`, curves in `benchmarks/results/paper/`): at
-iteration 24 700, after two hours of training at 0.3 seconds an iteration on two cores, the error is 0.88 and the SNR 2.1
-(medians of the last tenth). The authors' own curve, whose total diffusion begins at 20 000 by their label, has the loss
-of ours there (0.0014) at iteration 14 000: ours lags behind it, and whether it gets there later is open. On a quarter
-of the points, within 40 000 iterations with uniform weights and 22 600 with residual-based attention, errors stay at 0.89
-and 0.93, and the SNR sinks to 1.0 and 2.4. The shortest training of the cavity that is known to show total diffusion
-stays the authors'.
+Nor did total diffusion come with the paper's own set-up, uniform weights (Reynolds number 1000, 6 x 128, 10 000
+points, falling rate; `python -m benchmarks.paper --problems lid_driven_cavity`, curves in
+`benchmarks/results/paper/`): at iteration 24 700, after two hours of training at 0.3 seconds an iteration on two
+cores, the error is 0.88 and the SNR 2.1 (medians of the last tenth). The authors' own curve, whose total diffusion
+begins at 20 000 by their label, has the loss of ours there (0.0014) at iteration 14 000: ours lags behind it, and
+whether it gets there later is open. On a quarter of the points, within 40 000 iterations with uniform weights and 22
+600 with residual-based attention, errors stay at 0.89 and 0.93, and the SNR sinks to 1.0 and 2.4. The shortest
+training of the cavity that is known to show total diffusion stays the authors'.
 
 The quick presets, at falling rates, have [a page of their own](evidence_quick.md), a few trainings of
 [a middle size](evidence_middle.md), with the paper's equations, another.

@@ -21,7 +21,7 @@ from phasecore_torch.device import points_in_cache, threads_of
 from phasecore_torch.gradients import filled, leaves, plain, widened
 from phasecore_torch.memory import Anchors
 from phasecore_torch.moments import MomentAccumulator
-from phasecore_torch.wrapped import once_through
+from phasecore_torch.wrapped import passing_by
 
 GRADIENT_ENTRIES = {"cpu": 2**21}
 """Most numbers that the gradients of the batches of a group may hold: on a CPU, more leave the cache."""
@@ -123,7 +123,7 @@ class BatchedResiduals:
         if self._pass is not None:
             self._pass.release()
         self._pass = BackwardPass(self)
-        with contextlib.nullcontext() if self._apply.active else once_through(self._model):
+        with contextlib.nullcontext() if self._apply.active else passing_by(self._model):
             groups = [self._group(points[index], number) for number, index in enumerate(self._index)]
         self._anchors.drop(points)
         return {name: self._in_order([group[name] for group in groups]) for name in groups[0]}

@@ -20,7 +20,7 @@ from phasecore_torch.device import points_in_cache, threads_of
 from phasecore_torch.gradients import leaves
 from phasecore_torch.memory import Anchors
 from phasecore_torch.undisturbed import undisturbed
-from phasecore_torch.wrapped import once_through, past
+from phasecore_torch.wrapped import passing_by
 
 Evaluate = Callable[..., dict[str, Tensor]]
 Again = Callable[[], dict[str, Tensor]]
@@ -120,7 +120,7 @@ class Blocks:
         parts = threads_of(points) if compiled and self._stacked else 1
         blocks = math.ceil(count / (self.size or parts * points_in_cache(points, self.width)))
         if not compiled:
-            with once_through(self._model):
+            with passing_by(self._model):
                 return _joined([evaluate(block) for block in torch.split(points, math.ceil(count / blocks))], count)
         rows = math.ceil(count / (blocks * parts))
         # filled up, so that all blocks have one shape and are compiled once
@@ -139,7 +139,7 @@ class Blocks:
         drawn_from, drawn_from_devices = torch.get_rng_state(), get_device_states(points)
 
         def again() -> dict[str, Tensor]:
-            with past(self._model), undisturbed(*self._stateful):
+            with passing_by(self._model, from_the_first=True), undisturbed(*self._stateful):
                 torch.set_rng_state(drawn_from)
                 set_device_states(*drawn_from_devices)
                 return evaluate(points)

@@ -10,33 +10,21 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from torch import nn
+from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 
 @contextlib.contextmanager
-def once_through(model: object) -> Iterator[None]:
+def passing_by(model: object, *, from_the_first: bool = False) -> Iterator[None]:
     """Let the wrappers of a model take part in its first evaluation within, and in no other one.
 
     Args:
         model: any; only in a module are wrappers found.
+        from_the_first: let them take part in none.
     """
     with contextlib.ExitStack() as stack:
         for wrapper in _wrappers_of(model):
-            stack.callback(passed_by(wrapper))
-        yield
-
-
-@contextlib.contextmanager
-def past(model: object) -> Iterator[None]:
-    """Let the wrappers of a model take part in none of its evaluations within.
-
-    Args:
-        model: any; only in a module are wrappers found.
-    """
-    with contextlib.ExitStack() as stack:
-        for wrapper in _wrappers_of(model):
-            stack.callback(passed_by(wrapper, from_the_first=True))
+            stack.callback(passed_by(wrapper, from_the_first=from_the_first))
         yield
 
 
@@ -72,5 +60,6 @@ def passed_by(wrapper: DistributedDataParallel, *, from_the_first: bool = False)
 
 
 def _wrappers_of(model: object) -> list[DistributedDataParallel]:
-    modules = model.modules() if isinstance(model, nn.Module) else ()
+    can_be = distributed.is_available() and distributed.is_initialized()
+    modules = model.modules() if can_be and isinstance(model, nn.Module) else ()
     return [module for module in modules if isinstance(module, DistributedDataParallel)]

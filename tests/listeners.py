@@ -1,6 +1,9 @@
-"""A listener that keeps what it hears."""
+"""A listener that keeps what it hears, and a training for loggers to hear."""
+
+import warnings
 
 import phasecore
+from phasecore.backends import Monitored
 
 
 class Listener:
@@ -33,3 +36,16 @@ class Listener:
     def phasecore_run_stopped(self, error):
         self.told.append("run_stopped")
         self.error = error
+
+
+def goes_on_and_back(recorder, folder):
+    """Train to 20 with an end at 10, then from 10 to 20 once more, to the end."""
+    recorder.begin(Monitored("keras", folder=folder), iteration=0)
+    recorder.captured({"iteration": 10, "snr": 1.0})
+    recorder.finish(10)
+    recorder.captured({"iteration": 20, "snr": 1.0})
+    recorder.replay(recorder.rows[:1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        recorder.captured({"iteration": 20, "snr": 2.0})
+    recorder.finish(20)

@@ -53,7 +53,6 @@ def comparison_table(runs: Sequence[Compared]) -> WholeTable:
 
 
 def _table_of_many(runs: Sequence[Compared]) -> WholeTable:
-
     has_error = any(math.isfinite(run.error) for run in runs)
     table = WholeTable(gap=2, caption="iterations at which phases begin, and how sure that is")
     table.add_column(justify="left", kept=True)

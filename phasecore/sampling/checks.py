@@ -70,7 +70,7 @@ def drawn(name: str, sampling: Sampling, count: int, region: Region, generator: 
 
 
 def drawing(
-    name: str, sampling: Sampling, points: Floats, region: Region, generator: np.random.Generator
+    name: str, sampling: Sampling, points: Floats, region: Region, generator: np.random.Generator, *, shifts: bool
 ) -> Callable[[int], Floats]:
     """Return what draws for a move, from a number to so many points.
 
@@ -83,15 +83,16 @@ def drawing(
         points: those that there are, shape (n, dimension).
         region: where.
         generator: source of all that is random.
+        shifts: whether it draws the same points each time, see `repeats`.
 
     Example:
         >>> from phasecore.sampling import grid
         >>> box, generator = Region(np.asarray([[0.0], [1.0]])), np.random.default_rng(0)
-        >>> draw = drawing("grid", grid(), np.asarray([[0.25]]), box, generator)
+        >>> draw = drawing("grid", grid(), np.asarray([[0.25]]), box, generator, shifts=True)
         >>> len({*draw(2)[:, 0].tolist(), *draw(2)[:, 0].tolist(), 0.25})
         5
     """
-    if not _repeats(sampling, points.shape[1]):
+    if not shifts:
         return lambda count: drawn(name, sampling, count, region, generator)
     taken = set(map(tuple, points.tolist()))
 
@@ -106,7 +107,7 @@ def drawing(
     return draw
 
 
-def _repeats(sampling: Sampling, dimension: int) -> bool:
+def repeats(sampling: Sampling, dimension: int) -> bool:
     """Return whether a sampling draws the same points, in whatever order, from other random numbers."""
     try:
         one, other = (sampling.draw(PROBED, dimension, np.random.default_rng(seed)) for seed in (0, 1))

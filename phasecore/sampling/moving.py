@@ -12,7 +12,7 @@ from phasecore.errors import InputError, TrainingError
 from phasecore.problems.base import CollocationPoints, Problem
 from phasecore.problems.finite import SUSPECTS, places_not_finite
 from phasecore.sampling.base import Floats, Region, Sampling, Situation, unit_latin_hypercube
-from phasecore.sampling.checks import check_declaration, check_seed, drawing, drawn, moved
+from phasecore.sampling.checks import check_declaration, check_seed, drawing, drawn, moved, repeats
 
 MOVES = 1_000_000
 """First key of the random numbers of moves, beyond those of conditions."""
@@ -111,6 +111,7 @@ class Resampler:
             )
         self._sampling, self._problem, self._seed, self._name = sampling, problem, seed, name
         self._region = region_of(problem)
+        self._shifts = repeats(sampling, self._region.bounds.shape[1])
         self.every = sampling.every
         self.moved_at = 0
 
@@ -138,7 +139,7 @@ class Resampler:
         def finite(at: Floats) -> dict[str, Floats]:
             return self._finite(residuals(at), at, iteration)
 
-        draw = drawing(self._name, self._sampling, there, self._region, generator)
+        draw = drawing(self._name, self._sampling, there, self._region, generator, shifts=self._shifts)
         situation = Situation(there, finite, draw, generator)
         found = moved(self._name, self._sampling, situation, self._region)
         self.moved_at = iteration

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasecore.sampling.base import Floats, Region, Sampling, Situation
-from phasecore.sampling.checks import check_declaration, drawing, drawn, moved
+from phasecore.sampling.checks import check_declaration, drawing, drawn, moved, repeats
 from phasecore.testing.laws import NotApplicableError, Report, run_laws
 
 COUNT = 200
@@ -73,7 +73,8 @@ class SamplingSubject:
 
         there = points.copy()
         there.flags.writeable = False
-        draw = drawing(self.name, self.sampling, points, region, generator)
+        shifts = repeats(self.sampling, points.shape[1])
+        draw = drawing(self.name, self.sampling, points, region, generator, shifts=shifts)
         return moved(self.name, self.sampling, Situation(there, residuals, draw, generator), region)
 
 

@@ -1,10 +1,10 @@
 """Read back with MLflow's own client, from a local database."""
 
-import warnings
 from typing import ClassVar
 
 import numpy as np
 import pytest
+from listeners import goes_on_and_back
 from mlflow import MlflowClient
 from mlflow.entities import RunStatus
 from mlflow.utils.validation import _validate_metric_name, _validate_param_name
@@ -192,15 +192,7 @@ def test_a_run_that_was_begun_before_places_were_kept_goes_on(train, spec, runs,
 def test_a_training_that_goes_on_after_its_end_or_goes_back_has_one_run(spec, runs, folder, tmp_path):
     folder = None if folder is None else tmp_path / folder
     recorder = Recorder(folder, loggers=spec)
-    recorder.begin(Monitored("keras", folder=folder), iteration=0)
-    recorder.captured({"iteration": 10, "snr": 1.0})
-    recorder.finish(10)
-    recorder.captured({"iteration": 20, "snr": 1.0})
-    recorder.replay(recorder.rows[:1])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        recorder.captured({"iteration": 20, "snr": 2.0})
-    recorder.finish(20)
+    goes_on_and_back(recorder, folder)
     client, (run,) = runs()
     assert run.info.status == "FINISHED"
     assert [item.step for item in client.get_metric_history(run.info.run_id, "snr")] == [10, 20, 20]

@@ -1,14 +1,13 @@
 """Offline runs, read back with wandb's own reader of its files, `wandb leet inspect`."""
 
 import json
-import warnings
 
 import numpy as np
 import pytest
+from listeners import goes_on_and_back
 from processes import python
 
 from phasecore import Phase, TrainingError, Transition, hookimpl
-from phasecore.backends import Monitored
 from phasecore.loggers.wandb import WandbLogger
 from phasecore.recording.recorder import Recorder
 from phasecore.runs import open_run
@@ -121,15 +120,7 @@ def test_a_training_that_goes_on_after_its_end_or_goes_back_has_one_run(folder, 
     monkeypatch.chdir(tmp_path)
     folder = None if folder is None else tmp_path / folder
     recorder = Recorder(folder, loggers=OFFLINE)
-    recorder.begin(Monitored("keras", folder=folder), iteration=0)
-    recorder.captured({"iteration": 10, "snr": 1.0})
-    recorder.finish(10)
-    recorder.captured({"iteration": 20, "snr": 1.0})
-    recorder.replay(recorder.rows[:1])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        recorder.captured({"iteration": 20, "snr": 2.0})
-    recorder.finish(20)
+    goes_on_and_back(recorder, folder)
     read = records(folder or tmp_path)
     assert len({run["run_id"] for run in read["run"]}) == 1
     assert [row["item"]["iteration"] for row in read["history"]] == [10, 20, 20]

@@ -10,7 +10,7 @@ from phasecore import InputError, PluginError, TrainingError
 from phasecore.problems import CollocationPoints
 from phasecore.registry import as_sampling
 from phasecore.sampling import Resampler, Sampling, Situation, sample
-from phasecore.sampling.checks import drawing, drawn
+from phasecore.sampling.checks import drawing, drawn, repeats
 from phasecore.sampling.densities import probabilities
 from phasecore.sampling.moving import region_of
 from phasecore.sampling.places import Places, places_of, places_of_terms
@@ -307,7 +307,8 @@ def test_no_move_puts_a_point_where_there_is_one(draws, moves):
 def test_draws_that_meet_no_other_point_are_the_samplings_own():
     generators = np.random.default_rng(0), np.random.default_rng(0)
     _, sampling = as_sampling("sobol+r3")
-    draw = drawing("sobol+r3", sampling, BURGERS.sample(100).interior, region_of(BURGERS), generators[0])
+    there, shifts = BURGERS.sample(100).interior, repeats(sampling, 2)
+    draw = drawing("sobol+r3", sampling, there, region_of(BURGERS), generators[0], shifts=shifts)
     for count in (64, 0, 5):
         assert np.array_equal(draw(count), drawn("sobol+r3", sampling, count, region_of(BURGERS), generators[1]))
 
